@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+#
+# A short front to Meson. MESON_FLAGS is handed to `meson setup` when a build folder is made, as in
+# `make check MESON_FLAGS=-Dwerror=true`.
+MESON_FLAGS ?=
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+SOAK_N ?= 1000000
+CHECK_SOAK_N ?= 100000
+
+SANITIZE = -Db_lundef=false -Doptimization=1
+
+# $(call setup,folder,compiler,options): make a build folder unless it is there.
+setup = test -f $(1)/build.ninja || CC=$(2) meson setup $(1) $(3) $(MESON_FLAGS)
+# $(call setup_tests,folder): add the unit tests to a folder made before cmocka was installed.
+setup_tests = meson introspect $(1) --tests | grep -q '"suite"' || \
+	meson setup --reconfigure $(1) -Dtests=enabled
+
+# Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
+.NOTPARALLEL:
+.PHONY: all run check asan tsan clang lint dev format fuzz soak bench-idle install clean help \
+	deps-build deps-test deps-lint deps-fuzz
+
+all: deps-build ## build build/smp-server (the default)
+	@$(call setup,build,gcc)
+	@ninja -C build smp-server
+
+run: all ## build, make a server in ./run unless there is one, and start it
+	@tools/run-local build/smp-server
+
+check: deps-test ## build, and run all tests; ends with "N passed, N failed"
+	@$(call setup,build,gcc)
+	@$(call setup_tests,build)
+	@ninja -C build smp-server
+	@tools/run-tests build --conformance --soak $(CHECK_SOAK_N)
+
+asan: deps-test ## unit and conformance tests with AddressSanitizer and UBSan
+	@$(call setup,build-asan,gcc,-Db_sanitize=address$(comma)undefined $(SANITIZE) -Dtests=enabled)
+	@ninja -C build-asan smp-server
+	@tools/run-tests build-asan --conformance
+
+tsan: deps-test ## unit and conformance tests with ThreadSanitizer
+	@$(call setup,build-tsan,gcc,-Db_sanitize=thread $(SANITIZE) -Dtests=enabled)
+	@ninja -C build-tsan smp-server
+	@tools/run-tests build-tsan --conformance
+
+clang: deps-lint ## build with clang, and run the unit tests
+	@$(call setup,build-clang,clang,-Dtests=enabled)
+	@ninja -C build-clang smp-server
+	@tools/run-tests build-clang
+
+dev: deps-test ## build with warnings as errors, and run the unit tests
+	@$(call setup,build-dev,gcc,-Dwerror=true -Dtests=enabled)
+	@ninja -C build-dev smp-server
+	@tools/run-tests build-dev
+
+lint: deps-lint ## check format, clang-tidy, layers, banned functions, sizes, licence lines
+	@$(call setup,build-clang,clang,-Dtests=enabled)
+	@tools/lint build-clang
+
+format: deps-lint ## rewrite all C files as .clang-format says
+	@find src tests -name '*.[ch]' | xargs clang-format -i
+
+fuzz: deps-fuzz ## run each fuzz target for FUZZ_SECONDS (60) with libFuzzer
+	@$(call setup,build-fuzz,clang,-Dfuzz=true -Dtests=disabled \
+		-Db_sanitize=address$(comma)undefined $(SANITIZE))
+	@ninja -C build-fuzz
+	@tools/run-fuzz build-fuzz $(FUZZ_SECONDS)
+
+soak: all deps-test ## push SOAK_N (1000000) messages through one server
+	@tools/run-tests build --only-soak --soak $(SOAK_N)
+
+bench-idle: all deps-test ## measure the memory of idle connections
+	@$$(tools/find-python) tests/bench/idle.py --server-binary build/smp-server
+
+install: all ## install under PREFIX (/usr/local); DESTDIR is honoured
+	@meson configure build -Dprefix=$(PREFIX)
+	@ninja -C build smp-server
+	@meson install --no-rebuild -C build
+
+clean: ## remove all build folders (not ./run)
+	rm -rf build build-*
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s%s\n", $$1, $$2 }' Makefile
+
+deps-build deps-test deps-lint deps-fuzz:
+	@tools/deps $(@:deps-%=%)
+
+comma := ,

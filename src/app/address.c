@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/address.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "app/version.h"
+#include "crypto/base64.h"
+#include "crypto/crypto.h"
+
+void address_print(const struct address *a) {
+    char fingerprint[BASE64_LEN(SHA256_LEN) + 1];
+    assert(a->fingerprint.n == SHA256_LEN);
+    base64url_encode(a->fingerprint, fingerprint);
+    const bool has_password = a->password != NULL && *a->password != '\0';
+    printf("SMP server v%s / %s\n", SMP_SERVER_VERSION, SMP_SERVER_COMMIT);
+    printf("Fingerprint: %s\n", fingerprint);
+    printf("Server address: smp://%s%s%s@%s", fingerprint, has_password ? ":" : "",
+           has_password ? a->password : "", a->hosts);
+    if (a->port != SMP_DEFAULT_PORT) printf(":%u", a->port);
+    printf("\n");
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* cmd_start.c -- `smp-server start`: checks, prints what it serves, and waits for signals.
+ *
+ * SIGINT and SIGTERM stop in order, a second one at once; SIGHUP reads the certificates again.
+ * Signals are blocked in all threads and taken here by sigwait(3), so no handler interrupts
+ * anything. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/address.h"
+#include "app/cli.h"
+#include "app/conf.h"
+#include "app/files.h"
+#include "app/notify.h"
+#include "app/server.h"
+#include "base/log.h"
+#include "crypto/crypto.h"
+
+enum { PRINT_MAX = 16 * 1024, SECONDS_PER_DAY = 86400 };
+
+struct start_args {
+    bool maintenance, print_config, skip_warnings, compact_log;
+    const char *log_level, *confirm_migrations;
+};
+
+// clang-format off
+static const struct cli_option OPTIONS[] = {
+    {"maintenance", 'm', NULL, offsetof(struct start_args, maintenance),
+        "Only perform start and stop tasks, serve nobody"},
+    {"log-level", 0, "LEVEL", offsetof(struct start_args, log_level),
+        "error, warn, info, debug or trace (default: info)"},
+    {"print-config", 0, NULL, offsetof(struct start_args, print_config),
+        "Print the settings in force and exit"},
+    {"skip-warnings", 0, NULL, offsetof(struct start_args, skip_warnings),
+        "Start in spite of damaged records; only matters with\nstorage on disk"},
+    {"compact-log", 0, NULL, offsetof(struct start_args, compact_log),
+        "Compact the store log; only matters with storage on\ndisk"},
+    {"confirm-migrations", 0, "up|down", offsetof(struct start_args, confirm_migrations),
+        "Agree to changes of the database; only matters with\nstorage in a database"},
+};
+
+static const struct {
+    const char *name;
+    enum log_level level;
+} LEVELS[] = {
+    {"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG},
+    {"trace", LOG_TRACE},
+    {"note", LOG_INFO}, /* a level of the reference between warn and info */
+};
+// clang-format on
+
+static enum err check_args(const struct start_args *a, struct problem *p) {
+    const char *m = a->confirm_migrations;
+    if (m != NULL && strcmp(m, "up") != 0 && strcmp(m, "down") != 0) {
+        return problem_set(p, E_CONFIG, "--confirm-migrations must be up or down, not \"%s\"", m);
+    }
+    if (a->log_level == NULL) return OK;
+    for (size_t i = 0; i < ARRAY_LEN(LEVELS); i++) {
+        if (strcmp(a->log_level, LEVELS[i].name) != 0) continue;
+        log_set_level(LEVELS[i].level);
+        return OK;
+    }
+    return problem_set(p, E_CONFIG,
+                       "--log-level must be error, warn, info, debug or trace, not \"%s\"",
+                       a->log_level);
+}
+
+/* ---- settings ---- */
+
+static void warn(void *ctx, const char *text) {
+    (void)ctx;
+    log_line(LOG_WARN, "settings", "%s", text);
+}
+
+static enum err load_conf(const struct paths *paths, struct conf *ret, struct problem *p) {
+    if (!file_exists(paths->ini) && errno == ENOENT) {
+        return problem_set(p, E_NOT_FOUND,
+                           "server is not initialized (%s does not exist): run `smp-server init`",
+                           paths->ini);
+    }
+    return conf_load(ret, paths->ini, warn, NULL, p);
+}
+
+static enum err print_conf(const struct conf *c, struct problem *p) {
+    char *text = malloc(PRINT_MAX);
+    if (text == NULL) return problem_set(p, E_NO_MEMORY, "out of memory");
+    struct wr w = wr_init(text, PRINT_MAX);
+    conf_print(c, &w);
+    const struct bytes b = wr_bytes(&w);
+    (void)fwrite(b.p, 1, b.n, stdout);
+    free(text);
+    return wr_err(&w);
+}
+
+static void log_unused(const struct conf *c) {
+    char text[PRINT_MAX];
+    struct wr w = wr_init(text, sizeof text);
+    conf_list_unused(c, &w);
+    const struct bytes b = wr_bytes(&w);
+    if (b.n == 0) return;
+    log_line(LOG_INFO, "settings", "not used by this version: %.*s", (int)b.n, (const char *)b.p);
+}
+
+/* ---- what is printed ---- */
+
+static void print_identity(const struct conf *c, const struct identity *id) {
+    address_print(
+        &(struct address){identity_fingerprint(id), c->create_password, c->host, c->ports.port[0]});
+    printf("Store log disabled.\n");
+}
+
+static void print_message_expiry(const struct conf *c) {
+    const int64_t ttl = conf_message_ttl_s(c);
+    if (ttl % SECONDS_PER_DAY == 0) {
+        printf("expiring messages after %" PRId64 " days\n", ttl / SECONDS_PER_DAY);
+    } else {
+        printf("expiring messages after %" PRId64 " seconds\n", ttl);
+    }
+}
+
+/* The ports listen by now: those who wait for these lines connect at once. */
+static void print_serving(const struct conf *c) {
+    for (unsigned i = 0; i < c->ports.n; i++) {
+        printf("Serving SMP protocol on port %u (TLS)...\n", c->ports.port[i]);
+    }
+    print_message_expiry(c);
+    if (c->disconnect_inactive) {
+        printf("expiring clients inactive for %" PRId64 " seconds every %" PRId64 " seconds\n",
+               c->inactive_ttl_s, c->inactive_check_s);
+    } else {
+        printf("not expiring inactive clients\n");
+    }
+    const char *with_password = c->create_password[0] != '\0' ? "requires password" : "allowed";
+    printf("creating new queues %s\n", c->new_queues ? with_password : "NOT allowed");
+}
+
+/* ---- signals ---- */
+
+struct running {
+    const struct paths *paths;
+    struct server *server;     /* borrowed */
+    struct identity *identity; /* owned; the newest */
+};
+
+/* The relay signs session keys with the certificate that it started with, and clients check that
+ * with the one that they see in TLS: so a new certificate can be taken over while the key is the
+ * same. */
+static enum err check_successor(const struct running *r, const struct identity *next,
+                                struct problem *p) {
+    if (!bytes_equal(identity_fingerprint(next), identity_fingerprint(r->identity))) {
+        return problem_set(p, E_IDENTITY, "%s is of another identity", r->paths->ca_crt);
+    }
+    bool same_key = false;
+    const enum err e = identity_has_same_key(next, r->identity, &same_key);
+    if (e != OK) return problem_set(p, e, "%s", err_meaning(e));
+    if (same_key) return OK;
+    return problem_set(p, E_KEY, "%s has changed: restart the server to use it",
+                       r->paths->server_key);
+}
+
+static void reload(struct running *r) {
+    struct problem problem = {0};
+    struct identity *next = NULL;
+    enum err e = identity_load(r->paths, &next, &problem);
+    if (e == OK && identity_is_same(next, r->identity)) {
+        log_line(LOG_INFO, "reload", "certificates=unchanged");
+        identity_free(next);
+        return;
+    }
+    if (e == OK) e = check_successor(r, next, &problem);
+    if (e != OK) {
+        log_line(LOG_ERROR, "reload", "certificates=kept reason=\"%s\"", problem.text);
+        identity_free(next);
+        return;
+    }
+    next->older = r->identity;
+    r->identity = next;
+    e = server_set_identity(r->server, next);
+    log_line(e == OK ? LOG_INFO : LOG_ERROR, "reload", "certificates=%s",
+             e == OK ? "new" : err_name(e));
+}
+
+static sigset_t handled_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    return set;
+}
+
+/* Before any thread starts: they inherit it. */
+static void block_signals(void) {
+    const sigset_t set = handled_signals();
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static void wait_for_stop(struct running *r) {
+    const sigset_t set = handled_signals();
+    int number = 0;
+    while (true) {
+        if (sigwait(&set, &number) != 0) continue;
+        if (number != SIGHUP) break;
+        reload(r);
+    }
+    log_line(LOG_INFO, "stop", "signal=%s", number == SIGINT ? "SIGINT" : "SIGTERM");
+    /* From now on one more of these does what it does to any program. */
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+/* ---- the command ---- */
+
+static enum err serve(const struct start_args *a, const struct paths *paths, struct conf *c,
+                      struct running *r, struct problem *p) {
+    const struct server_opts o = {c, r->identity, paths->ini, a->maintenance};
+    block_signals();
+    const enum err e = server_start(&o, &r->server, p);
+    if (e != OK) return e;
+    if (a->maintenance) {
+        printf("Maintenance mode: start and stop tasks are done, nobody is served.\n");
+    } else {
+        print_serving(c);
+        conf_done(c);
+        log_line(LOG_INFO, "start", "threads=%u", server_n_threads(r->server));
+        notify_send("READY=1");
+        wait_for_stop(r);
+        notify_send("STOPPING=1");
+    }
+    server_stop(r->server);
+    log_line(LOG_INFO, "stopped", "status=0");
+    return OK;
+}
+
+static enum err run_start(const void *args, const struct paths *paths,
+                          struct problem *ret_problem) {
+    const struct start_args *a = args;
+    enum err e = check_args(a, ret_problem);
+    if (e != OK) return e;
+    CLEANUP(conf_done) struct conf conf;
+    conf_init(&conf);
+    e = load_conf(paths, &conf, ret_problem);
+    if (e != OK || a->print_config) return e == OK ? print_conf(&conf, ret_problem) : e;
+    struct running r = {.paths = paths};
+    e = identity_load(paths, &r.identity, ret_problem);
+    if (e != OK) return e;
+    print_identity(&conf, r.identity);
+    log_unused(&conf);
+    e = serve(a, paths, &conf, &r, ret_problem);
+    identity_free(r.identity);
+    return e;
+}
+
+const struct command CMD_START = {
+    "start",
+    "Run the server in the foreground; SIGINT or SIGTERM stops it",
+    OPTIONS,
+    ARRAY_LEN(OPTIONS),
+    sizeof(struct start_args),
+    run_start,
+};

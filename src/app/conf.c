@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/conf.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/files.h"
+#include "app/ini.h"
+#include "app/options.h"
+#include "crypto/crypto.h"
+
+enum { VALUE_TEXT_MAX = 2048 }; /* bytes; the longest printed value is a full list of addresses */
+
+/* A value or description as terminated text. */
+struct value_text {
+    char s[VALUE_TEXT_MAX];
+};
+
+static struct value_text printed(const struct opt *o, const struct conf *c) {
+    struct value_text t;
+    struct wr w = wr_init(t.s, sizeof t.s - 1);
+    opt_print(o, c, &w);
+    assert(wr_err(&w) == OK);
+    t.s[wr_bytes(&w).n] = '\0';
+    return t;
+}
+
+static struct value_text allowed(const struct opt *o) {
+    struct value_text t;
+    struct wr w = wr_init(t.s, sizeof t.s - 1);
+    opt_allowed(o, &w);
+    t.s[wr_bytes(&w).n] = '\0';
+    return t;
+}
+
+void conf_init(struct conf *c) {
+    *c = (struct conf){0};
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        if (o->type == OPT_BOOL) *(bool *)(void *)((char *)c + o->offset) = o->def != 0;
+        if (o->type == OPT_INT) *(int64_t *)(void *)((char *)c + o->offset) = o->def;
+        if (o->def_text != NULL) {
+            const enum err e = opt_parse(o, o->def_text, c);
+            assert(e == OK); /* the table contradicts itself */
+        }
+    }
+}
+
+void conf_done(struct conf *c) {
+    crypto_wipe(c->create_password, sizeof c->create_password);
+}
+
+/* ---- reading ---- */
+
+struct reader {
+    struct conf *conf;
+    const char *file;
+    conf_warn *warn;
+    void *warn_ctx;
+    struct problem *problem;
+};
+
+static const struct opt *find(const char *section, const char *key) {
+    for (size_t i = 0; i < N_OPTS; i++) {
+        if (strcmp(OPTS[i].section, section) == 0 && strcmp(OPTS[i].key, key) == 0) return &OPTS[i];
+    }
+    return NULL;
+}
+
+static void warn_unknown(const struct reader *r, const struct ini_line *line) {
+    char text[512];
+    (void)snprintf(text, sizeof text,
+                   "%s:%u: unknown setting [%s] %s is ignored: check its spelling", r->file,
+                   line->number, line->section, line->key);
+    r->warn(r->warn_ctx, text);
+}
+
+/* Whether a setting that is not used asks for something else than this version does. */
+static bool asks_for_more(const struct opt *o, const struct conf *c, const char *value) {
+    if (o->type == OPT_ANY) return o->def_text == NULL || strcmp(o->def_text, value) != 0;
+    struct conf defaults;
+    conf_init(&defaults);
+    return strcmp(printed(o, &defaults).s, printed(o, c).s) != 0;
+}
+
+static enum err read_setting(void *ctx, const struct ini_line *line) {
+    struct reader *r = ctx;
+    struct conf *c = r->conf;
+    const struct opt *o = find(line->section, line->key);
+    if (o == NULL) {
+        warn_unknown(r, line);
+        return OK;
+    }
+    const size_t row = (size_t)(o - OPTS);
+    if (c->line[row] != 0) {
+        return problem_set(r->problem, E_CONFIG,
+                           "%s:%u: [%s] %s is already set in line %u: remove one", r->file,
+                           line->number, o->section, o->key, c->line[row]);
+    }
+    if (opt_parse(o, line->value, c) != OK) {
+        const bool secret = (o->flags & OPT_SECRET) != 0;
+        return problem_set(r->problem, E_CONFIG,
+                           "%s:%u: [%s] %s: %s%.200s%s is not allowed; must be %s", r->file,
+                           line->number, o->section, o->key, secret ? "" : "\"",
+                           secret ? "its value" : line->value, secret ? "" : "\"", allowed(o).s);
+    }
+    c->line[row] = line->number;
+    c->unused[row] = (o->flags & OPT_NOT_YET) != 0 && asks_for_more(o, c, line->value);
+    return OK;
+}
+
+static unsigned line_of(const struct conf *c, const char *section, const char *key) {
+    const struct opt *o = find(section, key);
+    assert(o != NULL);
+    return c->line[o - OPTS];
+}
+
+/* Storage on disk does not exist yet: what asks for it must not start a server that forgets. */
+static enum err check_storage(const struct reader *r) {
+    const struct conf *c = r->conf;
+    const struct {
+        const char *key, *value, *allowed;
+        bool refused;
+    } rows[] = {
+        {"enable", "on", "off", c->store_log},
+        {"store_queues", c->store_queues, "memory", strcmp(c->store_queues, "memory") != 0},
+        {"store_messages", c->store_messages, "memory", strcmp(c->store_messages, "memory") != 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (!rows[i].refused) continue;
+        return problem_set(
+            r->problem, E_CONFIG,
+            "%s:%u: [STORE_LOG] %s: \"%s\" is not allowed; storage on disk isn't available "
+            "in this version, set %s: %s (queues and messages are then lost when the "
+            "server stops)",
+            r->file, line_of(c, "STORE_LOG", rows[i].key), rows[i].key, rows[i].value, rows[i].key,
+            rows[i].allowed);
+    }
+    return OK;
+}
+
+static enum err check_versions(const struct reader *r) {
+    const struct conf *c = r->conf;
+    if (c->version_min <= c->version_max) return OK;
+    const unsigned at_min = line_of(c, "LIMITS", "smp_version_min");
+    const unsigned at_max = line_of(c, "LIMITS", "smp_version_max");
+    return problem_set(r->problem, E_CONFIG,
+                       "%s:%u: [LIMITS] smp_version_min %d is above smp_version_max %d: no client "
+                       "could "
+                       "connect",
+                       r->file, at_min > at_max ? at_min : at_max, (int)c->version_min,
+                       (int)c->version_max);
+}
+
+enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *warn, void *ctx,
+                    struct problem *ret_problem) {
+    struct reader r = {c, file, warn, ctx, ret_problem};
+    unsigned at = 0;
+    enum err e = ini_parse(text, read_setting, &r, &at);
+    if (e == E_SYNTAX) {
+        return problem_set(ret_problem, E_CONFIG,
+                           "%s:%u: neither a [SECTION] nor a `key: value`: correct it, or begin it "
+                           "with #",
+                           file, at);
+    }
+    if (e == OK) e = check_storage(&r);
+    if (e == OK) e = check_versions(&r);
+    return e;
+}
+
+enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
+                   struct problem *ret_problem) {
+    char *text = NULL;
+    size_t n = 0;
+    enum err e = file_read(file, CONF_FILE_MAX, &text, &n);
+    if (e == E_LIMIT) {
+        return problem_set(ret_problem, E_CONFIG, "%s is larger than 1 MiB: this is not its place",
+                           file);
+    }
+    if (e == E_SYS) {
+        return problem_sys(ret_problem, "cannot read %s as the user that runs smp-server", file);
+    }
+    if (e != OK) return problem_set(ret_problem, e, "cannot read %s: %s", file, err_meaning(e));
+    if (strlen(text) != n) {
+        e = problem_set(ret_problem, E_CONFIG, "%s has a NUL character: it is not a text file",
+                        file);
+    } else {
+        e = conf_parse(c, file, text, warn, ctx, ret_problem);
+    }
+    crypto_wipe(text, n); /* it has passwords in it */
+    free(text);
+    return e;
+}
+
+int64_t conf_message_ttl_s(const struct conf *c) {
+    enum { SECONDS_PER_DAY = 86400 };
+    return c->message_ttl_s != 0 ? c->message_ttl_s : c->expire_messages_days * SECONDS_PER_DAY;
+}
+
+/* ---- printing ---- */
+
+void conf_list_unused(const struct conf *c, struct wr *w) {
+    const char *separator = "";
+    for (size_t i = 0; i < N_OPTS; i++) {
+        if (!c->unused[i]) continue;
+        wr_str(w, separator);
+        wr_str(w, OPTS[i].section);
+        wr_str(w, ".");
+        wr_str(w, OPTS[i].key);
+        separator = ", ";
+    }
+}
+
+static bool is_in(const struct opt *o, const struct opt_section *s) {
+    return strcmp(o->section, s->name) == 0 && (o->flags & OPT_NOT_YET) == 0;
+}
+
+static void write_setting(struct wr *w, const char *prefix, const char *key, const char *value) {
+    wr_str(w, prefix);
+    wr_str(w, key);
+    wr_str(w, *value != '\0' ? ": " : ":");
+    wr_str(w, value);
+    wr_str(w, "\n");
+}
+
+static void write_section(struct wr *w, const struct opt_section *s) {
+    wr_str(w, "[");
+    wr_str(w, s->name);
+    wr_str(w, "]\n");
+}
+
+void conf_print(const struct conf *c, struct wr *w) {
+    for (size_t s = 0; s < N_OPT_SECTIONS; s++) {
+        write_section(w, &OPT_SECTIONS[s]);
+        for (size_t i = 0; i < N_OPTS; i++) {
+            const struct opt *o = &OPTS[i];
+            if (!is_in(o, &OPT_SECTIONS[s])) continue;
+            struct value_text t = printed(o, c);
+            const bool is_set = t.s[0] != '\0';
+            const bool secret = (o->flags & OPT_SECRET) != 0;
+            write_setting(w, is_set ? "" : "# ", o->key, is_set && secret ? "(hidden)" : t.s);
+            crypto_wipe(&t, sizeof t);
+        }
+    }
+}
+
+/* Each line of help as a comment. */
+static void write_help(struct wr *w, const char *help) {
+    while (help != NULL && *help != '\0') {
+        const size_t len = strcspn(help, "\n");
+        wr_str(w, "# ");
+        wr_bytes_raw(w, bytes_of(help, len));
+        wr_str(w, "\n");
+        help += len + (help[len] == '\n');
+    }
+}
+
+static const char *value_for(const struct opt *o, const struct conf_value *values, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const struct conf_value *v = &values[i];
+        if (strcmp(v->section, o->section) == 0 && strcmp(v->key, o->key) == 0) return v->value;
+    }
+    return NULL;
+}
+
+static void write_template_setting(struct wr *w, const struct opt *o, const struct conf *defaults,
+                                   const char *value) {
+    const struct value_text def = printed(o, defaults);
+    const bool in_force = value != NULL || (o->flags & OPT_WRITTEN) != 0;
+    const char *shown = value != NULL                          ? value
+                        : def.s[0] != '\0' || o->words == NULL ? def.s
+                                                               : o->words;
+    write_help(w, o->help);
+    write_setting(w, in_force ? "" : "# ", o->key, shown);
+    wr_str(w, "\n");
+}
+
+void conf_print_template(const struct conf_value *values, size_t n, struct wr *w) {
+    struct conf defaults;
+    conf_init(&defaults);
+    wr_str(w, "# Settings of smp-server. Lines that begin with # are comments; settings that are "
+              "commented out\n"
+              "# have the value shown or, where the explanation says so, none. Restart the server "
+              "after changes.\n\n");
+    for (size_t s = 0; s < N_OPT_SECTIONS; s++) {
+        write_section(w, &OPT_SECTIONS[s]);
+        write_help(w, OPT_SECTIONS[s].help);
+        wr_str(w, OPT_SECTIONS[s].help != NULL ? "\n" : "");
+        for (size_t i = 0; i < N_OPTS; i++) {
+            if (!is_in(&OPTS[i], &OPT_SECTIONS[s])) continue;
+            write_template_setting(w, &OPTS[i], &defaults, value_for(&OPTS[i], values, n));
+        }
+    }
+}

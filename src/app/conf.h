@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* conf.h -- the settings of smp-server.ini, as values.
+ *
+ * One table (options.c) says what there is; this module applies it: defaults, reading with errors
+ * that name file, line, section, key, value and what is allowed, and the two texts made from it
+ * (the file that init writes, `start --print-config`). Only app/ sees struct conf; other layers get
+ * their own small options. No I/O but conf_load(). Any thread. */
+#pragma once
+
+#include <stdint.h>
+
+#include "app/problem.h"
+#include "base/wr.h"
+
+enum {
+    CONF_OPTS_MAX = 128,     /* rows of the table */
+    CONF_TEXT_MAX = 1024,    /* bytes of a text, with terminator: several onion hosts fit */
+    CONF_WORD_MAX = 16,      /* bytes, with terminator */
+    CONF_PASSWORD_MAX = 256, /* bytes, with terminator; a short string on the wire holds 255 */
+    CONF_PORTS_MAX = 16,
+    CONF_ADDRESSES_MAX = 16,
+    CONF_ADDRESS_LEN = 64,  /* bytes, with terminator and zone */
+    CONF_FILE_MAX = 1 << 20 /* bytes of smp-server.ini; more is a mistake */
+};
+
+struct conf_ports {
+    unsigned n;
+    uint16_t port[CONF_PORTS_MAX];
+};
+
+struct conf_addresses {
+    unsigned n;
+    char text[CONF_ADDRESSES_MAX][CONF_ADDRESS_LEN]; /* numeric, without brackets */
+};
+
+/* Numbers are int64_t whatever they are used as: one parser; ranges are in the table. */
+struct conf {
+    /* [STORE_LOG] */
+    bool store_log;
+    char store_queues[CONF_WORD_MAX], store_messages[CONF_WORD_MAX];
+    int64_t expire_messages_days;
+    bool expire_on_start, expire_on_send;
+    /* [AUTH] */
+    bool new_queues;
+    char create_password[CONF_PASSWORD_MAX]; /* secret; "": none */
+    /* [TRANSPORT] */
+    char host[CONF_TEXT_MAX];
+    struct conf_ports ports;
+    struct conf_addresses bind; /* none: all addresses */
+    int64_t threads;            /* 0: one for each processor */
+    bool log_tls_errors;
+    /* [INACTIVE_CLIENTS] */
+    bool disconnect_inactive;
+    int64_t inactive_ttl_s, inactive_check_s;
+    /* [LIMITS] */
+    int64_t message_quota, connections_per_address, handshakes_per_second, new_queues_per_minute;
+    int64_t pending_bytes;
+    int64_t handshake_timeout_s; /* 0: the two defaults of limits.h */
+    int64_t message_ttl_s;       /* 0: expire_messages_days */
+    int64_t expiry_interval_s;
+    int64_t end_interval_ms;
+    int64_t version_min, version_max;
+
+    /* where each row of the table was set: line of the file, 0 when it was not */
+    uint32_t line[CONF_OPTS_MAX];
+    /* rows that this version does not use and that ask for something else than it does */
+    bool unused[CONF_OPTS_MAX];
+};
+
+/* A remark that does not stop the start, one line. */
+typedef void conf_warn(void *ctx, const char *text);
+
+void conf_init(struct conf *c); /* all defaults */
+void conf_done(struct conf *c); /* wipes what is secret */
+
+/* Reads the text of a file over the defaults; file is its name for messages. text is changed.
+ * Unknown settings are warned of; anything else that is wrong is E_CONFIG with *ret_problem filled
+ * in. */
+MUST_USE enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *warn,
+                             void *ctx, struct problem *ret_problem);
+/* The same from a file. E_SYS when it cannot be read. */
+MUST_USE enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
+                            struct problem *ret_problem);
+
+int64_t conf_message_ttl_s(const struct conf *c); /* message_ttl, or expire_messages_days */
+
+/* The settings that this version does not use, as "SECTION.key, ..."; empty when there are none. */
+void conf_list_unused(const struct conf *c, struct wr *w);
+/* The settings in force, as an ini file; secrets are hidden. */
+void conf_print(const struct conf *c, struct wr *w);
+
+/* A value that init puts in place of the default. */
+struct conf_value {
+    const char *section, *key, *value; /* borrowed */
+};
+/* The file that init writes: every setting that this version uses, explained; as a comment where it
+ * is the default. */
+void conf_print_template(const struct conf_value *values, size_t n, struct wr *w);
+
+/* What a password may be: printable ASCII without space, '@', ':' and '/' (it is part of an
+ * address), and not empty. */
+bool conf_is_password(const char *s);
+/* What `host` may be: names or addresses separated by commas. */
+bool conf_is_host(const char *s);

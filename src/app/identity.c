@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/identity.h"
+
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/files.h"
+#include "base/env.h"
+#include "crypto/base64.h"
+#include "net/tls.h"
+
+enum { FINGERPRINT_FILE_MAX = 256, SIGNED_KEY_MAX = 512 }; /* bytes */
+
+static void free_textp(char **text) {
+    free(*text);
+}
+
+static void identity_freep(struct identity **id) {
+    identity_free(*id);
+}
+
+void identity_free(struct identity *id) {
+    while (id != NULL) {
+        struct identity *older = id->older;
+        SSL_CTX_free(id->tls);
+        server_cert_free(id->cert);
+        free(id);
+        id = older;
+    }
+}
+
+/* The file must name the certificate: clients know the server by it, and if the two disagree one of
+ * them is not this server's. */
+static enum err check_fingerprint(const struct paths *paths, const struct server_cert *cert,
+                                  struct problem *p) {
+    CLEANUP(free_textp) char *text = NULL;
+    size_t n = 0;
+    const enum err e = file_read(paths->fingerprint, FINGERPRINT_FILE_MAX, &text, &n);
+    if (e == E_SYS) return problem_sys(p, "cannot read %s", paths->fingerprint);
+    if (e == E_NO_MEMORY) return problem_set(p, e, "out of memory");
+    uint8_t saved[SHA256_LEN];
+    size_t n_saved = 0;
+    const size_t line = text != NULL ? strcspn(text, " \t\r\n") : 0;
+    if (e == OK && base64url_decode(bytes_of(text, line), saved, sizeof saved, &n_saved) == OK &&
+        bytes_equal(bytes_of(saved, n_saved),
+                    bytes_of(server_cert_fingerprint(cert), SHA256_LEN))) {
+        return OK;
+    }
+    char expected[BASE64_LEN(SHA256_LEN) + 1];
+    base64url_encode(bytes_of(server_cert_fingerprint(cert), SHA256_LEN), expected);
+    return problem_set(p, E_IDENTITY,
+                       "%s is not the fingerprint of %s (%s): one of them is another server's, "
+                       "bring back the right one",
+                       paths->fingerprint, paths->ca_crt, expected);
+}
+
+enum err identity_load(const struct paths *paths, struct identity **ret,
+                       struct problem *ret_problem) {
+    const struct cert_files files = {paths->ca_crt, paths->server_crt, paths->server_key};
+    CLEANUP(identity_freep) struct identity *id = calloc(1, sizeof *id);
+    if (id == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
+    struct cert_problem why = {""};
+    enum err e = server_cert_load(&files, env_now_s(&ENV_SYSTEM), &id->cert, &why);
+    if (e != OK) return problem_set(ret_problem, e, "%s", why.text);
+    e = check_fingerprint(paths, id->cert, ret_problem);
+    if (e != OK) return e;
+    e = tls_server_ctx_new(id->cert, &ENV_SYSTEM, &id->tls);
+    if (e != OK) {
+        return problem_set(ret_problem, e, "TLS refuses %s: %s", paths->server_crt, err_meaning(e));
+    }
+    *ret = STEAL(id);
+    return OK;
+}
+
+struct bytes identity_fingerprint(const struct identity *id) {
+    return bytes_of(server_cert_fingerprint(id->cert), SHA256_LEN);
+}
+
+bool identity_is_same(const struct identity *a, const struct identity *b) {
+    return bytes_equal(server_cert_chain(a->cert), server_cert_chain(b->cert));
+}
+
+enum err identity_has_same_key(const struct identity *a, const struct identity *b, bool *ret) {
+    /* Ed25519 and Ed448 are deterministic: one key signs one text in one way only. */
+    static const uint8_t any_key[X25519_LEN] = {9};
+    uint8_t signed_a[SIGNED_KEY_MAX], signed_b[SIGNED_KEY_MAX];
+    struct wr wa = wr_init(signed_a, sizeof signed_a), wb = wr_init(signed_b, sizeof signed_b);
+    enum err e = server_cert_sign_session_key(a->cert, any_key, &wa);
+    if (e == OK) e = server_cert_sign_session_key(b->cert, any_key, &wb);
+    if (e == OK) *ret = bytes_equal(wr_bytes(&wa), wr_bytes(&wb));
+    return e;
+}

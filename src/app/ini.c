@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/ini.h"
+
+#include <string.h>
+
+static const char BLANKS[] = " \t\r\v\f";
+
+/* The text without blanks at both ends; writes a terminator. */
+static char *trim(char *s) {
+    s += strspn(s, BLANKS);
+    size_t n = strlen(s);
+    while (n > 0 && strchr(BLANKS, s[n - 1]) != NULL) n--;
+    s[n] = '\0';
+    return s;
+}
+
+static enum err parse_section(char *s, struct ini_line *line) {
+    char *end = strchr(s, ']');
+    if (end == NULL || end[1] != '\0') return E_SYNTAX;
+    *end = '\0';
+    line->section = trim(s + 1);
+    return OK;
+}
+
+static enum err parse_line(char *s, struct ini_line *line, ini_handler *handler, void *ctx) {
+    s = trim(s);
+    if (*s == '\0' || *s == '#' || *s == ';') return OK;
+    if (*s == '[') return parse_section(s, line);
+    char *split = s + strcspn(s, ":=");
+    if (*split == '\0' || split == s) return E_SYNTAX;
+    *split = '\0';
+    line->key = trim(s);
+    line->value = trim(split + 1);
+    return handler(ctx, line);
+}
+
+enum err ini_parse(char *text, ini_handler *handler, void *ctx, unsigned *ret_line) {
+    static const char BOM[] = "\xEF\xBB\xBF";
+    if (strncmp(text, BOM, strlen(BOM)) == 0) text += strlen(BOM);
+    struct ini_line line = {.section = ""};
+    while (*text != '\0') {
+        line.number++;
+        char *end = text + strcspn(text, "\n");
+        char *next = *end == '\n' ? end + 1 : end;
+        *end = '\0';
+        const enum err e = parse_line(text, &line, handler, ctx);
+        if (e != OK) {
+            *ret_line = line.number;
+            return e;
+        }
+        text = next;
+    }
+    return OK;
+}

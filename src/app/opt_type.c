@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* opt_type.c -- one parser, printer and description for each kind of value. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/options.h"
+
+static void print_number(struct wr *w, int64_t n) {
+    char text[24];
+    (void)snprintf(text, sizeof text, "%" PRId64, n);
+    wr_str(w, text);
+}
+
+/* Copies a text that must fit with its terminator. */
+static enum err copy_text(const char *value, char *ret, size_t cap) {
+    const size_t n = strlen(value);
+    if (n >= cap) return E_CONFIG;
+    memcpy(ret, value, n + 1);
+    return OK;
+}
+
+static enum err parse_number(const char *s, int64_t *ret) {
+    if (*s != '-' && (*s < '0' || *s > '9')) return E_CONFIG; /* strtoll would skip blanks */
+    char *end = NULL;
+    errno = 0;
+    const long long n = strtoll(s, &end, 10);
+    if (errno != 0 || *end != '\0') return E_CONFIG;
+    *ret = n;
+    return OK;
+}
+
+/* Calls add for each part of a comma separated list, without blanks around it. */
+static enum err each_part(const char *list, enum err (*add)(void *field, const char *part),
+                          void *field) {
+    enum { PART_MAX = 64 };
+    while (true) {
+        char part[PART_MAX];
+        list += strspn(list, " \t");
+        const size_t len = strcspn(list, ",");
+        size_t n = len;
+        while (n > 0 && (list[n - 1] == ' ' || list[n - 1] == '\t')) n--;
+        if (n == 0 || n >= sizeof part) return E_CONFIG;
+        memcpy(part, list, n);
+        part[n] = '\0';
+        const enum err e = add(field, part);
+        if (e != OK) return e;
+        if (list[len] == '\0') return OK;
+        list += len + 1;
+    }
+}
+
+/* ---- on, off ---- */
+
+static enum err parse_bool(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    bool *ret = field;
+    if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0) return E_CONFIG;
+    *ret = strcmp(value, "on") == 0;
+    return OK;
+}
+
+static void print_bool(const void *field, struct wr *w) {
+    const bool *b = field;
+    wr_str(w, *b ? "on" : "off");
+}
+
+static void allowed_bool(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "on or off");
+}
+
+/* ---- numbers ---- */
+
+static enum err parse_int(const struct opt *o, const char *value, void *field) {
+    int64_t n = 0;
+    const enum err e = parse_number(value, &n);
+    if (e != OK || n < o->min || n > o->max) return E_CONFIG;
+    int64_t *ret = field;
+    *ret = n;
+    return OK;
+}
+
+static void print_int(const void *field, struct wr *w) {
+    const int64_t *n = field;
+    print_number(w, *n);
+}
+
+static void allowed_int(const struct opt *o, struct wr *w) {
+    print_number(w, o->min);
+    wr_str(w, " to ");
+    print_number(w, o->max);
+    if (o->unit != NULL) {
+        wr_str(w, " ");
+        wr_str(w, o->unit);
+    }
+}
+
+/* ---- words ---- */
+
+static enum err parse_word(const struct opt *o, const char *value, void *field) {
+    const size_t n = strlen(value);
+    const char *word = o->words;
+    while (n > 0) {
+        const size_t len = strcspn(word, ",");
+        if (len == n && strncmp(word, value, n) == 0) return copy_text(value, field, CONF_WORD_MAX);
+        if (word[len] == '\0') break;
+        word += len + 1;
+    }
+    return E_CONFIG;
+}
+
+static void print_text(const void *field, struct wr *w) {
+    wr_str(w, field);
+}
+
+static void allowed_word(const struct opt *o, struct wr *w) {
+    wr_str(w, "one of ");
+    wr_str(w, o->words);
+}
+
+/* ---- passwords ---- */
+
+bool conf_is_password(const char *s) {
+    if (*s == '\0') return false;
+    for (; *s != '\0'; s++) {
+        if (*s <= ' ' || *s > '~' || strchr("@:/", *s) != NULL) return false;
+    }
+    return true;
+}
+
+static enum err parse_password(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    return conf_is_password(value) ? copy_text(value, field, CONF_PASSWORD_MAX) : E_CONFIG;
+}
+
+static void allowed_password(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "1 to 255 printable ASCII characters other than space, @, : and /");
+}
+
+/* ---- host names ---- */
+
+bool conf_is_host(const char *s) {
+    char before = ',';
+    for (; *s != '\0'; s++) {
+        if (*s <= ' ' || *s > '~' || strchr("@/#?\"'", *s) != NULL) return false;
+        if (*s == ',' && before == ',') return false;
+        before = *s;
+    }
+    return before != ',';
+}
+
+/* The value without the blanks that may stand around its commas. */
+static enum err parse_host(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    char *ret = field;
+    if (strlen(value) >= CONF_TEXT_MAX) return E_CONFIG;
+    char text[CONF_TEXT_MAX];
+    size_t n = 0;
+    for (const char *p = value; *p != '\0'; p++) {
+        if (*p != ' ' && *p != '\t') {
+            text[n++] = *p;
+        } else if (n > 0 && text[n - 1] != ',' && p[strspn(p, " \t")] != ',') {
+            return E_CONFIG; /* two names without a comma are not one */
+        }
+    }
+    text[n] = '\0';
+    return conf_is_host(text) ? copy_text(text, ret, CONF_TEXT_MAX) : E_CONFIG;
+}
+
+static void allowed_host(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "host names or addresses, separated by commas");
+}
+
+/* ---- ports ---- */
+
+static enum err add_port(void *field, const char *part) {
+    struct conf_ports *ports = field;
+    int64_t n = 0;
+    const enum err e = parse_number(part, &n);
+    if (e != OK || n < 1 || n > UINT16_MAX || ports->n == CONF_PORTS_MAX) return E_CONFIG;
+    for (unsigned i = 0; i < ports->n; i++) {
+        if (ports->port[i] == n) return E_CONFIG;
+    }
+    ports->port[ports->n++] = (uint16_t)n;
+    return OK;
+}
+
+static enum err parse_ports(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    struct conf_ports ports = {0};
+    const enum err e = each_part(value, add_port, &ports);
+    if (e == OK) memcpy(field, &ports, sizeof ports);
+    return e;
+}
+
+static void print_ports(const void *field, struct wr *w) {
+    const struct conf_ports *ports = field;
+    for (unsigned i = 0; i < ports->n; i++) {
+        if (i > 0) wr_str(w, ",");
+        print_number(w, ports->port[i]);
+    }
+}
+
+static void allowed_ports(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "up to 16 different ports, 1 to 65535, separated by commas");
+}
+
+/* ---- addresses ---- */
+
+static enum err add_address(void *field, const char *part) {
+    struct conf_addresses *list = field;
+    if (list->n == CONF_ADDRESSES_MAX) return E_CONFIG;
+    char *text = list->text[list->n];
+    enum err e = copy_text(part, text, CONF_ADDRESS_LEN);
+    if (e != OK) return e;
+    const size_t n = strlen(text);
+    if (n > 2 && text[0] == '[' && text[n - 1] == ']') {
+        memmove(text, text + 1, n - 2);
+        text[n - 2] = '\0';
+    }
+    uint8_t address[sizeof(struct in6_addr)];
+    if (inet_pton(AF_INET, text, address) != 1 && inet_pton(AF_INET6, text, address) != 1) {
+        return E_CONFIG;
+    }
+    list->n++;
+    return OK;
+}
+
+static enum err parse_addresses(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    struct conf_addresses list = {0};
+    const enum err e = each_part(value, add_address, &list);
+    if (e == OK) memcpy(field, &list, sizeof list);
+    return e;
+}
+
+static void print_addresses(const void *field, struct wr *w) {
+    const struct conf_addresses *list = field;
+    for (unsigned i = 0; i < list->n; i++) {
+        if (i > 0) wr_str(w, ",");
+        wr_str(w, list->text[i]);
+    }
+}
+
+static void allowed_addresses(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "up to 16 numeric IPv4 or IPv6 addresses, separated by commas");
+}
+
+/* ---- settings that are not read yet ---- */
+
+static enum err parse_any(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    (void)value;
+    (void)field;
+    return OK;
+}
+
+static void allowed_any(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "anything");
+}
+
+// clang-format off
+static const struct {
+    enum err (*parse)(const struct opt *o, const char *value, void *field);
+    void (*print)(const void *field, struct wr *w); /* NULL: nothing to print */
+    void (*allowed)(const struct opt *o, struct wr *w);
+} OPT_TYPES[N_OPT_TYPES] = {
+    [OPT_BOOL]      = {parse_bool,      print_bool,      allowed_bool},
+    [OPT_INT]       = {parse_int,       print_int,       allowed_int},
+    [OPT_WORD]      = {parse_word,      print_text,      allowed_word},
+    [OPT_PASSWORD]  = {parse_password,  print_text,      allowed_password},
+    [OPT_HOST]      = {parse_host,      print_text,      allowed_host},
+    [OPT_PORTS]     = {parse_ports,     print_ports,     allowed_ports},
+    [OPT_ADDRESSES] = {parse_addresses, print_addresses, allowed_addresses},
+    [OPT_ANY]       = {parse_any,       NULL,            allowed_any},
+};
+// clang-format on
+
+enum err opt_parse(const struct opt *o, const char *value, struct conf *c) {
+    return OPT_TYPES[o->type].parse(o, value, (char *)c + o->offset);
+}
+
+void opt_print(const struct opt *o, const struct conf *c, struct wr *w) {
+    const void *field = (const char *)c + o->offset;
+    if (o->type == OPT_ANY) {
+        wr_str(w, o->def_text != NULL ? o->def_text : "");
+        return;
+    }
+    if ((o->flags & OPT_UNSET_0) != 0) {
+        const int64_t *n = field;
+        if (*n == 0) return;
+    }
+    OPT_TYPES[o->type].print(field, w);
+}
+
+void opt_allowed(const struct opt *o, struct wr *w) {
+    OPT_TYPES[o->type].allowed(o, w);
+}

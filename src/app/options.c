@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* options.c -- the only list of settings: it gives parsing, defaults, ranges and errors, the file
+ * that init writes, and `start --print-config`. Columns: struct opt in options.h.
+ *
+ * A setting that the reference has and this version does not use yet is a NOT_YET row: its third
+ * column is the value that describes what this version does, so that only another one is remarked
+ * on. */
+#include "app/options.h"
+
+#include <stddef.h>
+
+#include "model/limits.h"
+#include "relay/relay.h"
+
+#define AT(field) offsetof(struct conf, field)
+#define NOT_YET(section, key, does)                                                                \
+    { section, key, OPT_ANY, OPT_NOT_YET, 0, 0, does, 0, 0, NULL, NULL, NULL }
+
+enum { A_DAY_S = 86400, A_YEAR_S = 365 * A_DAY_S };
+
+// clang-format off
+const struct opt_section OPT_SECTIONS[] = {
+    {"STORE_LOG", NULL},
+    {"AUTH", NULL},
+    {"TRANSPORT", NULL},
+    {"INACTIVE_CLIENTS", "Clients that neither send nor receive anything."},
+    {"LIMITS", "What one client or one address may take of the server."},
+};
+const size_t N_OPT_SECTIONS = ARRAY_LEN(OPT_SECTIONS);
+
+const struct opt OPTS[] = {
+    /* section, key, type, flags, offset,
+     *   default, default text, min, max, unit, words or sample,
+     *   help */
+    NOT_YET("INFORMATION", "source_code", NULL),
+    NOT_YET("INFORMATION", "usage_conditions", NULL),
+    NOT_YET("INFORMATION", "condition_amendments", NULL),
+    NOT_YET("INFORMATION", "server_country", NULL),
+    NOT_YET("INFORMATION", "operator", NULL),
+    NOT_YET("INFORMATION", "operator_country", NULL),
+    NOT_YET("INFORMATION", "website", NULL),
+    NOT_YET("INFORMATION", "admin_simplex", NULL),
+    NOT_YET("INFORMATION", "admin_email", NULL),
+    NOT_YET("INFORMATION", "admin_pgp", NULL),
+    NOT_YET("INFORMATION", "admin_pgp_fingerprint", NULL),
+    NOT_YET("INFORMATION", "complaints_simplex", NULL),
+    NOT_YET("INFORMATION", "complaints_email", NULL),
+    NOT_YET("INFORMATION", "complaints_pgp", NULL),
+    NOT_YET("INFORMATION", "complaints_pgp_fingerprint", NULL),
+    NOT_YET("INFORMATION", "hosting", NULL),
+    NOT_YET("INFORMATION", "hosting_country", NULL),
+    NOT_YET("INFORMATION", "hosting_type", NULL),
+
+    {"STORE_LOG", "enable", OPT_BOOL, OPT_WRITTEN, AT(store_log),
+        0, NULL, 0, 0, NULL, NULL,
+        "Storage on disk is not available in this version: all queues and messages are kept in\n"
+        "memory and are lost when the server stops. Nothing but `off` is accepted, so that nobody\n"
+        "relies on it."},
+    {"STORE_LOG", "store_queues", OPT_WORD, 0, AT(store_queues),
+        0, "memory", 0, 0, NULL, "memory,database",
+        "Where queue records are. Only `memory` in this version."},
+    {"STORE_LOG", "store_messages", OPT_WORD, 0, AT(store_messages),
+        0, "memory", 0, 0, NULL, "memory,journal,database",
+        "Where messages are. Only `memory` in this version."},
+    NOT_YET("STORE_LOG", "restore_messages", "off"),
+    {"STORE_LOG", "expire_messages_days", OPT_INT, 0, AT(expire_messages_days),
+        DEFAULT_MESSAGE_TTL_DAYS, NULL, 1, 36500, "days", NULL,
+        "Messages that nobody received for so many days are deleted."},
+    {"STORE_LOG", "expire_messages_on_start", OPT_BOOL, 0, AT(expire_on_start),
+        1, NULL, 0, 0, NULL, NULL,
+        "Delete expired messages when the server starts."},
+    {"STORE_LOG", "expire_messages_on_send", OPT_BOOL, 0, AT(expire_on_send),
+        0, NULL, 0, 0, NULL, NULL,
+        "Delete the expired messages of a queue also when a message is sent to it."},
+    NOT_YET("STORE_LOG", "expire_ntfs_hours", "24"),
+    NOT_YET("STORE_LOG", "log_stats", "off"),
+    NOT_YET("STORE_LOG", "prometheus_interval", NULL),
+    NOT_YET("STORE_LOG", "db_connection", NULL),
+    NOT_YET("STORE_LOG", "db_schema", NULL),
+    NOT_YET("STORE_LOG", "db_pool_size", NULL),
+    NOT_YET("STORE_LOG", "db_store_log", "off"),
+    NOT_YET("STORE_LOG", "db_deleted_ttl", NULL),
+    NOT_YET("STORE_LOG", "sync", NULL),
+    NOT_YET("STORE_LOG", "journal_path", NULL),
+
+    {"AUTH", "new_queues", OPT_BOOL, OPT_WRITTEN, AT(new_queues),
+        1, NULL, 0, 0, NULL, NULL,
+        "With `off` nobody can create queues; those that exist go on. For a server that will be\n"
+        "given up."},
+    {"AUTH", "create_password", OPT_PASSWORD, OPT_SECRET, AT(create_password),
+        0, NULL, 0, 0, NULL, "password",
+        "Only those who know this password can create queues. It is a part of the server address\n"
+        "(smp://fingerprint:password@host): share that only with users of the server. Their\n"
+        "contacts do not need it. Printable ASCII characters without space, @, : and /"},
+    NOT_YET("AUTH", "control_port_admin_password", NULL),
+    NOT_YET("AUTH", "control_port_user_password", NULL),
+    NOT_YET("AUTH", "daily_block_queue_quota", "20"),
+
+    {"TRANSPORT", "host", OPT_HOST, OPT_WRITTEN, AT(host),
+        0, "<hostnames>", 0, 0, NULL, NULL,
+        "Names or addresses under which clients reach the server, separated by commas, onion\n"
+        "hosts too. They are only printed, as a part of the server address."},
+    {"TRANSPORT", "port", OPT_PORTS, OPT_WRITTEN, AT(ports),
+        0, "5223,443", 0, 0, NULL, NULL,
+        "Ports to listen on, separated by commas. A port below 1024 needs the capability\n"
+        "CAP_NET_BIND_SERVICE."},
+    {"TRANSPORT", "bind", OPT_ADDRESSES, 0, AT(bind),
+        0, NULL, 0, 0, NULL, "192.0.2.1,2001:db8::1",
+        "Addresses of this machine to listen on, separated by commas. By default all, IPv4 and\n"
+        "IPv6."},
+    {"TRANSPORT", "threads", OPT_INT, 0, AT(threads),
+        0, NULL, 0, 256, "threads", NULL,
+        "Threads that serve clients; 0: one for each processor."},
+    {"TRANSPORT", "log_tls_errors", OPT_BOOL, OPT_NOT_YET, AT(log_tls_errors),
+        0, NULL, 0, 0, NULL, NULL, NULL},
+    NOT_YET("TRANSPORT", "websockets", "off"),
+    NOT_YET("TRANSPORT", "control_port", NULL),
+    NOT_YET("TRANSPORT", "accept_service_credentials", "off"),
+    NOT_YET("TRANSPORT", "metrics", "off"),
+
+    NOT_YET("PROXY", "enable", "off"),
+    NOT_YET("PROXY", "allow_private_relays", "off"),
+    NOT_YET("PROXY", "retry_after_error", NULL),
+    NOT_YET("PROXY", "host_mode", NULL),
+    NOT_YET("PROXY", "required_host_mode", NULL),
+    NOT_YET("PROXY", "own_server_domains", NULL),
+    NOT_YET("PROXY", "socks_proxy", NULL),
+    NOT_YET("PROXY", "socks_mode", NULL),
+    NOT_YET("PROXY", "client_concurrency", NULL),
+
+    {"INACTIVE_CLIENTS", "disconnect", OPT_BOOL, OPT_WRITTEN, AT(disconnect_inactive),
+        0, NULL, 0, 0, NULL, NULL,
+        "Close the connections of clients without subscriptions that have been silent for `ttl`."},
+    {"INACTIVE_CLIENTS", "ttl", OPT_INT, 0, AT(inactive_ttl_s),
+        DEFAULT_INACTIVE_TTL_S, NULL, 1, A_YEAR_S, "seconds", NULL,
+        "Seconds of silence."},
+    {"INACTIVE_CLIENTS", "check_interval", OPT_INT, 0, AT(inactive_check_s),
+        DEFAULT_INACTIVE_CHECK_S, NULL, 1, A_DAY_S, "seconds", NULL,
+        "Seconds between two checks."},
+
+    NOT_YET("WEB", "static_path", NULL),
+    NOT_YET("WEB", "http", NULL),
+    NOT_YET("WEB", "https", NULL),
+    NOT_YET("WEB", "cert", NULL),
+    NOT_YET("WEB", "key", NULL),
+
+    {"LIMITS", "message_queue_quota", OPT_INT, 0, AT(message_quota),
+        DEFAULT_MESSAGE_QUOTA, NULL, 1, 10000, "messages", NULL,
+        "Messages that a queue holds; then senders have to wait."},
+    {"LIMITS", "connections_per_address", OPT_INT, 0, AT(connections_per_address),
+        DEFAULT_CONNECTIONS_PER_ADDRESS, NULL, 0, 10000000, "connections", NULL,
+        "Connections from one IPv4 address or IPv6 /64 network; 0: no limit."},
+    {"LIMITS", "handshakes_per_second", OPT_INT, 0, AT(handshakes_per_second),
+        DEFAULT_HANDSHAKES_PER_SECOND, NULL, 0, 1000000, "handshakes", NULL,
+        "New connections per second from all addresses; 0: no limit."},
+    {"LIMITS", "new_queues_per_minute", OPT_INT, 0, AT(new_queues_per_minute),
+        DEFAULT_NEW_QUEUES_PER_MINUTE, NULL, 0, 1000000, "queues", NULL,
+        "Queues that one address may create in a minute; 0: no limit."},
+    {"LIMITS", "pending_bytes_per_client", OPT_INT, 0, AT(pending_bytes),
+        DEFAULT_PENDING_BYTES, NULL, 32768, 1 << 30, "bytes", NULL,
+        "Bytes of answers that may wait for a client; until it takes some, nothing more is read\n"
+        "from it."},
+    {"LIMITS", "handshake_timeout", OPT_INT, OPT_UNSET_0, AT(handshake_timeout_s),
+        0, NULL, 1, 3600, "seconds", "60",
+        "Seconds for the TLS handshake, and again for the SMP handshake. By default 60 and 120."},
+    {"LIMITS", "message_ttl", OPT_INT, OPT_UNSET_0, AT(message_ttl_s),
+        0, NULL, 1, 100LL * A_YEAR_S, "seconds", "1814400",
+        "Seconds after which messages expire. In place of expire_messages_days."},
+    {"LIMITS", "expiry_interval", OPT_INT, 0, AT(expiry_interval_s),
+        DEFAULT_EXPIRY_INTERVAL_S, NULL, 1, A_YEAR_S, "seconds", NULL,
+        "Seconds between two searches for expired messages."},
+    {"LIMITS", "end_interval_ms", OPT_INT, OPT_NOT_YET, AT(end_interval_ms),
+        0, NULL, 0, END_INTERVAL_MAX_MS, "milliseconds", NULL, NULL},
+    NOT_YET("LIMITS", "notification_ttl", NULL),
+    NOT_YET("LIMITS", "notification_interval_ms", NULL),
+    {"LIMITS", "smp_version_min", OPT_INT, 0, AT(version_min),
+        RELAY_VERSION_MIN, NULL, RELAY_VERSION_MIN, RELAY_VERSION_MAX, NULL, NULL,
+        "Oldest version of the protocol that clients may use."},
+    {"LIMITS", "smp_version_max", OPT_INT, 0, AT(version_max),
+        RELAY_VERSION_MAX, NULL, RELAY_VERSION_MIN, RELAY_VERSION_MAX, NULL, NULL,
+        "Newest version of the protocol that is offered."},
+};
+const size_t N_OPTS = ARRAY_LEN(OPTS);
+_Static_assert(ARRAY_LEN(OPTS) <= CONF_OPTS_MAX, "struct conf has no room for so many settings");
+// clang-format on

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* paths.h -- where the server's files are (spec: operations, section 2). */
+#pragma once
+
+#include <limits.h>
+
+#include "app/problem.h"
+
+struct paths {
+    /* $SMP_SERVER_CFG_PATH, or /etc/opt/simplex; and what is in it */
+    char cfg[PATH_MAX];
+    char ini[PATH_MAX], fingerprint[PATH_MAX];
+    char ca_key[PATH_MAX], ca_crt[PATH_MAX], server_key[PATH_MAX], server_crt[PATH_MAX];
+    /* $SMP_SERVER_LOG_PATH, or /var/opt/simplex */
+    char state[PATH_MAX];
+};
+
+/* From the environment. E_CONFIG when a path is too long. */
+MUST_USE enum err paths_init(struct paths *ret, struct problem *ret_problem);

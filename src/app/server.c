@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "app/ports.h"
+#include "base/log.h"
+#include "model/limits.h"
+#include "net/admission.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "relay/relay.h"
+
+enum {
+    RESERVED_DESCRIPTORS = 64, /* files, listeners, loops: what is not a client */
+    DRAIN_CHECK_MS = 20,
+    DRAIN_SPARE_MS = 1000,     /* beyond CLOSE_GRACE_MS, for a loop that is late */
+    DESCRIPTORS_MAX = 1 << 24, /* more is never used, and limits may be infinite */
+};
+
+/* A loop and its ports. */
+struct worker {
+    /* fixed after start */
+    struct server *server;
+    struct loop *loop; /* owned */
+    /* owner loop only, once it runs */
+    struct listener **listeners; /* owned; one for each socket of the server */
+    struct loop_timer drain_timer;
+    int64_t drain_deadline_ms;
+};
+
+struct server {
+    /* fixed after start; what is built is owned */
+    struct server_opts o; /* conf and ini_path only while starting */
+    unsigned connections_max;
+    unsigned n_workers, n_sockets; /* n_sockets: addresses times ports */
+    struct worker *workers;
+    struct loop **loops; /* borrowed from workers */
+    struct admission *admission;
+    struct store *store;
+    struct relay *relay;
+    unsigned n_steps; /* of STEPS that are up */
+    /* posted by each worker that has no connection left */
+    sem_t drained;
+};
+
+/* ---- descriptors ---- */
+
+static enum err up_descriptors(struct server *s, struct problem *p) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return problem_sys(p, "cannot read the limit of open files");
+    if (limit.rlim_cur < limit.rlim_max) {
+        const rlim_t before = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
+    }
+    const rlim_t n = limit.rlim_cur < DESCRIPTORS_MAX ? limit.rlim_cur : DESCRIPTORS_MAX;
+    if (n <= 2 * RESERVED_DESCRIPTORS) {
+        return problem_set(p, E_LIMIT,
+                           "only %llu files may be open: raise the limit (LimitNOFILE of the "
+                           "service, or ulimit -n)",
+                           (unsigned long long)n);
+    }
+    s->connections_max = (unsigned)n - RESERVED_DESCRIPTORS;
+    return OK;
+}
+
+/* ---- admission ---- */
+
+static enum err up_admission(struct server *s, struct problem *p) {
+    const struct conf *c = s->o.conf;
+    const struct admission_opts o = {
+        .connections_max = s->connections_max,
+        .connections_per_address = (unsigned)c->connections_per_address,
+        .handshakes_per_second = (unsigned)c->handshakes_per_second,
+        .new_queues_per_minute = (unsigned)c->new_queues_per_minute,
+    };
+    const enum err e = admission_new(&o, &ENV_SYSTEM, &s->admission);
+    return e == OK ? OK : problem_set(p, e, "cannot start: %s", err_meaning(e));
+}
+
+static void down_admission(struct server *s) {
+    admission_free(s->admission);
+}
+
+/* ---- store ---- */
+
+/* The store is opened before the relay exists, but nothing becomes durable before the loops run. */
+static void on_durable(void *ctx) {
+    struct server *s = ctx;
+    assert(s->relay != NULL);
+    relay_on_durable(s->relay);
+}
+
+static enum err up_store(struct server *s, struct problem *p) {
+    const struct store_opts o = {&ENV_SYSTEM, (unsigned)s->o.conf->message_quota, on_durable, s};
+    const enum err e = store_open(s->o.conf->store_queues, &o, &s->store);
+    return e == OK ? OK
+                   : problem_set(p, e, "cannot open the %s store: %s", s->o.conf->store_queues,
+                                 err_meaning(e));
+}
+
+static void down_store(struct server *s) {
+    store_close(s->store);
+}
+
+/* ---- loops ---- */
+
+/* The processors that this process may use, which can be fewer than there are. */
+static unsigned count_processors(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    const int n = CPU_COUNT(&set);
+    return n > 0 ? (unsigned)n : 1;
+}
+
+static void down_loops(struct server *s) {
+    for (unsigned i = 0; s->workers != NULL && i < s->n_workers; i++) {
+        loop_free(s->workers[i].loop);
+        free(s->workers[i].listeners);
+    }
+    free(s->workers);
+    free(s->loops);
+}
+
+static enum err up_loops(struct server *s, struct problem *p) {
+    const struct conf *c = s->o.conf;
+    s->n_workers = c->threads != 0 ? (unsigned)c->threads : count_processors();
+    s->n_sockets = ports_count(c);
+    s->workers = calloc(s->n_workers, sizeof *s->workers);
+    s->loops = calloc(s->n_workers, sizeof *s->loops);
+    enum err e = s->workers != NULL && s->loops != NULL ? OK : E_NO_MEMORY;
+    for (unsigned i = 0; i < s->n_workers && e == OK; i++) {
+        struct worker *w = &s->workers[i];
+        w->server = s;
+        w->listeners = calloc(s->n_sockets, sizeof(struct listener *));
+        e = w->listeners != NULL ? loop_new(i, &ENV_SYSTEM, &w->loop) : E_NO_MEMORY;
+        s->loops[i] = w->loop;
+    }
+    if (e == OK) return OK;
+    (void)problem_set(p, e, "cannot make %u event loops (see [TRANSPORT] threads): %s",
+                      s->n_workers, err_meaning(e));
+    down_loops(s);
+    return e;
+}
+
+/* ---- relay ---- */
+
+static struct relay_opts relay_opts_from(const struct server *s) {
+    const struct conf *c = s->o.conf;
+    const int64_t both = c->handshake_timeout_s;
+    return (struct relay_opts){
+        .env = &ENV_SYSTEM,
+        .store = s->store,
+        .loops = s->loops,
+        .n_loops = s->n_workers,
+        .admission = s->admission,
+        .cert = s->o.identity->cert,
+        .version_min = (uint16_t)c->version_min,
+        .version_max = (uint16_t)c->version_max,
+        .allow_new_queues = c->new_queues,
+        .create_password = c->create_password[0] != '\0' ? c->create_password : NULL,
+        .pending_bytes_max = (unsigned)c->pending_bytes,
+        .tls_timeout_s = both != 0 ? both : DEFAULT_TLS_TIMEOUT_S,
+        .handshake_timeout_s = both != 0 ? both : DEFAULT_SMP_HANDSHAKE_TIMEOUT_S,
+        .message_ttl_s = conf_message_ttl_s(c),
+        .expiry_interval_s = c->expiry_interval_s,
+        .expire_on_start = c->expire_on_start,
+        .expire_on_send = c->expire_on_send,
+        .inactive_ttl_s = c->disconnect_inactive ? c->inactive_ttl_s : 0,
+        .inactive_check_s = c->inactive_check_s,
+    };
+}
+
+static enum err up_relay(struct server *s, struct problem *p) {
+    const struct relay_opts o = relay_opts_from(s);
+    const enum err e = relay_new(&o, &s->relay);
+    return e == OK ? OK : problem_set(p, e, "cannot start the relay: %s", err_meaning(e));
+}
+
+static void down_relay(struct server *s) {
+    relay_free(s->relay);
+    s->relay = NULL;
+}
+
+/* ---- ports ---- */
+
+static void close_listeners(struct worker *w) {
+    for (unsigned i = 0; i < w->server->n_sockets; i++) {
+        listener_close(w->listeners[i]);
+        w->listeners[i] = NULL;
+    }
+}
+
+static void down_ports(struct server *s) {
+    for (unsigned i = 0; i < s->n_workers; i++) close_listeners(&s->workers[i]);
+}
+
+static enum err up_ports(struct server *s, struct problem *p) {
+    const struct conn_opts *o = relay_conn_opts(s->relay);
+    for (unsigned i = 0; i < s->n_sockets; i++) {
+        const struct listener_addr a = ports_get(s->o.conf, i);
+        /* Our own sockets share their port, so only a probe finds another server that shares it
+         * too. */
+        enum err e = listener_probe(&a);
+        for (unsigned j = 0; j < s->n_workers && e == OK; j++) {
+            struct worker *w = &s->workers[j];
+            e = listener_open(w->loop, &a, s->o.identity->tls, o, &w->listeners[i]);
+        }
+        if (e == OK) continue;
+        (void)ports_explain(&a, e, s->o.ini_path, p);
+        down_ports(s);
+        return e;
+    }
+    return OK;
+}
+
+/* ---- threads ---- */
+
+static enum err up_threads(struct server *s, struct problem *p) {
+    enum err e = relay_start(s->relay);
+    for (unsigned i = 0; i < s->n_workers && e == OK; i++) e = loop_start(s->loops[i]);
+    if (e == OK) return OK;
+    (void)problem_set(p, e, "cannot start %u threads: %s", s->n_workers, err_meaning(e));
+    for (unsigned i = 0; i < s->n_workers; i++) loop_stop(s->loops[i]);
+    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+    return e;
+}
+
+struct worker_msg {
+    struct loop_msg base;
+    struct worker *worker;
+    SSL_CTX *tls; /* borrowed; of a change of certificates */
+};
+
+static MUST_USE enum err post(struct worker *w, void (*run)(struct loop_msg *), SSL_CTX *tls) {
+    struct worker_msg *m = malloc(sizeof *m);
+    if (m == NULL) return E_NO_MEMORY;
+    *m = (struct worker_msg){{NULL, run}, w, tls};
+    loop_post(w->loop, &m->base);
+    return OK;
+}
+
+static void check_drained(void *ctx) {
+    struct worker *w = ctx;
+    if (loop_n_conns(w->loop) != 0 && loop_now_ms(w->loop) < w->drain_deadline_ms) return;
+    loop_timer_stop(&w->drain_timer);
+    (void)sem_post(&w->server->drained);
+}
+
+/* On the loop: no new clients, and an end with those that are there. */
+static void run_drain(struct loop_msg *base) {
+    struct worker_msg *m = CONTAINER_OF(base, struct worker_msg, base);
+    struct worker *w = m->worker;
+    free(m);
+    close_listeners(w);
+    loop_close_conns(w->loop, CLOSE_GRACE_MS);
+    w->drain_deadline_ms = loop_now_ms(w->loop) + CLOSE_GRACE_MS + DRAIN_SPARE_MS / 2;
+    if (loop_timer_start(w->loop, &w->drain_timer, 0, DRAIN_CHECK_MS, check_drained, w) != OK) {
+        (void)sem_post(&w->server->drained);
+    }
+}
+
+/* Waits until n workers have said that they have nothing left to do, but not for ever. */
+static void wait_drained(struct server *s, unsigned n) {
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (CLOSE_GRACE_MS + DRAIN_SPARE_MS) / 1000;
+    for (unsigned i = 0; i < n; i++) {
+        int failed = -1;
+        do failed = sem_clockwait(&s->drained, CLOCK_MONOTONIC, &until);
+        while (failed != 0 && errno == EINTR);
+        if (failed != 0) {
+            log_line(LOG_WARN, "stop", "loops_still_busy=%u", n - i);
+            return;
+        }
+    }
+}
+
+static void down_threads(struct server *s) {
+    unsigned n_told = 0;
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        if (post(&s->workers[i], run_drain, NULL) == OK) n_told++;
+    }
+    wait_drained(s, n_told);
+    for (unsigned i = 0; i < s->n_workers; i++) loop_stop(s->loops[i]);
+    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+}
+
+/* ---- the order of all ---- */
+
+static const struct step {
+    const char *name;
+    enum err (*up)(struct server *s, struct problem *p);
+    void (*down)(struct server *s); /* only after its up; or NULL */
+    bool serving;                   /* left out in maintenance */
+} STEPS[] = {
+    {"descriptors", up_descriptors, NULL, false},
+    {"admission", up_admission, down_admission, false},
+    {"store", up_store, down_store, false},
+    {"loops", up_loops, down_loops, false},
+    {"relay", up_relay, down_relay, false},
+    {"ports", up_ports, down_ports, true},
+    {"threads", up_threads, down_threads, true},
+};
+
+void server_stop(struct server *s) {
+    if (s == NULL) return;
+    while (s->n_steps > 0) {
+        const struct step *step = &STEPS[--s->n_steps];
+        if (step->down == NULL) continue;
+        log_line(LOG_DEBUG, "stop", "step=%s", step->name);
+        step->down(s);
+    }
+    (void)sem_destroy(&s->drained);
+    free(s);
+}
+
+enum err server_start(const struct server_opts *o, struct server **ret,
+                      struct problem *ret_problem) {
+    struct server *s = calloc(1, sizeof *s);
+    if (s == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
+    s->o = *o;
+    (void)sem_init(&s->drained, 0, 0);
+    for (size_t i = 0; i < ARRAY_LEN(STEPS); i++) {
+        if (STEPS[i].serving && o->maintenance) break;
+        log_line(LOG_DEBUG, "start", "step=%s", STEPS[i].name);
+        const enum err e = STEPS[i].up(s, ret_problem);
+        if (e != OK) {
+            server_stop(s);
+            return e;
+        }
+        s->n_steps++;
+    }
+    s->o.conf = NULL;
+    s->o.ini_path = NULL;
+    *ret = s;
+    return OK;
+}
+
+/* ---- while it runs ---- */
+
+static void run_set_tls(struct loop_msg *base) {
+    struct worker_msg *m = CONTAINER_OF(base, struct worker_msg, base);
+    struct worker *w = m->worker;
+    for (unsigned i = 0; i < w->server->n_sockets; i++) {
+        if (w->listeners[i] != NULL) listener_set_tls(w->listeners[i], m->tls);
+    }
+    free(m);
+}
+
+enum err server_set_identity(struct server *s, const struct identity *id) {
+    enum err e = OK;
+    for (unsigned i = 0; i < s->n_workers && e == OK; i++)
+        e = post(&s->workers[i], run_set_tls, id->tls);
+    return e;
+}
+
+unsigned server_n_threads(const struct server *s) {
+    return s->n_workers;
+}

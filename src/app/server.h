@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* server.h -- the parts of a running server, in the order in which they start and stop.
+ *
+ * server.c has that order once, as a list that is run forwards and, from wherever it came to,
+ * backwards. All functions: main thread. */
+#pragma once
+
+#include "app/conf.h"
+#include "app/identity.h"
+
+struct server;
+
+struct server_opts {
+    const struct conf *conf; /* borrowed for the call; its password may be wiped afterwards */
+    const struct identity *identity; /* borrowed until server_stop() has returned */
+    const char *ini_path;            /* borrowed for the call; for messages */
+    bool maintenance;                /* open and close the store, serve nobody */
+};
+
+/* When it returns OK all ports listen and are served. Any error with ret_problem filled in; then
+ * nothing is left running. */
+MUST_USE enum err server_start(const struct server_opts *o, struct server **ret,
+                               struct problem *ret_problem);
+/* Closes the ports, gives clients what they still have to get (for CLOSE_GRACE_MS at most), stops
+ * and frees all. NULL is a no-op. */
+void server_stop(struct server *s);
+/* New connections get these certificates. E_NO_MEMORY: all stays as it was. */
+MUST_USE enum err server_set_identity(struct server *s, const struct identity *id);
+unsigned server_n_threads(const struct server *s);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* bytes.h -- a borrowed view of bytes: never owns, has no terminator, dies with the buffer it
+ * points into. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct bytes {
+    const uint8_t *p;
+    size_t n;
+};
+
+/* Any thread; pure. */
+static inline struct bytes bytes_of(const void *p, size_t n) {
+    return (struct bytes){p, n};
+}
+
+static inline struct bytes bytes_str(const char *s) {
+    return (struct bytes){(const uint8_t *)s, strlen(s)};
+}
+
+/* For public values only: not constant in time. Secrets are compared by crypto_equal(). */
+static inline bool bytes_equal(struct bytes a, struct bytes b) {
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* authz.h -- does an authorization fit a key? In the same time whether the key is wrong, of another
+ * type, or there is no key.
+ *
+ * An authorization is a signature (64 bytes: Ed25519, 114: Ed448) or an 80-byte authenticator:
+ * crypto_box of the SHA-512 of what is signed, with the agreement of the queue key and the server's
+ * session key and the correlation id as nonce. When the key is absent or of another type than the
+ * authorization, a dummy key of the authorization's type is verified against and the answer is no
+ * (SMP protocol, "Authentication of commands"; spec: behaviour, "Authorization"). Pure; any thread.
+ */
+#pragma once
+
+#include "crypto/key.h"
+
+enum { AUTHENTICATOR_LEN = 80 };
+
+/* True for the four lengths that an authorization may have: 0, 64, 80, 114. */
+bool authz_length_ok(size_t n);
+
+/* All that a verification needs besides the key. Everything borrowed. */
+struct authz {
+    struct bytes auth;           /* the authorization */
+    struct bytes text_a, text_b; /* what is signed, in two parts */
+    struct bytes corr_id;
+    const uint8_t *session_priv; /* the server's X25519 session key, X25519_LEN bytes */
+};
+
+/* Whether any of the n keys verifies. n = 0 or KEY_NONE keys take the dummy path. Constant time in
+ * the sense above for n <= 1; an empty authorization is refused at once. */
+bool authz_verify(const struct authz *a, const struct pubkey *keys, size_t n);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* crypto.h -- start-up, hashes, and the two rules for secrets: compare in constant time, wipe on
+ * release.
+ *
+ * This folder is the only user of libsodium and libcrypto. Everything here may be called from any
+ * thread after crypto_init(). Primitives: SMP protocol, "Cryptographic algorithms" (spec: wire,
+ * section 2). */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+enum { SHA256_LEN = 32, SHA384_LEN = 48, SHA512_LEN = 64 };
+
+/* Once, before threads start. E_CRYPTO when a library or algorithm is missing. */
+MUST_USE enum err crypto_init(void);
+
+/* Constant time in the content (not in the lengths, which are public). */
+bool crypto_equal(struct bytes a, struct bytes b);
+void crypto_wipe(void *p, size_t n); /* not removed by the optimiser */
+
+/* E_CRYPTO when the library fails, which is for want of memory. */
+MUST_USE enum err crypto_sha256(struct bytes m, uint8_t ret[SHA256_LEN]);
+MUST_USE enum err crypto_sha3_384(struct bytes m, uint8_t ret[SHA384_LEN]);
+/* SHA-512 over the concatenation of two views, so that "what is signed" needs no copy. */
+MUST_USE enum err crypto_sha512_2(struct bytes a, struct bytes b, uint8_t ret[SHA512_LEN]);
+
+/* HKDF of RFC 5869 with SHA-512, extract and expand. E_CRYPTO when n_out > 255 * 64. */
+MUST_USE enum err crypto_hkdf(struct bytes salt, struct bytes ikm, struct bytes info,
+                              uint8_t *ret_out, size_t n_out);

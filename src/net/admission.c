@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The map holds one entry per address that has a connection, and for the rate of new queues also
+ * those that left less than a minute ago with something spent: else a peer could reconnect and
+ * begin with a full minute's worth. These wait on a list, oldest first, and are forgotten by
+ * whoever enters or leaves later. */
+#include "net/admission.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/idmap.h"
+#include "base/list.h"
+#include "crypto/crypto.h"
+
+enum {
+    SECOND_MS = 1000,
+    MINUTE_MS = 60000,
+    /* Addresses remembered without a connection, 120 bytes each; the oldest are forgotten first. */
+    REMEMBERED_MAX = 65536,
+    FORGET_PER_CALL = 4,
+    SECRET_LEN = 32,
+};
+
+/* A token bucket that is full after one period. Level and rate are exact: one token is period_ms
+ * units. */
+struct bucket {
+    int64_t level;
+    int64_t at_ms;
+};
+
+struct admission_peer {
+    struct idnode node;  /* keyed hash of the address */
+    struct list waiting; /* in admission.remembered while n_connections is 0 */
+    unsigned n_connections;
+    struct bucket new_queues;
+    int64_t left_ms;
+};
+
+struct admission {
+    /* fixed after admission_new() */
+    struct admission_opts opts;
+    const struct env *env; /* borrowed */
+    uint8_t secret[SECRET_LEN];
+
+    /* guarded by mtx */
+    pthread_mutex_t mtx;
+    struct idmap peers; /* owns its entries */
+    struct list remembered;
+    unsigned n_remembered;
+    unsigned n_connections;
+    struct bucket handshakes;
+};
+
+/* ---- buckets ---- */
+
+static void bucket_fill(struct bucket *b, unsigned rate, int64_t period_ms, int64_t now_ms) {
+    *b = (struct bucket){(int64_t)rate * period_ms, now_ms};
+}
+
+static void bucket_refill(struct bucket *b, unsigned rate, int64_t period_ms, int64_t now_ms) {
+    const int64_t passed = now_ms - b->at_ms;
+    if (passed >= period_ms) {
+        bucket_fill(b, rate, period_ms, now_ms);
+    } else if (passed > 0) {
+        const int64_t full = (int64_t)rate * period_ms;
+        b->level += passed * (int64_t)rate;
+        if (b->level > full) b->level = full;
+        b->at_ms = now_ms;
+    }
+}
+
+static bool bucket_take(struct bucket *b, unsigned rate, int64_t period_ms, int64_t now_ms) {
+    if (rate == 0) return true;
+    bucket_refill(b, rate, period_ms, now_ms);
+    if (b->level < period_ms) return false;
+    b->level -= period_ms;
+    return true;
+}
+
+/* ---- addresses ---- */
+
+/* What counts as one address: 4 bytes of IPv4, 8 of IPv6; nothing for other families, which thereby
+ * are one address. */
+static struct bytes address_of(const struct sockaddr *from) {
+    if (from->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const void *)from;
+        return bytes_of(&v4->sin_addr, 4);
+    }
+    if (from->sa_family != AF_INET6) return (struct bytes){0};
+    const struct sockaddr_in6 *v6 = (const void *)from;
+    /* A dual-stack socket shows IPv4 peers this way: the first 64 bits are the same for all of
+     * them. */
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) return bytes_of(v6->sin6_addr.s6_addr + 12, 4);
+    return bytes_of(v6->sin6_addr.s6_addr, 8);
+}
+
+static enum err hash_address(const struct admission *a, const struct sockaddr *from,
+                             struct id *ret) {
+    uint8_t text[SECRET_LEN + 8];
+    uint8_t hash[SHA256_LEN];
+    const struct bytes address = address_of(from);
+    memcpy(text, a->secret, SECRET_LEN);
+    if (address.n != 0) memcpy(text + SECRET_LEN, address.p, address.n);
+    const enum err e = crypto_sha256(bytes_of(text, SECRET_LEN + address.n), hash);
+    crypto_wipe(text, sizeof text);
+    if (e == OK) memcpy(ret->b, hash, ID_LEN);
+    return e;
+}
+
+/* ---- entries; under the lock ---- */
+
+static struct admission_peer *find_peer(struct admission *a, const struct id *id) {
+    struct idnode *n = idmap_find(&a->peers, id);
+    return n != NULL ? CONTAINER_OF(n, struct admission_peer, node) : NULL;
+}
+
+static enum err add_peer(struct admission *a, const struct id *id, int64_t now_ms,
+                         struct admission_peer **ret) {
+    struct admission_peer *p = calloc(1, sizeof *p);
+    if (p == NULL) return E_NO_MEMORY;
+    p->node.id = *id;
+    list_init(&p->waiting);
+    bucket_fill(&p->new_queues, a->opts.new_queues_per_minute, MINUTE_MS, now_ms);
+    const enum err e = idmap_insert(&a->peers, &p->node);
+    if (e != OK) {
+        free(p);
+        return e;
+    }
+    *ret = p;
+    return OK;
+}
+
+static void forget(struct admission *a, struct admission_peer *p) {
+    (void)idmap_remove(&a->peers, &p->node.id);
+    free(p);
+}
+
+static struct admission_peer *oldest_remembered(const struct admission *a) {
+    struct list *n = list_first(&a->remembered);
+    return n != NULL ? CONTAINER_OF(n, struct admission_peer, waiting) : NULL;
+}
+
+static void stop_remembering(struct admission *a, struct admission_peer *p) {
+    list_remove(&p->waiting);
+    a->n_remembered--;
+}
+
+static void forget_old(struct admission *a, int64_t now_ms) {
+    for (int i = 0; i < FORGET_PER_CALL; i++) {
+        struct admission_peer *p = oldest_remembered(a);
+        if (p == NULL) return;
+        if (now_ms - p->left_ms < MINUTE_MS && a->n_remembered <= REMEMBERED_MAX) return;
+        stop_remembering(a, p);
+        forget(a, p);
+    }
+}
+
+/* Of an address whose last connection has ended. */
+static void remember(struct admission *a, struct admission_peer *p, int64_t now_ms) {
+    const unsigned rate = a->opts.new_queues_per_minute;
+    bucket_refill(&p->new_queues, rate, MINUTE_MS, now_ms);
+    if (p->new_queues.level == (int64_t)rate * MINUTE_MS) {
+        forget(a, p);
+        return;
+    }
+    p->left_ms = now_ms;
+    list_push_back(&a->remembered, &p->waiting);
+    a->n_remembered++;
+}
+
+static bool is_full(unsigned n, unsigned max) {
+    return max != 0 && n >= max;
+}
+
+static enum err enter_locked(struct admission *a, const struct id *id, int64_t now_ms,
+                             struct admission_peer **ret) {
+    forget_old(a, now_ms);
+    struct admission_peer *p = find_peer(a, id);
+    const unsigned n_here = p != NULL ? p->n_connections : 0;
+    if (is_full(a->n_connections, a->opts.connections_max)) return E_LIMIT;
+    if (is_full(n_here, a->opts.connections_per_address)) return E_LIMIT;
+    /* Last, so that who is refused anyway does not use up the handshakes of others. */
+    if (!bucket_take(&a->handshakes, a->opts.handshakes_per_second, SECOND_MS, now_ms))
+        return E_LIMIT;
+    if (p == NULL) {
+        const enum err e = add_peer(a, id, now_ms, &p);
+        if (e != OK) return e;
+    } else if (p->n_connections == 0) {
+        stop_remembering(a, p);
+    }
+    p->n_connections++;
+    a->n_connections++;
+    *ret = p;
+    return OK;
+}
+
+/* ---- public ---- */
+
+enum err admission_new(const struct admission_opts *o, const struct env *env,
+                       struct admission **ret) {
+    struct admission *a = calloc(1, sizeof *a);
+    if (a == NULL) return E_NO_MEMORY;
+    a->opts = *o;
+    a->env = env;
+    env_random(env, a->secret, sizeof a->secret);
+    uint64_t seed[3];
+    env_random(env, seed, sizeof seed);
+    idmap_init(&a->peers, seed);
+    list_init(&a->remembered);
+    bucket_fill(&a->handshakes, o->handshakes_per_second, SECOND_MS, env_mono_ms(env));
+    (void)pthread_mutex_init(&a->mtx, NULL); /* cannot fail with default attributes */
+    *ret = a;
+    return OK;
+}
+
+void admission_free(struct admission *a) {
+    if (a == NULL) return;
+    assert(a->n_connections == 0);
+    for (struct admission_peer *p; (p = oldest_remembered(a)) != NULL;) {
+        stop_remembering(a, p);
+        forget(a, p);
+    }
+    idmap_done(&a->peers);
+    (void)pthread_mutex_destroy(&a->mtx);
+    crypto_wipe(a->secret, sizeof a->secret);
+    free(a);
+}
+
+enum err admission_enter(struct admission *a, const struct sockaddr *from,
+                         struct admission_peer **ret_peer) {
+    struct id id;
+    enum err e = hash_address(a, from, &id);
+    if (e != OK) return e;
+    const int64_t now = env_mono_ms(a->env);
+    pthread_mutex_lock(&a->mtx);
+    e = enter_locked(a, &id, now, ret_peer);
+    pthread_mutex_unlock(&a->mtx);
+    return e;
+}
+
+void admission_leave(struct admission *a, struct admission_peer *owned) {
+    const int64_t now = env_mono_ms(a->env);
+    pthread_mutex_lock(&a->mtx);
+    assert(owned->n_connections > 0);
+    a->n_connections--;
+    if (--owned->n_connections == 0) remember(a, owned, now);
+    forget_old(a, now);
+    pthread_mutex_unlock(&a->mtx);
+}
+
+bool admission_take_new_queue(struct admission *a, struct admission_peer *peer) {
+    const int64_t now = env_mono_ms(a->env);
+    pthread_mutex_lock(&a->mtx);
+    const bool taken =
+        bucket_take(&peer->new_queues, a->opts.new_queues_per_minute, MINUTE_MS, now);
+    pthread_mutex_unlock(&a->mtx);
+    return taken;
+}
+
+unsigned admission_connections(const struct admission *a) {
+    struct admission *m = (struct admission *)(uintptr_t)a; /* the lock of a const object */
+    pthread_mutex_lock(&m->mtx);
+    const unsigned n = m->n_connections;
+    pthread_mutex_unlock(&m->mtx);
+    return n;
+}

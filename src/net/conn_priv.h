@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* conn_priv.h -- the connections of a loop and what is inside one.
+ *
+ * conn.c moves one connection forward; conns.c holds all of a loop, and does at the end of each
+ * turn what was only marked during it. All on the owning loop. */
+#pragma once
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "net/conn.h"
+#include "net/tls.h"
+
+enum conn_state {
+    CONN_HANDSHAKE, /* TLS is being agreed */
+    CONN_OPEN,
+    CONN_FINISHING, /* conn_finish(): writes what fill() still has */
+    CONN_CLOSING,   /* waits on conns.closing for the end of the turn */
+};
+
+/* One connection. An idle one costs this and its SSL object: keep it small. */
+struct conn {
+    uv_poll_t poll;
+    struct conns *set;            /* borrowed */
+    const struct conn_opts *opts; /* borrowed */
+    SSL *ssl;                     /* owned */
+    void *session;                /* belongs to opts->ops; valid while has_session */
+    struct admission_peer *peer;  /* owned */
+    uint8_t *in;                  /* owned; the block that was begun, NULL between blocks */
+    uint8_t *out;                 /* owned; the block that was not written completely, else NULL */
+    struct list all;              /* in conns.all */
+    struct list timed;            /* in conns.timed while one of the deadlines is set */
+    struct list reading;          /* in conns.to_read or conns.due: TLS holds decrypted bytes */
+    struct list writing;          /* in conns.to_write, or in conns.closing */
+    int64_t deadline_ms;          /* set by the session; 0: none */
+    int64_t io_deadline_ms;       /* of the TLS handshake, the begun block, or finishing; 0: none */
+    int fd;                       /* owned */
+    uint16_t in_len;              /* bytes of the begun block */
+    uint16_t out_at;              /* bytes already written of the block in out */
+    uint8_t state;                /* enum conn_state */
+    uint8_t events;               /* what poll is armed for */
+    bool has_session : 1;         /* on_open() returned OK */
+    bool is_paused : 1;           /* by the session */
+    bool is_broken : 1;           /* TLS or the socket failed: no close_notify */
+    bool is_write_blocked : 1;    /* out waits for the socket */
+    bool read_wants_write : 1;    /* TLS must write before it can read or shake hands */
+    bool write_wants_read : 1;    /* the other way round */
+    uint8_t unique_len;
+    uint8_t unique[TLS_UNIQUE_MAX];
+};
+_Static_assert(sizeof(struct conn) <= 400, "an idle connection must stay small");
+
+/* All connections and listeners of a loop; owner loop only. */
+struct conns {
+    struct loop *loop; /* borrowed */
+    unsigned n;
+    unsigned handshakes_left; /* steps of TLS handshakes allowed in this turn */
+    struct list all;
+    struct list timed;
+    struct list to_read; /* to be continued in the next turn */
+    struct list due;     /* to be continued in this turn */
+    struct list to_write;
+    struct list closing;
+    struct list listeners;
+    uv_timer_t tick;                 /* active while something may be on timed */
+    uint8_t scratch[CONN_BLOCK_LEN]; /* for one block, while it is handed over */
+};
+
+/* ---- conns.c, for loop.c ---- */
+
+MUST_USE enum err conns__new(struct loop *l, struct conns **ret); /* E_NO_MEMORY; conns__free() */
+void conns__free(struct conns *s);        /* NULL is a no-op; empty, and its handles are closed */
+bool conns__before_poll(struct conns *s); /* true: there is work left, poll must not sleep */
+void conns__after_poll(struct conns *s);
+void conns__close_all(struct conns *s); /* the connections, at once */
+void conns__close_listeners(struct conns *s);
+
+/* ---- conns.c, for conn.c and listener.c ---- */
+
+void conns__add(struct conns *s, struct conn *c);
+void conns__update_timed(struct conn *c); /* after a change of a deadline */
+
+/* ---- conn.c, for conns.c ---- */
+
+void conn__read(struct conn *c);    /* takes at most its share of blocks of one turn */
+void conn__write(struct conn *c);   /* gives at most its share */
+void conn__destroy(struct conn *c); /* of a closing one: on_close(), frees */
+/* Closes it when one of its deadlines has passed. */
+void conn__time_out(struct conn *c, int64_t now_ms);

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "net/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "net/admission.h"
+#include "net/conn_priv.h"
+#include "net/listener_priv.h"
+#include "net/loop_priv.h"
+
+enum {
+    ACCEPTS_PER_TURN = 32, /* the open connections go on during a storm of new ones */
+    RETRY_MS = 200,        /* pause when descriptors or memory ran out */
+    LOG_EVERY_MS = 60000,
+    /* A dead peer is noticed after 60 + 4 * 15 s. Not shorter: each probe wakes the radio of a
+       telephone. */
+    KEEPALIVE_IDLE_S = 60,
+    KEEPALIVE_INTERVAL_S = 15,
+    KEEPALIVE_PROBES = 4,
+    /* Unsent bytes in the kernel above which a socket takes no more: four blocks. Without it, a
+     * peer that does not read makes the kernel hold megabytes. */
+    UNSENT_MAX_BYTES = 65536,
+};
+
+/* ---- the socket ---- */
+
+struct address {
+    struct sockaddr_storage sa;
+    socklen_t len;
+};
+
+static bool parse_host(const char *host, uint16_t port, struct address *ret) {
+    *ret = (struct address){0};
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&ret->sa;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&ret->sa;
+    if (uv_ip4_addr(host, port, v4) == 0) {
+        ret->len = sizeof *v4;
+        return true;
+    }
+    ret->len = sizeof *v6;
+    return uv_ip6_addr(host, port, v6) == 0;
+}
+
+static bool set_option(int fd, int level, int name, int value) {
+    return setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
+
+/* -1 with errno. */
+static int bind_socket(const struct address *a, bool is_dual_stack, bool shares_port) {
+    const int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    const bool is_v6 = a->sa.ss_family == AF_INET6;
+    if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
+        (!shares_port || set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1)) &&
+        (!is_v6 || set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !is_dual_stack)) &&
+        bind(fd, (const struct sockaddr *)&a->sa, a->len) == 0) {
+        return fd;
+    }
+    const int saved = errno;
+    (void)close(fd);
+    errno = saved;
+    return -1;
+}
+
+static enum err bind_address(const struct listener_addr *a, bool shares_port, int *ret_fd) {
+    struct address at;
+    if (!parse_host(a->host != NULL ? a->host : "::", a->port, &at)) return E_SYNTAX;
+    int fd = bind_socket(&at, a->host == NULL, shares_port);
+    /* What a kernel without IPv6, or with IPv6 switched off, says. */
+    if (fd < 0 && a->host == NULL && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
+        (void)parse_host("0.0.0.0", a->port, &at);
+        fd = bind_socket(&at, false, shares_port);
+    }
+    if (fd < 0) return E_SYS;
+    *ret_fd = fd;
+    return OK;
+}
+
+/* On Linux an accepted socket inherits these, which saves five system calls per connection. */
+static bool set_inherited_options(int fd) {
+    return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+           set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
+           set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S) &&
+           set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S) &&
+           set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES) &&
+           set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX_BYTES);
+}
+
+static uint16_t bound_port(int fd) {
+    struct sockaddr_storage sa = {0};
+    socklen_t len = sizeof sa;
+    if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0) return 0;
+    return ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
+                                          : ((struct sockaddr_in *)&sa)->sin_port);
+}
+
+static enum err open_socket(const struct listener_addr *a, int *ret_fd) {
+    int fd = -1;
+    const enum err e = bind_address(a, true, &fd);
+    if (e != OK) return e;
+    if (set_inherited_options(fd) && listen(fd, SOMAXCONN) == 0) {
+        *ret_fd = fd;
+        return OK;
+    }
+    const int saved = errno;
+    (void)close(fd);
+    errno = saved;
+    return E_SYS;
+}
+
+/* ---- accepting ---- */
+
+static void on_poll(uv_poll_t *h, int status, int events);
+
+static void on_retry(uv_timer_t *h) {
+    struct listener *ls = CONTAINER_OF(h, struct listener, retry);
+    (void)uv_poll_start(&ls->poll, UV_READABLE, on_poll);
+}
+
+static void pause_accepting(struct listener *ls, int error) {
+    (void)uv_poll_stop(&ls->poll);
+    (void)uv_timer_start(&ls->retry, on_retry, RETRY_MS, 0);
+    const int64_t now = loop_now_ms(ls->loop);
+    if (now < ls->next_log_ms) return;
+    ls->next_log_ms = now + LOG_EVERY_MS;
+    log_line(LOG_WARN, "accept_paused", "port=%u error=%s", ls->port, uv_err_name(-error));
+}
+
+/* With a reset, so that refused peers leave nothing behind in the kernel. */
+static void refuse(int fd) {
+    const struct linger reset = {.l_onoff = 1};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    (void)close(fd);
+}
+
+/* False when there is nobody to accept, or no means to. */
+static bool accept_one(struct listener *ls) {
+    struct sockaddr_storage from = {0};
+    socklen_t len = sizeof from;
+    const int fd = accept4(ls->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        switch (errno) {
+        case EAGAIN:
+            return false;
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+            pause_accepting(ls, errno);
+            return false;
+        default:
+            return true; /* this peer's own trouble: accept(2), "Error handling" */
+        }
+    }
+    struct admission_peer *peer = NULL;
+    if (admission_enter(ls->opts->admission, (const struct sockaddr *)&from, &peer) != OK) {
+        refuse(fd);
+        return true;
+    }
+    const enum err e = conn__accept(ls->loop, fd, ls->tls, ls->opts, peer);
+    if (e != OK) pause_accepting(ls, e == E_SYS ? errno : ENOMEM);
+    return e == OK;
+}
+
+static void on_poll(uv_poll_t *h, int status, int events) {
+    (void)events;
+    struct listener *ls = CONTAINER_OF(h, struct listener, poll);
+    if (status < 0) { /* libuv has stopped the handle */
+        pause_accepting(ls, -status);
+        return;
+    }
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        if (!accept_one(ls)) return;
+    }
+}
+
+/* ---- open and close ---- */
+
+static void on_handle_closed(uv_handle_t *h) {
+    struct listener *ls = h->data;
+    if (--ls->n_handles == 0) free(ls);
+}
+
+enum err listener_open(struct loop *l, const struct listener_addr *a, SSL_CTX *tls,
+                       const struct conn_opts *o, struct listener **ret) {
+    ASSERT_ON_LOOP(l);
+    struct listener *ls = calloc(1, sizeof *ls);
+    if (ls == NULL) return E_NO_MEMORY;
+    enum err e = open_socket(a, &ls->fd);
+    if (e != OK) {
+        free(ls);
+        return e;
+    }
+    const int r = uv_poll_init(loop__uv(l), &ls->poll, ls->fd);
+    if (r != 0) {
+        (void)close(ls->fd);
+        free(ls);
+        errno = -r;
+        return E_SYS;
+    }
+    (void)uv_timer_init(loop__uv(l), &ls->retry); /* cannot fail */
+    ls->poll.data = ls->retry.data = ls;
+    ls->n_handles = 2;
+    ls->loop = l;
+    ls->opts = o;
+    ls->port = bound_port(ls->fd);
+    (void)SSL_CTX_up_ref(tls);
+    ls->tls = tls;
+    list_init(&ls->link);
+    list_push_back(&loop__conns(l)->listeners, &ls->link);
+    (void)uv_poll_start(&ls->poll, UV_READABLE, on_poll);
+    *ret = ls;
+    return OK;
+}
+
+enum err listener_probe(const struct listener_addr *a) {
+    int fd = -1;
+    const enum err e = bind_address(a, false, &fd);
+    if (e == OK) (void)close(fd);
+    return e;
+}
+
+uint16_t listener_port(const struct listener *ls) {
+    return ls->port;
+}
+
+void listener_set_tls(struct listener *ls, SSL_CTX *tls) {
+    ASSERT_ON_LOOP(ls->loop);
+    (void)SSL_CTX_up_ref(tls);
+    SSL_CTX_free(ls->tls);
+    ls->tls = tls;
+}
+
+void listener_close(struct listener *ls) {
+    if (ls == NULL) return;
+    ASSERT_ON_LOOP(ls->loop);
+    list_remove(&ls->link);
+    uv_close((uv_handle_t *)&ls->poll, on_handle_closed);
+    uv_close((uv_handle_t *)&ls->retry, on_handle_closed);
+    (void)close(ls->fd);
+    SSL_CTX_free(ls->tls);
+    ls->tls = NULL;
+}

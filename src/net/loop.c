@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* A turn of libuv is: timers, idle, prepare, poll with its callbacks, check. The work that
+ * callbacks only mark (blocks to write, connections to close) is done in prepare, for what timers
+ * marked, and in check, for what messages and sockets marked. A part of it that exceeds a
+ * connection's share of the turn is left for the next one; then an idle handle keeps poll from
+ * sleeping.
+ *
+ * Who the owner is: the loop's thread while it runs, whoever holds the loop before and after. A
+ * thread-local pointer tells the thread, so that loop_is_current() reads nothing that another
+ * thread may be writing. */
+#include "net/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "net/conn_priv.h"
+#include "net/loop_priv.h"
+
+struct loop {
+    /* fixed after loop_new() */
+    unsigned index;
+    const struct env *env; /* borrowed */
+    struct conns *conns;   /* owned */
+    uv_async_t wake;
+
+    /* owner loop only */
+    uv_loop_t uv;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_idle_t spin; /* active while the next poll must not sleep */
+    struct list timers;
+
+    /* who starts and joins only */
+    pthread_t thread;
+    bool has_thread;
+
+    /* atomic */
+    atomic_bool is_running;  /* acquire and release: hands the loop over to its thread and back */
+    atomic_bool is_stopping; /* relaxed: a flag, published by the wake-up */
+
+    /* guarded by mtx */
+    pthread_mutex_t mtx;
+    struct loop_msg *head, **tail;
+};
+
+struct timer {
+    uv_timer_t uv;
+    struct loop *loop;        /* borrowed */
+    struct loop_timer *owner; /* borrowed; it outlives a running timer */
+    struct list link;         /* in loop->timers */
+    void (*fn)(void *ctx);
+    void *ctx;
+    bool is_once;
+};
+
+static _Thread_local const struct loop *current_loop; /* the loop that this thread runs */
+
+/* ---- mailbox ---- */
+
+static struct loop_msg *take_messages(struct loop *l) {
+    pthread_mutex_lock(&l->mtx);
+    struct loop_msg *list = l->head;
+    l->head = NULL;
+    l->tail = &l->head;
+    pthread_mutex_unlock(&l->mtx);
+    return list;
+}
+
+/* False when there was none. */
+static bool run_messages(struct loop *l) {
+    struct loop_msg *list = take_messages(l);
+    if (list == NULL) return false;
+    for (struct loop_msg *next; list != NULL; list = next) {
+        next = list->next; /* run() frees its message */
+        list->run(list);
+    }
+    return true;
+}
+
+static void on_wake(uv_async_t *h) {
+    struct loop *l = CONTAINER_OF(h, struct loop, wake);
+    (void)run_messages(l);
+    if (atomic_load_explicit(&l->is_stopping, memory_order_relaxed)) uv_stop(&l->uv);
+}
+
+/* ---- turns ---- */
+
+static void on_spin(uv_idle_t *h) {
+    (void)h; /* being active is all it does */
+}
+
+static void on_prepare(uv_prepare_t *h) {
+    struct loop *l = CONTAINER_OF(h, struct loop, prepare);
+    if (conns__before_poll(l->conns)) {
+        (void)uv_idle_start(&l->spin, on_spin);
+    } else {
+        (void)uv_idle_stop(&l->spin);
+    }
+}
+
+static void on_check(uv_check_t *h) {
+    struct loop *l = CONTAINER_OF(h, struct loop, check);
+    conns__after_poll(l->conns);
+}
+
+static void *thread_main(void *arg) {
+    struct loop *l = arg;
+    current_loop = l;
+    (void)uv_run(&l->uv, UV_RUN_DEFAULT);
+    current_loop = NULL;
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static enum err sys_error(int uv_status) {
+    errno = -uv_status; /* libuv's codes are negated errno values on Linux */
+    return E_SYS;
+}
+
+static enum err init_handles(struct loop *l) {
+    const int r = uv_async_init(&l->uv, &l->wake, on_wake);
+    if (r != 0) return sys_error(r);
+    (void)uv_prepare_init(&l->uv,
+                          &l->prepare); /* these cannot fail: no allocation, no system call */
+    (void)uv_check_init(&l->uv, &l->check);
+    (void)uv_idle_init(&l->uv, &l->spin);
+    (void)uv_prepare_start(&l->prepare, on_prepare);
+    (void)uv_check_start(&l->check, on_check);
+    return conns__new(l, &l->conns);
+}
+
+enum err loop_new(unsigned index, const struct env *env, struct loop **ret) {
+    struct loop *l = calloc(1, sizeof *l);
+    if (l == NULL) return E_NO_MEMORY;
+    l->index = index;
+    l->env = env;
+    l->tail = &l->head;
+    list_init(&l->timers);
+    (void)pthread_mutex_init(&l->mtx, NULL); /* cannot fail with default attributes */
+    const int r = uv_loop_init(&l->uv);
+    if (r != 0) {
+        (void)pthread_mutex_destroy(&l->mtx);
+        free(l);
+        return sys_error(r);
+    }
+    const enum err e = init_handles(l);
+    if (e != OK) {
+        const int saved = errno;
+        loop_free(l);
+        errno = saved;
+        return e;
+    }
+    *ret = l;
+    return OK;
+}
+
+static void close_handle(uv_handle_t *h, void *ctx) {
+    (void)ctx;
+    if (!uv_is_closing(h)) uv_close(h, NULL);
+}
+
+void loop_free(struct loop *l) {
+    if (l == NULL) return;
+    assert(!l->has_thread); /* loop_join() first */
+    if (l->conns != NULL) conns__close_all(l->conns);
+    while (run_messages(l)) {
+    }
+    for (struct list *n; (n = list_first(&l->timers)) != NULL;) {
+        loop_timer_stop(CONTAINER_OF(n, struct timer, link)->owner);
+    }
+    if (l->conns != NULL) conns__close_listeners(l->conns);
+    uv_walk(&l->uv, close_handle, NULL);
+    (void)uv_run(&l->uv, UV_RUN_DEFAULT); /* runs the close callbacks, which free */
+    const int r = uv_loop_close(&l->uv);
+    assert(r == 0);
+    (void)r;
+    conns__free(l->conns);
+    (void)pthread_mutex_destroy(&l->mtx);
+    free(l);
+}
+
+enum err loop_start(struct loop *l) {
+    assert(!l->has_thread);
+    sigset_t all, before;
+    sigfillset(&all);
+    /* The new thread inherits the mask: signals go to the main thread alone. */
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    atomic_store_explicit(&l->is_running, true, memory_order_release);
+    const int r = pthread_create(&l->thread, NULL, thread_main, l);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r != 0) {
+        atomic_store_explicit(&l->is_running, false, memory_order_release);
+        errno = r;
+        return E_SYS;
+    }
+    l->has_thread = true;
+    char name[16];
+    (void)snprintf(name, sizeof name, "loop-%u", l->index);
+    (void)pthread_setname_np(l->thread, name);
+    return OK;
+}
+
+void loop_stop(struct loop *l) {
+    atomic_store_explicit(&l->is_stopping, true, memory_order_relaxed);
+    (void)uv_async_send(&l->wake);
+}
+
+void loop_join(struct loop *l) {
+    if (!l->has_thread) return;
+    (void)pthread_join(l->thread, NULL);
+    l->has_thread = false;
+    atomic_store_explicit(&l->is_running, false, memory_order_release);
+    (void)run_messages(l);
+    /* Now, and not in loop_free(): what the sessions post when they close needs the other loops. */
+    conns__close_all(l->conns);
+    while (run_messages(l)) {
+    }
+}
+
+/* ---- any thread ---- */
+
+void loop_post(struct loop *l, struct loop_msg *owned) {
+    owned->next = NULL;
+    pthread_mutex_lock(&l->mtx);
+    const bool was_empty = l->head == NULL;
+    *l->tail = owned;
+    l->tail = &owned->next;
+    pthread_mutex_unlock(&l->mtx);
+    if (was_empty) (void)uv_async_send(&l->wake);
+}
+
+unsigned loop_index(const struct loop *l) {
+    return l->index;
+}
+
+bool loop_is_current(const struct loop *l) {
+    return current_loop == l || !atomic_load_explicit(&l->is_running, memory_order_acquire);
+}
+
+const struct env *loop_env(const struct loop *l) {
+    return l->env;
+}
+
+/* ---- owner ---- */
+
+int64_t loop_now_ms(const struct loop *l) {
+    ASSERT_ON_LOOP(l);
+    return env_mono_ms(l->env);
+}
+
+static void free_timer(uv_handle_t *h) {
+    free(CONTAINER_OF(h, struct timer, uv));
+}
+
+static void detach_timer(struct timer *t) {
+    t->owner->impl = NULL;
+    list_remove(&t->link);
+    uv_close((uv_handle_t *)&t->uv, free_timer);
+}
+
+static void on_timer(uv_timer_t *h) {
+    struct timer *t = CONTAINER_OF(h, struct timer, uv);
+    void (*const fn)(void *) = t->fn;
+    void *const ctx = t->ctx;
+    if (t->is_once) detach_timer(t); /* before fn(), which may start it anew or free its owner */
+    fn(ctx);
+}
+
+static struct timer *new_timer(struct loop *l, struct loop_timer *owner) {
+    struct timer *t = calloc(1, sizeof *t);
+    if (t == NULL) return NULL;
+    t->loop = l;
+    t->owner = owner;
+    (void)uv_timer_init(&l->uv, &t->uv);
+    list_init(&t->link);
+    list_push_back(&l->timers, &t->link);
+    owner->impl = t;
+    return t;
+}
+
+enum err loop_timer_start(struct loop *l, struct loop_timer *timer, uint64_t first_ms,
+                          uint64_t repeat_ms, void (*fn)(void *ctx), void *ctx) {
+    ASSERT_ON_LOOP(l);
+    struct timer *t = timer->impl != NULL ? timer->impl : new_timer(l, timer);
+    if (t == NULL) return E_NO_MEMORY;
+    assert(t->loop == l);
+    t->fn = fn;
+    t->ctx = ctx;
+    t->is_once = repeat_ms == 0;
+    if (current_loop != l) uv_update_time(&l->uv); /* libuv's clock stands still between turns */
+    (void)uv_timer_start(&t->uv, on_timer, first_ms, repeat_ms);
+    return OK;
+}
+
+void loop_timer_stop(struct loop_timer *timer) {
+    struct timer *t = timer->impl;
+    if (t == NULL) return;
+    ASSERT_ON_LOOP(t->loop);
+    detach_timer(t);
+}
+
+/* ---- this folder ---- */
+
+struct uv_loop_s *loop__uv(struct loop *l) {
+    return &l->uv;
+}
+
+struct conns *loop__conns(const struct loop *l) {
+    return l->conns;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* loop.h -- an event loop: one thread, its timers, its end-of-turn hook and its mailbox.
+ *
+ * A loop owns everything that is opened on it; nobody else touches that. The only way in from
+ * another thread is loop_post(), which transfers ownership of the message. Order is kept per
+ * sender; the loop is woken once per burst (uv_async). Functions marked "owner" must run on the
+ * loop's own thread and assert it (ASSERT_ON_LOOP). Start order: loop_new, open listeners and
+ * timers, loop_start; stop order: loop_stop on all, loop_join on all, then loop_free on all:
+ * messages posted in between are still run, by the caller of loop_join or loop_free, so that
+ * nothing leaks. Such a late message must not post to another loop. See docs/ARCHITECTURE.md
+ * "Threads". */
+#pragma once
+
+#include <assert.h>
+#include <stdbool.h>
+
+#include "base/env.h"
+#include "base/err.h"
+
+struct loop;
+
+/* Embed as first field. run() owns the message and frees it; called on the loop's thread. */
+struct loop_msg {
+    struct loop_msg *next;
+    void (*run)(struct loop_msg *m);
+};
+
+/* A timer; embed in the struct that needs it. Fields are private to loop.c but for storage. */
+struct loop_timer {
+    void *impl; /* owned by loop.c; NULL when not running */
+};
+
+/* *ret: loop_free(); env is borrowed. E_NO_MEMORY, E_SYS. */
+MUST_USE enum err loop_new(unsigned index, const struct env *env, struct loop **ret);
+void loop_free(struct loop *l); /* NULL is a no-op; after loop_join(); closes what is still open */
+MUST_USE enum err loop_start(struct loop *l); /* creates the thread, with signals blocked; E_SYS */
+void loop_stop(struct loop *l);               /* any thread: the thread ends after this turn */
+/* Waits for the thread, then closes the connections that are left (on_close() on the caller's
+ * thread) and runs what was posted. No-op when it was not started. */
+void loop_join(struct loop *l);
+
+void loop_post(struct loop *l, struct loop_msg *owned); /* any thread; cannot fail */
+
+unsigned loop_index(const struct loop *l);  /* any thread */
+bool loop_is_current(const struct loop *l); /* any thread */
+#define ASSERT_ON_LOOP(l) assert(loop_is_current(l))
+int64_t loop_now_ms(const struct loop *l);        /* owner: monotonic time, for deadlines */
+const struct env *loop_env(const struct loop *l); /* any thread; borrowed */
+
+/* Owner (or before loop_start): calls fn(ctx) after first_ms and then every repeat_ms (0: once).
+ * Restarts when running. E_NO_MEMORY. */
+MUST_USE enum err loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t first_ms,
+                                   uint64_t repeat_ms, void (*fn)(void *ctx), void *ctx);
+void loop_timer_stop(struct loop_timer *t); /* owner; no-op when not running */

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* tls.h -- the TLS parameters of SMP (spec: wire, section 1).
+ *
+ * TLS 1.3 and 1.2, ChaCha20-Poly1305 only, groups X448 and X25519, signatures Ed448 and Ed25519,
+ * ALPN smp/1 (absent: legacy client, version 6 only; present without smp/1: fatal alert
+ * no_application_protocol), client certificates asked for but not required and checked by
+ * cert_stack_is_sound(), no renegotiation, no resumption, no tickets, no compression, no 0-RTT. */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/env.h"
+#include "base/err.h"
+
+typedef struct ssl_ctx_st SSL_CTX;
+typedef struct ssl_st SSL;
+struct server_cert;
+
+enum { TLS_UNIQUE_MAX = 64 };
+
+/* *ret owned by the caller: SSL_CTX_free(). E_CERT, E_NO_MEMORY, E_CRYPTO when OpenSSL lacks an
+ * algorithm. Start-up (or reload) only. env is borrowed as long as the context lives: its clock
+ * says whether client certificates are within their dates. */
+MUST_USE enum err tls_server_ctx_new(const struct server_cert *cert, const struct env *env,
+                                     SSL_CTX **ret);
+
+/* tls-unique of RFC 5929: the client's first Finished message. Returns its length, 0 before the
+ * handshake is complete. */
+size_t tls_unique(const SSL *ssl, uint8_t ret[TLS_UNIQUE_MAX]);
+bool tls_has_smp_alpn(const SSL *ssl);
+/* The chain that the peer presented, in SMP encoding (non-empty list of large strings, DER), into
+ * buf; empty when it sent none. E_LIMIT when it does not fit. */
+MUST_USE enum err tls_peer_chain(const SSL *ssl, uint8_t *buf, size_t cap, struct bytes *ret);

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* cmd_msg.c -- subscribing, sending, receiving, acknowledging (spec: behaviour, "Messages"). */
+#include "relay/relay_priv.h"
+
+static struct store *store_of(const struct request *rq) {
+    return rq->session->rl->relay->o.store;
+}
+
+void cmd_ping(struct request *rq) {
+    struct wr w = answer_begin(rq);
+    reply_pong(&w, &rq->session->params, &rq->to);
+    answer_end(rq, &w, 0);
+}
+
+/* ---- SUB ---- */
+
+static enum err subscribe(struct session *s, struct queue *q) {
+    struct sub *sub = sub_find(s, queue_rcv_id(q));
+    if (sub != NULL && sub->by_get) return E_CMD_PROHIBITED;
+    if (sub == NULL) return sub_subscribe(s, q);
+    sub->has_delivered = false; /* again in the same connection: the unacknowledged message is delivered again */
+    return sub_register(s, q);
+}
+
+void cmd_sub(struct request *rq) {
+    struct session *s = rq->session;
+    const enum err e = subscribe(s, rq->queue);
+    if (e != OK) {
+        answer_err(rq, e);
+        return;
+    }
+    struct wr w = answer_begin(rq);
+    reply_sok(&w, &s->params, &rq->to, NULL);
+    answer_end(rq, &w, 0);
+    rq->deliver_after = queue_ref(rq->queue);
+}
+
+/* ---- GET and ACK ---- */
+
+/* Answers with a message that then waits for ACK, or OK when there is none. Takes the reference. */
+static void answer_msg(const struct request *rq, struct sub *sub, struct message *owned, lsn_t lsn) {
+    if (owned == NULL) {
+        answer_ok(rq, lsn);
+        return;
+    }
+    sub->has_delivered = true;
+    sub->delivered = owned->id;
+    session_add_msg(rq->session, rq->to.corr_id, rq->queue, owned, false);
+    message_unref(owned);
+}
+
+void cmd_get(struct request *rq) {
+    struct sub *sub = sub_find(rq->session, queue_rcv_id(rq->queue));
+    enum err e = OK;
+    if (sub == NULL) {
+        e = sub_add(rq->session, rq->queue, true, &sub);
+    } else if (!sub->by_get) {
+        e = E_CMD_PROHIBITED;
+    }
+    struct message *m = NULL;
+    if (e == OK) {
+        sub->has_delivered = false;
+        e = store_msg_peek(store_of(rq), rq->queue, &m);
+    }
+    if (e == OK) {
+        answer_msg(rq, sub, m, 0);
+    } else {
+        answer_err(rq, e);
+    }
+}
+
+/* An empty id stands for whatever was delivered, and deletes nothing (reference: Server.hs acknowledgeMsg). */
+static bool is_delivered(const struct sub *sub, struct bytes msg_id) {
+    return sub != NULL && sub->has_delivered && (msg_id.n == 0 || bytes_equal(msg_id, id_bytes(&sub->delivered)));
+}
+
+void cmd_ack(struct request *rq) {
+    struct sub *sub = sub_find(rq->session, queue_rcv_id(rq->queue));
+    const struct bytes msg_id = rq->cmd->ack.msg_id;
+    if (!is_delivered(sub, msg_id)) {
+        answer_err(rq, E_NO_MSG);
+        return;
+    }
+    sub->has_delivered = false;
+    struct message *next = NULL;
+    struct message **ret_next = sub->by_get ? NULL : &next;
+    lsn_t lsn = 0;
+    enum err e = OK;
+    if (msg_id.n != 0) {
+        e = store_msg_ack(store_of(rq), rq->queue, &sub->delivered, ret_next, &lsn);
+    } else if (ret_next != NULL) {
+        e = store_msg_peek(store_of(rq), rq->queue, ret_next);
+    }
+    if (e == OK) {
+        answer_msg(rq, sub, next, lsn);
+    } else {
+        answer_err(rq, e);
+    }
+}
+
+/* ---- SEND ---- */
+
+static enum err check_send(const struct request *rq) {
+    if (rq->cmd->send.body.n > command_max_body(rq->session->params.version)) return E_LARGE_MSG;
+    return rq->view->status == STATUS_OFF ? E_AUTH : OK;
+}
+
+/* What else a SEND does: spent link data goes, and old messages where that is configured. */
+static void before_write(const struct request *rq, int64_t now_s) {
+    const struct relay_opts *o = &rq->session->rl->relay->o;
+    lsn_t lsn;
+    unsigned n;
+    if (rq->view->has_link && queue_is_secured_messaging(rq->view->mode, &rq->view->snd_key) &&
+        store_link_delete(o->store, rq->queue, &lsn) != OK) {
+        return; /* the queue is gone: the write will say so */
+    }
+    if (o->expire_on_send && o->message_ttl_s > 0 &&
+        store_expire_queue(o->store, rq->queue, now_s - o->message_ttl_s, &n) != OK) {
+        return; /* as above */
+    }
+}
+
+void cmd_send(struct request *rq) {
+    const struct env *env = rq->session->rl->relay->o.env;
+    const int64_t now_s = env_now_s(env);
+    struct message *m = NULL;
+    struct msg_written written = {0};
+    enum err e = check_send(rq);
+    if (e == OK) {
+        struct id id;
+        env_random(env, &id, sizeof id);
+        before_write(rq, now_s);
+        e = message_new(&id, now_s, rq->cmd->send.notification, rq->cmd->send.body, &m);
+    }
+    if (e == OK) e = store_msg_write(store_of(rq), rq->queue, m, &written);
+    answer_result(rq, e, written.lsn);
+    if (written.was_empty) notify(rq->session->rl, NOTE_MESSAGE, written.sub, rq->queue);
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* dispatch.c -- from a block's content to handlers: parse, find the queues (one look-up per block), verify, run in order.
+ *
+ * A block is a job. The store may find the queues at once or later; both ways lead to job_run(). When it is later, the block's content
+ * is copied, because the connection's buffer is needed for others, and the session is not read until the job is done.
+ *
+ * Refusals are in an order that tells a stranger nothing: whether a queue exists shows neither in the answer nor in its time
+ * (crypto/authz.h). Source: reference, Server.hs verifyTransmission and verifyQueueTransmission. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "crypto/authz.h"
+#include "relay/relay_priv.h"
+
+struct job_item {
+    struct transmission t;
+    struct command cmd;
+    enum err parse_err;   /* OK: cmd is set */
+    size_t lookup;        /* index + 1 into lookups; 0: none */
+    struct queue *deliver_after; /* counted; NULL: none */
+};
+
+struct job {
+    struct session *session; /* borrowed; its job field points back while the store is asked */
+    bool loaded;
+    unsigned n;
+    size_t n_lookups;
+    struct job_item *items;       /* owned, n of them */
+    struct store_lookup *lookups; /* owned, room for n */
+    uint8_t *content;             /* owned copy, only when the store answers later */
+};
+
+void job_free(struct job *j) {
+    if (j == NULL) return;
+    for (size_t i = 0; i < j->n_lookups; i++) queue_unref(j->lookups[i].ret_queue);
+    free(j->items);
+    free(j->lookups);
+    free(j->content);
+    free(j);
+}
+
+/* ---- answers ---- */
+
+struct wr answer_begin(const struct request *rq) {
+    return wr_init(rq->session->rl->scratch, sizeof rq->session->rl->scratch);
+}
+
+void answer_end(const struct request *rq, const struct wr *w, lsn_t lsn) {
+    if (wr_err(w) != OK) {
+        answer_err(rq, E_INTERNAL);
+        return;
+    }
+    session_add_text(rq->session, wr_bytes(w), lsn);
+}
+
+void answer_ok(const struct request *rq, lsn_t lsn) {
+    struct wr w = answer_begin(rq);
+    reply_ok(&w, &rq->session->params, &rq->to);
+    answer_end(rq, &w, lsn);
+}
+
+void answer_err(const struct request *rq, enum err e) {
+    struct wr w = answer_begin(rq);
+    reply_err(&w, &rq->session->params, &rq->to, e);
+    session_add_text(rq->session, wr_bytes(&w), 0);
+}
+
+void answer_result(const struct request *rq, enum err e, lsn_t lsn) {
+    if (e == OK) {
+        answer_ok(rq, lsn);
+    } else {
+        answer_err(rq, e);
+    }
+}
+
+void dispatch_bad_block(struct session *s) {
+    const struct request rq = {.session = s};
+    answer_err(&rq, E_BLOCK);
+}
+
+/* ---- handlers: the rows of commands.def that this version runs ---- */
+
+static cmd_fn *const HANDLERS[N_COMMANDS] = {
+    [CMD_NEW] = cmd_new,   [CMD_SUB] = cmd_sub,   [CMD_KEY] = cmd_key,   [CMD_RKEY] = cmd_rkey, [CMD_LSET] = cmd_lset,
+    [CMD_LDEL] = cmd_ldel, [CMD_GET] = cmd_get,   [CMD_ACK] = cmd_ack,   [CMD_OFF] = cmd_off,   [CMD_DEL] = cmd_del,
+    [CMD_QUE] = cmd_que,   [CMD_SKEY] = cmd_skey, [CMD_SEND] = cmd_send, [CMD_LKEY] = cmd_lkey, [CMD_LGET] = cmd_lget,
+    [CMD_PING] = cmd_ping,
+};
+
+/* ---- authorization ---- */
+
+static struct pubkey command_key(const struct command *c) {
+    return c->tag == CMD_NEW ? c->new_queue.rcv_auth_key : c->key;
+}
+
+/* SKEY and LKEY are authorized by the key they bring; it is tried only where it may secure the queue. */
+static bool may_secure(const struct queue_view *v, const struct pubkey *key) {
+    return v->mode == MODE_MESSAGING && (v->snd_key.type == KEY_NONE || pubkey_equal(&v->snd_key, key));
+}
+
+/* v is NULL when there is no such queue: then every path goes through the dummy verification. */
+static bool verify(const struct request *rq, const struct command_row *row, const struct queue_view *v) {
+    const struct session *s = rq->session;
+    const struct authz a = {rq->t->auth, wire_session(&s->params), rq->t->signed_text, rq->t->corr_id, s->priv};
+    const bool has_queue = row->lookup == LOOKUP_NOTHING || v != NULL;
+    switch (row->key) {
+    case NEED_KEY_NONE:
+        return has_queue;
+    case NEED_KEY_IN_COMMAND: {
+        const struct pubkey key = command_key(rq->cmd);
+        const bool tried = row->lookup == LOOKUP_NOTHING || (v != NULL && may_secure(v, &key));
+        return authz_verify(&a, &key, tried ? 1 : 0);
+    }
+    case NEED_KEY_RECIPIENT:
+        return v != NULL ? authz_verify(&a, v->rcv_keys->keys, v->rcv_keys->n) : authz_verify(&a, NULL, 0);
+    case NEED_KEY_SENDER: /* not secured yet: anybody may send, without an authorization */
+        if (v != NULL && v->snd_key.type == KEY_NONE && rq->t->auth.n == 0) return true;
+        return authz_verify(&a, v != NULL ? &v->snd_key : NULL, v != NULL ? 1 : 0);
+    case NEED_KEY_NOTIFIER:
+    case NEED_KEY_SERVICE:
+        break;
+    }
+    return false;
+}
+
+/* ---- running ---- */
+
+/* A use of the queue changes its date, at most once a day. */
+static void touch(const struct request *rq) {
+    const struct relay_opts *o = &rq->session->rl->relay->o;
+    const int32_t today = (int32_t)(env_now_s(o->env) / 86400);
+    lsn_t lsn;
+    if (rq->view->updated_day != today && store_queue_touch(o->store, rq->queue, today, &lsn) != OK) return;
+}
+
+static void run_verified(struct request *rq, const struct command_row *row, const struct store_lookup *lookup) {
+    struct store *store = rq->session->rl->relay->o.store;
+    struct queue_view view = {0};
+    enum err e = lookup == NULL ? OK : lookup->ret_err;
+    if (lookup != NULL && e == OK) e = store_queue_view(store, lookup->ret_queue, &view);
+    if (e != OK && e != E_AUTH) {
+        answer_err(rq, e);
+        return;
+    }
+    const struct queue_view *v = lookup != NULL && e == OK ? &view : NULL;
+    if (verify(rq, row, v)) {
+        rq->queue = v != NULL ? lookup->ret_queue : NULL;
+        rq->view = v;
+        if (v != NULL) touch(rq);
+        HANDLERS[rq->cmd->tag](rq);
+    } else {
+        answer_err(rq, E_AUTH);
+    }
+    queue_view_done(&view);
+}
+
+static void run_item(const struct job *j, struct job_item *item) {
+    struct request rq = {
+        .session = j->session,
+        .t = &item->t,
+        .cmd = &item->cmd,
+        .to = {.corr_id = item->t.corr_id, .entity = item->t.entity},
+        .batch_len = j->n,
+    };
+    const struct command_row *row = command_row(item->cmd.tag);
+    if (item->parse_err != OK) {
+        answer_err(&rq, item->parse_err);
+    } else if (row->key == NEED_KEY_SERVICE || item->t.has_service_sig) {
+        answer_err(&rq, E_SERVICE); /* no session of this version is a service's */
+    } else if (HANDLERS[item->cmd.tag] == NULL) {
+        answer_err(&rq, E_CMD_UNKNOWN);
+    } else {
+        run_verified(&rq, row, item->lookup != 0 ? &j->lookups[item->lookup - 1] : NULL);
+    }
+    item->deliver_after = rq.deliver_after;
+}
+
+/* With few answers the messages may share their block; else they follow all the answers (behaviour, "Messages"). */
+enum { FEW_ANSWERS = 4 };
+
+static void job_run(struct job *j) {
+    for (unsigned i = 0; i < j->n; i++) run_item(j, &j->items[i]);
+    for (unsigned i = 0; i < j->n; i++) {
+        struct queue *q = j->items[i].deliver_after;
+        struct sub *sub = q != NULL ? sub_find(j->session, queue_rcv_id(q)) : NULL;
+        if (sub != NULL) sub_deliver(j->session, sub, j->n > FEW_ANSWERS);
+        queue_unref(q);
+    }
+}
+
+/* ---- parsing and loading ---- */
+
+static const enum queue_id_kind LOOKUP_KINDS[] = {
+    [LOOKUP_RECIPIENT] = ID_RECIPIENT,
+    [LOOKUP_SENDER] = ID_SENDER,
+    [LOOKUP_LINK] = ID_LINK,
+    [LOOKUP_NOTIFIER] = ID_NOTIFIER,
+};
+
+/* An entity that is no id of ours belongs to no queue: it is looked up as one that nobody can have been given. */
+static void add_lookup(struct job *j, struct job_item *item) {
+    const struct command_row *row = command_row(item->cmd.tag);
+    if (item->parse_err != OK || row->lookup == LOOKUP_NOTHING) return;
+    struct store_lookup *l = &j->lookups[j->n_lookups++];
+    *l = (struct store_lookup){.kind = LOOKUP_KINDS[row->lookup]};
+    (void)id_from_bytes(item->t.entity, &l->id);
+    item->lookup = j->n_lookups;
+}
+
+static void parse_item(const struct job *j, struct bytes t, struct job_item *ret) {
+    const struct wire_params *p = &j->session->params;
+    ret->parse_err = transmission_parse(t, p, &ret->t);
+    if (ret->parse_err == OK) ret->parse_err = command_parse(&ret->t, p->version, &ret->cmd);
+}
+
+static enum err job_new(struct session *s, unsigned n, struct job **ret) {
+    struct job *j = calloc(1, sizeof *j);
+    if (j == NULL) return E_NO_MEMORY;
+    j->session = s;
+    j->n = n;
+    j->items = calloc(n, sizeof *j->items);
+    j->lookups = calloc(n, sizeof *j->lookups);
+    if (j->items == NULL || j->lookups == NULL) {
+        job_free(j);
+        return E_NO_MEMORY;
+    }
+    *ret = j;
+    return OK;
+}
+
+/* Called by the store, at once or later; on the session's loop. */
+static void job_loaded(void *ctx) {
+    struct job *j = ctx;
+    struct session *s = j->session;
+    j->loaded = true;
+    if (s->job != j) return; /* at once: dispatch_block() goes on */
+    s->job = NULL;
+    if (s->conn == NULL) {
+        session_free(s); /* closed in the meantime */
+    } else {
+        job_run(j);
+        session_adjust_reading(s);
+    }
+    job_free(j);
+}
+
+/* The views of the items point into the connection's buffer: parse again from a copy of our own. */
+static enum err keep_content(struct job *j, struct bytes content) {
+    j->content = malloc(content.n);
+    if (j->content == NULL) return E_NO_MEMORY;
+    memcpy(j->content, content.p, content.n);
+    struct bytes parts[SMP_BATCH_MAX];
+    unsigned n;
+    if (batch_split(bytes_of(j->content, content.n), parts, &n) != OK || n != j->n) return E_INTERNAL;
+    for (unsigned i = 0; i < n; i++) parse_item(j, parts[i], &j->items[i]);
+    return OK;
+}
+
+enum err dispatch_block(struct session *s, struct bytes content) {
+    struct bytes parts[SMP_BATCH_MAX];
+    unsigned n;
+    if (batch_split(content, parts, &n) != OK) {
+        dispatch_bad_block(s);
+        return OK;
+    }
+    struct job *j;
+    enum err e = job_new(s, n, &j);
+    if (e != OK) return e;
+    for (unsigned i = 0; i < n; i++) {
+        parse_item(j, parts[i], &j->items[i]);
+        add_lookup(j, &j->items[i]);
+    }
+    store_load(s->rl->relay->o.store, j->lookups, j->n_lookups, job_loaded, j);
+    if (j->loaded) {
+        job_run(j);
+        job_free(j);
+        return OK;
+    }
+    s->job = j;
+    return keep_content(j, content);
+}

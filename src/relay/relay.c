@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* relay.c -- start, stop and the clockwork of the relay: expiry of messages, idle connections, durability wake-ups. */
+#include "relay/relay.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "relay/relay_priv.h"
+
+/* ---- expiry: the first loop walks over all queues, a few at a time ---- */
+
+static void expiry_step(void *ctx);
+
+static void expiry_begin(void *ctx) {
+    struct relay_loop *rl = ctx;
+    rl->expiry_cursor = (struct store_cursor){0};
+    rl->n_expired = 0;
+    expiry_step(rl);
+}
+
+static enum err schedule_expiry(struct relay_loop *rl, uint64_t ms, void (*fn)(void *ctx)) {
+    return loop_timer_start(rl->loop, &rl->expiry_timer, ms, 0, fn, rl);
+}
+
+static void expiry_step(void *ctx) {
+    struct relay_loop *rl = ctx;
+    const struct relay_opts *o = &rl->relay->o;
+    unsigned n = 0;
+    const int64_t before = env_now_s(o->env) - o->message_ttl_s;
+    const bool more = store_expire_step(o->store, &rl->expiry_cursor, before, EXPIRY_QUEUES_PER_STEP, &n);
+    rl->n_expired += n;
+    if (!more && rl->n_expired > 0) {
+        log_line(LOG_INFO, "messages-expired", "count=%llu", (unsigned long long)rl->n_expired);
+    }
+    const enum err e = more ? schedule_expiry(rl, 0, expiry_step)
+                            : schedule_expiry(rl, (uint64_t)o->expiry_interval_s * 1000, expiry_begin);
+    if (e != OK) log_line(LOG_ERROR, "expiry-stopped", "error=%s", err_name(e));
+}
+
+/* ---- idle connections ---- */
+
+static void close_inactive(void *ctx) {
+    struct relay_loop *rl = ctx;
+    const int64_t before_ms = loop_now_ms(rl->loop) - rl->relay->o.inactive_ttl_s * 1000;
+    for (struct list *l = rl->sessions.next; l != &rl->sessions; l = l->next) {
+        const struct session *s = CONTAINER_OF(l, struct session, in_loop);
+        if (s->n_subscribed == 0 && s->active_ms < before_ms) conn_close(s->conn); /* later: the list stays as it is */
+    }
+}
+
+/* ---- durability ---- */
+
+struct durable_msg {
+    struct loop_msg msg;
+    struct relay_loop *rl;
+};
+
+static void durable_run(struct loop_msg *msg) {
+    struct durable_msg *d = CONTAINER_OF(msg, struct durable_msg, msg);
+    struct relay_loop *rl = d->rl;
+    free(d);
+    /* before the sessions look at the lsn: a later growth posts again */
+    atomic_store_explicit(&rl->durable_posted, false, memory_order_release);
+    for (struct list *l; (l = list_first(&rl->held)) != NULL;) {
+        list_remove(l);
+        conn_want_write(CONTAINER_OF(l, struct session, in_held)->conn);
+    }
+}
+
+void relay_on_durable(void *relay) {
+    struct relay *r = relay;
+    for (unsigned i = 0; i < r->o.n_loops; i++) {
+        struct relay_loop *rl = &r->loops[i];
+        if (atomic_exchange_explicit(&rl->durable_posted, true, memory_order_acq_rel)) continue;
+        struct durable_msg *d = malloc(sizeof *d);
+        if (d == NULL) { /* the next growth tries again */
+            atomic_store_explicit(&rl->durable_posted, false, memory_order_release);
+            continue;
+        }
+        *d = (struct durable_msg){.msg = {.run = durable_run}, .rl = rl};
+        loop_post(rl->loop, &d->msg);
+    }
+}
+
+/* ---- start and stop ---- */
+
+static enum err copy_password(struct relay *r, const char *password) {
+    if (password == NULL) return OK;
+    r->n_password = strlen(password);
+    r->password = malloc(r->n_password + 1); /* + 1: an empty password is one as well */
+    if (r->password == NULL) return E_NO_MEMORY;
+    memcpy(r->password, password, r->n_password);
+    return OK;
+}
+
+enum err relay_new(const struct relay_opts *o, struct relay **ret) {
+    struct relay *r = calloc(1, sizeof *r);
+    if (r == NULL) return E_NO_MEMORY;
+    r->o = *o;
+    r->o.create_password = NULL;
+    r->conn_opts = (struct conn_opts){
+        .ops = &SESSION_OPS,
+        .server = r,
+        .admission = o->admission,
+        .tls_timeout_ms = o->tls_timeout_s * 1000,
+        .block_timeout_ms = (int64_t)BLOCK_TIMEOUT_S * 1000,
+    };
+    env_random(o->env, r->map_seed, sizeof r->map_seed);
+    r->loops = calloc(o->n_loops, sizeof *r->loops);
+    enum err e = r->loops != NULL ? OK : E_NO_MEMORY;
+    if (e == OK) e = copy_password(r, o->create_password);
+    if (e != OK) {
+        relay_free(r);
+        return e;
+    }
+    *ret = r;
+    return OK;
+}
+
+static enum err start_loop(struct relay *r, unsigned index) {
+    struct relay_loop *rl = &r->loops[index];
+    rl->relay = r;
+    rl->loop = r->o.loops[index];
+    rl->index = (uint16_t)index;
+    list_init(&rl->sessions);
+    list_init(&rl->held);
+    atomic_init(&rl->durable_posted, false);
+    if (r->o.inactive_ttl_s == 0) return OK;
+    const uint64_t every_ms = (uint64_t)r->o.inactive_check_s * 1000;
+    return loop_timer_start(rl->loop, &rl->inactive_timer, every_ms, every_ms, close_inactive, rl);
+}
+
+enum err relay_start(struct relay *r) {
+    for (unsigned i = 0; i < r->o.n_loops; i++) {
+        const enum err e = start_loop(r, i);
+        if (e != OK) return e;
+    }
+    if (r->o.message_ttl_s == 0) return OK;
+    const uint64_t first_ms = r->o.expire_on_start ? 0 : (uint64_t)r->o.expiry_interval_s * 1000;
+    return schedule_expiry(&r->loops[0], first_ms, expiry_begin);
+}
+
+void relay_free(struct relay *r) {
+    if (r == NULL) return;
+    for (unsigned i = 0; r->loops != NULL && i < r->o.n_loops; i++) {
+        loop_timer_stop(&r->loops[i].inactive_timer);
+        loop_timer_stop(&r->loops[i].expiry_timer);
+        free(r->loops[i].slots);
+    }
+    free(r->loops);
+    if (r->password != NULL) crypto_wipe(r->password, r->n_password);
+    free(r->password);
+    free(r);
+}
+
+const struct conn_opts *relay_conn_opts(const struct relay *r) {
+    return &r->conn_opts;
+}

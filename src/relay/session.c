@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* session.c -- one client's session: handshake, blocks in, blocks out, end. Lives on the loop of its connection.
+ *
+ * Back-pressure: while more than pending_bytes_max waits to be written, or a block waits for the store, the connection is not read;
+ * the peer's sends then block in its own kernel. Nobody else waits. */
+#include <stdlib.h>
+
+#include "crypto/cert.h"
+#include "relay/relay_priv.h"
+
+static struct relay *relay_of(const struct session *s) {
+    return s->rl->relay;
+}
+
+/* ---- the table of sessions ---- */
+
+struct session *session_find(struct relay_loop *rl, struct subscriber who) {
+    if (who.slot >= rl->n_slots) return NULL;
+    const struct session_slot *slot = &rl->slots[who.slot];
+    return slot->generation == who.generation ? slot->session : NULL;
+}
+
+static enum err grow_slots(struct relay_loop *rl) {
+    const uint32_t n = rl->n_slots != 0 ? rl->n_slots * 2 : 64;
+    struct session_slot *slots = realloc(rl->slots, n * sizeof *slots);
+    if (slots == NULL) return E_NO_MEMORY;
+    for (uint32_t i = rl->n_slots; i < n; i++) slots[i] = (struct session_slot){.next_free = i + 1};
+    rl->slots = slots;
+    rl->n_slots = n;
+    return OK;
+}
+
+static enum err take_slot(struct session *s) {
+    struct relay_loop *rl = s->rl;
+    if (rl->first_free == rl->n_slots) {
+        const enum err e = grow_slots(rl);
+        if (e != OK) return e;
+    }
+    const uint32_t i = rl->first_free;
+    rl->first_free = rl->slots[i].next_free;
+    rl->slots[i].session = s;
+    rl->slots[i].generation = ++rl->last_generation;
+    s->self = (struct subscriber){.loop = rl->index, .slot = i, .generation = rl->last_generation};
+    return OK;
+}
+
+static void give_slot_back(struct session *s) {
+    struct session_slot *slot = &s->rl->slots[s->self.slot];
+    slot->session = NULL;
+    slot->next_free = s->rl->first_free;
+    s->rl->first_free = s->self.slot;
+}
+
+/* ---- opening and closing ---- */
+
+static struct relay_loop *loop_of(struct relay *r, const struct conn *c) {
+    return &r->loops[loop_index(conn_loop(c))];
+}
+
+static void set_session_id(struct session *s, struct bytes id) {
+    s->params.session[0] = (uint8_t)id.n;
+    memcpy(s->params.session + 1, id.p, id.n);
+}
+
+static enum err on_open(struct conn *c, void *server, void **ret_session) {
+    struct relay *r = server;
+    const struct bytes id = conn_tls_unique(c);
+    const bool legacy = !conn_has_alpn(c);
+    if (id.n == 0 || id.n > SESSION_ID_MAX) return E_INTERNAL;
+    if (legacy && r->o.version_min > V_LEGACY) return E_VERSION;
+    struct session *s = calloc(1, sizeof *s);
+    if (s == NULL) return E_NO_MEMORY;
+    s->conn = c;
+    s->rl = loop_of(r, c);
+    s->legacy = legacy;
+    list_init(&s->in_loop);
+    list_init(&s->in_held);
+    idmap_init(&s->subs, r->map_seed);
+    outbox_init(&s->outbox);
+    set_session_id(s, id);
+    const enum err e = take_slot(s);
+    if (e != OK) {
+        free(s);
+        return e;
+    }
+    struct x25519_pair pair;
+    x25519_pair_new(r->o.env, &pair);
+    memcpy(s->priv, pair.priv, sizeof s->priv);
+    memcpy(s->pub, pair.pub, sizeof s->pub);
+    crypto_wipe(&pair, sizeof pair);
+    s->active_ms = loop_now_ms(s->rl->loop);
+    list_push_back(&s->rl->sessions, &s->in_loop);
+    conn_set_deadline(c, s->active_ms + r->o.handshake_timeout_s * 1000);
+    conn_want_write(c);
+    *ret_session = s;
+    return OK;
+}
+
+void session_free(struct session *s) {
+    outbox_done(&s->outbox);
+    crypto_wipe(s->priv, sizeof s->priv);
+    crypto_wipe(&s->send_chain, sizeof s->send_chain);
+    crypto_wipe(&s->receive_chain, sizeof s->receive_chain);
+    free(s);
+}
+
+static void on_close(void *session) {
+    struct session *s = session;
+    s->conn = NULL;
+    list_remove(&s->in_loop);
+    list_remove(&s->in_held);
+    give_slot_back(s);
+    subs_done(s);
+    if (s->job == NULL) session_free(s); /* else when the store has answered: dispatch.c */
+}
+
+/* ---- handshake ---- */
+
+static enum err write_hello(const struct session *s, uint8_t *block) {
+    const struct relay *r = relay_of(s);
+    uint8_t signed_key[256];
+    struct wr key = wr_init(signed_key, sizeof signed_key);
+    enum err e = server_cert_sign_session_key(r->o.cert, s->pub, &key);
+    if (e != OK) return e;
+    const struct server_hello hello = {
+        .version_min = s->legacy ? V_LEGACY : r->o.version_min,
+        .version_max = s->legacy ? V_LEGACY : r->o.version_max,
+        .session_id = bytes_of(s->params.session + 1, s->params.session[0]),
+        .cert_chain = server_cert_chain(r->o.cert),
+        .signed_key = wr_bytes(&key),
+    };
+    struct wr content = block_begin(block, false);
+    server_hello_write(&hello, &content);
+    return block_seal(block, &content, NULL);
+}
+
+/* Is what the service presents its own: the chain of its TLS certificate, and a session key signed by it? */
+static bool service_proves_itself(const struct session *s, const struct client_service *service) {
+    uint8_t buf[SMP_BLOCK_LEN];
+    struct bytes chain;
+    struct pubkey key;
+    return conn_peer_chain(s->conn, buf, sizeof buf, &chain) == OK && bytes_equal(chain, service->cert_chain) &&
+           cert_chain_verify_key(service->cert_chain, service->signed_key, env_now_s(relay_of(s)->o.env), &key) == OK && key.type == KEY_ED25519;
+}
+
+/* This version keeps no service records, so every service is refused in the third message, with the reason that applies. */
+static void refuse_service(struct session *s, const struct client_service *service) {
+    s->refusal = service_proves_itself(s, service) ? TRANSPORT_HS_BAD_SERVICE : TRANSPORT_HS_BAD_AUTH;
+    s->state = SESSION_REFUSED;
+    conn_finish(s->conn);
+    conn_want_write(s->conn);
+}
+
+static enum err start_encryption(struct session *s, const struct pubkey *client_key) {
+    uint8_t secret[X25519_LEN];
+    enum err e = x25519_dh(s->priv, client_key->b, secret);
+    if (e == OK) {
+        const struct bytes id = bytes_of(s->params.session + 1, s->params.session[0]);
+        e = block_chains_init(id, secret, &s->send_chain, &s->receive_chain);
+    }
+    crypto_wipe(secret, sizeof secret);
+    s->encrypted = e == OK;
+    return e;
+}
+
+static enum err take_hello(struct session *s, uint8_t *block) {
+    const struct relay *r = relay_of(s);
+    struct bytes content;
+    struct client_hello hello;
+    enum err e = block_open(block, NULL, &content);
+    if (e == OK) e = client_hello_parse(content, &hello);
+    if (e != OK) return e;
+    const struct bytes identity = bytes_of(server_cert_fingerprint(r->o.cert), SHA256_LEN);
+    if (!bytes_equal(hello.identity, identity)) return E_IDENTITY;
+    const uint16_t min = s->legacy ? V_LEGACY : r->o.version_min;
+    const uint16_t max = s->legacy ? V_LEGACY : r->o.version_max;
+    e = handshake_agree(min, max, hello.version, &s->params.version);
+    if (e != OK) return e;
+    if (hello.has_service) {
+        refuse_service(s, &hello.service);
+        return OK;
+    }
+    if (version_has(s->params.version, V_ENCRYPTED_BLOCK) && hello.key.type != KEY_NONE && !hello.proxy_server) {
+        e = start_encryption(s, &hello.key);
+        if (e != OK) return e;
+    }
+    conn_set_deadline(s->conn, 0);
+    s->state = SESSION_RUNNING;
+    return OK;
+}
+
+/* ---- blocks in ---- */
+
+/* Too much to write, or a block that waits for the store: read no further for now. */
+void session_adjust_reading(struct session *s) {
+    const size_t max = relay_of(s)->o.pending_bytes_max;
+    const bool pause = s->job != NULL || s->outbox.pending_bytes > (s->reading_paused ? max / 2 : max);
+    if (pause == s->reading_paused || s->conn == NULL) return;
+    s->reading_paused = pause;
+    if (pause) {
+        conn_pause_read(s->conn);
+    } else {
+        conn_resume_read(s->conn);
+    }
+}
+
+static enum err on_block(void *session, uint8_t *block) {
+    struct session *s = session;
+    s->active_ms = loop_now_ms(s->rl->loop);
+    if (s->state != SESSION_RUNNING) return s->state == SESSION_HANDSHAKE ? take_hello(s, block) : E_SYNTAX;
+    struct bytes content;
+    enum err e = block_open(block, s->encrypted ? &s->receive_chain : NULL, &content);
+    if (e != OK) {
+        dispatch_bad_block(s);
+        e = OK;
+    } else {
+        e = dispatch_block(s, content);
+    }
+    session_adjust_reading(s);
+    return e;
+}
+
+/* ---- blocks out ---- */
+
+static bool wants_msg(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
+    const struct sub *sub = sub_find(ctx, rcv_id);
+    return sub != NULL && sub->has_delivered && id_equal(&sub->delivered, msg_id);
+}
+
+/* A body on its way from the disk; when it is there, the session is asked to write again. */
+struct fetch {
+    struct store_waiter waiter;
+    struct relay *relay;
+    struct subscriber who;
+    struct message *message; /* counted */
+};
+
+static void fetched(struct store_waiter *w) {
+    struct fetch *f = CONTAINER_OF(w, struct fetch, waiter);
+    session_flush_msg(f->relay, f->who);
+    message_unref(f->message);
+    free(f);
+}
+
+static bool must_fetch(void *ctx, struct message *m) {
+    struct session *s = ctx;
+    struct store *store = relay_of(s)->o.store;
+    if (store_msg_fetch(store, m, NULL)) return false;
+    struct fetch *f = malloc(sizeof *f);
+    if (f == NULL) return true; /* asked again at the next write */
+    *f = (struct fetch){{fetched}, relay_of(s), s->self, message_ref(m)};
+    if (!store_msg_fetch(store, m, &f->waiter)) return true;
+    message_unref(m);
+    free(f);
+    return false;
+}
+
+static bool fill_running(struct session *s, uint8_t *block) {
+    const struct outbox_env env = {&s->params, relay_of(s)->o.store, wants_msg, must_fetch, s};
+    struct wr content = block_begin(block, s->encrypted);
+    const enum outbox_state state = outbox_pack(&s->outbox, &env, &content);
+    session_adjust_reading(s);
+    if (state == OUTBOX_HELD && list_is_empty(&s->in_held)) list_push_back(&s->rl->held, &s->in_held);
+    if (state != OUTBOX_WRITTEN) return false;
+    s->active_ms = loop_now_ms(s->rl->loop);
+    if (block_seal(block, &content, s->encrypted ? &s->send_chain : NULL) == OK) return true;
+    conn_close(s->conn);
+    return false;
+}
+
+static bool fill_plain(struct session *s, uint8_t *block, enum err (*write)(const struct session *s, uint8_t *block)) {
+    if (write(s, block) == OK) return true;
+    conn_close(s->conn);
+    return false;
+}
+
+static enum err write_refusal(const struct session *s, uint8_t *block) {
+    struct wr content = block_begin(block, false);
+    service_refused_write(s->refusal, &content);
+    return block_seal(block, &content, NULL);
+}
+
+static bool fill(void *session, uint8_t *block) {
+    struct session *s = session;
+    switch (s->state) {
+    case SESSION_HELLO:
+        s->state = SESSION_HANDSHAKE;
+        return fill_plain(s, block, write_hello);
+    case SESSION_HANDSHAKE:
+        return false;
+    case SESSION_REFUSED:
+        s->state = SESSION_HANDSHAKE; /* said once; the connection is finishing */
+        return fill_plain(s, block, write_refusal);
+    case SESSION_RUNNING:
+        break;
+    }
+    return fill_running(s, block);
+}
+
+const struct conn_ops SESSION_OPS = {on_open, on_block, fill, on_close};
+
+/* ---- adding to the outbox ---- */
+
+static void added(struct session *s, enum err e) {
+    if (s->conn == NULL) return;
+    if (e != OK) {
+        conn_close(s->conn);
+    } else {
+        conn_want_write(s->conn);
+    }
+}
+
+void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn) {
+    added(s, outbox_add_text(&s->outbox, transmission, lsn));
+}
+
+void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m, bool after_answers) {
+    added(s, outbox_add_msg(&s->outbox, corr_id, q, m, after_answers));
+}
+
+void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id, struct link_data *link,
+                      lsn_t lsn) {
+    added(s, outbox_add_link(&s->outbox, to, snd_id, link, lsn));
+}
+
+/* ---- waking from elsewhere ---- */
+
+struct flush_msg {
+    struct loop_msg msg;
+    struct relay_loop *rl;
+    struct subscriber who;
+};
+
+static void flush_run(struct loop_msg *msg) {
+    struct flush_msg *f = CONTAINER_OF(msg, struct flush_msg, msg);
+    struct session *s = session_find(f->rl, f->who);
+    if (s != NULL) conn_want_write(s->conn);
+    free(f);
+}
+
+void session_flush_msg(struct relay *r, struct subscriber who) {
+    struct flush_msg *f = malloc(sizeof *f);
+    if (f == NULL) return; /* written with the session's next answer */
+    *f = (struct flush_msg){.msg = {.run = flush_run}, .rl = &r->loops[who.loop], .who = who};
+    loop_post(f->rl->loop, &f->msg);
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "store/queue_table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "crypto/crypto.h"
+
+enum { N_STRIPES = 256, N_KINDS = ID_NOTIFIER + 1, CACHE_LINE = 64 };
+
+struct stripe {
+    _Alignas(CACHE_LINE) pthread_mutex_t mtx;
+    /* guarded by mtx */
+    struct idmap map;
+};
+
+struct queue_table {
+    /* fixed after queue_table_new() */
+    uint64_t stripe_seed[3];
+    struct stripe index[N_KINDS][N_STRIPES];
+    /* atomic */
+    _Atomic uint64_t n_queues; /* relaxed: a figure for reports */
+};
+
+/* ---- queues ---- */
+
+struct queue *queue_ref(struct queue *q) {
+    atomic_fetch_add_explicit(&q->refs, 1, memory_order_relaxed);
+    return q;
+}
+
+static void free_messages(struct queue *q) {
+    for (struct message *m = q->head, *next; m != NULL; m = next) {
+        next = m->next;
+        message_unref(m);
+    }
+}
+
+static void free_link(struct link_entry *l) {
+    if (l == NULL) return;
+    link_data_unref(l->data);
+    free(l);
+}
+
+static void free_notifier(struct notifier_entry *n) {
+    if (n == NULL) return;
+    crypto_wipe(n->dh_secret, sizeof n->dh_secret);
+    free(n);
+}
+
+void queue_unref(struct queue *q) {
+    if (q == NULL || atomic_fetch_sub_explicit(&q->refs, 1, memory_order_acq_rel) != 1) return;
+    free_messages(q);
+    free_link(q->link);
+    free_notifier(q->notifier);
+    keyset_unref(q->rcv_keys);
+    crypto_wipe(q->dh_secret, sizeof q->dh_secret);
+    free(q);
+}
+
+const struct id *queue_rcv_id(const struct queue *q) {
+    return &q->rcv_node.id;
+}
+
+const struct id *queue_snd_id(const struct queue *q) {
+    return &q->snd_node.id;
+}
+
+const uint8_t *queue_dh_secret(const struct queue *q) {
+    return q->dh_secret;
+}
+
+/* ---- stripes ---- */
+
+/* High bits choose the stripe: the maps use the low ones, under another seed. */
+static struct stripe *stripe_of(struct queue_table *t, enum queue_id_kind kind, const struct id *id) {
+    return &t->index[kind][id_hash(t->stripe_seed, id) >> 32 & (N_STRIPES - 1)];
+}
+
+static enum err index_insert(struct queue_table *t, enum queue_id_kind kind, struct idnode *node) {
+    struct stripe *s = stripe_of(t, kind, &node->id);
+    pthread_mutex_lock(&s->mtx);
+    const enum err e = idmap_insert(&s->map, node);
+    pthread_mutex_unlock(&s->mtx);
+    return e;
+}
+
+static void index_remove(struct queue_table *t, enum queue_id_kind kind, const struct idnode *node) {
+    struct stripe *s = stripe_of(t, kind, &node->id);
+    pthread_mutex_lock(&s->mtx);
+    const struct idnode *out = idmap_remove(&s->map, &node->id);
+    pthread_mutex_unlock(&s->mtx);
+    assert(out == node);
+    (void)out;
+}
+
+void queue_lock(struct queue_table *t, const struct queue *q) {
+    pthread_mutex_lock(&stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->mtx);
+}
+
+void queue_unlock(struct queue_table *t, const struct queue *q) {
+    pthread_mutex_unlock(&stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->mtx);
+}
+
+/* ---- the table ---- */
+
+enum err queue_table_new(const struct env *env, struct queue_table **ret) {
+    struct queue_table *t = aligned_alloc(CACHE_LINE, sizeof *t);
+    if (t == NULL) return E_NO_MEMORY;
+    uint64_t map_seed[3];
+    env_random(env, map_seed, sizeof map_seed);
+    env_random(env, t->stripe_seed, sizeof t->stripe_seed);
+    atomic_init(&t->n_queues, 0);
+    for (unsigned k = 0; k < N_KINDS; k++) {
+        for (unsigned i = 0; i < N_STRIPES; i++) {
+            pthread_mutex_init(&t->index[k][i].mtx, NULL);
+            idmap_init(&t->index[k][i].map, map_seed);
+        }
+    }
+    *ret = t;
+    return OK;
+}
+
+static void drop_queue(struct idnode *node, void *ctx) {
+    (void)ctx;
+    queue_unref(CONTAINER_OF(node, struct queue, rcv_node));
+}
+
+void queue_table_free(struct queue_table *t) {
+    if (t == NULL) return;
+    for (unsigned i = 0; i < N_STRIPES; i++) idmap_each(&t->index[ID_RECIPIENT][i].map, drop_queue, NULL);
+    for (unsigned k = 0; k < N_KINDS; k++) {
+        for (unsigned i = 0; i < N_STRIPES; i++) {
+            idmap_done(&t->index[k][i].map);
+            pthread_mutex_destroy(&t->index[k][i].mtx);
+        }
+    }
+    free(t);
+}
+
+static struct queue *queue_of(enum queue_id_kind kind, struct idnode *node) {
+    switch (kind) {
+    case ID_RECIPIENT:
+        return CONTAINER_OF(node, struct queue, rcv_node);
+    case ID_SENDER:
+        return CONTAINER_OF(node, struct queue, snd_node);
+    case ID_LINK:
+    case ID_NOTIFIER:
+        break;
+    }
+    return CONTAINER_OF(node, struct queue_alias, node)->queue;
+}
+
+struct queue *queue_table_find(struct queue_table *t, enum queue_id_kind kind, const struct id *id) {
+    struct stripe *s = stripe_of(t, kind, id);
+    pthread_mutex_lock(&s->mtx);
+    struct idnode *node = idmap_find(&s->map, id);
+    struct queue *q = node != NULL ? queue_ref(queue_of(kind, node)) : NULL;
+    pthread_mutex_unlock(&s->mtx);
+    return q;
+}
+
+/* ---- links ---- */
+
+enum err queue_table_add_link(struct queue_table *t, struct queue *q, struct link_data *data, struct link_entry **ret) {
+    struct link_entry *l = calloc(1, sizeof *l);
+    if (l == NULL) return E_NO_MEMORY;
+    l->alias.node.id = data->link_id;
+    l->alias.queue = q;
+    l->data = link_data_ref(data);
+    const enum err e = index_insert(t, ID_LINK, &l->alias.node);
+    if (e != OK) {
+        free_link(l);
+        return e;
+    }
+    *ret = l;
+    return OK;
+}
+
+void queue_table_remove_link(struct queue_table *t, struct link_entry *owned) {
+    if (owned == NULL) return;
+    index_remove(t, ID_LINK, &owned->alias.node);
+    free_link(owned);
+}
+
+/* ---- notifiers ---- */
+
+static enum err add_notifier(struct queue_table *t, struct queue *q, const struct queue_notifier *rec) {
+    struct notifier_entry *n = calloc(1, sizeof *n);
+    if (n == NULL) return E_NO_MEMORY;
+    n->alias.node.id = rec->id;
+    n->alias.queue = q;
+    n->key = rec->key;
+    memcpy(n->dh_secret, rec->dh_secret, sizeof n->dh_secret);
+    const enum err e = index_insert(t, ID_NOTIFIER, &n->alias.node);
+    if (e != OK) {
+        free_notifier(n);
+        return e;
+    }
+    q->notifier = n;
+    return OK;
+}
+
+static void remove_notifier(struct queue_table *t, struct queue *q) {
+    if (q->notifier == NULL) return;
+    index_remove(t, ID_NOTIFIER, &q->notifier->alias.node);
+    free_notifier(q->notifier);
+    q->notifier = NULL;
+}
+
+/* ---- adding and removing queues ---- */
+
+static enum err queue_new(const struct queue_rec *rec, struct queue **ret) {
+    struct queue *q = calloc(1, sizeof *q);
+    if (q == NULL) return E_NO_MEMORY;
+    q->rcv_node.id = rec->rcv_id;
+    q->snd_node.id = rec->snd_id;
+    memcpy(q->dh_secret, rec->dh_secret, sizeof q->dh_secret);
+    q->mode = (uint8_t)rec->mode;
+    q->status = (uint8_t)rec->status;
+    q->snd_key = rec->snd_key;
+    q->updated_day = rec->updated_day;
+    q->rcv_keys = keyset_ref(rec->rcv_keys);
+    atomic_init(&q->refs, 1);
+    *ret = q;
+    return OK;
+}
+
+/* Into all indexes but that of recipients, so that a queue which can be found there is complete. */
+static enum err index_others(struct queue_table *t, struct queue *q, const struct queue_rec *rec) {
+    enum err e = index_insert(t, ID_SENDER, &q->snd_node);
+    if (e != OK) return e;
+    if (rec->link != NULL) e = queue_table_add_link(t, q, rec->link, &q->link);
+    if (e == OK && rec->notifier != NULL) e = add_notifier(t, q, rec->notifier);
+    if (e == OK) return OK;
+    queue_table_remove_link(t, q->link);
+    q->link = NULL;
+    index_remove(t, ID_SENDER, &q->snd_node);
+    return e;
+}
+
+static void unindex_others(struct queue_table *t, struct queue *q) {
+    remove_notifier(t, q);
+    queue_table_remove_link(t, q->link);
+    q->link = NULL;
+    index_remove(t, ID_SENDER, &q->snd_node);
+}
+
+enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec, struct queue **ret_queue) {
+    struct queue *q;
+    enum err e = queue_new(rec, &q);
+    if (e != OK) return e;
+    e = index_others(t, q, rec);
+    if (e != OK) {
+        queue_unref(q);
+        return e;
+    }
+    queue_lock(t, q);
+    e = idmap_insert(&stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->map, &q->rcv_node);
+    if (e == OK) {
+        q->live = true;
+        (void)queue_ref(q); /* the table's own */
+    }
+    queue_unlock(t, q);
+    if (e != OK) {
+        unindex_others(t, q);
+        queue_unref(q);
+        return e;
+    }
+    atomic_fetch_add_explicit(&t->n_queues, 1, memory_order_relaxed);
+    *ret_queue = q;
+    return OK;
+}
+
+void queue_table_remove(struct queue_table *t, struct queue *q) {
+    index_remove(t, ID_RECIPIENT, &q->rcv_node);
+    unindex_others(t, q);
+    atomic_fetch_sub_explicit(&t->n_queues, 1, memory_order_relaxed);
+    queue_unref(q);
+}
+
+/* ---- walking ---- */
+
+struct scan {
+    void (*visit)(struct queue *q, void *ctx);
+    void *ctx;
+    unsigned n;
+};
+
+static void scan_node(struct idnode *node, void *ctx) {
+    struct scan *scan = ctx;
+    struct queue *q = CONTAINER_OF(node, struct queue, rcv_node);
+    scan->n++;
+    if (q->live) scan->visit(q, scan->ctx);
+}
+
+bool queue_table_scan(struct queue_table *t, struct store_cursor *c, unsigned max,
+                      void (*visit)(struct queue *q, void *ctx), void *ctx) {
+    struct scan scan = {visit, ctx, 0};
+    while (c->shard < N_STRIPES && scan.n < max) {
+        struct stripe *s = &t->index[ID_RECIPIENT][c->shard];
+        pthread_mutex_lock(&s->mtx);
+        do {
+            c->bucket = idmap_scan(&s->map, c->bucket, scan_node, &scan);
+        } while (c->bucket != 0 && scan.n < max);
+        pthread_mutex_unlock(&s->mtx);
+        if (c->bucket == 0) c->shard++;
+    }
+    return c->shard < N_STRIPES;
+}
+
+uint64_t queue_table_size(const struct queue_table *t) {
+    return atomic_load_explicit(&t->n_queues, memory_order_relaxed);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The list of backends, and the calls that go through a backend's table. */
+#include "store/store.h"
+
+#include "store/store_priv.h"
+
+const struct store_backend STORE_BACKENDS[] = {
+    {"memory", store_mem_open},
+};
+const size_t N_STORE_BACKENDS = ARRAY_LEN(STORE_BACKENDS);
+
+enum err store_open(const char *backend, const struct store_opts *o, struct store **ret) {
+    for (size_t i = 0; i < N_STORE_BACKENDS; i++) {
+        if (strcmp(STORE_BACKENDS[i].name, backend) == 0) return STORE_BACKENDS[i].open(o, ret);
+    }
+    return E_NOT_FOUND;
+}
+
+void store_close(struct store *s) {
+    if (s != NULL) s->ops->close(s);
+}
+
+lsn_t store_durable_lsn(const struct store *s) {
+    return s->ops->durable_lsn(s);
+}
+
+void store_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done, void *ctx) {
+    s->ops->load(s, lookups, n, done, ctx);
+}
+
+enum err store_queue_view(struct store *s, struct queue *q, struct queue_view *ret) {
+    return s->ops->queue_view(s, q, ret);
+}
+
+void queue_view_done(struct queue_view *v) {
+    keyset_unref(v->rcv_keys);
+    v->rcv_keys = NULL;
+}
+
+enum err store_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue, lsn_t *ret_lsn) {
+    return s->ops->queue_create(s, rec, ret_queue, ret_lsn);
+}
+
+enum err store_queue_secure(struct store *s, struct queue *q, const struct pubkey *key, lsn_t *ret_lsn) {
+    return s->ops->queue_secure(s, q, key, ret_lsn);
+}
+
+enum err store_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys, lsn_t *ret_lsn) {
+    return s->ops->queue_set_keys(s, q, keys, ret_lsn);
+}
+
+enum err store_link_set(struct store *s, struct queue *q, struct link_data *link, lsn_t *ret_lsn) {
+    return s->ops->link_set(s, q, link, ret_lsn);
+}
+
+enum err store_link_get(struct store *s, struct queue *q, const struct id *link_id, struct link_data **ret) {
+    return s->ops->link_get(s, q, link_id, ret);
+}
+
+enum err store_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn) {
+    return s->ops->link_delete(s, q, ret_lsn);
+}
+
+enum err store_queue_suspend(struct store *s, struct queue *q, lsn_t *ret_lsn) {
+    return s->ops->queue_suspend(s, q, ret_lsn);
+}
+
+enum err store_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t *ret_lsn) {
+    return s->ops->queue_touch(s, q, day, ret_lsn);
+}
+
+enum err store_subscribe(struct store *s, struct queue *q, struct subscriber sub, struct subscriber *ret_prev) {
+    return s->ops->subscribe(s, q, sub, ret_prev);
+}
+
+bool store_is_subscribed(struct store *s, struct queue *q, struct subscriber sub) {
+    return s->ops->is_subscribed(s, q, sub);
+}
+
+void store_unsubscribe(struct store *s, struct queue *q, struct subscriber sub) {
+    s->ops->unsubscribe(s, q, sub);
+}
+
+enum err store_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev, lsn_t *ret_lsn) {
+    return s->ops->queue_delete(s, q, ret_prev, ret_lsn);
+}
+
+enum err store_msg_write(struct store *s, struct queue *q, struct message *owned, struct msg_written *ret) {
+    return s->ops->msg_write(s, q, owned, ret);
+}
+
+enum err store_msg_peek(struct store *s, struct queue *q, struct message **ret) {
+    return s->ops->msg_peek(s, q, ret);
+}
+
+enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id, struct message **ret_next,
+                       lsn_t *ret_lsn) {
+    return s->ops->msg_ack(s, q, msg_id, ret_next, ret_lsn);
+}
+
+enum err store_msg_count(struct store *s, struct queue *q, unsigned *ret_n) {
+    return s->ops->msg_count(s, q, ret_n);
+}
+
+bool store_msg_fetch(struct store *s, struct message *m, struct store_waiter *w) {
+    return s->ops->msg_fetch(s, m, w);
+}
+
+bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s, unsigned max_queues,
+                       unsigned *ret_expired) {
+    return s->ops->expire_step(s, c, before_ts_s, max_queues, ret_expired);
+}
+
+enum err store_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s, unsigned *ret_expired) {
+    return s->ops->expire_queue(s, q, before_ts_s, ret_expired);
+}
+
+struct store_counts store_counts(struct store *s) {
+    return s->ops->counts(s);
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "wire/reply.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "crypto/base64.h"
+#include "model/limits.h"
+
+/* Answers carry no authorization: an empty short string, which also says that there is no service signature. */
+static void begin(struct wr *w, const struct wire_params *p, const struct reply_to *to) {
+    wr_u8(w, 0);
+    if (!version_has(p->version, V_AUTH_CMDS)) wr_bytes_raw(w, wire_session(p));
+    wr_short(w, to->corr_id);
+    wr_short(w, to->entity);
+}
+
+static void write_text(struct wr *w, const struct wire_params *p, const struct reply_to *to, const char *text) {
+    begin(w, p, to);
+    wr_str(w, text);
+}
+
+static void write_maybe_id(struct wr *w, const struct id *id) {
+    wr_maybe(w, id != NULL);
+    if (id != NULL) wr_short(w, id_bytes(id));
+}
+
+static void write_x25519(struct wr *w, const uint8_t pub[X25519_LEN]) {
+    const struct pubkey k = pubkey_from_x25519(pub);
+    wr_u8(w, (uint8_t)pubkey_spki_len(KEY_X25519));
+    pubkey_write_spki(&k, w);
+}
+
+void reply_ok(struct wr *w, const struct wire_params *p, const struct reply_to *to) {
+    write_text(w, p, to, "OK");
+}
+
+void reply_err(struct wr *w, const struct wire_params *p, const struct reply_to *to, enum err e) {
+    write_text(w, p, to, "ERR ");
+    wr_str(w, err_wire(e));
+}
+
+void reply_pong(struct wr *w, const struct wire_params *p, const struct reply_to *to) {
+    write_text(w, p, to, "PONG");
+}
+
+void reply_end(struct wr *w, const struct wire_params *p, const struct reply_to *to) {
+    write_text(w, p, to, "END");
+}
+
+void reply_deld(struct wr *w, const struct wire_params *p, const struct reply_to *to) {
+    write_text(w, p, to, version_has(p->version, V_DELETED_EVENT) ? "DELD" : "END");
+}
+
+void reply_sok(struct wr *w, const struct wire_params *p, const struct reply_to *to, const struct id *service_id) {
+    if (!version_has(p->version, V_SERVICE_CERTS)) {
+        reply_ok(w, p, to);
+        return;
+    }
+    write_text(w, p, to, "SOK ");
+    write_maybe_id(w, service_id);
+}
+
+void reply_ids(struct wr *w, const struct wire_params *p, const struct reply_to *to, const struct reply_ids *ids) {
+    write_text(w, p, to, "IDS ");
+    wr_short(w, id_bytes(&ids->rcv_id));
+    wr_short(w, id_bytes(&ids->snd_id));
+    write_x25519(w, ids->dh_key);
+    if (!version_has(p->version, V_SND_AUTH_KEY)) return;
+    if (!version_has(p->version, V_SHORT_LINKS)) {
+        wr_bool(w, ids->mode == MODE_MESSAGING);
+        return;
+    }
+    wr_maybe(w, ids->mode != MODE_UNKNOWN);
+    if (ids->mode != MODE_UNKNOWN) wr_u8(w, ids->mode == MODE_MESSAGING ? 'M' : 'C');
+    write_maybe_id(w, ids->link_id);
+    if (!version_has(p->version, V_SERVICE_CERTS)) return;
+    write_maybe_id(w, ids->service_id);
+    if (!version_has(p->version, V_NEW_NTF_CREDS)) return;
+    write_maybe_id(w, ids->notifier_id);
+    if (ids->notifier_id != NULL) write_x25519(w, ids->ntf_dh_key);
+}
+
+void reply_lnk(struct wr *w, const struct wire_params *p, const struct reply_to *to, const struct id *snd_id,
+               const struct link_data *link) {
+    write_text(w, p, to, "LNK ");
+    wr_short(w, id_bytes(snd_id));
+    wr_large(w, link_data_fixed(link));
+    wr_large(w, link_data_user(link));
+}
+
+/* ---- INFO ---- */
+
+/* Ids are in the plain base64 alphabet here, unlike everywhere else (reference: Server.hs, getQueueInfo; Protocol.hs, toMsgInfo). 24
+ * bytes need no padding. */
+static void write_id_text(struct wr *w, const char *key, const struct id *id) {
+    char text[BASE64_LEN(ID_LEN) + 1];
+    base64url_encode(id_bytes(id), text);
+    for (char *c = text; *c != '\0'; c++) {
+        if (*c == '-') *c = '+';
+        if (*c == '_') *c = '/';
+    }
+    wr_str(w, key);
+    wr_str(w, text);
+    wr_str(w, "\"");
+}
+
+static void write_sub(struct wr *w, const struct reply_info *info) {
+    static const char *const NAMES[] = {
+        [SUB_STATE_IDLE] = "noSub",
+        [SUB_STATE_PENDING] = "subPending",
+        [SUB_STATE_PROHIBITED] = "prohibitSub",
+    };
+    wr_str(w, ",\"qiSub\":{\"qSubThread\":\"");
+    wr_str(w, NAMES[info->sub]);
+    wr_str(w, "\"");
+    if (info->delivered != NULL) write_id_text(w, ",\"qDelivered\":\"", info->delivered);
+    wr_str(w, "}");
+}
+
+static void write_head(struct wr *w, const struct message *m) {
+    struct tm utc;
+    char ts[sizeof "-2147481748-01-01T00:00:00Z"];
+    const time_t t = (time_t)m->ts_s;
+    if (gmtime_r(&t, &utc) == NULL || strftime(ts, sizeof ts, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) {
+        w->err = E_LIMIT; /* a year that does not fit: cannot come from a clock */
+        return;
+    }
+    write_id_text(w, ",\"qiMsg\":{\"msgId\":\"", &m->id);
+    wr_str(w, ",\"msgTs\":\"");
+    wr_str(w, ts);
+    wr_str(w, m->is_quota ? "\",\"msgType\":\"quota\"}" : "\",\"msgType\":\"message\"}");
+}
+
+void reply_info(struct wr *w, const struct wire_params *p, const struct reply_to *to, const struct reply_info *info) {
+    write_text(w, p, to, "INFO ");
+    wr_str(w, info->secured ? "{\"qiSnd\":true" : "{\"qiSnd\":false");
+    wr_str(w, info->has_notifier ? ",\"qiNtf\":true" : ",\"qiNtf\":false");
+    if (info->sub != SUB_STATE_NONE) write_sub(w, info);
+    char size[sizeof ",\"qiSize\":4294967295"];
+    (void)snprintf(size, sizeof size, ",\"qiSize\":%u", info->size);
+    wr_str(w, size);
+    if (info->head != NULL) write_head(w, info->head);
+    wr_str(w, "}");
+}
+
+/* ---- MSG ---- */
+
+static const char MSG_TAG[] = "MSG ";
+
+static void write_msg_content(struct wr *w, const struct message *m) {
+    if (m->is_quota) {
+        wr_str(w, "QUOTA ");
+        wr_i64(w, m->ts_s);
+        return;
+    }
+    wr_i64(w, m->ts_s);
+    wr_bool(w, m->notification);
+    wr_str(w, " ");
+    wr_bytes_raw(w, message_body(m));
+}
+
+void reply_msg(struct wr *w, const struct wire_params *p, const struct reply_to *to, const struct message *m,
+               const struct box_key *queue_key) {
+    write_text(w, p, to, MSG_TAG);
+    wr_short(w, id_bytes(&m->id));
+    uint8_t *box = wr_skip(w, BOX_TAG_LEN + SMP_MSG_PADDED_LEN);
+    if (box == NULL) return;
+    struct wr padded = wr_init(box + BOX_TAG_LEN, SMP_MSG_PADDED_LEN);
+    const size_t mark = wr_mark_u16(&padded);
+    write_msg_content(&padded, m);
+    wr_close_u16(&padded, mark);
+    if (wr_err(&padded) != OK) {
+        w->err = wr_err(&padded);
+        return;
+    }
+    memset(padded.p + padded.at, '#', wr_left(&padded));
+    const struct box_nonce nonce = box_nonce_from_corr_id(id_bytes(&m->id));
+    box_seal(queue_key, &nonce, box, SMP_MSG_PADDED_LEN);
+}
+
+size_t reply_msg_len(const struct wire_params *p, const struct reply_to *to) {
+    const size_t session = version_has(p->version, V_AUTH_CMDS) ? 0 : wire_session(p).n;
+    return 1 + session + 1 + to->corr_id.n + 1 + to->entity.n + sizeof MSG_TAG - 1 + 1 + ID_LEN + BOX_TAG_LEN +
+           SMP_MSG_PADDED_LEN;
+}

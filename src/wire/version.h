@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* version.h -- names for SMP versions, and what both sides of a session need to know to encode. */
+#pragma once
+
+#include "base/bytes.h"
+
+enum smp_version {
+#define VERSION(name, number, what) V_##name = number,
+#include "wire/versions.def"
+#undef VERSION
+};
+
+enum { SESSION_ID_MAX = 64 };
+
+/* Parameters of one session; fixed after the handshake. */
+struct wire_params {
+    uint16_t version;
+    uint8_t session[1 + SESSION_ID_MAX]; /* the session identifier as a short string: its length, then its bytes */
+};
+
+static inline bool version_has(uint16_t version, enum smp_version since) {
+    return version >= (uint16_t)since;
+}
+
+static inline struct bytes wire_session(const struct wire_params *p) {
+    return bytes_of(p->session, 1 + (size_t)p->session[0]);
+}

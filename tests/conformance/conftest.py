@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Options and fixtures: one shared server for ordinary tests, own servers for special settings."""
+
+import pytest
+from smp import MAX_VERSION, MIN_VERSION, Address, Connection, Link
+from smp.encoding import unpad
+from smp.server import Server, default_binary, find_binary
+from smp.transport import ServerHello, decode_fingerprint
+
+
+def pytest_addoption(parser):
+    """How to reach the server under test."""
+    group = parser.getgroup("smp")
+    group.addoption("--server-binary", default=default_binary(),
+                    help="smp-server to start, relative to the top of the repository")
+    group.addoption("--smp-host", help="test a server that already runs")
+    group.addoption("--smp-port", type=int, default=5223)
+    group.addoption("--smp-fingerprint", help="its identity, base64url")
+    group.addoption("--smp-password", help="its password for new queues")
+
+
+def external_address(config):
+    """The address given by options, or None."""
+    host = config.getoption("--smp-host")
+    if not host:
+        return None
+    fingerprint = config.getoption("--smp-fingerprint")
+    if not fingerprint:
+        raise pytest.UsageError("--smp-host needs --smp-fingerprint")
+    password = config.getoption("--smp-password")
+    return Address(host, config.getoption("--smp-port"), decode_fingerprint(fingerprint),
+                   password.encode() if password else None)
+
+
+@pytest.fixture(scope="session")
+def shared_server(request):
+    """The server of ordinary tests; None when an external one is tested."""
+    if external_address(request.config):
+        yield None
+        return
+    server = Server(find_binary(request.config.getoption("--server-binary")),
+                    ini={("LIMITS", "end_interval_ms"): 50})
+    try:
+        server.start()
+        yield server
+        server.check()
+        server.stop()
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def address(request, shared_server):
+    """Address of the server under test, whose health is checked after the test."""
+    if shared_server is None:
+        yield external_address(request.config)
+        return
+    yield shared_server.address
+    shared_server.check()
+
+
+@pytest.fixture
+def own_server(request):
+    """Function: starts a server with special settings, checked and stopped after the test."""
+    if external_address(request.config):
+        pytest.skip("needs its own server with special settings")
+    servers = []
+
+    def start(ini=None, **options):
+        server = Server(find_binary(request.config.getoption("--server-binary")), ini=ini,
+                        **options)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        if server.process is not None:
+            server.check()
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def server_versions(request, shared_server):
+    """The range that the server offers."""
+    target = shared_server.address if shared_server else external_address(request.config)
+    with Link(target) as link:
+        hello = ServerHello.parse(unpad(link.read_block()))
+    return hello.min_version, hello.max_version
+
+
+def pytest_generate_tests(metafunc):
+    """`version` runs a test with every version, unless the test lists its own."""
+    listed = any("version" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "version" in metafunc.fixturenames and not listed:
+        metafunc.parametrize("version", range(MIN_VERSION, MAX_VERSION + 1))
+
+
+@pytest.fixture
+def connect(request, address, server_versions):
+    """Function: opens connections, of `version` or 18, all closed after the test."""
+    opened = []
+
+    def open_one(version=None, to=None, **options):
+        if version is None:
+            version = request.node.callspec.params["version"] if has_version(request) else 18
+        if version > server_versions[1]:
+            pytest.skip(f"the server offers versions up to {server_versions[1]}")
+        conn = Connection(to or address, version, **options)
+        opened.append(conn)
+        return conn
+
+    yield open_one
+    for conn in opened:
+        conn.close()
+
+
+def has_version(request):
+    """Whether the test runs for every version."""
+    return "version" in getattr(getattr(request.node, "callspec", None), "params", {})

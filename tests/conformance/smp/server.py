@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Starts an smp-server of its own in a temporary directory, watches it, and stops it."""
+
+import hashlib
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from .transport import Address, decode_fingerprint, pem_to_der
+
+START_TIMEOUT = 60
+STOP_TIMEOUT = 60
+SANITIZERS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanitizer",
+              "ERROR: LeakSanitizer", "LeakSanitizer: detected")
+NO_LIMITS = {("LIMITS", "connections_per_address"): 0, ("LIMITS", "new_queues_per_minute"): 0,
+             ("LIMITS", "handshakes_per_second"): 10000}
+REPO = Path(__file__).resolve().parents[3]
+
+
+class ServerFailed(AssertionError):
+    """The server did not start, died, ended badly or a sanitizer complained."""
+
+
+def free_ports(count=1):
+    """TCP ports of 127.0.0.1 that are free now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def set_ini(text, section, key, value):
+    """The ini text with this key set once, in its section, which is added when absent."""
+    out, inside, done = [], False, False
+    for line in text.splitlines():
+        header = re.fullmatch(r"\[(\w+)\]\s*", line.strip())
+        if header:
+            inside = header.group(1) == section
+        elif inside and re.match(rf"{re.escape(key)}\s*[:=]", line.strip()):
+            continue
+        out.append(line)
+        if header and inside and not done:
+            out.append(f"{key}: {value}")
+            done = True
+    if not done:
+        out += [f"[{section}]", f"{key}: {value}"]
+    return "\n".join(out) + "\n"
+
+
+class Server:
+    """One server process. `ini` maps (section, key) to values; `ports` are the SMP ports."""
+
+    def __init__(self, binary, *, ini=None, password=None, init_args=(), port_count=1,
+                 nofile=None):
+        self.binary = str(binary)
+        self.nofile = nofile
+        self.process = None
+        self.readers = []
+        self.stdout, self.stderr = [], []
+        self.changed = threading.Condition()
+        self.temporary = tempfile.TemporaryDirectory(prefix="smp-conformance-")
+        self.config = Path(self.temporary.name, "config")
+        self.state = Path(self.temporary.name, "state")
+        self.ports = free_ports(port_count)
+        self.environment = dict(os.environ, SMP_SERVER_CFG_PATH=str(self.config),
+                                SMP_SERVER_LOG_PATH=str(self.state))
+        self.printed_address = self.initialise(password, init_args)
+        self.configure({**NO_LIMITS, **(ini or {})})
+        der = pem_to_der(self.config / "ca.crt")
+        self.address = Address("127.0.0.1", self.ports[0], hashlib.sha256(der).digest(),
+                               password.encode() if password else None)
+
+    def initialise(self, password, init_args):
+        """Runs `init`; gives the address that it printed."""
+        words = ["--password", password] if password else ["--no-password"]
+        command = [self.binary, "init", "-y", "--ip", "127.0.0.1", *words, *init_args]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True,
+                              timeout=START_TIMEOUT, check=False)
+        if done.returncode != 0:
+            raise ServerFailed(f"init ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        check_sanitizers(done.stderr)
+        found = re.search(r"^Server address: (smp://\S+)", done.stdout, re.MULTILINE)
+        if not found:
+            raise ServerFailed(f"init printed no server address:\n{done.stdout}")
+        return found.group(1)
+
+    def configure(self, ini):
+        """Rewrites keys of smp-server.ini."""
+        path = self.config / "smp-server.ini"
+        text = path.read_text()
+        ini.setdefault(("TRANSPORT", "port"), ",".join(map(str, self.ports)))
+        ini.setdefault(("TRANSPORT", "bind"), "127.0.0.1")
+        for (section, key), value in ini.items():
+            text = set_ini(text, section, key, value)
+        path.write_text(text)
+
+    def identity_file(self):
+        """The 32 bytes of the `fingerprint` file."""
+        return decode_fingerprint((self.config / "fingerprint").read_text())
+
+    def start(self):
+        """Starts the server and waits until it serves every port."""
+        self.process = subprocess.Popen(
+            [self.binary, "start"], env=self.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+            preexec_fn=self.raise_limit if self.nofile else None)
+        pipes = ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr))
+        self.readers = [threading.Thread(target=self.collect, args=pair, daemon=True)
+                        for pair in pipes]
+        for thread in self.readers:
+            thread.start()
+        deadline = time.monotonic() + START_TIMEOUT
+        for port in self.ports:
+            line = f"Serving SMP protocol on port {port} (TLS)"
+            self.wait_output(lambda line=line: any(line in x for x in self.stdout), deadline)
+        return self
+
+    def raise_limit(self):
+        """In the child: as many file descriptors as asked for."""
+        hard = max(self.nofile, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, hard))
+
+    def collect(self, pipe, lines):
+        """Thread: keeps the lines of one output."""
+        for line in pipe:
+            with self.changed:
+                lines.append(line)
+                self.changed.notify_all()
+
+    def wait_output(self, seen, deadline):
+        """Waits until `seen()`; fails when the server ends or time is up."""
+        with self.changed:
+            while not seen():
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise ServerFailed(f"the server did not start:\n{self.output()}")
+                self.changed.wait(0.2)
+
+    def output(self):
+        """The end of what the server printed."""
+        return "".join(self.stdout[-40:] + self.stderr[-80:])
+
+    def check(self):
+        """Raises unless the server runs and no sanitizer complained."""
+        if self.process.poll() is not None:
+            raise ServerFailed(f"the server ended with {self.process.returncode}:\n"
+                               f"{self.output()}")
+        check_sanitizers("".join(self.stderr))
+
+    def stop(self, number=signal.SIGINT):
+        """Orderly stop: exit status 0 in time, nothing from the sanitizers."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        already = process.poll()
+        try:
+            process.send_signal(number)
+            status = process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.wait()
+            raise ServerFailed(f"no end in {STOP_TIMEOUT} s after {number!r}:\n"
+                               f"{self.output()}") from error
+        finally:
+            for thread in self.readers:
+                thread.join(10)
+        check_sanitizers("".join(self.stderr))
+        if already is not None:
+            raise ServerFailed(f"the server had ended before, with {already}:\n{self.output()}")
+        if status != 0:
+            raise ServerFailed(f"the server stopped with status {status}:\n{self.output()}")
+
+    def remove(self):
+        """Stops the server if needed and removes its directory."""
+        try:
+            self.stop()
+        finally:
+            self.temporary.cleanup()
+
+    def rss_kib(self):
+        """Resident memory of the server."""
+        return rss_kib(self.process.pid)
+
+    def cpu_seconds(self):
+        """CPU time of the server."""
+        return cpu_seconds(self.process.pid)
+
+
+def check_sanitizers(text):
+    """Raises when a sanitizer reported something."""
+    for mark in SANITIZERS:
+        at = text.find(mark)
+        if at >= 0:
+            raise ServerFailed(f"sanitizer report:\n{text[max(0, at - 200):at + 4000]}")
+
+
+def rss_kib(pid):
+    """VmRSS of a process in KiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise ServerFailed(f"process {pid} has no VmRSS")
+
+
+def cpu_seconds(pid):
+    """User and system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def default_binary():
+    """SMP_SERVER_BINARY, or the one in the build directory."""
+    return os.environ.get("SMP_SERVER_BINARY") or "build/smp-server"
+
+
+def find_binary(path):
+    """A path relative to the top of the repository, or absolute."""
+    return REPO / path

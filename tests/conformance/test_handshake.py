@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""TLS and the SMP handshake: wire facts, sections 1 and 3."""
+
+import os
+import socket
+import ssl
+
+import pytest
+from smp import HandshakeRefused, Link
+from smp.connection import Connection
+from smp.crypto import BLOCK_SIZE
+from smp.encoding import pad, unpad, word16
+from smp.keys import X448_HEAD, Ed25519Key, X25519Key, x25519_der
+from smp.rawtls import ALERT, FATAL, NO_APPLICATION_PROTOCOL, exchange, first_flight
+from smp.transport import Address, ServerHello, Session, client_hello
+
+PATIENCE = 10
+
+
+def refused(address, content):
+    """Whether the server closes after a handshake block with this content."""
+    with Link(address) as link:
+        link.read_block()
+        link.write(pad(content, BLOCK_SIZE))
+        return link.closed_within(PATIENCE)
+
+
+def hello_of(address, **options):
+    """The server's first block."""
+    with Link(address, **options) as link:
+        return ServerHello.parse(unpad(link.read_block()))
+
+
+def test_address_of_init_is_the_identity(shared_server):
+    """Fingerprint file, printed address and SHA-256 of the CA certificate agree (section 1)."""
+    if shared_server is None:
+        pytest.skip("needs its own server with special settings")
+    printed = Address.parse(shared_server.printed_address, shared_server.ports[0])
+    assert printed.identity == shared_server.address.identity
+    assert printed.identity == shared_server.identity_file()
+    assert printed.host == "127.0.0.1"
+
+
+def test_each_version_is_agreed(connect, version):
+    """Every version from 6 to 19 can be chosen by the client (section 3)."""
+    with connect() as conn:
+        assert conn.session.hello.min_version <= version <= conn.session.hello.max_version
+        conn.ping()
+
+
+def test_range_starts_at_6(address):
+    """The server offers versions from 6 (section 3)."""
+    hello = hello_of(address)
+    assert hello.min_version == 6
+    assert hello.max_version >= 18
+    assert 2 <= len(hello.chain) <= 4
+
+
+def test_settings_limit_the_range(own_server):
+    """smp_version_min and smp_version_max narrow what is offered and accepted."""
+    server = own_server({("LIMITS", "smp_version_min"): 9, ("LIMITS", "smp_version_max"): 14})
+    hello = hello_of(server.address)
+    assert (hello.min_version, hello.max_version) == (9, 14)
+    for version in (9, 14):
+        with Connection(server.address, version) as conn:
+            conn.ping()
+    for version in (8, 15):
+        content = client_hello(version, server.address.identity, X25519Key().der)
+        assert refused(server.address, content)
+
+
+def test_without_alpn_only_version_6(address):
+    """A client without ALPN is legacy: the range is 6 to 6, no key is sent (section 1)."""
+    with Connection(address, 6, alpn=()) as conn:
+        assert (conn.session.hello.min_version, conn.session.hello.max_version) == (6, 6)
+        assert conn.session.hello.chain == []
+        conn.ping()
+
+
+def test_without_alpn_version_7_is_refused(address):
+    """What was not offered is refused (sections 1 and 3)."""
+    with Link(address, alpn=()) as link:
+        link.read_block()
+        link.write(pad(client_hello(7, address.identity, X25519Key().der), BLOCK_SIZE))
+        assert link.closed_within(PATIENCE)
+
+
+@pytest.mark.parametrize("tls", ["1.3", "1.2"])
+def test_wrong_alpn_ends_with_alert(address, tls):
+    """A list without a supported name: fatal alert no_application_protocol (section 1)."""
+    record = exchange(address, first_flight(("smp/9", "xftp/1"), tls))
+    assert record == (ALERT, bytes((FATAL, NO_APPLICATION_PROTOCOL)))
+
+
+def test_alpn_is_found_among_others(address):
+    """`smp/1` is chosen out of a longer list (section 1)."""
+    with Connection(address, 18, alpn=("future/2", "smp/1")) as conn:
+        assert conn.link.tls.selected_alpn_protocol() == "smp/1"
+        conn.ping()
+
+
+@pytest.mark.parametrize("tls", ["1.3", "1.2"])
+def test_both_tls_versions_with_chacha20(address, tls):
+    """TLS 1.3 and 1.2, only ChaCha20-Poly1305, and channel binding in both (section 1)."""
+    with Connection(address, 18, tls=tls) as conn:
+        name, _, _ = conn.link.tls.cipher()
+        assert "CHACHA20" in name
+        assert conn.link.tls.version() == f"TLSv{tls}"
+        assert conn.link.tls.selected_alpn_protocol() == "smp/1"
+        conn.ping()
+
+
+@pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA"])
+def test_other_tls12_ciphers_are_refused(address, cipher):
+    """Only ChaCha20-Poly1305 suites (section 1)."""
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        Link(address, tls="1.2", ciphers=cipher)
+
+
+def test_no_ticket_in_tls_13(address):
+    """No session resumption: clients of TLS 1.3 get no ticket (section 1)."""
+    with Connection(address, 18) as conn:
+        conn.ping()
+        session = conn.link.tls.session
+        assert session is None or not session.has_ticket
+
+
+def test_no_resumption_in_tls_12(address):
+    """No session resumption: an earlier session of TLS 1.2 is not taken up (section 1)."""
+    with Connection(address, 18, tls="1.2") as conn:
+        conn.ping()
+        session, context = conn.link.tls.session, conn.link.tls.context
+    raw = socket.create_connection((address.host, address.port), PATIENCE)
+    with context.wrap_socket(raw, session=session) as again:
+        assert not again.session_reused
+
+
+def test_session_keys_are_per_connection(address):
+    """Session identifier and session key are new in every connection (section 3)."""
+    with Connection(address, 18) as one, Connection(address, 18) as two:
+        assert one.session.session_id != two.session.session_id
+        assert one.session.server_key != two.session.server_key
+
+
+def test_ed448_identity(own_server):
+    """`init -a ED448` makes a chain and a signed key that pass every check (sections 1, 3)."""
+    server = own_server(init_args=("-a", "ED448"))
+    with Connection(server.address, 18) as conn:
+        conn.ping()
+
+
+def test_two_ports(own_server):
+    """Every listed port serves SMP with the same identity."""
+    server = own_server(port_count=2)
+    for port in server.ports:
+        address = Address("127.0.0.1", port, server.address.identity)
+        with Connection(address, 18) as conn:
+            conn.ping()
+
+
+def test_wrong_identity_is_refused(address):
+    """A client that expects another server is closed (section 3)."""
+    assert refused(address, client_hello(18, os.urandom(32), X25519Key().der))
+
+
+@pytest.mark.parametrize("identity", [b"", bytes(31), bytes(33)], ids=len)
+def test_identity_of_wrong_size_is_refused(address, identity):
+    """The identity is 32 bytes (section 3)."""
+    assert refused(address, client_hello(18, identity, X25519Key().der))
+
+
+@pytest.mark.parametrize("version", [0, 5, 0x100, 0xFFFF])
+def test_version_outside_range_is_refused(address, version):
+    """Not offered, not accepted: the server closes (section 3)."""
+    assert refused(address, client_hello(version, address.identity, X25519Key().der))
+
+
+@pytest.mark.parametrize("version", [7, 10, 11, 12])
+def test_client_key_may_be_absent(address, version):
+    """Without the client's key at the end of the content there are no block keys (section 3)."""
+    with Connection(address, version, send_key=False) as conn:
+        assert conn.session.send_chain is None
+        conn.ping()
+
+
+@pytest.mark.parametrize("version", [14, 16, 19])
+def test_proxy_gets_no_block_keys(connect, version):
+    """proxyServer = T turns block encryption off (sections 2 and 7)."""
+    with connect(version, proxy=True) as conn:
+        assert conn.session.send_chain is None
+        conn.ping()
+
+
+def test_unknown_bytes_after_handshake_are_ignored(address, version):
+    """Content may have unknown bytes at the end (section 3)."""
+    with Link(address) as link:
+        key = X25519Key()
+        hello = ServerHello.parse(unpad(link.read_block()))
+        if version > hello.max_version:
+            pytest.skip("version not offered")
+        content = client_hello(version, address.identity, key.der) + b"\x05later fields"
+        link.write(pad(content, BLOCK_SIZE))
+        assert not link.closed_within(0.1)
+
+
+BAD_KEYS = {
+    "Ed25519": Ed25519Key().der,
+    "X448": X448_HEAD + bytes(range(56)),
+    "low order": x25519_der(bytes(32)),
+    "order 8": x25519_der(bytes.fromhex(
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")),
+    "short": x25519_der(bytes(31)),
+    "long": x25519_der(bytes(range(33))),
+    "garbage": bytes(range(44)),
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("name", BAD_KEYS)
+def test_bad_client_key_is_refused(address, name):
+    """A key that is no X25519 key, or of low order, ends the connection (sections 2 and 3)."""
+    assert refused(address, client_hello(18, address.identity, BAD_KEYS[name]))
+
+
+def test_bad_proxy_flag_is_refused(address):
+    """proxyServer is T or F (section 3)."""
+    good = client_hello(14, address.identity, X25519Key().der)
+    assert refused(address, good[:-1] + b"X")
+
+
+def test_bad_service_flag_is_refused(address):
+    """The service is `0` or `1` and more (section 3)."""
+    good = client_hello(18, address.identity, X25519Key().der)
+    assert refused(address, good[:-1] + b"2")
+
+
+def test_handshake_cut_anywhere_is_refused(address):
+    """A client's handshake that ends too early is closed (section 3)."""
+    good = client_hello(18, address.identity, X25519Key().der)
+    for size in (0, 1, 2, 3, 20, len(good) - 2, len(good) - 1):
+        assert refused(address, good[:size]), size
+
+
+def test_handshake_with_bad_padding_is_refused(address):
+    """A handshake block whose padding length is too large is closed (section 2)."""
+    with Link(address) as link:
+        link.read_block()
+        link.write(word16(BLOCK_SIZE - 1) + bytes(BLOCK_SIZE - 2))
+        assert link.closed_within(PATIENCE)
+
+
+def test_refusal_shows_as_closed(address):
+    """A refused client sees the end of the stream, not a hanging connection (section 3)."""
+    with Link(address) as link:
+        Session(link, 18, identity=os.urandom(32))
+        assert link.closed_within(PATIENCE)
+    with pytest.raises((HandshakeRefused, ssl.SSLError, ConnectionError)):
+        Connection(address, 18, tls="1.2", ciphers="ECDHE-ECDSA-AES256-GCM-SHA384")
+
+
+def test_sni_does_not_disturb(address):
+    """A client that names a host gets the same identity when no web pages are served there."""
+    with Connection(address, 18, server_name="localhost") as conn:
+        conn.ping()

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Slow readers, limits per address, inactive clients: behaviour "Connections"."""
+
+import os
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+from smp import HandshakeRefused, Queue, X25519Key, make_key, new_command
+from smp.connection import Connection
+from smp.crypto import BLOCK_SIZE
+from smp.transmissions import batch
+
+PATIENCE = 30
+PENDING = 262144
+MEMORY_KIB = 16 * 1024
+SLOW = 65536, 1 << 20
+
+
+def is_sanitized(server):
+    """Whether the server carries a sanitizer, whose own memory hides that of the server."""
+    data = Path(server.binary).read_bytes()
+    return b"__asan_init" in data or b"__tsan_init" in data
+
+
+def check_growth(server, before):
+    """Resident memory grew by less than the bound."""
+    growth = server.rss_kib() - before
+    assert growth < MEMORY_KIB or is_sanitized(server), f"{growth} KiB more"
+
+
+@pytest.fixture
+def bounded(own_server):
+    """A server with a small bound of what may wait for a client."""
+    return own_server({("LIMITS", "pending_bytes_per_client"): PENDING})
+
+
+def test_slow_reader_of_answers(bounded):
+    """A client that asks for 47 MB and reads nothing costs bounded memory, disturbs nobody,
+    and gets every answer in order once it reads."""
+    with Connection(bounded.address, 18, buffers=SLOW) as slow, \
+            Connection(bounded.address, 18) as other:
+        queue = Queue.create(slow, mode="C", link=(os.urandom(24), b"", os.urandom(15000)))
+        for _ in range(20):
+            other.ping()
+        before = bounded.rss_kib()
+        sent = [[slow.make(b"LGET", queue.ids.link_id) for _ in range(255)] for _ in range(12)]
+        blocks = [slow.session.seal(batch([item.data for item in part])) for part in sent]
+        slow.link.write(b"".join(blocks))
+        mine = Queue.create(other)
+        for number in range(100):
+            body = b"message %d" % number
+            assert mine.send(other, body).raw == b"OK"
+            message = mine.next_message(other)
+            assert message.body == body
+            assert mine.ack(other, message.msg_id).raw == b"OK"
+            check_growth(bounded, before)
+        for part in sent:
+            for item in part:
+                assert slow.wait(item).tag == "LNK"
+        slow.ping()
+
+
+def test_slow_reader_of_messages(bounded):
+    """Messages to a subscriber that does not read: bounded memory, senders are not held up,
+    and nothing is lost."""
+    with Connection(bounded.address, 18, buffers=SLOW) as slow, \
+            Connection(bounded.address, 18) as sender:
+        queues = [Queue.create(slow) for _ in range(300)]
+        for queue in queues:
+            assert queue.send(sender, b"warm-up").raw == b"OK"
+            message = queue.next_message(slow)
+            assert queue.ack(slow, message.msg_id).raw == b"OK"
+        before = bounded.rss_kib()
+        for queue in queues:
+            for number in range(3):
+                assert queue.send(sender, b"%d" % number + bytes(15000)).raw == b"OK"
+        stored = 300 * 3 * 16
+        assert bounded.rss_kib() - before < stored + MEMORY_KIB or is_sanitized(bounded)
+        by_id = {q.rcv_id: q for q in queues}
+        first = set()
+        while len(first) < len(queues):
+            event = slow.event()
+            queue = by_id[event.entity]
+            message = queue.open(event)
+            assert message.body[:1] == b"0"
+            assert event.entity not in first
+            first.add(event.entity)
+        for queue in queues[:3]:
+            assert queue.sub(slow).tag == "SOK"
+            message = queue.next_message(slow)
+            for number in (1, 2):
+                message = queue.open(queue.ack(slow, message.msg_id))
+                assert message.body[:1] == b"%d" % number
+            assert queue.ack(slow, message.msg_id).raw == b"OK"
+
+
+def test_slow_reader_that_goes_away(bounded):
+    """A slow reader that closes frees what waited for it; the server goes on."""
+    with Connection(bounded.address, 18) as other:
+        for _ in range(3):
+            slow = Connection(bounded.address, 18, buffers=SLOW)
+            queue = Queue.create(slow, mode="C", link=(os.urandom(24), b"", os.urandom(15000)))
+            slow.write([slow.make(b"LGET", queue.ids.link_id) for _ in range(1000)])
+            other.ping()
+            slow.close()
+            other.ping()
+
+
+def try_connect(address, **options):
+    """A connection, or None when the server does not take it."""
+    try:
+        return Connection(address, 18, **options)
+    except (HandshakeRefused, ssl.SSLError, ConnectionError):
+        return None
+
+
+def test_connections_per_address(own_server):
+    """Above the limit a new connection is closed; others live on, other addresses are free."""
+    server = own_server({("LIMITS", "connections_per_address"): 3})
+    taken = [Connection(server.address, 18) for _ in range(3)]
+    assert try_connect(server.address) is None
+    for conn in taken:
+        conn.ping()
+    with Connection(server.address, 18, source="127.0.0.2") as elsewhere:
+        elsewhere.ping()
+    taken.pop().close()
+    deadline = time.monotonic() + PATIENCE
+    again = None
+    while again is None:
+        assert time.monotonic() < deadline, "a closed connection still counts"
+        again = try_connect(server.address)
+    again.ping()
+    for conn in (*taken, again):
+        conn.close()
+
+
+def test_new_queues_per_minute(own_server):
+    """Above the limit NEW answers an error; the connection and its queues work on."""
+    server = own_server({("LIMITS", "new_queues_per_minute"): 5})
+    with Connection(server.address, 18) as conn:
+        queues = [Queue.create(conn) for _ in range(5)]
+        key = make_key("ed25519")
+        command = new_command(18, key.der, X25519Key().der)
+        assert conn.request(command, b"", key).tag == "ERR"
+        assert queues[0].send(conn, b"hello").raw == b"OK"
+        assert queues[0].next_message(conn).body == b"hello"
+
+
+@pytest.fixture
+def impatient(own_server):
+    """A server that closes connections without subscriptions after a second of silence."""
+    return own_server({("INACTIVE_CLIENTS", "disconnect"): "on", ("INACTIVE_CLIENTS", "ttl"): 1,
+                       ("INACTIVE_CLIENTS", "check_interval"): 1})
+
+
+def test_inactive_clients_are_closed(impatient):
+    """Without subscriptions and without traffic a connection is closed."""
+    with Connection(impatient.address, 18) as conn:
+        conn.ping()
+        assert conn.closed_within(PATIENCE)
+
+
+def test_subscribed_clients_are_kept(impatient):
+    """A connection with a subscription is kept, however silent, and gets its messages."""
+    with Connection(impatient.address, 18) as subscribed, \
+            Connection(impatient.address, 18) as silent:
+        queue = Queue.create(subscribed)
+        assert silent.closed_within(PATIENCE)
+        time.sleep(1.5)
+        with Connection(impatient.address, 18) as sender:
+            assert queue.send(sender, b"hello").raw == b"OK"
+        assert queue.next_message(subscribed).body == b"hello"
+
+
+def test_active_clients_are_kept(impatient):
+    """Traffic keeps a connection without subscriptions."""
+    with Connection(impatient.address, 18) as active, \
+            Connection(impatient.address, 18) as silent:
+        closed = False
+        for _ in range(PATIENCE * 4):
+            active.ping()
+            closed = silent.closed_within(0.25)
+            if closed:
+                break
+        assert closed
+        active.ping()
+
+
+def test_clients_are_kept_by_default(own_server):
+    """The default settings do not close a silent connection within seconds."""
+    server = own_server()
+    with Connection(server.address, 18) as conn:
+        assert not conn.closed_within(3)
+        conn.ping()
+
+
+def test_many_connections(address):
+    """Two hundred connections at once are all served."""
+    conns = [Connection(address, 18) for _ in range(200)]
+    try:
+        sent = [conn.make(b"PING") for conn in conns]
+        for conn, item in zip(conns, sent):
+            conn.write([item])
+        for conn, item in zip(conns, sent):
+            assert conn.wait(item).raw == b"PONG"
+    finally:
+        for conn in conns:
+            conn.close()
+
+
+def test_block_to_a_reader_that_stops_halfway(address):
+    """A client that reads half a block and closes disturbs nobody."""
+    conn = Connection(address, 18)
+    conn.write([conn.make(b"PING")])
+    conn.link.tls.recv(BLOCK_SIZE // 2)
+    conn.close()
+    with Connection(address, 18) as fresh:
+        fresh.ping()
