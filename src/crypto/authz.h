@@ -5,7 +5,8 @@
  * An authorization is a signature (64 bytes: Ed25519, 114: Ed448) or an 80-byte authenticator:
  * crypto_box of the SHA-512 of what is signed, with the agreement of the queue key and the server's
  * session key and the correlation id as nonce. When the key is absent or of another type than the
- * authorization, a dummy key of the authorization's type is verified against and the answer is no
+ * authorization, or is one that the libraries refuse at first sight (no point of its curve, or one
+ * of low order), a dummy key of the authorization's type is verified against and the answer is no
  * (SMP protocol, "Authentication of commands"; spec: behaviour, "Authorization"). Pure; any thread.
  */
 #pragma once

@@ -3,7 +3,8 @@
 
 static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-void base64url_encode(struct bytes b, char *ret) {
+/* Exactly BASE64_LEN(b.n) digits. */
+static void encode(struct bytes b, char *ret) {
     for (; b.n >= 3; b.p += 3, b.n -= 3) {
         const unsigned v = (unsigned)b.p[0] << 16 | (unsigned)b.p[1] << 8 | b.p[2];
         *ret++ = DIGITS[v >> 18];
@@ -16,9 +17,18 @@ void base64url_encode(struct bytes b, char *ret) {
         *ret++ = DIGITS[v >> 18];
         *ret++ = DIGITS[v >> 12 & 63];
         *ret++ = b.n == 2 ? DIGITS[v >> 6 & 63] : '=';
-        *ret++ = '=';
+        *ret = '=';
     }
-    *ret = '\0';
+}
+
+void base64url_encode(struct bytes b, char *ret) {
+    encode(b, ret);
+    ret[BASE64_LEN(b.n)] = '\0';
+}
+
+void base64url_write(struct bytes b, struct wr *w) {
+    uint8_t *to = wr_skip(w, BASE64_LEN(b.n));
+    if (to != NULL) encode(b, (char *)to);
 }
 
 /* Value of a digit plus one, 0 for what is no digit. A table: the start with a million
@@ -49,13 +59,22 @@ enum err base64url_decode(struct bytes text, uint8_t *ret, size_t cap, size_t *r
     const size_t n = unpadded_len(text, &ok);
     if (!ok) return E_SYNTAX;
     if (n / 4 * 3 + n % 4 * 3 / 4 > cap) return E_LIMIT;
+    size_t at = 0, i = 0;
+    for (; n - i >= 4; i += 4, at += 3) {
+        const uint32_t a = VALUES[text.p[i]] - 1U, b = VALUES[text.p[i + 1]] - 1U;
+        const uint32_t c = VALUES[text.p[i + 2]] - 1U, d = VALUES[text.p[i + 3]] - 1U;
+        if ((a | b | c | d) > 63) return E_SYNTAX; /* one was 0, that is no digit */
+        const uint32_t v = a << 18 | b << 12 | c << 6 | d;
+        ret[at] = (uint8_t)(v >> 16);
+        ret[at + 1] = (uint8_t)(v >> 8);
+        ret[at + 2] = (uint8_t)v;
+    }
     uint32_t acc = 0;
     unsigned n_bits = 0;
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t v = VALUES[text.p[i]];
-        if (v == 0) return E_SYNTAX;
-        acc = acc << 6 | (v - 1U);
+    for (; i < n; i++) {
+        const uint32_t v = VALUES[text.p[i]] - 1U;
+        if (v > 63) return E_SYNTAX;
+        acc = acc << 6 | v;
         n_bits += 6;
         if (n_bits < 8) continue;
         n_bits -= 8;

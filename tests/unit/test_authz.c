@@ -234,8 +234,7 @@ static unsigned check_session(const json_t *s) {
         a.text_a = bytes_of(text_a, sizeof text_a);
         a.session_priv = sender_priv;
         assert_true(authz_length_ok(a.auth.n));
-        const bool unknown = strcmp(vectors_text(step, "step"), "SUB unknown queue") == 0;
-        assert_int_equal(authz_verify(&a, keys, ARRAY_LEN(keys)), a.auth.n != 0 && !unknown);
+        assert_int_equal(authz_verify(&a, keys, ARRAY_LEN(keys)), a.auth.n != 0);
         n += a.auth.n != 0;
         n_authenticators += a.auth.n == AUTHENTICATOR_LEN;
         blob_freep(&t);
@@ -357,16 +356,13 @@ static void measure(const struct authz *a, const struct pubkey keys[N_CASES],
     }
 }
 
-/* All within the tolerance around their mean. */
 static bool are_alike(const int64_t ns[N_CASES]) {
-    int64_t sum = 0;
-    for (int c = 0; c < N_CASES; c++) sum += ns[c];
-    for (int c = 0; c < N_CASES; c++) {
-        const int64_t off_percent = (ns[c] * N_CASES - sum) * 100 / sum;
-        if (off_percent > TOLERANCE_PERCENT / 2 || off_percent < -TOLERANCE_PERCENT / 2)
-            return false;
+    int64_t lowest = ns[0], highest = ns[0];
+    for (int c = 1; c < N_CASES; c++) {
+        if (ns[c] < lowest) lowest = ns[c];
+        if (ns[c] > highest) highest = ns[c];
     }
-    return true;
+    return highest * 100 <= lowest * (100 + TOLERANCE_PERCENT);
 }
 
 static void check_time(enum key_type type) {
