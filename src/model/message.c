@@ -4,7 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static enum err new_message(const struct id *id, int64_t ts_s, struct bytes body, struct message **ret) {
+static enum err new_message(const struct id *id, int64_t ts_s, struct bytes body,
+                            struct message **ret) {
     assert(body.n <= UINT16_MAX);
     struct message *m = malloc(sizeof *m + body.n);
     if (m == NULL) return E_NO_MEMORY;
@@ -15,7 +16,8 @@ static enum err new_message(const struct id *id, int64_t ts_s, struct bytes body
     return OK;
 }
 
-enum err message_new(const struct id *id, int64_t ts_s, bool notification, struct bytes body, struct message **ret) {
+enum err message_new(const struct id *id, int64_t ts_s, bool notification, struct bytes body,
+                     struct message **ret) {
     const enum err e = new_message(id, ts_s, body, ret);
     if (e == OK) (*ret)->notification = notification;
     return e;

@@ -24,7 +24,8 @@ void keyset_unref(struct keyset *k) {
     if (k != NULL && atomic_fetch_sub_explicit(&k->refs, 1, memory_order_acq_rel) == 1) free(k);
 }
 
-enum err link_data_new(const struct id *link_id, struct bytes fixed, struct bytes user, struct link_data **ret) {
+enum err link_data_new(const struct id *link_id, struct bytes fixed, struct bytes user,
+                       struct link_data **ret) {
     assert(fixed.n <= UINT16_MAX && user.n <= UINT16_MAX);
     struct link_data *l = malloc(sizeof *l + fixed.n + user.n);
     if (l == NULL) return E_NO_MEMORY;

@@ -9,11 +9,12 @@
 
 enum { LEN_PREFIX = 2, PAD = '#' };
 
-enum err block_chains_init(struct bytes session_id, const uint8_t dh_secret[32], struct block_chain *ret_server_sends,
+enum err block_chains_init(struct bytes session_id, const uint8_t dh_secret[32],
+                           struct block_chain *ret_server_sends,
                            struct block_chain *ret_server_receives) {
     uint8_t out[2 * BLOCK_CHAIN_KEY_LEN];
-    const enum err e =
-        crypto_hkdf(session_id, bytes_of(dh_secret, 32), bytes_str("SimpleXSbChainInit"), out, sizeof out);
+    const enum err e = crypto_hkdf(session_id, bytes_of(dh_secret, 32),
+                                   bytes_str("SimpleXSbChainInit"), out, sizeof out);
     if (e == OK) {
         memcpy(ret_server_sends->key, out, BLOCK_CHAIN_KEY_LEN);
         memcpy(ret_server_receives->key, out + BLOCK_CHAIN_KEY_LEN, BLOCK_CHAIN_KEY_LEN);
@@ -23,10 +24,11 @@ enum err block_chains_init(struct bytes session_id, const uint8_t dh_secret[32],
 }
 
 /* The next chain key replaces the old one; returns what encrypts this block. */
-static enum err chain_step(struct block_chain *c, struct box_key *ret_key, struct box_nonce *ret_nonce) {
+static enum err chain_step(struct block_chain *c, struct box_key *ret_key,
+                           struct box_nonce *ret_nonce) {
     uint8_t out[BLOCK_CHAIN_KEY_LEN + BOX_KEY_LEN + BOX_NONCE_LEN];
-    const enum err e = crypto_hkdf((struct bytes){0}, bytes_of(c->key, sizeof c->key), bytes_str("SimpleXSbChain"), out,
-                                   sizeof out);
+    const enum err e = crypto_hkdf((struct bytes){0}, bytes_of(c->key, sizeof c->key),
+                                   bytes_str("SimpleXSbChain"), out, sizeof out);
     if (e == OK) {
         memcpy(c->key, out, BLOCK_CHAIN_KEY_LEN);
         *ret_key = box_key_from_secret(out + BLOCK_CHAIN_KEY_LEN);
@@ -41,7 +43,8 @@ struct wr block_begin(uint8_t block[SMP_BLOCK_LEN], bool encrypted) {
     return wr_init(block + offset, SMP_BLOCK_LEN - LEN_PREFIX - BOX_TAG_LEN);
 }
 
-enum err block_seal(uint8_t block[SMP_BLOCK_LEN], const struct wr *content, struct block_chain *chain) {
+enum err block_seal(uint8_t block[SMP_BLOCK_LEN], const struct wr *content,
+                    struct block_chain *chain) {
     if (content->err != OK) return content->err;
     uint8_t *padded = content->p - LEN_PREFIX;
     assert((padded != block) == (chain != NULL)); /* begun as it is ended, or the tag has no room */
@@ -59,7 +62,8 @@ enum err block_seal(uint8_t block[SMP_BLOCK_LEN], const struct wr *content, stru
     return OK;
 }
 
-enum err block_open(uint8_t block[SMP_BLOCK_LEN], struct block_chain *chain, struct bytes *ret_content) {
+enum err block_open(uint8_t block[SMP_BLOCK_LEN], struct block_chain *chain,
+                    struct bytes *ret_content) {
     struct bytes padded = bytes_of(block, SMP_BLOCK_LEN);
     if (chain != NULL) {
         struct box_key key;

@@ -191,12 +191,13 @@ static void parse_nothing(struct rd *r, uint16_t version, struct command *ret) {
 typedef void parse_fn(struct rd *r, uint16_t version, struct command *ret);
 
 #define CRED_YES CREDENTIAL_YES
-#define CRED_NO CREDENTIAL_NO
+#define CRED_NO  CREDENTIAL_NO
 #define CRED_OPT CREDENTIAL_OPT
 
 static const struct command_row ROWS[N_COMMANDS] = {
-#define CMD(tag, since, party, auth, entity, lookup, key, fn, params)                                                  \
-    [CMD_##tag] = {#tag, since, PARTY_##party, CRED_##auth, CRED_##entity, LOOKUP_##lookup, NEED_KEY_##key},
+#define CMD(tag, since, party, auth, entity, lookup, key, fn, params)                              \
+    [CMD_##tag] = {#tag,          since,           PARTY_##party, CRED_##auth,                     \
+                   CRED_##entity, LOOKUP_##lookup, NEED_KEY_##key},
 #include "wire/commands.def"
 #undef CMD
 };
@@ -245,7 +246,7 @@ enum err command_parse(const struct transmission *t, uint16_t version, struct co
 
 void command_rkey(const struct command *c, struct pubkey *ret) {
     struct rd r = rd_init(c->rkey.items);
-    for (unsigned i = 0; i < c->rkey.n; i++) parse_auth_key(&r, &ret[i]); /* validated by parse_rkey() */
+    for (unsigned i = 0; i < c->rkey.n; i++) parse_auth_key(&r, &ret[i]); /* valid: parse_rkey() */
 }
 
 size_t command_max_body(uint16_t version) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* command.h -- a command's text parsed into a struct, and the rules on its credentials (spec: wire, section 5).
+/* command.h -- a command's text parsed into a struct, and the rules on its credentials (spec: wire,
+ * section 5).
  *
- * Pure; any thread; all byte views point into the block. To add a command: one row in commands.def, its arguments here, its
- * parse_<params> in command.c, its handler in relay/. */
+ * Pure; any thread; all byte views point into the block. To add a command: one row in commands.def,
+ * its arguments here, its parse_<params> in command.c, its handler in relay/. */
 #pragma once
 
 #include "crypto/key.h"
@@ -29,7 +30,13 @@ enum command_party {
     PARTY_PROXY_SERVICE
 };
 enum credential { CREDENTIAL_NO, CREDENTIAL_YES, CREDENTIAL_OPT };
-enum command_lookup { LOOKUP_NOTHING, LOOKUP_RECIPIENT, LOOKUP_SENDER, LOOKUP_LINK, LOOKUP_NOTIFIER };
+enum command_lookup {
+    LOOKUP_NOTHING,
+    LOOKUP_RECIPIENT,
+    LOOKUP_SENDER,
+    LOOKUP_LINK,
+    LOOKUP_NOTIFIER
+};
 enum command_key {
     NEED_KEY_NONE,
     NEED_KEY_IN_COMMAND,
@@ -51,8 +58,8 @@ const struct command_row *command_row(enum command_tag tag); /* static */
 
 /* What the creator says about the queue (versions 9 to 14 know only the mode). */
 struct new_queue_data {
-    bool present;                     /* link data follows */
-    struct bytes link_id, snd_id;     /* link_id: contact queues only */
+    bool present;                 /* link data follows */
+    struct bytes link_id, snd_id; /* link_id: contact queues only */
     struct bytes fixed, user;
 };
 
@@ -63,7 +70,7 @@ struct cmd_new {
     struct bytes basic_auth;
     bool subscribe;
     bool has_mode;
-    bool is_contact;          /* when has_mode */
+    bool is_contact; /* when has_mode */
     struct new_queue_data data;
     bool has_notifier;
     struct pubkey ntf_key;
@@ -75,29 +82,51 @@ struct cmd_link {
 };
 
 struct cmd_service_subs {
-    int64_t count;          /* -1 below version 19 */
-    struct bytes ids_hash;  /* 16 bytes, empty below version 19 */
+    int64_t count;         /* -1 below version 19 */
+    struct bytes ids_hash; /* 16 bytes, empty below version 19 */
 };
 
 struct command {
     enum command_tag tag;
     union {
         struct cmd_new new_queue;
-        struct pubkey key;                                      /* KEY, SKEY, LKEY */
-        struct { struct bytes items; unsigned n; } rkey;         /* command_rkey() */
+        struct pubkey key; /* KEY, SKEY, LKEY */
+        struct {
+            struct bytes items;
+            unsigned n;
+        } rkey; /* command_rkey() */
         struct cmd_link lset;
-        struct { struct pubkey key, dh_key; } nkey;
-        struct { struct bytes msg_id; } ack;
-        struct { bool notification; struct bytes body; } send;
-        struct cmd_service_subs subs;                           /* SUBS, NSUBS */
-        struct { struct bytes hosts, port, identity; bool has_basic_auth; struct bytes basic_auth; } prxy; /* hosts: items of the list */
-        struct { uint16_t version; struct pubkey key; struct bytes body; } pfwd;
-        struct { struct bytes body; } rfwd;
+        struct {
+            struct pubkey key, dh_key;
+        } nkey;
+        struct {
+            struct bytes msg_id;
+        } ack;
+        struct {
+            bool notification;
+            struct bytes body;
+        } send;
+        struct cmd_service_subs subs; /* SUBS, NSUBS */
+        struct {
+            struct bytes hosts, port, identity;
+            bool has_basic_auth;
+            struct bytes basic_auth;
+        } prxy; /* hosts: items of the list */
+        struct {
+            uint16_t version;
+            struct pubkey key;
+            struct bytes body;
+        } pfwd;
+        struct {
+            struct bytes body;
+        } rfwd;
     };
 };
 
-/* E_CMD_UNKNOWN, E_CMD_SYNTAX, or one of the credential errors of the table's auth and entity columns. */
-MUST_USE enum err command_parse(const struct transmission *t, uint16_t version, struct command *ret);
+/* E_CMD_UNKNOWN, E_CMD_SYNTAX, or one of the credential errors of the table's auth and entity
+ * columns. */
+MUST_USE enum err command_parse(const struct transmission *t, uint16_t version,
+                                struct command *ret);
 
 /* The keys of an RKEY command; ret has room for c->rkey.n of them. */
 void command_rkey(const struct command *c, struct pubkey *ret);

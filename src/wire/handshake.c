@@ -55,7 +55,8 @@ void client_hello_write(const struct client_hello *h, struct wr *w) {
     wr_large(w, h->service.signed_key);
 }
 
-/* The key may be left out: at the end of the content, or before the next field, whose first byte no key length equals. */
+/* The key may be left out: at the end of the content, or before the next field, whose first byte no
+ * key length equals. */
 static void parse_client_key(struct rd *r, struct pubkey *ret) {
     struct rd ahead = *r;
     const uint8_t next = rd_u8(&ahead);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* handshake.h -- the three messages that open a session (spec: wire, section 3). Pure; any thread.
  *
- * Each travels in a plain padded block; bytes after what is known are ignored, so that later versions can add fields. */
+ * Each travels in a plain padded block; bytes after what is known are ignored, so that later
+ * versions can add fields. */
 #pragma once
 
 #include "base/rd.h"
@@ -12,11 +13,12 @@
 struct server_hello {
     uint16_t version_min, version_max;
     struct bytes session_id;
-    struct bytes cert_chain;  /* SMP encoding; written when version_max >= 7 */
-    struct bytes signed_key;  /* DER; as above */
+    struct bytes cert_chain; /* SMP encoding; written when version_max >= 7 */
+    struct bytes signed_key; /* DER; as above */
 };
 void server_hello_write(const struct server_hello *h, struct wr *w);
-MUST_USE enum err server_hello_parse(struct bytes content, struct server_hello *ret); /* for clients: proxy, tests */
+/* For clients: the proxy, tests. E_SYNTAX. All views into content. */
+MUST_USE enum err server_hello_parse(struct bytes content, struct server_hello *ret);
 
 struct client_service {
     char role;               /* 'M' messaging, 'N' notifier, 'P' proxy */
@@ -26,8 +28,8 @@ struct client_service {
 
 struct client_hello {
     uint16_t version;
-    struct bytes identity;   /* of the server that the client means to reach */
-    struct pubkey key;       /* X25519, or KEY_NONE when the client sent none */
+    struct bytes identity; /* of the server that the client means to reach */
+    struct pubkey key;     /* X25519, or KEY_NONE when the client sent none */
     bool proxy_server;
     bool has_service;
     struct client_service service;
@@ -37,10 +39,20 @@ void client_hello_write(const struct client_hello *h, struct wr *w);
 MUST_USE enum err client_hello_parse(struct bytes content, struct client_hello *ret);
 
 /* The agreed version: the client's, when the server's range has it. E_VERSION. */
-MUST_USE enum err handshake_agree(uint16_t min, uint16_t max, uint16_t client_version, uint16_t *ret);
+MUST_USE enum err handshake_agree(uint16_t min, uint16_t max, uint16_t client_version,
+                                  uint16_t *ret);
 
-enum transport_error { TRANSPORT_BLOCK, TRANSPORT_VERSION, TRANSPORT_LARGE_MSG, TRANSPORT_SESSION, TRANSPORT_NO_AUTH,
-                       TRANSPORT_HS_PARSE, TRANSPORT_HS_IDENTITY, TRANSPORT_HS_BAD_AUTH, TRANSPORT_HS_BAD_SERVICE };
+enum transport_error {
+    TRANSPORT_BLOCK,
+    TRANSPORT_VERSION,
+    TRANSPORT_LARGE_MSG,
+    TRANSPORT_SESSION,
+    TRANSPORT_NO_AUTH,
+    TRANSPORT_HS_PARSE,
+    TRANSPORT_HS_IDENTITY,
+    TRANSPORT_HS_BAD_AUTH,
+    TRANSPORT_HS_BAD_SERVICE
+};
 const char *transport_error_text(enum transport_error e); /* as on the wire; static */
 
 /* Third message, only to services. */

@@ -8,7 +8,8 @@
 #include "crypto/base64.h"
 #include "model/limits.h"
 
-/* Answers carry no authorization: an empty short string, which also says that there is no service signature. */
+/* Answers carry no authorization: an empty short string, which also says that there is no service
+ * signature. */
 static void begin(struct wr *w, const struct wire_params *p, const struct reply_to *to) {
     wr_u8(w, 0);
     if (!version_has(p->version, V_AUTH_CMDS)) wr_bytes_raw(w, wire_session(p));
@@ -16,7 +17,8 @@ static void begin(struct wr *w, const struct wire_params *p, const struct reply_
     wr_short(w, to->entity);
 }
 
-static void write_text(struct wr *w, const struct wire_params *p, const struct reply_to *to, const char *text) {
+static void write_text(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                       const char *text) {
     begin(w, p, to);
     wr_str(w, text);
 }
@@ -53,7 +55,8 @@ void reply_deld(struct wr *w, const struct wire_params *p, const struct reply_to
     write_text(w, p, to, version_has(p->version, V_DELETED_EVENT) ? "DELD" : "END");
 }
 
-void reply_sok(struct wr *w, const struct wire_params *p, const struct reply_to *to, const struct id *service_id) {
+void reply_sok(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+               const struct id *service_id) {
     if (!version_has(p->version, V_SERVICE_CERTS)) {
         reply_ok(w, p, to);
         return;
@@ -62,7 +65,8 @@ void reply_sok(struct wr *w, const struct wire_params *p, const struct reply_to 
     write_maybe_id(w, service_id);
 }
 
-void reply_ids(struct wr *w, const struct wire_params *p, const struct reply_to *to, const struct reply_ids *ids) {
+void reply_ids(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+               const struct reply_ids *ids) {
     write_text(w, p, to, "IDS ");
     wr_short(w, id_bytes(&ids->rcv_id));
     wr_short(w, id_bytes(&ids->snd_id));
@@ -82,8 +86,8 @@ void reply_ids(struct wr *w, const struct wire_params *p, const struct reply_to 
     if (ids->notifier_id != NULL) write_x25519(w, ids->ntf_dh_key);
 }
 
-void reply_lnk(struct wr *w, const struct wire_params *p, const struct reply_to *to, const struct id *snd_id,
-               const struct link_data *link) {
+void reply_lnk(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+               const struct id *snd_id, const struct link_data *link) {
     write_text(w, p, to, "LNK ");
     wr_short(w, id_bytes(snd_id));
     wr_large(w, link_data_fixed(link));
@@ -92,8 +96,8 @@ void reply_lnk(struct wr *w, const struct wire_params *p, const struct reply_to 
 
 /* ---- INFO ---- */
 
-/* Ids are in the plain base64 alphabet here, unlike everywhere else (reference: Server.hs, getQueueInfo; Protocol.hs, toMsgInfo). 24
- * bytes need no padding. */
+/* Ids are in the plain base64 alphabet here, unlike everywhere else (reference: Server.hs,
+ * getQueueInfo; Protocol.hs, toMsgInfo). 24 bytes need no padding. */
 static void write_id_text(struct wr *w, const char *key, const struct id *id) {
     char text[BASE64_LEN(ID_LEN) + 1];
     base64url_encode(id_bytes(id), text);
@@ -133,7 +137,8 @@ static void write_head(struct wr *w, const struct message *m) {
     wr_str(w, m->is_quota ? "\",\"msgType\":\"quota\"}" : "\",\"msgType\":\"message\"}");
 }
 
-void reply_info(struct wr *w, const struct wire_params *p, const struct reply_to *to, const struct reply_info *info) {
+void reply_info(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                const struct reply_info *info) {
     write_text(w, p, to, "INFO ");
     wr_str(w, info->secured ? "{\"qiSnd\":true" : "{\"qiSnd\":false");
     wr_str(w, info->has_notifier ? ",\"qiNtf\":true" : ",\"qiNtf\":false");
@@ -161,8 +166,8 @@ static void write_msg_content(struct wr *w, const struct message *m) {
     wr_bytes_raw(w, message_body(m));
 }
 
-void reply_msg(struct wr *w, const struct wire_params *p, const struct reply_to *to, const struct message *m,
-               const struct box_key *queue_key) {
+void reply_msg(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+               const struct message *m, const struct box_key *queue_key) {
     write_text(w, p, to, MSG_TAG);
     wr_short(w, id_bytes(&m->id));
     uint8_t *box = wr_skip(w, BOX_TAG_LEN + SMP_MSG_PADDED_LEN);
@@ -182,6 +187,6 @@ void reply_msg(struct wr *w, const struct wire_params *p, const struct reply_to 
 
 size_t reply_msg_len(const struct wire_params *p, const struct reply_to *to) {
     const size_t session = version_has(p->version, V_AUTH_CMDS) ? 0 : wire_session(p).n;
-    return 1 + session + 1 + to->corr_id.n + 1 + to->entity.n + sizeof MSG_TAG - 1 + 1 + ID_LEN + BOX_TAG_LEN +
-           SMP_MSG_PADDED_LEN;
+    return 1 + session + 1 + to->corr_id.n + 1 + to->entity.n + sizeof MSG_TAG - 1 + 1 + ID_LEN +
+           BOX_TAG_LEN + SMP_MSG_PADDED_LEN;
 }

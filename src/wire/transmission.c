@@ -23,14 +23,14 @@ enum err transmission_parse(struct bytes t, const struct wire_params *p, struct 
     }
     bool session_ok = true;
     if (!version_has(p->version, V_AUTH_CMDS)) {
-        const struct bytes session = rd_short(&r);
-        session_ok = session.n == p->session[0] && bytes_equal(session, bytes_of(p->session + 1, p->session[0]));
+        session_ok = bytes_equal(rd_short(&r), bytes_of(p->session + 1, p->session[0]));
     }
     const size_t signed_from = r.at;
     parts.corr_id = rd_short(&r);
     parts.entity = rd_short(&r);
     parts.command = rd_tail(&r);
-    if (rd_end(&r) != OK || (parts.has_service_sig && parts.service_sig.n != ED25519_SIG_LEN)) return E_BLOCK;
+    const bool service_ok = !parts.has_service_sig || parts.service_sig.n == ED25519_SIG_LEN;
+    if (rd_end(&r) != OK || !service_ok) return E_BLOCK;
     ret->corr_id = parts.corr_id;
     if (!session_ok) return E_SESSION;
     if (!authz_length_ok(parts.auth.n)) return E_BLOCK;

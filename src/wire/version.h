@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 
 enum smp_version {
-#define VERSION(name, number, what) V_##name = number,
+#define VERSION(name, number, what) V_##name = (number),
 #include "wire/versions.def"
 #undef VERSION
 };
@@ -15,7 +15,7 @@ enum { SESSION_ID_MAX = 64 };
 /* Parameters of one session; fixed after the handshake. */
 struct wire_params {
     uint16_t version;
-    uint8_t session[1 + SESSION_ID_MAX]; /* the session identifier as a short string: its length, then its bytes */
+    uint8_t session[1 + SESSION_ID_MAX]; /* the identifier as a short string: length, bytes */
 };
 
 static inline bool version_has(uint16_t version, enum smp_version since) {

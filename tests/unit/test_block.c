@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* Padding and encryption of blocks, against known answers and against liars. */
-#include "vectors.h"
+#include "recorded.h"
+#include "wire_fixture.h"
 
 #include "crypto/box.h"
 #include "wire/block.h"
