@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* One connection: TLS handshake, blocks in, blocks out, end.
  *
- * OpenSSL reads and writes the socket itself; libuv only says when. What is polled for follows from
- * the state (wanted_events), and is level-triggered, so whoever stops early for fairness is called
- * again.
+ * What is polled for follows from the state (wanted_events), and is level-triggered, so whoever
+ * stops early for fairness is called again.
  *
  * Where the 16 KiB buffers are: a block is read into the set's scratch, and only what is begun and
  * not complete when the socket runs dry moves into c->in; a block is filled in the scratch, and
- * only what the socket does not take moves into c->out. OpenSSL's own buffers follow the same rule
- * (SSL_MODE_RELEASE_BUFFERS).
+ * only what the socket does not take moves, encrypted, into c->out. OpenSSL's own buffers follow
+ * the same rule (SSL_MODE_RELEASE_BUFFERS).
  *
  * Nothing is freed here while somebody may still be using it: whatever ends a connection marks it
  * (conn_close), and the end of the turn destroys it. */
@@ -27,8 +26,7 @@
 #include "net/tls.h"
 
 enum {
-    /* A peer may cut its blocks into tiny records, each of which costs a call: these count as a
-       full share too. */
+    /* Bounds the turn of a peer that cuts its blocks into tiny records: each costs a call. */
     READS_PER_TURN = 64,
     DISCARDS_MAX = 8, /* of 16 KiB, when a connection ends */
 };
@@ -39,13 +37,16 @@ static bool is_reading(const struct conn *c) {
     return c->state == CONN_OPEN && !c->is_paused;
 }
 
+/* Only then must poll be asked for hang-ups: reading and writing find out by themselves. */
+static bool is_waiting(const struct conn *c) {
+    return c->state == CONN_OPEN && c->is_paused;
+}
+
 static int wanted_events(const struct conn *c) {
     int events = 0;
-    if (c->state == CONN_HANDSHAKE) return c->read_wants_write ? UV_WRITABLE : UV_READABLE;
-    if (is_reading(c)) events |= c->read_wants_write ? UV_WRITABLE : UV_READABLE;
-    if (c->is_write_blocked) events |= c->write_wants_read ? UV_READABLE : UV_WRITABLE;
-    if (c->state == CONN_OPEN && c->is_paused)
-        events |= UV_DISCONNECT; /* nothing else would tell */
+    if (c->state == CONN_HANDSHAKE || is_reading(c)) events |= UV_READABLE;
+    if (is_waiting(c)) events |= UV_DISCONNECT;
+    if (c->out != NULL) events |= UV_WRITABLE;
     return events;
 }
 
@@ -58,8 +59,7 @@ static void update_poll(struct conn *c) {
     if (events == c->events) return;
     c->events = (uint8_t)events;
     if (events != 0) {
-        (void)uv_poll_start(&c->poll, events,
-                            on_poll); /* fails only when two handles share a descriptor */
+        (void)uv_poll_start(&c->poll, events, on_poll); /* fails only for a shared descriptor */
     } else {
         (void)uv_poll_stop(&c->poll);
     }
@@ -79,33 +79,28 @@ static void break_off(struct conn *c) {
     conn_close(c);
 }
 
-/* What became of a TLS call that did not succeed. */
-enum hindrance { WANTS_READ, WANTS_WRITE, IS_OVER };
-
-static enum hindrance ask_hindrance(struct conn *c, int result) {
+/* After a TLS call that did not succeed. It is in order when TLS waits for bytes; nothing else is,
+ * as writing is never refused (conn_bio.c). */
+static void check_failure(struct conn *c, int result) {
     switch (SSL_get_error(c->ssl, result)) {
     case SSL_ERROR_WANT_READ:
-        return WANTS_READ;
-    case SSL_ERROR_WANT_WRITE:
-        return WANTS_WRITE;
+        return;
     case SSL_ERROR_ZERO_RETURN: /* the peer said goodbye; so may we, if TLS is up */
         if (c->state == CONN_HANDSHAKE) break;
         conn_close(c);
-        return IS_OVER;
+        return;
     case SSL_ERROR_SSL:
         if (c->state != CONN_HANDSHAKE) count_tls_error(c); /* else break_off() does */
         break;
     default:
-        break; /* the socket failed */
+        break; /* the socket failed, or ended without goodbye: blocks cannot be cut off unseen */
     }
     break_off(c);
-    return IS_OVER;
 }
 
 /* ---- reading ---- */
 
-/* Does TLS hold the beginning of a record? Then OpenSSL keeps a buffer of 16 KiB, and a deadline
- * must run. */
+/* Does TLS hold a part of a record? Then OpenSSL keeps 16 KiB for it, and a deadline must run. */
 static bool is_inside_record(const SSL *ssl) {
     return SSL_has_pending(ssl) == 1 || SSL_rstate_string(ssl)[1] == 'B'; /* "RB": reading a body */
 }
@@ -125,10 +120,8 @@ static void update_block_deadline(struct conn *c, bool is_begun) {
 static bool read_some(struct conn *c, uint8_t *to, size_t room, size_t *ret_n) {
     ERR_clear_error();
     const int r = SSL_read_ex(c->ssl, to, room, ret_n);
-    c->read_wants_write = false;
-    if (r == 1) return true;
-    if (ask_hindrance(c, r) == WANTS_WRITE) c->read_wants_write = true;
-    return false;
+    if (r != 1) check_failure(c, r);
+    return r == 1;
 }
 
 static void hand_over(struct conn *c, uint8_t *block) {
@@ -153,15 +146,13 @@ static void keep_begun(struct conn *c, const uint8_t *buf, size_t have) {
     c->in_len = (uint16_t)have;
 }
 
-void conn__read(struct conn *c) {
-    list_remove(&c->reading);
+/* Takes its share of blocks of one turn. */
+static void read_blocks(struct conn *c) {
     unsigned n_blocks = 0;
-    bool is_dry = false;
     uint8_t *buf = c->in != NULL ? c->in : c->set->scratch;
     size_t have = c->in_len, got = 0;
     for (int i = 0; i < READS_PER_TURN && n_blocks < CONN_BLOCKS_PER_TURN && is_reading(c); i++) {
-        is_dry = !read_some(c, buf + have, CONN_BLOCK_LEN - have, &got);
-        if (is_dry) break;
+        if (!read_some(c, buf + have, CONN_BLOCK_LEN - have, &got)) break;
         have += got;
         if (have < CONN_BLOCK_LEN) continue;
         hand_over(c, buf);
@@ -171,48 +162,22 @@ void conn__read(struct conn *c) {
     }
     keep_begun(c, buf, have);
     if (c->state != CONN_OPEN) return;
-    update_block_deadline(c, have != 0 || (is_dry && is_inside_record(c->ssl)));
-    if (!c->is_paused && SSL_pending(c->ssl) > 0) list_push_back(&c->set->to_read, &c->reading);
+    /* What TLS has decrypted and we did not take yet belongs to a record that reaches into the next
+     * block: less than a block, so that it can wait for the bytes from the socket that complete it.
+     */
+    update_block_deadline(c, have != 0 || is_inside_record(c->ssl));
     update_poll(c);
 }
 
 /* ---- writing ---- */
 
-static void keep_unwritten(struct conn *c) {
-    c->is_write_blocked = true;
-    if (c->out != NULL) return;
-    c->out = malloc(CONN_BLOCK_LEN);
-    if (c->out == NULL) {
-        break_off(c); /* the record is cut: nothing can follow it */
-        return;
-    }
-    memcpy(c->out, c->set->scratch, CONN_BLOCK_LEN);
-}
-
-/* Goes on with the block in c->out, or begins the one in the scratch. True when it is written;
- * false: blocked, or over. */
+/* Encrypts the block in the scratch: sent, or in c->out. False when the connection is over. */
 static bool write_block(struct conn *c) {
-    const uint8_t *block = c->out != NULL ? c->out : c->set->scratch;
-    c->write_wants_read = false;
-    while (c->out_at < CONN_BLOCK_LEN) {
-        size_t n = 0;
-        ERR_clear_error();
-        const int r = SSL_write_ex(c->ssl, block + c->out_at, CONN_BLOCK_LEN - c->out_at, &n);
-        if (r == 1) {
-            c->out_at = (uint16_t)(c->out_at + n);
-            continue;
-        }
-        const enum hindrance h = ask_hindrance(c, r);
-        if (h == IS_OVER) return false;
-        c->write_wants_read = h == WANTS_READ;
-        keep_unwritten(c);
-        return false;
-    }
-    c->out_at = 0;
-    c->is_write_blocked = false;
-    free(c->out);
-    c->out = NULL;
-    return true;
+    size_t n = 0;
+    ERR_clear_error();
+    const int r = SSL_write_ex(c->ssl, c->set->scratch, CONN_BLOCK_LEN, &n);
+    if (r != 1) check_failure(c, r);
+    return r == 1;
 }
 
 /* Asks the session for a block, into the scratch. */
@@ -222,13 +187,20 @@ static bool fill_block(struct conn *c) {
     return false;
 }
 
+/* Gives its share of blocks of one turn; none while bytes of the last one are unsent. */
+static void write_blocks(struct conn *c) {
+    for (int i = 0; i < CONN_BLOCKS_PER_TURN; i++) {
+        if (c->out != NULL || !fill_block(c) || !write_block(c)) return;
+    }
+    conn_want_write(c);
+}
+
 void conn__write(struct conn *c) {
     list_remove(&c->writing);
-    for (int i = 0; i < CONN_BLOCKS_PER_TURN; i++) {
-        if (c->out == NULL && !fill_block(c)) break;
-        if (!write_block(c)) break;
-        if (i == CONN_BLOCKS_PER_TURN - 1)
-            conn_want_write(c); /* its share of this turn is used up */
+    if (conn__send_unsent(c)) {
+        write_blocks(c);
+    } else {
+        break_off(c);
     }
     update_poll(c);
 }
@@ -254,12 +226,19 @@ static void shake_hands(struct conn *c) {
     c->set->handshakes_left--;
     ERR_clear_error();
     const int r = SSL_accept(c->ssl);
-    c->read_wants_write = false;
     if (r == 1) {
         open_session(c);
-    } else if (ask_hindrance(c, r) == WANTS_WRITE) {
-        c->read_wants_write = true;
+    } else {
+        check_failure(c, r);
     }
+}
+
+static void on_poll_handshake(struct conn *c, int events) {
+    if ((events & UV_WRITABLE) != 0 && !conn__send_unsent(c)) {
+        break_off(c);
+        return;
+    }
+    if ((events & UV_READABLE) != 0) shake_hands(c);
 }
 
 static void on_poll(uv_poll_t *h, int status, int events) {
@@ -267,18 +246,13 @@ static void on_poll(uv_poll_t *h, int status, int events) {
     if (c->state == CONN_CLOSING) return;
     if (status < 0) {
         break_off(c);
-        return;
+    } else if (c->state == CONN_HANDSHAKE) {
+        on_poll_handshake(c, events);
+    } else {
+        if ((events & UV_WRITABLE) != 0 && c->out != NULL) conn__write(c);
+        if ((events & UV_READABLE) != 0 && is_reading(c)) read_blocks(c);
+        if ((events & UV_DISCONNECT) != 0 && is_waiting(c)) conn_close(c);
     }
-    if (c->state == CONN_HANDSHAKE) {
-        shake_hands(c);
-        update_poll(c);
-        return;
-    }
-    const int to_write = c->write_wants_read ? UV_READABLE : UV_WRITABLE;
-    const int to_read = c->read_wants_write ? UV_WRITABLE : UV_READABLE;
-    if (c->is_write_blocked && (events & to_write) != 0) conn__write(c);
-    if (is_reading(c) && (events & to_read) != 0) conn__read(c);
-    if (c->is_paused && (events & UV_DISCONNECT) != 0) conn_close(c);
     update_poll(c);
 }
 
@@ -295,27 +269,26 @@ static void on_poll_closed(uv_handle_t *h) {
 
 /* A connection without handle yet, so that free_conn() is enough to undo it; NULL when out of
  * memory. */
-static struct conn *new_conn(int fd, SSL_CTX *tls) {
+static struct conn *new_conn(struct conns *set, int fd, SSL_CTX *tls) {
     struct conn *c = calloc(1, sizeof *c);
     if (c == NULL) return NULL;
-    ERR_clear_error();
-    c->ssl = SSL_new(tls);
-    if (c->ssl == NULL || SSL_set_fd(c->ssl, fd) != 1) {
-        free_conn(c);
-        return NULL;
-    }
+    c->set = set;
     c->fd = fd;
     list_init(&c->all);
     list_init(&c->timed);
-    list_init(&c->reading);
     list_init(&c->writing);
+    c->ssl = SSL_new(tls);
+    if (c->ssl == NULL || !conn__set_bio(c)) {
+        free_conn(c);
+        return NULL;
+    }
     return c;
 }
 
 enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct conn_opts *o,
                       struct admission_peer *owned_peer) {
     ASSERT_ON_LOOP(l);
-    struct conn *c = new_conn(owned_fd, tls);
+    struct conn *c = new_conn(loop__conns(l), owned_fd, tls);
     const int r = c != NULL ? uv_poll_init(loop__uv(l), &c->poll, owned_fd) : 0;
     if (c == NULL || r != 0) {
         if (c != NULL) free_conn(c);
@@ -328,7 +301,7 @@ enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct c
     c->opts = o;
     c->peer = owned_peer;
     c->state = CONN_HANDSHAKE;
-    conns__add(loop__conns(l), c);
+    conns__add(c);
     set_io_deadline(c, o->tls_timeout_ms);
     update_poll(c);
     return OK;
@@ -338,12 +311,19 @@ enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct c
 
 void conn__time_out(struct conn *c, int64_t now_ms) {
     /* While the session has paused reading, it is not the peer who keeps its block incomplete. */
-    const bool io_counts = c->io_deadline_ms != 0 && (c->state != CONN_OPEN || !c->is_paused);
+    const bool io_counts = c->io_deadline_ms != 0 && !is_waiting(c);
     const bool is_over = (io_counts && now_ms >= c->io_deadline_ms) ||
                          (c->deadline_ms != 0 && now_ms >= c->deadline_ms);
     if (!is_over || c->state == CONN_CLOSING) return;
     if (c->state == CONN_HANDSHAKE) count_tls_error(c);
     conn_close(c);
+}
+
+/* Our close_notify, if it can still be sent; the peer's is not waited for. */
+static void say_goodbye(struct conn *c) {
+    if (c->is_broken || c->out != NULL || !SSL_is_init_finished(c->ssl)) return;
+    ERR_clear_error();
+    (void)SSL_shutdown(c->ssl);
 }
 
 /* Closing a socket with unread bytes resets it, and the peer may lose our last block or alert. What
@@ -360,14 +340,9 @@ void conn__destroy(struct conn *c) {
     c->has_session = false;
     list_remove(&c->all);
     list_remove(&c->timed);
-    list_remove(&c->reading);
     list_remove(&c->writing);
     c->set->n--;
-    if (!c->is_broken && SSL_is_init_finished(c->ssl)) {
-        ERR_clear_error();
-        (void)SSL_shutdown(
-            c->ssl); /* our close_notify, if the socket takes it; the peer's is not waited for */
-    }
+    say_goodbye(c);
     SSL_free(c->ssl); /* at once: free_conn() runs a turn later */
     c->ssl = NULL;
     uv_close((uv_handle_t *)&c->poll, on_poll_closed);
@@ -382,7 +357,6 @@ void conn_close(struct conn *c) {
     if (c->state == CONN_CLOSING) return;
     c->state = CONN_CLOSING;
     (void)uv_poll_stop(&c->poll);
-    list_remove(&c->reading);
     list_remove(&c->writing);
     list_push_back(&c->set->closing, &c->writing);
 }
@@ -392,7 +366,6 @@ void conn_finish(struct conn *c) {
     if (c->state == CONN_HANDSHAKE) conn_close(c);
     if (c->state != CONN_OPEN) return;
     c->state = CONN_FINISHING;
-    list_remove(&c->reading);
     set_io_deadline(c, c->opts->tls_timeout_ms);
     conn_want_write(c);
     update_poll(c);
@@ -406,15 +379,14 @@ struct loop *conn_loop(const struct conn *c) {
 
 void conn_want_write(struct conn *c) {
     ASSERT_ON_LOOP(c->set->loop);
-    /* A blocked one asks fill() by itself when the socket takes more. */
-    if (c->state == CONN_CLOSING || c->is_write_blocked || !list_is_empty(&c->writing)) return;
+    /* With unsent bytes, the socket's event comes to the same. */
+    if (c->state == CONN_CLOSING || c->out != NULL || !list_is_empty(&c->writing)) return;
     list_push_back(&c->set->to_write, &c->writing);
 }
 
 void conn_pause_read(struct conn *c) {
     ASSERT_ON_LOOP(c->set->loop);
     c->is_paused = true;
-    list_remove(&c->reading);
     /* Poll is changed when the next event comes: most pauses end before that, and each change costs
      * two system calls. */
 }
@@ -425,9 +397,6 @@ void conn_resume_read(struct conn *c) {
     c->is_paused = false;
     if (c->state != CONN_OPEN) return;
     if (c->io_deadline_ms != 0) set_io_deadline(c, c->opts->block_timeout_ms);
-    if (SSL_pending(c->ssl) > 0 && list_is_empty(&c->reading)) {
-        list_push_back(&c->set->to_read, &c->reading);
-    }
     update_poll(c);
 }
 

@@ -11,8 +11,7 @@
  *
  * Ends: peer closed, TLS or socket error, deadline, conn_close(). on_close() is called exactly once
  * for each on_open() that returned OK, is the last call, and comes from the end-of-turn hook, never
- * from inside conn_ functions. SIGPIPE must be ignored by the process. Idle memory: see
- * docs/PERFORMANCE.md. */
+ * from inside conn_ functions. Idle memory: see docs/PERFORMANCE.md. */
 #pragma once
 
 #include "base/bytes.h"
@@ -58,9 +57,9 @@ MUST_USE enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls,
 
 /* All below: owner loop. */
 struct loop *conn_loop(const struct conn *c);
-void conn_want_write(struct conn *c);  /* cheap; any number of times per turn */
-void conn_pause_read(struct conn *c);  /* takes effect after the current block */
-void conn_resume_read(struct conn *c); /* also picks up what TLS has already decrypted */
+void conn_want_write(struct conn *c); /* cheap; any number of times per turn */
+void conn_pause_read(struct conn *c); /* takes effect after the current block */
+void conn_resume_read(struct conn *c);
 /* Closes then (checked every second); on the clock of loop_now_ms(); 0: none. For the SMP
  * handshake. */
 void conn_set_deadline(struct conn *c, int64_t mono_ms);

@@ -5,6 +5,7 @@
  * turn what was only marked during it. All on the owning loop. */
 #pragma once
 
+#include <openssl/ssl.h>
 #include <uv.h>
 
 #include "base/list.h"
@@ -27,24 +28,20 @@ struct conn {
     void *session;                /* belongs to opts->ops; valid while has_session */
     struct admission_peer *peer;  /* owned */
     uint8_t *in;                  /* owned; the block that was begun, NULL between blocks */
-    uint8_t *out;                 /* owned; the block that was not written completely, else NULL */
-    struct list all;              /* in conns.all */
-    struct list timed;            /* in conns.timed while one of the deadlines is set */
-    struct list reading;          /* in conns.to_read or conns.due: TLS holds decrypted bytes */
-    struct list writing;          /* in conns.to_write, or in conns.closing */
-    int64_t deadline_ms;          /* set by the session; 0: none */
-    int64_t io_deadline_ms;       /* of the TLS handshake, the begun block, or finishing; 0: none */
-    int fd;                       /* owned */
-    uint16_t in_len;              /* bytes of the begun block */
-    uint16_t out_at;              /* bytes already written of the block in out */
-    uint8_t state;                /* enum conn_state */
-    uint8_t events;               /* what poll is armed for */
-    bool has_session : 1;         /* on_open() returned OK */
-    bool is_paused : 1;           /* by the session */
-    bool is_broken : 1;           /* TLS or the socket failed: no close_notify */
-    bool is_write_blocked : 1;    /* out waits for the socket */
-    bool read_wants_write : 1;    /* TLS must write before it can read or shake hands */
-    bool write_wants_read : 1;    /* the other way round */
+    uint8_t *out;             /* owned; encrypted bytes that the socket did not take, else NULL */
+    struct list all;          /* in conns.all */
+    struct list timed;        /* in conns.timed while one of the deadlines is set */
+    struct list writing;      /* in conns.to_write, or in conns.closing */
+    int64_t deadline_ms;      /* set by the session; 0: none */
+    int64_t io_deadline_ms;   /* of the TLS handshake, the begun block, or finishing; 0: none */
+    int fd;                   /* owned */
+    uint32_t out_len, out_at; /* bytes in out, and how many of them are sent */
+    uint16_t in_len;          /* bytes of the begun block */
+    uint8_t state;            /* enum conn_state */
+    uint8_t events;           /* what poll is armed for */
+    bool has_session : 1;     /* on_open() returned OK */
+    bool is_paused : 1;       /* by the session */
+    bool is_broken : 1;       /* TLS or the socket failed: no close_notify */
     uint8_t unique_len;
     uint8_t unique[TLS_UNIQUE_MAX];
 };
@@ -57,11 +54,10 @@ struct conns {
     unsigned handshakes_left; /* steps of TLS handshakes allowed in this turn */
     struct list all;
     struct list timed;
-    struct list to_read; /* to be continued in the next turn */
-    struct list due;     /* to be continued in this turn */
     struct list to_write;
     struct list closing;
     struct list listeners;
+    BIO_METHOD *bio_method;          /* owned */
     uv_timer_t tick;                 /* active while something may be on timed */
     uint8_t scratch[CONN_BLOCK_LEN]; /* for one block, while it is handed over */
 };
@@ -77,13 +73,20 @@ void conns__close_listeners(struct conns *s);
 
 /* ---- conns.c, for conn.c and listener.c ---- */
 
-void conns__add(struct conns *s, struct conn *c);
+void conns__add(struct conn *c);          /* to c->set */
 void conns__update_timed(struct conn *c); /* after a change of a deadline */
 
 /* ---- conn.c, for conns.c ---- */
 
-void conn__read(struct conn *c);    /* takes at most its share of blocks of one turn */
-void conn__write(struct conn *c);   /* gives at most its share */
+void conn__write(struct conn *c);   /* gives at most its share of blocks of one turn */
 void conn__destroy(struct conn *c); /* of a closing one: on_close(), frees */
 /* Closes it when one of its deadlines has passed. */
 void conn__time_out(struct conn *c, int64_t now_ms);
+
+/* ---- conn_bio.c ---- */
+
+BIO_METHOD *conn__bio_method_new(void); /* NULL when out of memory; BIO_meth_free() */
+bool conn__set_bio(struct conn *c);     /* puts the socket under TLS; false when out of memory */
+/* Sends what it can of c->out, which is NULL when that was all. False when the connection is dead.
+ */
+bool conn__send_unsent(struct conn *c);

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* The end of a turn. Passes over the lists are bounded, so that sessions which keep marking each
- * other cannot stop the loop from looking at its sockets: what is left then waits for the next
- * turn, which comes at once.
- *
- * to_read and due: a connection that used up its share while TLS still holds decrypted bytes gets
- * no event from the socket for them. It waits on to_read; before poll that list becomes due, and
- * after poll due is continued, unless its socket did it. So each connection has one share per turn.
- */
+/* The end of a turn comes after poll, and once more before the next poll, for what timers marked.
+ * Each goes over the marked ones once: sessions which keep marking each other, or have more than
+ * their share to write, cannot stop the loop from looking at its sockets. What is left then waits
+ * for the next turn, which comes at once. */
 #include <stdlib.h>
 
 #include "net/conn_priv.h"
@@ -15,9 +11,7 @@
 
 enum {
     TICK_MS = 1000,
-    PASSES_PER_TURN = 2,
-    /* A handshake costs 0.4 to 1.3 ms of CPU: in a storm of clients the open connections wait no
-       longer than this many. */
+    /* Each costs up to 1.3 ms of CPU: that is how long a storm of clients makes the others wait. */
     HANDSHAKE_STEPS_PER_TURN = 8,
 };
 
@@ -53,23 +47,17 @@ static void close_marked(struct conns *s) {
 }
 
 static void end_turn(struct conns *s) {
-    for (int i = 0; i < PASSES_PER_TURN; i++) {
-        write_marked(s);
-        close_marked(s);
-    }
+    write_marked(s);
+    close_marked(s);
 }
 
 bool conns__before_poll(struct conns *s) {
     end_turn(s);
-    move_all(&s->to_read, &s->due);
     s->handshakes_left = HANDSHAKE_STEPS_PER_TURN;
-    return !list_is_empty(&s->due) || !list_is_empty(&s->to_write) || !list_is_empty(&s->closing);
+    return !list_is_empty(&s->to_write) || !list_is_empty(&s->closing);
 }
 
 void conns__after_poll(struct conns *s) {
-    for (struct list *n; (n = list_first(&s->due)) != NULL;) {
-        conn__read(CONTAINER_OF(n, struct conn, reading)); /* takes it off */
-    }
     end_turn(s);
 }
 
@@ -77,8 +65,12 @@ enum err conns__new(struct loop *l, struct conns **ret) {
     struct conns *s = calloc(1, sizeof *s);
     if (s == NULL) return E_NO_MEMORY;
     s->loop = l;
-    struct list *const lists[] = {&s->all,      &s->timed,   &s->to_read,  &s->due,
-                                  &s->to_write, &s->closing, &s->listeners};
+    s->bio_method = conn__bio_method_new();
+    if (s->bio_method == NULL) {
+        free(s);
+        return E_NO_MEMORY;
+    }
+    struct list *const lists[] = {&s->all, &s->timed, &s->to_write, &s->closing, &s->listeners};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) list_init(lists[i]);
     (void)uv_timer_init(loop__uv(l), &s->tick); /* cannot fail */
     *ret = s;
@@ -88,6 +80,7 @@ enum err conns__new(struct loop *l, struct conns **ret) {
 void conns__free(struct conns *s) {
     if (s == NULL) return;
     assert(s->n == 0 && list_is_empty(&s->listeners));
+    BIO_meth_free(s->bio_method);
     free(s);
 }
 
@@ -105,8 +98,8 @@ void conns__close_listeners(struct conns *s) {
     }
 }
 
-void conns__add(struct conns *s, struct conn *c) {
-    c->set = s;
+void conns__add(struct conn *c) {
+    struct conns *s = c->set;
     list_push_back(&s->all, &c->all);
     s->n++;
 }

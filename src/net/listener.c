@@ -31,21 +31,14 @@ enum {
 
 /* ---- the socket ---- */
 
-struct address {
-    struct sockaddr_storage sa;
-    socklen_t len;
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
 };
 
-static bool parse_host(const char *host, uint16_t port, struct address *ret) {
-    *ret = (struct address){0};
-    struct sockaddr_in *v4 = (struct sockaddr_in *)&ret->sa;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&ret->sa;
-    if (uv_ip4_addr(host, port, v4) == 0) {
-        ret->len = sizeof *v4;
-        return true;
-    }
-    ret->len = sizeof *v6;
-    return uv_ip6_addr(host, port, v6) == 0;
+static bool parse_host(const char *host, uint16_t port, union address *ret) {
+    return uv_ip4_addr(host, port, &ret->v4) == 0 || uv_ip6_addr(host, port, &ret->v6) == 0;
 }
 
 static bool set_option(int fd, int level, int name, int value) {
@@ -53,14 +46,14 @@ static bool set_option(int fd, int level, int name, int value) {
 }
 
 /* -1 with errno. */
-static int bind_socket(const struct address *a, bool is_dual_stack, bool shares_port) {
-    const int fd = socket(a->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+static int bind_socket(const union address *a, bool is_dual_stack, bool shares_port) {
+    const bool is_v6 = a->any.sa_family == AF_INET6;
+    const int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
-    const bool is_v6 = a->sa.ss_family == AF_INET6;
     if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
         (!shares_port || set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1)) &&
         (!is_v6 || set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !is_dual_stack)) &&
-        bind(fd, (const struct sockaddr *)&a->sa, a->len) == 0) {
+        bind(fd, &a->any, is_v6 ? sizeof a->v6 : sizeof a->v4) == 0) {
         return fd;
     }
     const int saved = errno;
@@ -70,7 +63,7 @@ static int bind_socket(const struct address *a, bool is_dual_stack, bool shares_
 }
 
 static enum err bind_address(const struct listener_addr *a, bool shares_port, int *ret_fd) {
-    struct address at;
+    union address at = {0};
     if (!parse_host(a->host != NULL ? a->host : "::", a->port, &at)) return E_SYNTAX;
     int fd = bind_socket(&at, a->host == NULL, shares_port);
     /* What a kernel without IPv6, or with IPv6 switched off, says. */
@@ -94,11 +87,10 @@ static bool set_inherited_options(int fd) {
 }
 
 static uint16_t bound_port(int fd) {
-    struct sockaddr_storage sa = {0};
-    socklen_t len = sizeof sa;
-    if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0) return 0;
-    return ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
-                                          : ((struct sockaddr_in *)&sa)->sin_port);
+    union address at = {0};
+    socklen_t len = sizeof at;
+    if (getsockname(fd, &at.any, &len) != 0) return 0;
+    return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
 }
 
 static enum err open_socket(const struct listener_addr *a, int *ret_fd) {
@@ -142,9 +134,9 @@ static void refuse(int fd) {
 
 /* False when there is nobody to accept, or no means to. */
 static bool accept_one(struct listener *ls) {
-    struct sockaddr_storage from = {0};
+    union address from = {0};
     socklen_t len = sizeof from;
-    const int fd = accept4(ls->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int fd = accept4(ls->fd, &from.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         switch (errno) {
         case EAGAIN:
@@ -160,7 +152,7 @@ static bool accept_one(struct listener *ls) {
         }
     }
     struct admission_peer *peer = NULL;
-    if (admission_enter(ls->opts->admission, (const struct sockaddr *)&from, &peer) != OK) {
+    if (admission_enter(ls->opts->admission, &from.any, &peer) != OK) {
         refuse(fd);
         return true;
     }

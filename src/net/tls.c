@@ -68,14 +68,10 @@ static bool forbid_resumption(SSL_CTX *ctx) {
 }
 
 static void set_behaviour(SSL_CTX *ctx, const struct env *env) {
-    /* An end without close_notify is an ordinary end: blocks have a fixed length, so nothing can be
-     * cut off unseen. */
     (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                       SSL_OP_CIPHER_SERVER_PREFERENCE |
-                                       SSL_OP_IGNORE_UNEXPECTED_EOF);
-    /* RELEASE_BUFFERS is what makes idle connections cheap: 13 instead of 45 KiB. */
-    (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+                                       SSL_OP_CIPHER_SERVER_PREFERENCE);
+    /* This is what makes idle connections cheap: 13 instead of 45 KiB. */
+    (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     /* A read ends after a record that carries no data (key update, alert), so that a stream of them
      * cannot hold the loop. */
     (void)SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
@@ -95,6 +91,10 @@ enum err tls_server_ctx_new(const struct server_cert *cert, const struct env *en
     if (e != OK) return e;
     *ret = STEAL(ctx);
     return OK;
+}
+
+void tls_ctx_free(SSL_CTX *ctx) {
+    SSL_CTX_free(ctx);
 }
 
 size_t tls_unique(const SSL *ssl, uint8_t ret[TLS_UNIQUE_MAX]) {

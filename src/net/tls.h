@@ -17,11 +17,12 @@ struct server_cert;
 
 enum { TLS_UNIQUE_MAX = 64 };
 
-/* *ret owned by the caller: SSL_CTX_free(). E_CERT, E_NO_MEMORY, E_CRYPTO when OpenSSL lacks an
+/* *ret owned by the caller: tls_ctx_free(). E_CERT, E_NO_MEMORY, E_CRYPTO when OpenSSL lacks an
  * algorithm. Start-up (or reload) only. env is borrowed as long as the context lives: its clock
  * says whether client certificates are within their dates. */
 MUST_USE enum err tls_server_ctx_new(const struct server_cert *cert, const struct env *env,
                                      SSL_CTX **ret);
+void tls_ctx_free(SSL_CTX *ctx); /* NULL is a no-op */
 
 /* tls-unique of RFC 5929: the client's first Finished message. Returns its length, 0 before the
  * handshake is complete. */

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "crypto/crypto.h"
+#include "net/admission.h"
+
+/* A clock that the test moves, and bytes that are always the same. */
+static int64_t clock_ms;
+
+static int64_t fake_now_s(void *ctx) {
+    (void)ctx;
+    return 1700000000 + clock_ms / 1000;
+}
+
+static int64_t fake_mono_ms(void *ctx) {
+    (void)ctx;
+    return clock_ms;
+}
+
+static void fake_random(void *ctx, void *buf, size_t n) {
+    (void)ctx;
+    memset(buf, 7, n);
+}
+
+static const struct env FAKE = {fake_now_s, fake_mono_ms, fake_random, NULL};
+
+static struct admission *new_admission(struct admission_opts o) {
+    struct admission *a = NULL;
+    assert_int_equal(admission_new(&o, &FAKE, &a), OK);
+    return a;
+}
+
+static enum err enter(struct admission *a, const char *host, struct admission_peer **ret) {
+    struct sockaddr_storage sa = {0};
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&sa;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&sa;
+    if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+        sa.ss_family = AF_INET;
+    } else {
+        assert_int_equal(inet_pton(AF_INET6, host, &v6->sin6_addr), 1);
+        sa.ss_family = AF_INET6;
+    }
+    return admission_enter(a, (const struct sockaddr *)&sa, ret);
+}
+
+/* For addresses that must be let in. */
+static struct admission_peer *must_enter(struct admission *a, const char *host) {
+    struct admission_peer *p = NULL;
+    assert_int_equal(enter(a, host, &p), OK);
+    assert_non_null(p);
+    return p;
+}
+
+static void must_refuse(struct admission *a, const char *host) {
+    struct admission_peer *p = NULL;
+    const unsigned before = admission_connections(a);
+    assert_int_equal(enter(a, host, &p), E_LIMIT);
+    assert_null(p);
+    assert_int_equal(admission_connections(a), before);
+}
+
+static void without_limits_all_are_let_in(void **state) {
+    (void)state;
+    struct admission *a = new_admission((struct admission_opts){0});
+    struct admission_peer *p[1000];
+    for (size_t i = 0; i < 1000; i++) p[i] = must_enter(a, "192.0.2.1");
+    assert_int_equal(admission_connections(a), 1000);
+    for (size_t i = 0; i < 1000; i++) {
+        assert_true(admission_take_new_queue(a, p[i]));
+        admission_leave(a, p[i]);
+    }
+    assert_int_equal(admission_connections(a), 0);
+    admission_free(a);
+    admission_free(NULL);
+}
+
+static void connections_are_limited_in_all(void **state) {
+    (void)state;
+    struct admission *a = new_admission((struct admission_opts){.connections_max = 2});
+    struct admission_peer *one = must_enter(a, "192.0.2.1"), *two = must_enter(a, "192.0.2.2");
+    must_refuse(a, "192.0.2.3");
+    admission_leave(a, one);
+    one = must_enter(a, "192.0.2.3");
+    must_refuse(a, "192.0.2.1");
+    admission_leave(a, one);
+    admission_leave(a, two);
+    admission_free(a);
+}
+
+static void connections_are_limited_per_address(void **state) {
+    (void)state;
+    struct admission *a = new_admission((struct admission_opts){.connections_per_address = 2});
+    struct admission_peer *one = must_enter(a, "192.0.2.1"), *two = must_enter(a, "192.0.2.1");
+    assert_ptr_equal(one, two);
+    must_refuse(a, "192.0.2.1");
+    struct admission_peer *other = must_enter(a, "192.0.2.2");
+    admission_leave(a, one);
+    one = must_enter(a, "192.0.2.1");
+    must_refuse(a, "192.0.2.1");
+    admission_leave(a, one);
+    admission_leave(a, two);
+    admission_leave(a, other);
+    admission_free(a);
+}
+
+static void ipv6_addresses_count_by_their_first_64_bits(void **state) {
+    (void)state;
+    struct admission *a = new_admission((struct admission_opts){.connections_per_address = 1});
+    struct admission_peer *one = must_enter(a, "2001:db8:1:2::1");
+    must_refuse(a, "2001:db8:1:2:ffff:ffff:ffff:ffff");
+    struct admission_peer *two = must_enter(a, "2001:db8:1:3::1");
+    admission_leave(a, one);
+    admission_leave(a, two);
+    admission_free(a);
+}
+
+static void ipv4_peers_of_a_dual_stack_socket_are_told_apart(void **state) {
+    (void)state;
+    struct admission *a = new_admission((struct admission_opts){.connections_per_address = 1});
+    struct admission_peer *one = must_enter(a, "::ffff:192.0.2.1");
+    struct admission_peer *two = must_enter(a, "::ffff:192.0.2.2");
+    must_refuse(a, "192.0.2.1"); /* the same peer, seen by an IPv4 socket */
+    admission_leave(a, one);
+    admission_leave(a, two);
+    admission_free(a);
+}
+
+static void other_families_are_one_address(void **state) {
+    (void)state;
+    struct admission *a = new_admission((struct admission_opts){.connections_per_address = 1});
+    const struct sockaddr local = {.sa_family = AF_UNIX};
+    struct admission_peer *one = NULL, *two = NULL;
+    assert_int_equal(admission_enter(a, &local, &one), OK);
+    assert_int_equal(admission_enter(a, &local, &two), E_LIMIT);
+    admission_leave(a, one);
+    admission_free(a);
+}
+
+static void handshakes_are_limited_per_second(void **state) {
+    (void)state;
+    clock_ms = 5000;
+    struct admission *a = new_admission((struct admission_opts){.handshakes_per_second = 4});
+    for (int i = 0; i < 4; i++) admission_leave(a, must_enter(a, "192.0.2.1"));
+    must_refuse(a, "192.0.2.2");
+    clock_ms += 249;
+    must_refuse(a, "192.0.2.2");
+    clock_ms += 1; /* a quarter of a second: one */
+    admission_leave(a, must_enter(a, "192.0.2.2"));
+    must_refuse(a, "192.0.2.2");
+    clock_ms += 3600000; /* no more than a second's worth is saved up */
+    for (int i = 0; i < 4; i++) admission_leave(a, must_enter(a, "192.0.2.1"));
+    must_refuse(a, "192.0.2.2");
+    admission_free(a);
+}
+
+static void the_refused_spend_no_handshake(void **state) {
+    (void)state;
+    clock_ms = 0;
+    struct admission *a = new_admission(
+        (struct admission_opts){.connections_per_address = 1, .handshakes_per_second = 2});
+    struct admission_peer *one = must_enter(a, "192.0.2.1");
+    for (int i = 0; i < 10; i++) must_refuse(a, "192.0.2.1");
+    struct admission_peer *two = must_enter(a, "192.0.2.2");
+    admission_leave(a, one);
+    admission_leave(a, two);
+    admission_free(a);
+}
+
+static void new_queues_are_limited_per_address_and_minute(void **state) {
+    (void)state;
+    clock_ms = 0;
+    struct admission *a = new_admission((struct admission_opts){.new_queues_per_minute = 3});
+    struct admission_peer *one = must_enter(a, "192.0.2.1"), *same = must_enter(a, "192.0.2.1");
+    struct admission_peer *other = must_enter(a, "192.0.2.2");
+    assert_true(admission_take_new_queue(a, one));
+    assert_true(admission_take_new_queue(a, same));
+    assert_true(admission_take_new_queue(a, one));
+    assert_false(admission_take_new_queue(a, same));
+    assert_true(admission_take_new_queue(a, other));
+    clock_ms += 19999;
+    assert_false(admission_take_new_queue(a, one));
+    clock_ms += 1;
+    assert_true(admission_take_new_queue(a, one));
+    assert_false(admission_take_new_queue(a, one));
+    admission_leave(a, one);
+    admission_leave(a, same);
+    admission_leave(a, other);
+    admission_free(a);
+}
+
+static void coming_back_does_not_refill_the_rate(void **state) {
+    (void)state;
+    clock_ms = 1000;
+    struct admission *a = new_admission((struct admission_opts){.new_queues_per_minute = 2});
+    struct admission_peer *p = must_enter(a, "192.0.2.1");
+    assert_true(admission_take_new_queue(a, p));
+    assert_true(admission_take_new_queue(a, p));
+    admission_leave(a, p);
+    clock_ms += 1000;
+    p = must_enter(a, "192.0.2.1");
+    assert_false(admission_take_new_queue(a, p));
+    admission_leave(a, p);
+    clock_ms += 60000; /* forgotten by now, and full again in any case */
+    admission_leave(a, must_enter(a, "192.0.2.9"));
+    p = must_enter(a, "192.0.2.1");
+    assert_true(admission_take_new_queue(a, p));
+    assert_true(admission_take_new_queue(a, p));
+    assert_false(admission_take_new_queue(a, p));
+    admission_leave(a, p);
+    admission_free(a); /* with one that is still remembered */
+}
+
+static void a_clock_that_steps_back_gives_nothing_away(void **state) {
+    (void)state;
+    clock_ms = 100000;
+    struct admission *a = new_admission((struct admission_opts){.handshakes_per_second = 1});
+    admission_leave(a, must_enter(a, "192.0.2.1"));
+    clock_ms = 0;
+    must_refuse(a, "192.0.2.1");
+    admission_free(a);
+}
+
+/* ---- several threads ---- */
+
+enum { N_THREADS = 4, N_ROUNDS = 2000 };
+
+static void *come_and_go(void *arg) {
+    struct admission *a = arg;
+    struct sockaddr_in sa = {.sin_family = AF_INET};
+    for (uint32_t i = 0; i < N_ROUNDS; i++) {
+        sa.sin_addr.s_addr = i % 7;
+        struct admission_peer *p = NULL;
+        if (admission_enter(a, (const struct sockaddr *)&sa, &p) != OK) continue;
+        (void)admission_take_new_queue(a, p);
+        admission_leave(a, p);
+    }
+    return NULL;
+}
+
+static void threads_share_the_counts(void **state) {
+    (void)state;
+    clock_ms = 0;
+    struct admission *a = new_admission((struct admission_opts){.connections_max = 3,
+                                                                .connections_per_address = 2,
+                                                                .new_queues_per_minute = 100});
+    pthread_t threads[N_THREADS];
+    for (int i = 0; i < N_THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, come_and_go, a), 0);
+    }
+    for (int i = 0; i < N_THREADS; i++) pthread_join(threads[i], NULL);
+    assert_int_equal(admission_connections(a), 0);
+    admission_free(a);
+}
+
+static int init(void **state) {
+    (void)state;
+    return crypto_init() == OK ? 0 : -1;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(without_limits_all_are_let_in),
+        cmocka_unit_test(connections_are_limited_in_all),
+        cmocka_unit_test(connections_are_limited_per_address),
+        cmocka_unit_test(ipv6_addresses_count_by_their_first_64_bits),
+        cmocka_unit_test(ipv4_peers_of_a_dual_stack_socket_are_told_apart),
+        cmocka_unit_test(other_families_are_one_address),
+        cmocka_unit_test(handshakes_are_limited_per_second),
+        cmocka_unit_test(the_refused_spend_no_handshake),
+        cmocka_unit_test(new_queues_are_limited_per_address_and_minute),
+        cmocka_unit_test(coming_back_does_not_refill_the_rate),
+        cmocka_unit_test(a_clock_that_steps_back_gives_nothing_away),
+        cmocka_unit_test(threads_share_the_counts),
+    };
+    return cmocka_run_group_tests(tests, init, NULL);
+}
