@@ -73,7 +73,8 @@ const uint8_t *queue_dh_secret(const struct queue *q) {
 /* ---- stripes ---- */
 
 /* High bits choose the stripe: the maps use the low ones, under another seed. */
-static struct stripe *stripe_of(struct queue_table *t, enum queue_id_kind kind, const struct id *id) {
+static struct stripe *stripe_of(struct queue_table *t, enum queue_id_kind kind,
+                                const struct id *id) {
     return &t->index[kind][id_hash(t->stripe_seed, id) >> 32 & (N_STRIPES - 1)];
 }
 
@@ -85,7 +86,8 @@ static enum err index_insert(struct queue_table *t, enum queue_id_kind kind, str
     return e;
 }
 
-static void index_remove(struct queue_table *t, enum queue_id_kind kind, const struct idnode *node) {
+static void index_remove(struct queue_table *t, enum queue_id_kind kind,
+                         const struct idnode *node) {
     struct stripe *s = stripe_of(t, kind, &node->id);
     pthread_mutex_lock(&s->mtx);
     const struct idnode *out = idmap_remove(&s->map, &node->id);
@@ -128,7 +130,8 @@ static void drop_queue(struct idnode *node, void *ctx) {
 
 void queue_table_free(struct queue_table *t) {
     if (t == NULL) return;
-    for (unsigned i = 0; i < N_STRIPES; i++) idmap_each(&t->index[ID_RECIPIENT][i].map, drop_queue, NULL);
+    for (unsigned i = 0; i < N_STRIPES; i++)
+        idmap_each(&t->index[ID_RECIPIENT][i].map, drop_queue, NULL);
     for (unsigned k = 0; k < N_KINDS; k++) {
         for (unsigned i = 0; i < N_STRIPES; i++) {
             idmap_done(&t->index[k][i].map);
@@ -151,7 +154,8 @@ static struct queue *queue_of(enum queue_id_kind kind, struct idnode *node) {
     return CONTAINER_OF(node, struct queue_alias, node)->queue;
 }
 
-struct queue *queue_table_find(struct queue_table *t, enum queue_id_kind kind, const struct id *id) {
+struct queue *queue_table_find(struct queue_table *t, enum queue_id_kind kind,
+                               const struct id *id) {
     struct stripe *s = stripe_of(t, kind, id);
     pthread_mutex_lock(&s->mtx);
     struct idnode *node = idmap_find(&s->map, id);
@@ -162,7 +166,8 @@ struct queue *queue_table_find(struct queue_table *t, enum queue_id_kind kind, c
 
 /* ---- links ---- */
 
-enum err queue_table_add_link(struct queue_table *t, struct queue *q, struct link_data *data, struct link_entry **ret) {
+enum err queue_table_add_link(struct queue_table *t, struct queue *q, struct link_data *data,
+                              struct link_entry **ret) {
     struct link_entry *l = calloc(1, sizeof *l);
     if (l == NULL) return E_NO_MEMORY;
     l->alias.node.id = data->link_id;
@@ -185,7 +190,8 @@ void queue_table_remove_link(struct queue_table *t, struct link_entry *owned) {
 
 /* ---- notifiers ---- */
 
-static enum err add_notifier(struct queue_table *t, struct queue *q, const struct queue_notifier *rec) {
+static enum err add_notifier(struct queue_table *t, struct queue *q,
+                             const struct queue_notifier *rec) {
     struct notifier_entry *n = calloc(1, sizeof *n);
     if (n == NULL) return E_NO_MEMORY;
     n->alias.node.id = rec->id;
@@ -246,7 +252,8 @@ static void unindex_others(struct queue_table *t, struct queue *q) {
     index_remove(t, ID_SENDER, &q->snd_node);
 }
 
-enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec, struct queue **ret_queue) {
+enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec,
+                         struct queue **ret_queue) {
     struct queue *q;
     enum err e = queue_new(rec, &q);
     if (e != OK) return e;

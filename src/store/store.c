@@ -24,7 +24,8 @@ lsn_t store_durable_lsn(const struct store *s) {
     return s->ops->durable_lsn(s);
 }
 
-void store_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done, void *ctx) {
+void store_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done,
+                void *ctx) {
     s->ops->load(s, lookups, n, done, ctx);
 }
 
@@ -37,15 +38,18 @@ void queue_view_done(struct queue_view *v) {
     v->rcv_keys = NULL;
 }
 
-enum err store_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue, lsn_t *ret_lsn) {
+enum err store_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
+                            lsn_t *ret_lsn) {
     return s->ops->queue_create(s, rec, ret_queue, ret_lsn);
 }
 
-enum err store_queue_secure(struct store *s, struct queue *q, const struct pubkey *key, lsn_t *ret_lsn) {
+enum err store_queue_secure(struct store *s, struct queue *q, const struct pubkey *key,
+                            lsn_t *ret_lsn) {
     return s->ops->queue_secure(s, q, key, ret_lsn);
 }
 
-enum err store_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys, lsn_t *ret_lsn) {
+enum err store_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys,
+                              lsn_t *ret_lsn) {
     return s->ops->queue_set_keys(s, q, keys, ret_lsn);
 }
 
@@ -53,7 +57,8 @@ enum err store_link_set(struct store *s, struct queue *q, struct link_data *link
     return s->ops->link_set(s, q, link, ret_lsn);
 }
 
-enum err store_link_get(struct store *s, struct queue *q, const struct id *link_id, struct link_data **ret) {
+enum err store_link_get(struct store *s, struct queue *q, const struct id *link_id,
+                        struct link_data **ret) {
     return s->ops->link_get(s, q, link_id, ret);
 }
 
@@ -69,7 +74,8 @@ enum err store_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t 
     return s->ops->queue_touch(s, q, day, ret_lsn);
 }
 
-enum err store_subscribe(struct store *s, struct queue *q, struct subscriber sub, struct subscriber *ret_prev) {
+enum err store_subscribe(struct store *s, struct queue *q, struct subscriber sub,
+                         struct subscriber *ret_prev) {
     return s->ops->subscribe(s, q, sub, ret_prev);
 }
 
@@ -81,11 +87,13 @@ void store_unsubscribe(struct store *s, struct queue *q, struct subscriber sub) 
     s->ops->unsubscribe(s, q, sub);
 }
 
-enum err store_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev, lsn_t *ret_lsn) {
+enum err store_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev,
+                            lsn_t *ret_lsn) {
     return s->ops->queue_delete(s, q, ret_prev, ret_lsn);
 }
 
-enum err store_msg_write(struct store *s, struct queue *q, struct message *owned, struct msg_written *ret) {
+enum err store_msg_write(struct store *s, struct queue *q, struct message *owned,
+                         struct msg_written *ret) {
     return s->ops->msg_write(s, q, owned, ret);
 }
 
@@ -93,8 +101,8 @@ enum err store_msg_peek(struct store *s, struct queue *q, struct message **ret) 
     return s->ops->msg_peek(s, q, ret);
 }
 
-enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id, struct message **ret_next,
-                       lsn_t *ret_lsn) {
+enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
+                       struct message **ret_next, lsn_t *ret_lsn) {
     return s->ops->msg_ack(s, q, msg_id, ret_next, ret_lsn);
 }
 
@@ -106,12 +114,13 @@ bool store_msg_fetch(struct store *s, struct message *m, struct store_waiter *w)
     return s->ops->msg_fetch(s, m, w);
 }
 
-bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s, unsigned max_queues,
-                       unsigned *ret_expired) {
+bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                       unsigned max_queues, unsigned *ret_expired) {
     return s->ops->expire_step(s, c, before_ts_s, max_queues, ret_expired);
 }
 
-enum err store_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s, unsigned *ret_expired) {
+enum err store_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s,
+                            unsigned *ret_expired) {
     return s->ops->expire_queue(s, q, before_ts_s, ret_expired);
 }
 

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* store.h -- the one contract of all storage backends.
  *
- * Every mutation returns an lsn, its position in the order of changes. A reply or delivery that depends on it must not leave the
- * server before store_durable_lsn() has reached it; on_durable is called (from any thread) whenever it grew. Backends that promise
- * nothing beyond the process return 0, which is always durable.
+ * Every mutation returns an lsn, its position in the order of changes. A reply or delivery that
+ * depends on it must not leave the server before store_durable_lsn() has reached it; on_durable is
+ * called (from any thread) whenever it grew. Backends that promise nothing beyond the process
+ * return 0, which is always durable.
  *
- * Functions never block on I/O: queues are found by store_load(), which may finish later, and a body that is not in RAM is brought by
- * store_msg_fetch(). All functions may be called from any thread and may be called for one queue from several threads at once; each
- * takes effect at one instant. A struct queue is counted and stays valid, though perhaps deleted, while a reference is held: on a
- * deleted queue everything answers E_AUTH, as if it had never been. Other errors: E_STORE (storage failed; nothing changed),
- * E_NO_MEMORY. Semantics: SMP protocol, "SMP Queues"; spec: behaviour. */
+ * Functions never block on I/O: queues are found by store_load(), which may finish later, and a
+ * body that is not in RAM is brought by store_msg_fetch(). All functions may be called from any
+ * thread and may be called for one queue from several threads at once; each takes effect at one
+ * instant. A struct queue is counted and stays valid, though perhaps deleted, while a reference is
+ * held: on a deleted queue everything answers E_AUTH, as if it had never been. Other errors:
+ * E_STORE (storage failed; nothing changed), E_NO_MEMORY. Semantics: SMP protocol, "SMP Queues";
+ * spec: behaviour. */
 #pragma once
 
 #include "base/env.h"
@@ -21,8 +24,8 @@ struct queue;
 typedef uint64_t lsn_t;
 
 struct store_opts {
-    const struct env *env;  /* borrowed */
-    unsigned quota;         /* messages per queue */
+    const struct env *env;         /* borrowed */
+    unsigned quota;                /* messages per queue */
     void (*on_durable)(void *ctx); /* any thread; may be NULL */
     void *ctx;
 };
@@ -34,9 +37,11 @@ struct store_backend {
 extern const struct store_backend STORE_BACKENDS[];
 extern const size_t N_STORE_BACKENDS;
 
-/* E_NOT_FOUND for an unknown backend; else what the backend says. *ret is closed by store_close(). */
+/* E_NOT_FOUND for an unknown backend; else what the backend says. *ret is closed by store_close().
+ */
 MUST_USE enum err store_open(const char *backend, const struct store_opts *o, struct store **ret);
-void store_close(struct store *s); /* every struct queue reference must have been given back; NULL is a no-op */
+void store_close(
+    struct store *s); /* every struct queue reference must have been given back; NULL is a no-op */
 
 lsn_t store_durable_lsn(const struct store *s);
 
@@ -52,17 +57,21 @@ struct store_lookup {
 };
 typedef void store_load_done(void *ctx);
 
-/* Fills in all n lookups and calls done(ctx) once: before returning, or later on the calling loop's thread. lookups and ctx must stay
- * valid until then. One call is one round trip for a backend that has any. */
-void store_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done, void *ctx);
+/* Fills in all n lookups and calls done(ctx) once: before returning, or later on the calling loop's
+ * thread. lookups and ctx must stay valid until then. One call is one round trip for a backend that
+ * has any. */
+void store_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done,
+                void *ctx);
 
 struct queue *queue_ref(struct queue *q);
-void queue_unref(struct queue *q);                       /* NULL is a no-op */
-const struct id *queue_rcv_id(const struct queue *q);    /* borrowed; never changes */
-const struct id *queue_snd_id(const struct queue *q);    /* borrowed; never changes */
-const uint8_t *queue_dh_secret(const struct queue *q);   /* X25519_LEN bytes; borrowed; never changes; secret */
+void queue_unref(struct queue *q);                    /* NULL is a no-op */
+const struct id *queue_rcv_id(const struct queue *q); /* borrowed; never changes */
+const struct id *queue_snd_id(const struct queue *q); /* borrowed; never changes */
+const uint8_t *queue_dh_secret(
+    const struct queue *q); /* X25519_LEN bytes; borrowed; never changes; secret */
 
-/* A consistent copy of what authorization and policy look at; counted parts are released by queue_view_done(). */
+/* A consistent copy of what authorization and policy look at; counted parts are released by
+ * queue_view_done(). */
 struct queue_view {
     struct keyset *rcv_keys;
     struct pubkey snd_key;
@@ -76,58 +85,71 @@ void queue_view_done(struct queue_view *v);
 
 /* ---- queue records ---- */
 
-/* *ret_queue is a new reference. E_EXISTS when one of the ids is taken in its namespace: nothing changed. */
-MUST_USE enum err store_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue, lsn_t *ret_lsn);
+/* *ret_queue is a new reference. E_EXISTS when one of the ids is taken in its namespace: nothing
+ * changed. */
+MUST_USE enum err store_queue_create(struct store *s, const struct queue_rec *rec,
+                                     struct queue **ret_queue, lsn_t *ret_lsn);
 /* The same key again is OK, another one E_AUTH. */
-MUST_USE enum err store_queue_secure(struct store *s, struct queue *q, const struct pubkey *key, lsn_t *ret_lsn);
-MUST_USE enum err store_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys, lsn_t *ret_lsn); /* takes a reference */
-/* E_AUTH when the queue is a secured messaging queue, has another link id or other fixed data; E_EXISTS when the id is another
- * queue's. Takes a reference. */
-MUST_USE enum err store_link_set(struct store *s, struct queue *q, struct link_data *link, lsn_t *ret_lsn);
-MUST_USE enum err store_link_get(struct store *s, struct queue *q, const struct id *link_id, struct link_data **ret); /* reference; E_AUTH */
-MUST_USE enum err store_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn); /* OK when there is none */
+MUST_USE enum err store_queue_secure(struct store *s, struct queue *q, const struct pubkey *key,
+                                     lsn_t *ret_lsn);
+MUST_USE enum err store_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys,
+                                       lsn_t *ret_lsn); /* takes a reference */
+/* E_AUTH when the queue is a secured messaging queue, has another link id or other fixed data;
+ * E_EXISTS when the id is another queue's. Takes a reference. */
+MUST_USE enum err store_link_set(struct store *s, struct queue *q, struct link_data *link,
+                                 lsn_t *ret_lsn);
+MUST_USE enum err store_link_get(struct store *s, struct queue *q, const struct id *link_id,
+                                 struct link_data **ret); /* reference; E_AUTH */
+MUST_USE enum err store_link_delete(struct store *s, struct queue *q,
+                                    lsn_t *ret_lsn); /* OK when there is none */
 MUST_USE enum err store_queue_suspend(struct store *s, struct queue *q, lsn_t *ret_lsn);
 MUST_USE enum err store_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t *ret_lsn);
 
-/* ---- subscriptions: one subscriber per queue, named so that another process could be meant ---- */
+/* ---- subscriptions: one subscriber per queue, named so that another process could be meant ----
+ */
 
 struct subscriber {
-    uint16_t node;       /* 0: this process */
+    uint16_t node; /* 0: this process */
     uint16_t loop;
     uint32_t slot;       /* of the loop's session table */
     uint64_t generation; /* 0: nobody; a slot that was used again has another one */
 };
 
 /* Makes `sub` the subscriber; *ret_prev is who it was. */
-MUST_USE enum err store_subscribe(struct store *s, struct queue *q, struct subscriber sub, struct subscriber *ret_prev);
+MUST_USE enum err store_subscribe(struct store *s, struct queue *q, struct subscriber sub,
+                                  struct subscriber *ret_prev);
 /* Is `sub` the subscriber now? False for a deleted queue. */
 bool store_is_subscribed(struct store *s, struct queue *q, struct subscriber sub);
 /* Takes `sub` out, if it still is the subscriber. */
 void store_unsubscribe(struct store *s, struct queue *q, struct subscriber sub);
 /* Deletes record, messages and subscription; *ret_prev is who was subscribed. */
-MUST_USE enum err store_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev, lsn_t *ret_lsn);
+MUST_USE enum err store_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev,
+                                     lsn_t *ret_lsn);
 
 /* ---- messages ---- */
 
 struct msg_written {
-    bool was_empty;         /* the subscriber, if any, waits for this message */
+    bool was_empty; /* the subscriber, if any, waits for this message */
     struct subscriber sub;
     lsn_t lsn;
 };
-/* Appends; ownership passes in any case. E_QUOTA when the queue is full or has not been read empty since it was: then a quota marker
- * may have been stored in its place (ret is filled in as for a message). */
-MUST_USE enum err store_msg_write(struct store *s, struct queue *q, struct message *owned, struct msg_written *ret);
+/* Appends; ownership passes in any case. E_QUOTA when the queue is full or has not been read empty
+ * since it was: then a quota marker may have been stored in its place (ret is filled in as for a
+ * message). */
+MUST_USE enum err store_msg_write(struct store *s, struct queue *q, struct message *owned,
+                                  struct msg_written *ret);
 /* The oldest message, as a reference, or NULL. */
 MUST_USE enum err store_msg_peek(struct store *s, struct queue *q, struct message **ret);
 /* Deletes the oldest message if msg_id is its id, then peeks the next unless ret_next is NULL. */
-MUST_USE enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id, struct message **ret_next, lsn_t *ret_lsn);
+MUST_USE enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
+                                struct message **ret_next, lsn_t *ret_lsn);
 MUST_USE enum err store_msg_count(struct store *s, struct queue *q, unsigned *ret_n);
 
 struct store_waiter {
     void (*ready)(struct store_waiter *w); /* any thread */
 };
-/* True: message_body() may be read now. False: w->ready(w) will be called once, when it may; w must live until then. With w NULL
- * the question is only asked. */
+/* True: message_body() may be read now. False: w->ready(w) will be called once, when it may; w must
+ * live until then. With w NULL the question is only asked. */
 bool store_msg_fetch(struct store *s, struct message *m, struct store_waiter *w);
 
 /* ---- expiry ---- */
@@ -135,9 +157,12 @@ bool store_msg_fetch(struct store *s, struct message *m, struct store_waiter *w)
 struct store_cursor {
     size_t shard, bucket; /* private to the backend; start with zeroes */
 };
-/* Deletes messages received before before_ts_s in about max_queues queues and moves on. True: more to look at. */
-bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s, unsigned max_queues, unsigned *ret_expired);
-MUST_USE enum err store_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s, unsigned *ret_expired);
+/* Deletes messages received before before_ts_s in about max_queues queues and moves on. True: more
+ * to look at. */
+bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                       unsigned max_queues, unsigned *ret_expired);
+MUST_USE enum err store_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s,
+                                     unsigned *ret_expired);
 
 struct store_counts {
     uint64_t n_queues, n_messages;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* mem.c -- the backend that keeps everything in RAM and writes nothing, by the operator's choice (`enable: off`).
+/* mem.c -- the backend that keeps everything in RAM and writes nothing, by the operator's choice
+ * (`enable: off`).
  *
- * Records live in a queue_table, messages in a list of each queue. Nothing here can fail but for want of memory, everything is
- * durable as far as it ever will be (lsn 0), and loads finish at once. */
+ * Records live in a queue_table, messages in a list of each queue. Nothing here can fail but for
+ * want of memory, everything is durable as far as it ever will be (lsn 0), and loads finish at
+ * once. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -43,7 +45,8 @@ static enum err lock_live(struct mem_store *m, const struct queue *q) {
 
 /* ---- records ---- */
 
-static void mem_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done, void *ctx) {
+static void mem_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done,
+                     void *ctx) {
     for (size_t i = 0; i < n; i++) {
         lookups[i].ret_queue = queue_table_find(mem(s)->table, lookups[i].kind, &lookups[i].id);
         lookups[i].ret_err = lookups[i].ret_queue != NULL ? OK : E_AUTH;
@@ -67,13 +70,14 @@ static enum err mem_queue_view(struct store *s, struct queue *q, struct queue_vi
     return OK;
 }
 
-static enum err mem_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
-                                 lsn_t *ret_lsn) {
+static enum err mem_queue_create(struct store *s, const struct queue_rec *rec,
+                                 struct queue **ret_queue, lsn_t *ret_lsn) {
     *ret_lsn = 0;
     return queue_table_add(mem(s)->table, rec, ret_queue);
 }
 
-static enum err mem_queue_secure(struct store *s, struct queue *q, const struct pubkey *key, lsn_t *ret_lsn) {
+static enum err mem_queue_secure(struct store *s, struct queue *q, const struct pubkey *key,
+                                 lsn_t *ret_lsn) {
     *ret_lsn = 0;
     enum err e = lock_live(mem(s), q);
     if (e != OK) return e;
@@ -86,7 +90,8 @@ static enum err mem_queue_secure(struct store *s, struct queue *q, const struct 
     return e;
 }
 
-static enum err mem_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys, lsn_t *ret_lsn) {
+static enum err mem_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys,
+                                   lsn_t *ret_lsn) {
     *ret_lsn = 0;
     const enum err e = lock_live(mem(s), q);
     if (e != OK) return e;
@@ -122,12 +127,15 @@ static enum err check_link(const struct queue *q, const struct link_data *link) 
     if (queue_is_secured_messaging((enum queue_mode)q->mode, &q->snd_key)) return E_AUTH;
     if (q->link == NULL) return OK;
     const struct link_data *old = q->link->data;
-    const bool same = id_equal(&old->link_id, &link->link_id) && bytes_equal(link_data_fixed(old), link_data_fixed(link));
+    const bool same = id_equal(&old->link_id, &link->link_id) &&
+                      bytes_equal(link_data_fixed(old), link_data_fixed(link));
     return same ? OK : E_AUTH;
 }
 
-/* Replaces the user data of a link that the queue has already; *ret_done says whether there was one. */
-static enum err replace_link(struct mem_store *m, struct queue *q, struct link_data *link, bool *ret_done) {
+/* Replaces the user data of a link that the queue has already; *ret_done says whether there was
+ * one. */
+static enum err replace_link(struct mem_store *m, struct queue *q, struct link_data *link,
+                             bool *ret_done) {
     enum err e = lock_live(m, q);
     if (e != OK) return e;
     struct link_data *old = NULL;
@@ -142,13 +150,15 @@ static enum err replace_link(struct mem_store *m, struct queue *q, struct link_d
     return e;
 }
 
-static enum err mem_link_set(struct store *s, struct queue *q, struct link_data *link, lsn_t *ret_lsn) {
+static enum err mem_link_set(struct store *s, struct queue *q, struct link_data *link,
+                             lsn_t *ret_lsn) {
     *ret_lsn = 0;
     struct mem_store *m = mem(s);
     bool done = false;
     enum err e = replace_link(m, q, link, &done);
     if (e != OK || done) return e;
-    struct link_entry *entry; /* indexed before it is shown: the lock of the queue and of the index are never held together */
+    struct link_entry *entry; /* indexed before it is shown: the lock of the queue and of the index
+                                 are never held together */
     e = queue_table_add_link(m->table, q, link, &entry);
     if (e != OK) return e;
     e = lock_live(m, q);
@@ -161,7 +171,8 @@ static enum err mem_link_set(struct store *s, struct queue *q, struct link_data 
     return e;
 }
 
-static enum err mem_link_get(struct store *s, struct queue *q, const struct id *link_id, struct link_data **ret) {
+static enum err mem_link_get(struct store *s, struct queue *q, const struct id *link_id,
+                             struct link_data **ret) {
     enum err e = lock_live(mem(s), q);
     if (e != OK) return e;
     if (q->link != NULL && id_equal(&q->link->data->link_id, link_id)) {
@@ -189,7 +200,8 @@ static bool same_subscriber(struct subscriber a, struct subscriber b) {
     return a.node == b.node && a.loop == b.loop && a.slot == b.slot && a.generation == b.generation;
 }
 
-static enum err mem_subscribe(struct store *s, struct queue *q, struct subscriber sub, struct subscriber *ret_prev) {
+static enum err mem_subscribe(struct store *s, struct queue *q, struct subscriber sub,
+                              struct subscriber *ret_prev) {
     const enum err e = lock_live(mem(s), q);
     if (e != OK) return e;
     *ret_prev = q->sub;
@@ -237,7 +249,8 @@ static void count_messages(struct mem_store *m, int64_t n) {
     atomic_fetch_add_explicit(&m->n_messages, (uint64_t)n, memory_order_relaxed);
 }
 
-static enum err mem_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev, lsn_t *ret_lsn) {
+static enum err mem_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev,
+                                 lsn_t *ret_lsn) {
     *ret_lsn = 0;
     struct mem_store *m = mem(s);
     const enum err e = lock_live(m, q);
@@ -258,8 +271,10 @@ static enum err mem_queue_delete(struct store *s, struct queue *q, struct subscr
     return OK;
 }
 
-/* What the quota makes of a message (behaviour, "Messages"): itself, a marker in its place, or nothing. */
-static enum err apply_quota(struct mem_store *m, struct queue *q, struct message *msg, struct message **ret) {
+/* What the quota makes of a message (behaviour, "Messages"): itself, a marker in its place, or
+ * nothing. */
+static enum err apply_quota(struct mem_store *m, struct queue *q, struct message *msg,
+                            struct message **ret) {
     if (q->refuses && q->n_messages != 0) {
         *ret = NULL;
         return E_QUOTA;
@@ -274,7 +289,8 @@ static enum err apply_quota(struct mem_store *m, struct queue *q, struct message
     return e == OK ? E_QUOTA : e;
 }
 
-static enum err mem_msg_write(struct store *s, struct queue *q, struct message *owned, struct msg_written *ret) {
+static enum err mem_msg_write(struct store *s, struct queue *q, struct message *owned,
+                              struct msg_written *ret) {
     struct mem_store *m = mem(s);
     *ret = (struct msg_written){0};
     enum err e = lock_live(m, q);
@@ -301,8 +317,8 @@ static enum err mem_msg_peek(struct store *s, struct queue *q, struct message **
     return OK;
 }
 
-static enum err mem_msg_ack(struct store *s, struct queue *q, const struct id *msg_id, struct message **ret_next,
-                            lsn_t *ret_lsn) {
+static enum err mem_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
+                            struct message **ret_next, lsn_t *ret_lsn) {
     *ret_lsn = 0;
     const enum err e = lock_live(mem(s), q);
     if (e != OK) return e;
@@ -348,8 +364,8 @@ static void expire_locked(struct queue *q, void *ctx) {
     }
 }
 
-static bool mem_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s, unsigned max_queues,
-                            unsigned *ret_expired) {
+static bool mem_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                            unsigned max_queues, unsigned *ret_expired) {
     struct expiry x = {before_ts_s, 0};
     const bool more = queue_table_scan(mem(s)->table, c, max_queues, expire_locked, &x);
     count_messages(mem(s), -(int64_t)x.n);
@@ -357,7 +373,8 @@ static bool mem_expire_step(struct store *s, struct store_cursor *c, int64_t bef
     return more;
 }
 
-static enum err mem_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s, unsigned *ret_expired) {
+static enum err mem_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s,
+                                 unsigned *ret_expired) {
     const enum err e = lock_live(mem(s), q);
     if (e != OK) return e;
     struct expiry x = {before_ts_s, 0};
