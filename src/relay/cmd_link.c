@@ -15,7 +15,8 @@ void cmd_lset(struct request *rq) {
     if (e == OK) e = link_data_new(&link_id, rq->cmd->lset.fixed, rq->cmd->lset.user, &link);
     if (e == OK) e = store_link_set(store_of(rq), rq->queue, link, &lsn);
     link_data_unref(link);
-    answer_result(rq, e == E_EXISTS ? E_AUTH : e, lsn); /* whose link id it is, is nobody's business */
+    answer_result(rq, e == E_EXISTS ? E_AUTH : e,
+                  lsn); /* whose link id it is, is nobody's business */
 }
 
 void cmd_ldel(struct request *rq) {

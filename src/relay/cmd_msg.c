@@ -18,7 +18,8 @@ static enum err subscribe(struct session *s, struct queue *q) {
     struct sub *sub = sub_find(s, queue_rcv_id(q));
     if (sub != NULL && sub->by_get) return E_CMD_PROHIBITED;
     if (sub == NULL) return sub_subscribe(s, q);
-    sub->has_delivered = false; /* again in the same connection: the unacknowledged message is delivered again */
+    sub->has_delivered =
+        false; /* again in the same connection: the unacknowledged message is delivered again */
     return sub_register(s, q);
 }
 
@@ -38,7 +39,8 @@ void cmd_sub(struct request *rq) {
 /* ---- GET and ACK ---- */
 
 /* Answers with a message that then waits for ACK, or OK when there is none. Takes the reference. */
-static void answer_msg(const struct request *rq, struct sub *sub, struct message *owned, lsn_t lsn) {
+static void answer_msg(const struct request *rq, struct sub *sub, struct message *owned,
+                       lsn_t lsn) {
     if (owned == NULL) {
         answer_ok(rq, lsn);
         return;
@@ -69,9 +71,11 @@ void cmd_get(struct request *rq) {
     }
 }
 
-/* An empty id stands for whatever was delivered, and deletes nothing (reference: Server.hs acknowledgeMsg). */
+/* An empty id stands for whatever was delivered, and deletes nothing (reference: Server.hs
+ * acknowledgeMsg). */
 static bool is_delivered(const struct sub *sub, struct bytes msg_id) {
-    return sub != NULL && sub->has_delivered && (msg_id.n == 0 || bytes_equal(msg_id, id_bytes(&sub->delivered)));
+    return sub != NULL && sub->has_delivered &&
+           (msg_id.n == 0 || bytes_equal(msg_id, id_bytes(&sub->delivered)));
 }
 
 void cmd_ack(struct request *rq) {

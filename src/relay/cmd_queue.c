@@ -4,7 +4,9 @@
 
 #include "relay/relay_priv.h"
 
-enum { NEW_ATTEMPTS = 3 }; /* random ids of 24 bytes do not collide; a broken generator must not loop */
+enum {
+    NEW_ATTEMPTS = 3
+}; /* random ids of 24 bytes do not collide; a broken generator must not loop */
 
 static struct store *store_of(const struct request *rq) {
     return rq->session->rl->relay->o.store;
@@ -18,7 +20,8 @@ struct new_keys {
     uint8_t ntf_secret[X25519_LEN], ntf_pub[X25519_LEN];
 };
 
-static enum err agree(const struct env *env, const struct pubkey *theirs, uint8_t *ret_secret, uint8_t *ret_pub) {
+static enum err agree(const struct env *env, const struct pubkey *theirs, uint8_t *ret_secret,
+                      uint8_t *ret_pub) {
     struct x25519_pair pair;
     x25519_pair_new(env, &pair);
     memcpy(ret_pub, pair.pub, X25519_LEN);
@@ -44,13 +47,14 @@ static enum err check_new_allowed(const struct request *rq) {
     return conn_take_new_queue(rq->session->conn) ? OK : E_QUOTA;
 }
 
-/* A sender id chosen by the client must be the hash of the correlation id, so that asking for a queue with some id cannot tell
- * whether that id is in use. */
+/* A sender id chosen by the client must be the hash of the correlation id, so that asking for a
+ * queue with some id cannot tell whether that id is in use. */
 static enum err check_client_id(const struct request *rq, struct id *ret_snd_id) {
     uint8_t hash[SHA384_LEN];
     const enum err e = crypto_sha3_384(rq->to.corr_id, hash);
     if (e != OK) return E_INTERNAL;
-    if (!bytes_equal(rq->cmd->new_queue.data.snd_id, bytes_of(hash, ID_LEN))) return E_CMD_PROHIBITED;
+    if (!bytes_equal(rq->cmd->new_queue.data.snd_id, bytes_of(hash, ID_LEN)))
+        return E_CMD_PROHIBITED;
     memcpy(ret_snd_id->b, hash, ID_LEN);
     return OK;
 }
@@ -80,8 +84,8 @@ static enum queue_mode mode_of(const struct cmd_new *c) {
 }
 
 /* One attempt with one set of ids. */
-static enum err create_with(const struct request *rq, const struct new_ids *ids, const struct new_keys *keys,
-                            struct queue **ret_queue, lsn_t *ret_lsn) {
+static enum err create_with(const struct request *rq, const struct new_ids *ids,
+                            const struct new_keys *keys, struct queue **ret_queue, lsn_t *ret_lsn) {
     const struct cmd_new *c = &rq->cmd->new_queue;
     struct queue_notifier ntf = {.id = ids->ntf, .key = c->ntf_key};
     memcpy(ntf.dh_secret, keys->ntf_secret, sizeof ntf.dh_secret);
@@ -94,7 +98,8 @@ static enum err create_with(const struct request *rq, const struct new_ids *ids,
     };
     memcpy(rec.dh_secret, keys->rcv_secret, sizeof rec.dh_secret);
     enum err e = keyset_new(&c->rcv_auth_key, 1, &rec.rcv_keys);
-    if (e == OK && c->data.present) e = link_data_new(&ids->link, c->data.fixed, c->data.user, &rec.link);
+    if (e == OK && c->data.present)
+        e = link_data_new(&ids->link, c->data.fixed, c->data.user, &rec.link);
     if (e == OK) e = store_queue_create(store_of(rq), &rec, ret_queue, ret_lsn);
     keyset_unref(rec.rcv_keys);
     link_data_unref(rec.link);
@@ -103,8 +108,8 @@ static enum err create_with(const struct request *rq, const struct new_ids *ids,
     return e;
 }
 
-static enum err create(const struct request *rq, const struct new_keys *keys, struct new_ids *ret_ids,
-                       struct queue **ret_queue, lsn_t *ret_lsn) {
+static enum err create(const struct request *rq, const struct new_keys *keys,
+                       struct new_ids *ret_ids, struct queue **ret_queue, lsn_t *ret_lsn) {
     for (unsigned i = 0; i < NEW_ATTEMPTS; i++) {
         enum err e = choose_ids(rq, ret_ids);
         if (e == OK) e = create_with(rq, ret_ids, keys, ret_queue, ret_lsn);
@@ -114,7 +119,8 @@ static enum err create(const struct request *rq, const struct new_keys *keys, st
     return E_INTERNAL;
 }
 
-static void answer_ids(const struct request *rq, const struct new_ids *ids, const struct new_keys *keys, lsn_t lsn) {
+static void answer_ids(const struct request *rq, const struct new_ids *ids,
+                       const struct new_keys *keys, lsn_t lsn) {
     const struct cmd_new *c = &rq->cmd->new_queue;
     struct reply_ids r = {
         .rcv_id = ids->rcv,
@@ -157,7 +163,8 @@ void cmd_key(struct request *rq) {
 }
 
 void cmd_skey(struct request *rq) {
-    cmd_key(rq); /* that the queue is a messaging queue is part of the authorization: dispatch.c, may_secure() */
+    cmd_key(rq); /* that the queue is a messaging queue is part of the authorization: dispatch.c,
+                    may_secure() */
 }
 
 void cmd_rkey(struct request *rq) {

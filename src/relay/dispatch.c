@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* dispatch.c -- from a block's content to handlers: parse, find the queues (one look-up per block), verify, run in order.
+/* dispatch.c -- from a block's content to handlers: parse, find the queues (one look-up per block),
+ * verify, run in order.
  *
- * A block is a job. The store may find the queues at once or later; both ways lead to job_run(). When it is later, the block's content
- * is copied, because the connection's buffer is needed for others, and the session is not read until the job is done.
+ * A block is a job. The store may find the queues at once or later; both ways lead to job_run().
+ * When it is later, the block's content is copied, because the connection's buffer is needed for
+ * others, and the session is not read until the job is done.
  *
- * Refusals are in an order that tells a stranger nothing: whether a queue exists shows neither in the answer nor in its time
- * (crypto/authz.h). Source: reference, Server.hs verifyTransmission and verifyQueueTransmission. */
+ * Refusals are in an order that tells a stranger nothing: whether a queue exists shows neither in
+ * the answer nor in its time (crypto/authz.h). Source: reference, Server.hs verifyTransmission and
+ * verifyQueueTransmission. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -15,8 +18,8 @@
 struct job_item {
     struct transmission t;
     struct command cmd;
-    enum err parse_err;   /* OK: cmd is set */
-    size_t lookup;        /* index + 1 into lookups; 0: none */
+    enum err parse_err;          /* OK: cmd is set */
+    size_t lookup;               /* index + 1 into lookups; 0: none */
     struct queue *deliver_after; /* counted; NULL: none */
 };
 
@@ -81,10 +84,10 @@ void dispatch_bad_block(struct session *s) {
 /* ---- handlers: the rows of commands.def that this version runs ---- */
 
 static cmd_fn *const HANDLERS[N_COMMANDS] = {
-    [CMD_NEW] = cmd_new,   [CMD_SUB] = cmd_sub,   [CMD_KEY] = cmd_key,   [CMD_RKEY] = cmd_rkey, [CMD_LSET] = cmd_lset,
-    [CMD_LDEL] = cmd_ldel, [CMD_GET] = cmd_get,   [CMD_ACK] = cmd_ack,   [CMD_OFF] = cmd_off,   [CMD_DEL] = cmd_del,
-    [CMD_QUE] = cmd_que,   [CMD_SKEY] = cmd_skey, [CMD_SEND] = cmd_send, [CMD_LKEY] = cmd_lkey, [CMD_LGET] = cmd_lget,
-    [CMD_PING] = cmd_ping,
+    [CMD_NEW] = cmd_new,   [CMD_SUB] = cmd_sub,   [CMD_KEY] = cmd_key,   [CMD_RKEY] = cmd_rkey,
+    [CMD_LSET] = cmd_lset, [CMD_LDEL] = cmd_ldel, [CMD_GET] = cmd_get,   [CMD_ACK] = cmd_ack,
+    [CMD_OFF] = cmd_off,   [CMD_DEL] = cmd_del,   [CMD_QUE] = cmd_que,   [CMD_SKEY] = cmd_skey,
+    [CMD_SEND] = cmd_send, [CMD_LKEY] = cmd_lkey, [CMD_LGET] = cmd_lget, [CMD_PING] = cmd_ping,
 };
 
 /* ---- authorization ---- */
@@ -93,15 +96,19 @@ static struct pubkey command_key(const struct command *c) {
     return c->tag == CMD_NEW ? c->new_queue.rcv_auth_key : c->key;
 }
 
-/* SKEY and LKEY are authorized by the key they bring; it is tried only where it may secure the queue. */
+/* SKEY and LKEY are authorized by the key they bring; it is tried only where it may secure the
+ * queue. */
 static bool may_secure(const struct queue_view *v, const struct pubkey *key) {
-    return v->mode == MODE_MESSAGING && (v->snd_key.type == KEY_NONE || pubkey_equal(&v->snd_key, key));
+    return v->mode == MODE_MESSAGING &&
+           (v->snd_key.type == KEY_NONE || pubkey_equal(&v->snd_key, key));
 }
 
 /* v is NULL when there is no such queue: then every path goes through the dummy verification. */
-static bool verify(const struct request *rq, const struct command_row *row, const struct queue_view *v) {
+static bool verify(const struct request *rq, const struct command_row *row,
+                   const struct queue_view *v) {
     const struct session *s = rq->session;
-    const struct authz a = {rq->t->auth, wire_session(&s->params), rq->t->signed_text, rq->t->corr_id, s->priv};
+    const struct authz a = {rq->t->auth, wire_session(&s->params), rq->t->signed_text,
+                            rq->t->corr_id, s->priv};
     const bool has_queue = row->lookup == LOOKUP_NOTHING || v != NULL;
     switch (row->key) {
     case NEED_KEY_NONE:
@@ -112,7 +119,8 @@ static bool verify(const struct request *rq, const struct command_row *row, cons
         return authz_verify(&a, &key, tried ? 1 : 0);
     }
     case NEED_KEY_RECIPIENT:
-        return v != NULL ? authz_verify(&a, v->rcv_keys->keys, v->rcv_keys->n) : authz_verify(&a, NULL, 0);
+        return v != NULL ? authz_verify(&a, v->rcv_keys->keys, v->rcv_keys->n)
+                         : authz_verify(&a, NULL, 0);
     case NEED_KEY_SENDER: /* not secured yet: anybody may send, without an authorization */
         if (v != NULL && v->snd_key.type == KEY_NONE && rq->t->auth.n == 0) return true;
         return authz_verify(&a, v != NULL ? &v->snd_key : NULL, v != NULL ? 1 : 0);
@@ -130,10 +138,12 @@ static void touch(const struct request *rq) {
     const struct relay_opts *o = &rq->session->rl->relay->o;
     const int32_t today = (int32_t)(env_now_s(o->env) / 86400);
     lsn_t lsn;
-    if (rq->view->updated_day != today && store_queue_touch(o->store, rq->queue, today, &lsn) != OK) return;
+    if (rq->view->updated_day != today && store_queue_touch(o->store, rq->queue, today, &lsn) != OK)
+        return;
 }
 
-static void run_verified(struct request *rq, const struct command_row *row, const struct store_lookup *lookup) {
+static void run_verified(struct request *rq, const struct command_row *row,
+                         const struct store_lookup *lookup) {
     struct store *store = rq->session->rl->relay->o.store;
     struct queue_view view = {0};
     enum err e = lookup == NULL ? OK : lookup->ret_err;
@@ -175,7 +185,8 @@ static void run_item(const struct job *j, struct job_item *item) {
     item->deliver_after = rq.deliver_after;
 }
 
-/* With few answers the messages may share their block; else they follow all the answers (behaviour, "Messages"). */
+/* With few answers the messages may share their block; else they follow all the answers (behaviour,
+ * "Messages"). */
 enum { FEW_ANSWERS = 4 };
 
 static void job_run(struct job *j) {
@@ -197,7 +208,8 @@ static const enum queue_id_kind LOOKUP_KINDS[] = {
     [LOOKUP_NOTIFIER] = ID_NOTIFIER,
 };
 
-/* An entity that is no id of ours belongs to no queue: it is looked up as one that nobody can have been given. */
+/* An entity that is no id of ours belongs to no queue: it is looked up as one that nobody can have
+ * been given. */
 static void add_lookup(struct job *j, struct job_item *item) {
     const struct command_row *row = command_row(item->cmd.tag);
     if (item->parse_err != OK || row->lookup == LOOKUP_NOTHING) return;
@@ -251,7 +263,8 @@ static enum err keep_content(struct job *j, struct bytes content) {
     memcpy(j->content, content.p, content.n);
     struct bytes parts[SMP_BATCH_MAX];
     unsigned n;
-    if (batch_split(bytes_of(j->content, content.n), parts, &n) != OK || n != j->n) return E_INTERNAL;
+    if (batch_split(bytes_of(j->content, content.n), parts, &n) != OK || n != j->n)
+        return E_INTERNAL;
     for (unsigned i = 0; i < n; i++) parse_item(j, parts[i], &j->items[i]);
     return OK;
 }

@@ -10,10 +10,10 @@ enum out_kind { OUT_TEXT, OUT_MSG, OUT_LINK };
 struct out_item {
     struct out_item *next;
     lsn_t lsn;
-    uint32_t len;       /* bytes of the transmission, for pending_bytes */
-    uint8_t kind;       /* enum out_kind */
-    uint8_t n_corr;     /* MSG, LNK: bytes of the correlation id, first in data */
-    uint8_t n_entity;   /* LNK: bytes of the entity, second in data */
+    uint32_t len;        /* bytes of the transmission, for pending_bytes */
+    uint8_t kind;        /* enum out_kind */
+    uint8_t n_corr;      /* MSG, LNK: bytes of the correlation id, first in data */
+    uint8_t n_entity;    /* LNK: bytes of the entity, second in data */
     struct queue *queue; /* MSG: counted */
     union {
         struct message *message; /* MSG: counted */
@@ -89,15 +89,15 @@ enum err outbox_add_msg(struct outbox *o, struct bytes corr_id, struct queue *q,
     i->n_corr = (uint8_t)corr_id.n;
     i->queue = queue_ref(q);
     i->message = message_ref(m);
-    /* A message that the server starts is the store's own copy and one per subscription: only answers count in full, as a client
-     * may ask for them without end. */
+    /* A message that the server starts is the store's own copy and one per subscription: only
+     * answers count in full, as a client may ask for them without end. */
     i->len = corr_id.n != 0 ? SMP_BLOCK_LEN : 0;
     push(o, after_answers ? &o->messages : &o->answers, i);
     return OK;
 }
 
-enum err outbox_add_link(struct outbox *o, const struct reply_to *to, const struct id *snd_id, struct link_data *link,
-                         lsn_t lsn) {
+enum err outbox_add_link(struct outbox *o, const struct reply_to *to, const struct id *snd_id,
+                         struct link_data *link, lsn_t lsn) {
     struct out_item *i = item_new(OUT_LINK, lsn, to->corr_id, to->entity);
     if (i == NULL) return E_NO_MEMORY;
     i->n_corr = (uint8_t)to->corr_id.n;
@@ -113,7 +113,8 @@ enum err outbox_add_link(struct outbox *o, const struct reply_to *to, const stru
 
 static struct reply_to item_to(const struct out_item *i) {
     struct reply_to to = {.corr_id = bytes_of(i->data, i->n_corr)};
-    to.entity = i->kind == OUT_MSG ? id_bytes(queue_rcv_id(i->queue)) : bytes_of(i->data + i->n_corr, i->n_entity);
+    to.entity = i->kind == OUT_MSG ? id_bytes(queue_rcv_id(i->queue))
+                                   : bytes_of(i->data + i->n_corr, i->n_entity);
     return to;
 }
 
@@ -138,7 +139,8 @@ static void item_write(const struct out_item *i, const struct wire_params *p, st
 }
 
 static bool is_stale(const struct out_item *i, const struct outbox_env *env) {
-    return i->kind == OUT_MSG && i->n_corr == 0 && !env->wants(env->ctx, queue_rcv_id(i->queue), &i->message->id);
+    return i->kind == OUT_MSG && i->n_corr == 0 &&
+           !env->wants(env->ctx, queue_rcv_id(i->queue), &i->message->id);
 }
 
 static bool is_held(const struct out_item *i, const struct outbox_env *env) {
@@ -146,9 +148,27 @@ static bool is_held(const struct out_item *i, const struct outbox_env *env) {
     return i->kind == OUT_MSG && env->must_fetch(env->ctx, i->message);
 }
 
-/* Packs from the front of a lane; returns how many transmissions went in. *ret_held: the lane stopped at one that must wait. */
-static unsigned pack_lane(struct outbox *o, struct out_lane *lane, const struct outbox_env *env, unsigned max,
-                          struct wr *w, bool *ret_held) {
+/* Writes the item, or ERR LARGE_MSG in its place when it would not fit an empty block: a
+ * correlation id may be so long that a message does not fit beside it. */
+static enum err item_pack(const struct out_item *i, const struct outbox_env *env, bool alone,
+                          struct wr *w) {
+    struct wr attempt = *w;
+    item_write(i, env->params, &attempt);
+    if (wr_err(&attempt) != OK && alone) {
+        const struct reply_to to = item_to(i);
+        attempt = *w;
+        const size_t mark = wr_mark_u16(&attempt);
+        reply_err(&attempt, env->params, &to, E_LARGE_MSG);
+        wr_close_u16(&attempt, mark);
+    }
+    if (wr_err(&attempt) == OK) *w = attempt;
+    return wr_err(&attempt);
+}
+
+/* Packs from the front of a lane; returns how many transmissions went in. *ret_held: the lane
+ * stopped at one that must wait. */
+static unsigned pack_lane(struct outbox *o, struct out_lane *lane, const struct outbox_env *env,
+                          unsigned max, struct wr *w, bool *ret_held) {
     unsigned n = 0;
     while (n < max && lane->head != NULL) {
         const struct out_item *i = lane->head;
@@ -157,15 +177,7 @@ static unsigned pack_lane(struct outbox *o, struct out_lane *lane, const struct 
             continue;
         }
         *ret_held = is_held(i, env);
-        if (*ret_held) break;
-        struct wr attempt = *w;
-        item_write(i, env->params, &attempt);
-        if (wr_err(&attempt) != OK) {
-            if (n > 0) break;
-            drop_first(o, lane); /* larger than a block: nothing of ours is, but never stop the lane for it */
-            continue;
-        }
-        *w = attempt;
+        if (*ret_held || item_pack(i, env, n == 0, w) != OK) break;
         drop_first(o, lane);
         n++;
     }

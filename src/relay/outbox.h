@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* outbox.h -- what waits to be written to one session, as small items; blocks are made only when the socket can take them.
+/* outbox.h -- what waits to be written to one session, as small items; blocks are made only when
+ * the socket can take them.
  *
- * Answers keep their order. Messages that follow a large batch of subscriptions wait in a second lane, so that a client which
- * subscribes to thousands of queues sees its answers first; the lanes take turns, so neither starves (spec: behaviour, "Messages").
- * An item whose lsn is not durable yet, or whose message body is not in RAM yet, holds back its lane. Owner loop only.
+ * Answers keep their order. Messages that follow a large batch of subscriptions wait in a second
+ * lane, so that a client which subscribes to thousands of queues sees its answers first; the lanes
+ * take turns, so neither starves (spec: behaviour, "Messages"). An item whose lsn is not durable
+ * yet, or whose message body is not in RAM yet, holds back its lane. Owner loop only.
  *
- * Memory: an item holds its text, or a counted reference to a message or link data that the store holds anyway. */
+ * Memory: an item holds its text, or a counted reference to a message or link data that the store
+ * holds anyway. */
 #pragma once
 
 #include "model/limits.h"
@@ -21,7 +24,7 @@ struct out_lane {
 
 struct outbox {
     struct out_lane answers, messages;
-    size_t pending_bytes;  /* what the items will take on the wire, plus a base for each */
+    size_t pending_bytes; /* what the items will take on the wire, plus a base for each */
     bool messages_turn;
 };
 
@@ -36,9 +39,11 @@ enum outbox_state {
 struct outbox_env {
     const struct wire_params *params;
     struct store *store;
-    /* Does this message still belong to the session's subscription? Asked for server-initiated messages only. */
+    /* Does this message still belong to the session's subscription? Asked for server-initiated
+     * messages only. */
     bool (*wants)(void *ctx, const struct id *rcv_id, const struct id *msg_id);
-    /* Arranges that the session is asked to write again once this body is in RAM; false: the body is there. */
+    /* Arranges that the session is asked to write again once this body is in RAM; false: the body
+     * is there. */
     bool (*must_fetch)(void *ctx, struct message *m);
     void *ctx;
 };
@@ -49,13 +54,16 @@ void outbox_done(struct outbox *o);
 /* A ready transmission, copied. E_NO_MEMORY. */
 MUST_USE enum err outbox_add_text(struct outbox *o, struct bytes transmission, lsn_t lsn);
 
-/* MSG: as the answer to corr_id, or from the server when corr_id is empty (then it is dropped if `wants` says no when its turn
- * comes). after_answers: into the second lane. Takes references. E_NO_MEMORY. */
-MUST_USE enum err outbox_add_msg(struct outbox *o, struct bytes corr_id, struct queue *q, struct message *m, bool after_answers);
+/* MSG: as the answer to corr_id, or from the server when corr_id is empty (then it is dropped if
+ * `wants` says no when its turn comes). after_answers: into the second lane. Takes references.
+ * E_NO_MEMORY. */
+MUST_USE enum err outbox_add_msg(struct outbox *o, struct bytes corr_id, struct queue *q,
+                                 struct message *m, bool after_answers);
 
 /* LNK for entity (a link id). Takes a reference to link. E_NO_MEMORY. */
-MUST_USE enum err outbox_add_link(struct outbox *o, const struct reply_to *to, const struct id *snd_id, struct link_data *link,
-                                  lsn_t lsn);
+MUST_USE enum err outbox_add_link(struct outbox *o, const struct reply_to *to,
+                                  const struct id *snd_id, struct link_data *link, lsn_t lsn);
 
-/* Packs as many items as fit into one block's content (count byte and length-prefixed transmissions). */
+/* Packs as many items as fit into one block's content (count byte and length-prefixed
+ * transmissions). */
 enum outbox_state outbox_pack(struct outbox *o, const struct outbox_env *env, struct wr *content);

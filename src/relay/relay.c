@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* relay.c -- start, stop and the clockwork of the relay: expiry of messages, idle connections, durability wake-ups. */
+/* relay.c -- start, stop and the clockwork of the relay: expiry of messages, idle connections,
+ * durability wake-ups. */
 #include "relay/relay.h"
 
 #include <stdlib.h>
@@ -27,13 +28,15 @@ static void expiry_step(void *ctx) {
     const struct relay_opts *o = &rl->relay->o;
     unsigned n = 0;
     const int64_t before = env_now_s(o->env) - o->message_ttl_s;
-    const bool more = store_expire_step(o->store, &rl->expiry_cursor, before, EXPIRY_QUEUES_PER_STEP, &n);
+    const bool more =
+        store_expire_step(o->store, &rl->expiry_cursor, before, EXPIRY_QUEUES_PER_STEP, &n);
     rl->n_expired += n;
     if (!more && rl->n_expired > 0) {
         log_line(LOG_INFO, "messages-expired", "count=%llu", (unsigned long long)rl->n_expired);
     }
-    const enum err e = more ? schedule_expiry(rl, 0, expiry_step)
-                            : schedule_expiry(rl, (uint64_t)o->expiry_interval_s * 1000, expiry_begin);
+    const enum err e =
+        more ? schedule_expiry(rl, 0, expiry_step)
+             : schedule_expiry(rl, (uint64_t)o->expiry_interval_s * 1000, expiry_begin);
     if (e != OK) log_line(LOG_ERROR, "expiry-stopped", "error=%s", err_name(e));
 }
 
@@ -44,7 +47,8 @@ static void close_inactive(void *ctx) {
     const int64_t before_ms = loop_now_ms(rl->loop) - rl->relay->o.inactive_ttl_s * 1000;
     for (struct list *l = rl->sessions.next; l != &rl->sessions; l = l->next) {
         const struct session *s = CONTAINER_OF(l, struct session, in_loop);
-        if (s->n_subscribed == 0 && s->active_ms < before_ms) conn_close(s->conn); /* later: the list stays as it is */
+        if (s->n_subscribed == 0 && s->active_ms < before_ms)
+            conn_close(s->conn); /* later: the list stays as it is */
     }
 }
 

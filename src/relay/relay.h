@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* relay.h -- the relay: sessions of all loops over one store.
  *
- * Start: relay_new(), then relay_conn_opts() for the listeners, then relay_start() before the loops start. Stop: stop and join the
- * loops (with loop_close_conns() on each), then relay_free(). */
+ * Start: relay_new(), then relay_conn_opts() for the listeners, then relay_start() before the loops
+ * start. Stop: stop and join the loops (with loop_close_conns() on each), then relay_free(). */
 #pragma once
 
 #include "net/conn.h"
@@ -12,29 +12,31 @@ struct relay;
 struct server_cert;
 
 struct relay_opts {
-    const struct env *env;           /* borrowed */
-    struct store *store;             /* borrowed */
-    struct loop *const *loops;       /* borrowed; sessions live on these */
+    const struct env *env;     /* borrowed */
+    struct store *store;       /* borrowed */
+    struct loop *const *loops; /* borrowed; sessions live on these */
     unsigned n_loops;
-    struct admission *admission;     /* borrowed */
-    struct server_cert *cert;        /* borrowed */
-    uint16_t version_min, version_max; /* SMP versions offered; within those that this build speaks */
+    struct admission *admission; /* borrowed */
+    struct server_cert *cert;    /* borrowed */
+    uint16_t version_min,
+        version_max; /* SMP versions offered; within those that this build speaks */
     bool allow_new_queues;
-    const char *create_password;     /* borrowed until relay_new() returns; NULL: none; secret */
-    unsigned pending_bytes_max;      /* per session */
+    const char *create_password; /* borrowed until relay_new() returns; NULL: none; secret */
+    unsigned pending_bytes_max;  /* per session */
     int64_t tls_timeout_s, handshake_timeout_s;
-    int64_t message_ttl_s;           /* 0: never expire */
+    int64_t message_ttl_s; /* 0: never expire */
     int64_t expiry_interval_s;
     bool expire_on_start, expire_on_send;
-    int64_t inactive_ttl_s;          /* 0: idle connections are kept */
+    int64_t inactive_ttl_s; /* 0: idle connections are kept */
     int64_t inactive_check_s;
 };
 
 enum { RELAY_VERSION_MIN = 6, RELAY_VERSION_MAX = 19 }; /* SMP versions that this build speaks */
 
 MUST_USE enum err relay_new(const struct relay_opts *o, struct relay **ret); /* E_NO_MEMORY */
-MUST_USE enum err relay_start(struct relay *r);   /* timers and tables of each loop; before loop_start() */
-void relay_free(struct relay *r);                 /* after all loops were joined; NULL is a no-op */
+MUST_USE enum err relay_start(
+    struct relay *r);             /* timers and tables of each loop; before loop_start() */
+void relay_free(struct relay *r); /* after all loops were joined; NULL is a no-op */
 const struct conn_opts *relay_conn_opts(const struct relay *r); /* borrowed */
 
 /* To be given as on_durable of the store; ctx is a struct relay. Any thread. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* relay_priv.h -- what the files of relay/ share: the relay, its part on each loop, sessions, subscriptions, requests. */
+/* relay_priv.h -- what the files of relay/ share: the relay, its part on each loop, sessions,
+ * subscriptions, requests. */
 #pragma once
 
 #include <stdatomic.h>
@@ -32,11 +33,12 @@ struct relay_loop {
     uint32_t n_slots, first_free;
     uint64_t last_generation;
     struct list sessions;
-    struct list held;           /* sessions whose next answers wait for durability */
+    struct list held; /* sessions whose next answers wait for durability */
     struct loop_timer inactive_timer, expiry_timer;
     struct store_cursor expiry_cursor;
-    uint64_t n_expired;         /* in this pass */
-    uint8_t scratch[SMP_BLOCK_LEN]; /* where one answer is encoded before it is copied to an outbox */
+    uint64_t n_expired; /* in this pass */
+    uint8_t
+        scratch[SMP_BLOCK_LEN]; /* where one answer is encoded before it is copied to an outbox */
     /* atomic */
     _Atomic bool durable_posted; /* acquire/release: at most one wake-up on the way */
 };
@@ -54,11 +56,11 @@ struct relay {
 /* ---- subscriptions of a session (subscription.c) ---- */
 
 struct sub {
-    struct idnode node;      /* recipient id */
-    struct queue *queue;     /* counted */
-    bool by_get;             /* GET was used: it is no subscription, and SUB is prohibited */
+    struct idnode node;  /* recipient id */
+    struct queue *queue; /* counted */
+    bool by_get;         /* GET was used: it is no subscription, and SUB is prohibited */
     bool has_delivered;
-    struct id delivered;     /* the message that waits for ACK */
+    struct id delivered; /* the message that waits for ACK */
 };
 
 /* ---- sessions (session.c) ---- */
@@ -66,7 +68,7 @@ struct sub {
 enum session_state {
     SESSION_HELLO,     /* the server's hello is to be written */
     SESSION_HANDSHAKE, /* the client's hello is awaited */
-    SESSION_REFUSED,   /* a service is to be told that it is not accepted; then the connection ends */
+    SESSION_REFUSED, /* a service is to be told that it is not accepted; then the connection ends */
     SESSION_RUNNING
 };
 
@@ -74,36 +76,41 @@ struct job;
 
 /* Owner loop only. */
 struct session {
-    struct conn *conn;        /* borrowed; NULL after the connection closed */
-    struct relay_loop *rl;    /* borrowed */
-    struct subscriber self;   /* how others name this session */
+    struct conn *conn;      /* borrowed; NULL after the connection closed */
+    struct relay_loop *rl;  /* borrowed */
+    struct subscriber self; /* how others name this session */
     struct list in_loop, in_held;
     enum session_state state;
-    bool encrypted;           /* blocks are sealed with the chains */
+    bool encrypted; /* blocks are sealed with the chains */
     bool reading_paused;
-    bool legacy;              /* no ALPN: version 6 only */
+    bool legacy; /* no ALPN: version 6 only */
     enum transport_error refusal;
     struct wire_params params;
     uint8_t priv[X25519_LEN]; /* session key; secret */
     uint8_t pub[X25519_LEN];
     struct block_chain send_chain, receive_chain; /* secret */
     struct idmap subs;
-    unsigned n_subscribed;    /* of subs: those that are not by_get */
+    unsigned n_subscribed; /* of subs: those that are not by_get */
     struct outbox outbox;
-    struct job *job;          /* owned; a block that waits for the store, or NULL */
-    int64_t active_ms;        /* loop time of the last block in either direction */
+    struct job *job;   /* owned; a block that waits for the store, or NULL */
+    int64_t active_ms; /* loop time of the last block in either direction */
 };
 
 extern const struct conn_ops SESSION_OPS;
-struct session *session_find(struct relay_loop *rl, struct subscriber who); /* NULL when it is gone */
+struct session *session_find(struct relay_loop *rl,
+                             struct subscriber who); /* NULL when it is gone */
 void session_free(struct session *s);
 void session_adjust_reading(struct session *s); /* stop or go on, by what waits */
-void session_flush_msg(struct relay *r, struct subscriber who); /* any thread: asks that session to write again */
+void session_flush_msg(struct relay *r,
+                       struct subscriber who); /* any thread: asks that session to write again */
 
-/* Queues an answer; on failure for want of memory the connection is closed: a client must not wait for what will never come. */
+/* Queues an answer; on failure for want of memory the connection is closed: a client must not wait
+ * for what will never come. */
 void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn);
-void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m, bool after_answers);
-void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id, struct link_data *link, lsn_t lsn);
+void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m,
+                     bool after_answers);
+void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
+                      struct link_data *link, lsn_t lsn);
 
 /* ---- requests (dispatch.c) ---- */
 
@@ -113,13 +120,15 @@ struct request {
     const struct transmission *t;
     const struct command *cmd;
     struct reply_to to;
-    struct queue *queue;            /* NULL for commands without one */
-    const struct queue_view *view;  /* NULL as above */
-    unsigned batch_len;             /* commands in this block */
-    struct queue *deliver_after;    /* counted; set by SUB: its message follows the answers of the block */
+    struct queue *queue;           /* NULL for commands without one */
+    const struct queue_view *view; /* NULL as above */
+    unsigned batch_len;            /* commands in this block */
+    struct queue
+        *deliver_after; /* counted; set by SUB: its message follows the answers of the block */
 };
 
-/* Takes a block's content; answers go to the outbox, at once or when the store has answered. E_NO_MEMORY. */
+/* Takes a block's content; answers go to the outbox, at once or when the store has answered.
+ * E_NO_MEMORY. */
 MUST_USE enum err dispatch_block(struct session *s, struct bytes content);
 void dispatch_bad_block(struct session *s); /* ERR BLOCK for a block that cannot be opened */
 void job_free(struct job *j);               /* NULL is a no-op */
@@ -132,7 +141,8 @@ void answer_err(const struct request *rq, enum err e);
 void answer_result(const struct request *rq, enum err e, lsn_t lsn); /* OK or ERR */
 
 typedef void cmd_fn(struct request *rq);
-/* Handlers, one per row of commands.def that this version runs. They are called only for verified requests. */
+/* Handlers, one per row of commands.def that this version runs. They are called only for verified
+ * requests. */
 cmd_fn cmd_new, cmd_key, cmd_rkey, cmd_skey, cmd_off, cmd_del, cmd_que; /* cmd_queue.c */
 cmd_fn cmd_lset, cmd_ldel, cmd_lkey, cmd_lget;                          /* cmd_link.c */
 cmd_fn cmd_sub, cmd_get, cmd_ack, cmd_send, cmd_ping;                   /* cmd_msg.c */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* session.c -- one client's session: handshake, blocks in, blocks out, end. Lives on the loop of its connection.
+/* session.c -- one client's session: handshake, blocks in, blocks out, end. Lives on the loop of
+ * its connection.
  *
- * Back-pressure: while more than pending_bytes_max waits to be written, or a block waits for the store, the connection is not read;
- * the peer's sends then block in its own kernel. Nobody else waits. */
+ * Back-pressure: while more than pending_bytes_max waits to be written, or a block waits for the
+ * store, the connection is not read; the peer's sends then block in its own kernel. Nobody else
+ * waits. */
 #include <stdlib.h>
 
 #include "crypto/cert.h"
@@ -134,18 +136,24 @@ static enum err write_hello(const struct session *s, uint8_t *block) {
     return block_seal(block, &content, NULL);
 }
 
-/* Is what the service presents its own: the chain of its TLS certificate, and a session key signed by it? */
+/* Is what the service presents its own: the chain of its TLS certificate, and a session key signed
+ * by it? */
 static bool service_proves_itself(const struct session *s, const struct client_service *service) {
     uint8_t buf[SMP_BLOCK_LEN];
     struct bytes chain;
     struct pubkey key;
-    return conn_peer_chain(s->conn, buf, sizeof buf, &chain) == OK && bytes_equal(chain, service->cert_chain) &&
-           cert_chain_verify_key(service->cert_chain, service->signed_key, env_now_s(relay_of(s)->o.env), &key) == OK && key.type == KEY_ED25519;
+    return conn_peer_chain(s->conn, buf, sizeof buf, &chain) == OK &&
+           bytes_equal(chain, service->cert_chain) &&
+           cert_chain_verify_key(service->cert_chain, service->signed_key,
+                                 env_now_s(relay_of(s)->o.env), &key) == OK &&
+           key.type == KEY_ED25519;
 }
 
-/* This version keeps no service records, so every service is refused in the third message, with the reason that applies. */
+/* This version keeps no service records, so every service is refused in the third message, with the
+ * reason that applies. */
 static void refuse_service(struct session *s, const struct client_service *service) {
-    s->refusal = service_proves_itself(s, service) ? TRANSPORT_HS_BAD_SERVICE : TRANSPORT_HS_BAD_AUTH;
+    s->refusal =
+        service_proves_itself(s, service) ? TRANSPORT_HS_BAD_SERVICE : TRANSPORT_HS_BAD_AUTH;
     s->state = SESSION_REFUSED;
     conn_finish(s->conn);
     conn_want_write(s->conn);
@@ -180,7 +188,8 @@ static enum err take_hello(struct session *s, uint8_t *block) {
         refuse_service(s, &hello.service);
         return OK;
     }
-    if (version_has(s->params.version, V_ENCRYPTED_BLOCK) && hello.key.type != KEY_NONE && !hello.proxy_server) {
+    if (version_has(s->params.version, V_ENCRYPTED_BLOCK) && hello.key.type != KEY_NONE &&
+        !hello.proxy_server) {
         e = start_encryption(s, &hello.key);
         if (e != OK) return e;
     }
@@ -194,7 +203,8 @@ static enum err take_hello(struct session *s, uint8_t *block) {
 /* Too much to write, or a block that waits for the store: read no further for now. */
 void session_adjust_reading(struct session *s) {
     const size_t max = relay_of(s)->o.pending_bytes_max;
-    const bool pause = s->job != NULL || s->outbox.pending_bytes > (s->reading_paused ? max / 2 : max);
+    const bool pause =
+        s->job != NULL || s->outbox.pending_bytes > (s->reading_paused ? max / 2 : max);
     if (pause == s->reading_paused || s->conn == NULL) return;
     s->reading_paused = pause;
     if (pause) {
@@ -207,7 +217,8 @@ void session_adjust_reading(struct session *s) {
 static enum err on_block(void *session, uint8_t *block) {
     struct session *s = session;
     s->active_ms = loop_now_ms(s->rl->loop);
-    if (s->state != SESSION_RUNNING) return s->state == SESSION_HANDSHAKE ? take_hello(s, block) : E_SYNTAX;
+    if (s->state != SESSION_RUNNING)
+        return s->state == SESSION_HANDSHAKE ? take_hello(s, block) : E_SYNTAX;
     struct bytes content;
     enum err e = block_open(block, s->encrypted ? &s->receive_chain : NULL, &content);
     if (e != OK) {
@@ -260,7 +271,8 @@ static bool fill_running(struct session *s, uint8_t *block) {
     struct wr content = block_begin(block, s->encrypted);
     const enum outbox_state state = outbox_pack(&s->outbox, &env, &content);
     session_adjust_reading(s);
-    if (state == OUTBOX_HELD && list_is_empty(&s->in_held)) list_push_back(&s->rl->held, &s->in_held);
+    if (state == OUTBOX_HELD && list_is_empty(&s->in_held))
+        list_push_back(&s->rl->held, &s->in_held);
     if (state != OUTBOX_WRITTEN) return false;
     s->active_ms = loop_now_ms(s->rl->loop);
     if (block_seal(block, &content, s->encrypted ? &s->send_chain : NULL) == OK) return true;
@@ -268,7 +280,8 @@ static bool fill_running(struct session *s, uint8_t *block) {
     return false;
 }
 
-static bool fill_plain(struct session *s, uint8_t *block, enum err (*write)(const struct session *s, uint8_t *block)) {
+static bool fill_plain(struct session *s, uint8_t *block,
+                       enum err (*write)(const struct session *s, uint8_t *block)) {
     if (write(s, block) == OK) return true;
     conn_close(s->conn);
     return false;
@@ -314,12 +327,13 @@ void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn) {
     added(s, outbox_add_text(&s->outbox, transmission, lsn));
 }
 
-void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m, bool after_answers) {
+void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m,
+                     bool after_answers) {
     added(s, outbox_add_msg(&s->outbox, corr_id, q, m, after_answers));
 }
 
-void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id, struct link_data *link,
-                      lsn_t lsn) {
+void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
+                      struct link_data *link, lsn_t lsn) {
     added(s, outbox_add_link(&s->outbox, to, snd_id, link, lsn));
 }
 

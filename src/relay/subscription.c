@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* subscription.c -- who gets a queue's messages, and how the news travels to the loop that serves them.
+/* subscription.c -- who gets a queue's messages, and how the news travels to the loop that serves
+ * them.
  *
- * The store names one subscriber per queue. A session keeps its own record of each queue it uses, with the message that waits for
- * ACK. News carries no message: the receiving session looks at the queue itself, so a note that arrives late, twice, or after the
- * subscription moved does no harm. Semantics: behaviour, "Messages". */
+ * The store names one subscriber per queue. A session keeps its own record of each queue it uses,
+ * with the message that waits for ACK. News carries no message: the receiving session looks at the
+ * queue itself, so a note that arrives late, twice, or after the subscription moved does no harm.
+ * Semantics: behaviour, "Messages". */
 #include <stdlib.h>
 
 #include "relay/relay_priv.h"
@@ -107,7 +109,8 @@ static void tell_end(struct session *s, struct sub *sub, enum note_kind kind) {
 }
 
 /* On the receiver's loop. */
-static void take_note(struct relay_loop *rl, enum note_kind kind, struct subscriber to, struct queue *q) {
+static void take_note(struct relay_loop *rl, enum note_kind kind, struct subscriber to,
+                      struct queue *q) {
     struct session *s = session_find(rl, to);
     struct sub *sub = s != NULL ? sub_find(s, queue_rcv_id(q)) : NULL;
     if (sub == NULL || sub->by_get) return;
@@ -138,7 +141,8 @@ void notify(struct relay_loop *from, enum note_kind kind, struct subscriber to, 
         return;
     }
     struct note *n = malloc(sizeof *n);
-    if (n == NULL) return; /* out of memory: the receiver sees the queue's state when it subscribes again */
+    if (n == NULL)
+        return; /* out of memory: the receiver sees the queue's state when it subscribes again */
     *n = (struct note){.msg = {.run = note_run}, .kind = kind, .to = to, .queue = queue_ref(q)};
     n->rl = &from->relay->loops[to.loop];
     loop_post(n->rl->loop, &n->msg);
