@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "app/identity.h"
 
-#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,7 +22,7 @@ static void identity_freep(struct identity **id) {
 void identity_free(struct identity *id) {
     while (id != NULL) {
         struct identity *older = id->older;
-        SSL_CTX_free(id->tls);
+        tls_ctx_free(id->tls);
         server_cert_free(id->cert);
         free(id);
         id = older;

@@ -19,8 +19,9 @@
 
 enum {
     RESERVED_DESCRIPTORS = 64, /* files, listeners, loops: what is not a client */
+    MIN_DESCRIPTORS = 128,
     DRAIN_CHECK_MS = 20,
-    DRAIN_SPARE_MS = 1000,     /* beyond CLOSE_GRACE_MS, for a loop that is late */
+    DRAIN_SPARE_MS = 3000,     /* beyond CLOSE_GRACE_MS: deadlines are checked once a second */
     DESCRIPTORS_MAX = 1 << 24, /* more is never used, and limits may be infinite */
 };
 
@@ -62,7 +63,7 @@ static enum err up_descriptors(struct server *s, struct problem *p) {
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
     }
     const rlim_t n = limit.rlim_cur < DESCRIPTORS_MAX ? limit.rlim_cur : DESCRIPTORS_MAX;
-    if (n <= 2 * RESERVED_DESCRIPTORS) {
+    if (n < MIN_DESCRIPTORS) {
         return problem_set(p, E_LIMIT,
                            "only %llu files may be open: raise the limit (LimitNOFILE of the "
                            "service, or ulimit -n)",

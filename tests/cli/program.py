@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Runs smp-server in a directory of its own."""
+
+import os
+import re
+import signal
+import socket
+import ssl
+import stat
+import subprocess
+import threading
+import time
+
+TIMEOUT = 60
+BLOCK = 16384
+
+
+class Server:
+    """`start`, running; its output is collected."""
+
+    def __init__(self, command, environment):
+        self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.out, self.err = [], []
+        pipes = ((self.process.stdout, self.out), (self.process.stderr, self.err))
+        self.threads = [threading.Thread(target=self.collect, args=pair, daemon=True)
+                        for pair in pipes]
+        for thread in self.threads:
+            thread.start()
+
+    @staticmethod
+    def collect(pipe, lines):
+        """Thread: keeps what the server prints."""
+        for line in pipe:
+            lines.append(line)
+
+    def wait(self, text, lines=None):
+        """Waits for a line that has this text."""
+        lines = self.out if lines is None else lines
+        deadline = time.monotonic() + TIMEOUT
+        while not any(text in line for line in lines):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"no {text!r} in:\n{''.join(self.out + self.err)}")
+            time.sleep(0.01)
+        return self
+
+    def stop(self, number=signal.SIGTERM):
+        """Orderly stop; gives the seconds that it took."""
+        began = time.monotonic()
+        self.process.send_signal(number)
+        status = self.process.wait(TIMEOUT)
+        for thread in self.threads:
+            thread.join(TIMEOUT)
+        assert status == 0, "".join(self.out + self.err)
+        check_sanitizers("".join(self.err))
+        return time.monotonic() - began
+
+
+class Program:
+    """The program, its directories below `root`, and the servers that a test started."""
+
+    def __init__(self, binary, root):
+        self.binary = str(binary)
+        self.root = root
+        self.config, self.state = root / "etc" / "smp", root / "var" / "smp"
+        self.ini = self.config / "smp-server.ini"
+        self.environment = dict(os.environ, SMP_SERVER_CFG_PATH=str(self.config),
+                                SMP_SERVER_LOG_PATH=str(self.state))
+        self.environment.pop("NOTIFY_SOCKET", None)
+        self.port = free_port()
+        self.servers = []
+
+    def run(self, *words, status=0, **options):
+        """Runs a command to its end."""
+        done = subprocess.run([self.binary, *words], env=self.environment, capture_output=True,
+                              text=True, timeout=TIMEOUT, stdin=subprocess.DEVNULL, check=False,
+                              **options)
+        check_sanitizers(done.stderr)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+    def refuse(self, *words, **options):
+        """Runs a command that must fail: status 1, nothing on stdout, one line, which it gives."""
+        done = self.run(*words, status=1, **options)
+        assert done.stdout == ""
+        return one_line(done.stderr)
+
+    def init(self, *words):
+        """`init -y`; gives its output."""
+        return self.run("init", "-y", *words).stdout
+
+    def start(self, *words):
+        """`start`, until the port is served."""
+        server = self.launch(*words)
+        server.wait(f"Serving SMP protocol on port {self.port} (TLS)...")
+        return server.wait("creating new queues")
+
+    def launch(self, *words):
+        """`start`, without waiting."""
+        server = Server([self.binary, "start", *words], self.environment)
+        self.servers.append(server)
+        return server
+
+    def refuse_start(self, *words, **options):
+        """`start` that must fail before it serves anybody; gives the last line of its errors."""
+        done = self.run("start", *words, status=1, **options)
+        assert "Serving" not in done.stdout
+        return [line for line in done.stderr.splitlines() if line.startswith("Error: ")][-1]
+
+    def set(self, section, key, value):
+        """Sets a key in the ini file, in place of the one that is there."""
+        out, inside = [], False
+        for line in self.ini.read_text().splitlines():
+            if line.startswith("["):
+                inside = line == f"[{section}]"
+            elif inside and re.match(rf"{key}\s*[:=]", line):
+                continue
+            out.append(line)
+            if line == f"[{section}]":
+                out.append(f"{key}: {value}")
+        self.ini.write_text("\n".join(out) + "\n")
+
+    def line_of(self, text):
+        """The number of the first line of the ini file that begins so."""
+        lines = self.ini.read_text().splitlines()
+        return 1 + next(i for i, line in enumerate(lines) if line.startswith(text))
+
+    def files(self):
+        """All below the root: names to contents (None: a directory)."""
+        return {str(p.relative_to(self.root)): p.read_bytes() if p.is_file() else None
+                for p in sorted(self.root.rglob("*"))}
+
+    def connect(self, port=None, host="127.0.0.1"):
+        """TLS to the server, which must have the right certificates; the hello is read."""
+        context = ssl.create_default_context(cafile=self.config / "ca.crt")
+        context.check_hostname = False
+        context.set_alpn_protocols(["smp/1"])
+        raw = socket.create_connection((host, port or self.port), TIMEOUT)
+        tls = context.wrap_socket(raw)
+        got = b""
+        while len(got) < BLOCK:
+            piece = tls.recv(BLOCK - len(got))
+            assert piece, "the server closed"
+            got += piece
+        return tls
+
+    def end(self):
+        """Kills what still runs."""
+        for server in self.servers:
+            if server.process.poll() is None:
+                server.process.kill()
+                server.process.wait()
+
+
+def as_nobody(program):
+    """Options for run(): as a user without rights, who owns what the test has made."""
+    if os.geteuid() != 0:
+        return {}
+    for path in (program.root, *program.root.parents):
+        mode = path.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            path.chmod(mode | stat.S_IXOTH)
+    for path in program.root.rglob("*"):
+        os.chown(path, 65534, 65534)
+    return {"user": 65534, "group": 65534, "extra_groups": []}
+
+
+def one_line(text):
+    """The only line of a text."""
+    assert text.endswith("\n") and text.count("\n") == 1, text
+    return text[:-1]
+
+
+def check_sanitizers(text):
+    """Raises when a sanitizer reported something."""
+    assert "Sanitizer" not in text and "runtime error:" not in text, text
+
+
+def free_port():
+    """A TCP port of 127.0.0.1 that is free now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]

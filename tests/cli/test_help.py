@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Help, version, and words that are no command."""
+
+import re
+
+import pytest
+
+
+def test_no_arguments(program):
+    """The help, and status 1."""
+    done = program.run(status=1)
+    assert done.stderr == ""
+    assert "\n  init " in done.stdout and "\n  start " in done.stdout
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help(program, word):
+    """The same help, asked for."""
+    assert program.run(word).stdout == program.run(status=1).stdout
+
+
+@pytest.mark.parametrize("word", ["-v", "--version"])
+def test_version(program, word):
+    """Version and commit."""
+    assert re.fullmatch(r"SMP server v\d+\.\d+\.\d+ / \S+\n", program.run(word).stdout)
+
+
+@pytest.mark.parametrize("command, option", [("init", "--fqdn FQDN"),
+                                             ("start", "--log-level LEVEL")])
+def test_command_help(program, command, option):
+    """The options of a command; nothing else happens, whatever else is said."""
+    for words in (["-h"], ["--help"], ["-h", "--nonsense"]):
+        out = program.run(command, *words).stdout
+        assert out.startswith(f"Usage: smp-server {command} [OPTIONS]\n")
+        assert option in out
+        assert max(map(len, out.splitlines())) <= 100
+    assert program.files() == {}
+
+
+@pytest.mark.parametrize("word, kind", [("begin", "command"), ("--start", "option"),
+                                        ("", "command")])
+def test_unknown_command(program, word, kind):
+    """One line that says where to look."""
+    assert program.refuse(word) == f"Error: unknown {kind} {word}: see `smp-server -h`"
+
+
+def test_rts_arguments(program):
+    """Arguments for the reference's run-time system are dropped with a note, where they are."""
+    done = program.run("+RTS", "-N", "-A16m", "-RTS", "-v", "+RTS", "-s")
+    assert done.stdout.startswith("SMP server v")
+    assert done.stderr == "Note: arguments between +RTS and -RTS are ignored.\n"

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`smp-server init`: what it makes and prints, and that it makes all or nothing."""
+
+import base64
+import hashlib
+import re
+import ssl
+import stat
+import subprocess
+
+import pytest
+from program import as_nobody
+
+NAMES = {"ca.key", "ca.crt", "server.key", "server.crt", "fingerprint", "smp-server.ini"}
+
+
+def fingerprint(program):
+    """As clients compute it."""
+    der = ssl.PEM_cert_to_DER_cert((program.config / "ca.crt").read_text())
+    return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode()
+
+
+def openssl(*words):
+    """Output of the openssl program."""
+    return subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True,
+                          check=True).stdout
+
+
+def test_files_and_modes(program):
+    """Six files and both directories, nobody else may read the keys."""
+    program.init()
+    assert {p.name for p in program.config.iterdir()} == NAMES
+    assert list(program.state.iterdir()) == []
+    modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in program.config.iterdir()}
+    assert modes == {"ca.key": 0o600, "server.key": 0o600, "smp-server.ini": 0o600,
+                     "ca.crt": 0o644, "server.crt": 0o644, "fingerprint": 0o644}
+    assert stat.S_IMODE(program.config.stat().st_mode) == 0o700
+    assert stat.S_IMODE(program.state.stat().st_mode) == 0o750
+    assert (program.config / "fingerprint").read_text() == fingerprint(program) + "\n"
+
+
+def test_output(program):
+    """The lines that scripts look for."""
+    out = program.init("--password", "pass", "-n", "smp.example")
+    version = program.run("-v").stdout
+    assert out == (
+        f"Server initialized, you can modify configuration in {program.ini}.\n"
+        "Run `smp-server start` to start server.\n"
+        "----------\n"
+        "You should store CA private key securely and delete it from the server.\n"
+        "If server TLS credential is compromised this key can be used to sign a new one, keeping "
+        "the same server identity and established connections.\n"
+        f"CA private key location: {program.config}/ca.key\n"
+        "----------\n"
+        f"{version}"
+        f"Fingerprint: {fingerprint(program)}\n"
+        f"Server address: smp://{fingerprint(program)}:pass@smp.example\n")
+
+
+@pytest.mark.parametrize("words, algorithm", [([], "ED25519"), (["-a", "ED448"], "ED448"),
+                                              (["--sign-algorithm=ED25519"], "ED25519")])
+def test_certificates(program, words, algorithm):
+    """One chain, of the algorithm asked for, for the host."""
+    program.init("--fqdn", "a.example,b.onion", *words)
+    crt = program.config / "server.crt"
+    assert "OK" in openssl("verify", "-CAfile", program.config / "ca.crt", crt)
+    assert openssl("x509", "-in", crt, "-noout", "-subject").strip() == "subject=CN = a.example"
+    for key in ("ca.key", "server.key"):
+        assert algorithm in openssl("pkey", "-in", program.config / key, "-noout", "-text")
+
+
+@pytest.mark.parametrize("words, host", [
+    ([], "<hostnames>"),
+    (["--ip", "192.0.2.7"], "192.0.2.7"),
+    (["--ip", "127.0.0.1"], "127.0.0.1"),
+    (["--ip=2001:db8::1"], "[2001:db8::1]"),
+    (["-n", "smp.example", "--ip", "192.0.2.7"], "smp.example"),
+    (["--fqdn", "smp.example,x.onion"], "smp.example,x.onion"),
+])
+def test_host(program, words, host):
+    """Goes into address and settings."""
+    out = program.init("--no-password", *words)
+    assert out.splitlines()[-1] == f"Server address: smp://{fingerprint(program)}@{host}"
+    assert f"\nhost: {host}\n" in program.ini.read_text()
+
+
+def test_random_password(program):
+    """32 bytes, base64url, another one each time."""
+    found = re.search(r"^Server address: smp://[^:@]+:([^@]+)@", program.init(), re.MULTILINE)
+    assert len(base64.urlsafe_b64decode(found.group(1))) == 32
+    assert f"\ncreate_password: {found.group(1)}\n" in program.ini.read_text()
+
+
+def test_no_password(program):
+    """Its setting is a comment."""
+    program.init("--no-password")
+    assert "\n# create_password: password\n" in program.ini.read_text()
+
+
+def test_settings_are_accepted(program):
+    """What init writes is what start reads, without remarks."""
+    program.init("--no-password")
+    done = program.run("start", "--print-config")
+    assert done.stderr == ""
+    for line in ("enable: off", "port: 5223,443", "disconnect: on", "# create_password:"):
+        assert f"\n{line}\n" in done.stdout
+
+
+@pytest.mark.parametrize("words, message", [
+    (["-l"], "storage on disk isn't available in this version"),
+    (["--password", "x", "--no-password"], "exclude each other"),
+    (["--password", ""], "--password must be 1 to 255 printable"),
+    (["--password", "a b"], "--password must be 1 to 255 printable"),
+    (["--password", "a:b"], "--password must be 1 to 255 printable"),
+    (["--password", "x" * 256], "--password must be 1 to 255 printable"),
+    (["-a", "RSA"], "--sign-algorithm must be ED25519 or ED448"),
+    (["--ip", "localhost"], "--ip must be an IPv4 or IPv6 address"),
+    (["--ip", ""], "--ip must be an IPv4 or IPv6 address"),
+    (["-n", ""], "--fqdn must be a host name"),
+    (["-n", "a b"], "--fqdn must be a host name"),
+    (["-n", "a" * 65], "--fqdn must be a host name"),
+    (["--ip"], "option --ip needs a value: see `smp-server init -h`"),
+    (["-n"], "option -n needs a value: see `smp-server init -h`"),
+    (["--nonsense"], "option --nonsense of `smp-server init` is unknown"),
+    (["-z"], "option -z of `smp-server init` is unknown"),
+    (["--yes=no"], "option --yes=no of `smp-server init` is unknown or wrongly used"),
+    (["word"], "takes no argument \"word\""),
+])
+def test_bad_options(program, words, message):
+    """One line, and nothing is made."""
+    assert message in program.refuse("init", "-y", *words)
+    assert program.files() == {}
+
+
+def test_not_interactive_yet(program):
+    """Says what to do instead."""
+    line = program.refuse("init", "--ip", "127.0.0.1")
+    assert line == ("Error: interactive init isn't available yet: pass -y with options, see "
+                    "`smp-server init -h`")
+    assert program.files() == {}
+
+
+def test_again(program):
+    """Refused, nothing changes."""
+    program.init()
+    before = program.files()
+    line = program.refuse("init", "-y")
+    assert line == (f"Error: server is already initialized ({program.ini} exists): run "
+                    "`smp-server start`")
+    assert program.files() == before
+
+
+@pytest.mark.parametrize("name", sorted(NAMES - {"smp-server.ini"}))
+def test_nothing_is_overwritten(program, name):
+    """A file without the ini: perhaps the identity of a server. All stays as it was."""
+    program.config.mkdir(parents=True)
+    (program.config / name).write_text("precious")
+    before = program.files()
+    line = program.refuse("init", "-y")
+    assert line == f"Error: {program.config}/{name} exists: move it away, nothing is overwritten"
+    assert program.files() == before
+
+
+def test_existing_directories_stay(program):
+    """They may have been made with another mode and owner; what is in them is not ours."""
+    for directory in (program.config, program.state):
+        directory.mkdir(parents=True, mode=0o755)
+        (directory / "other").write_text("x")
+    program.init()
+    assert (program.config / "other").read_text() == (program.state / "other").read_text() == "x"
+    assert stat.S_IMODE(program.config.stat().st_mode) == 0o755
+
+
+def test_file_in_place_of_directory(program):
+    """The state directory cannot be made: the configuration is not made either."""
+    (program.root / "var").write_text("")
+    line = program.refuse("init", "-y")
+    assert line == f"Error: {program.root}/var is not a directory: move it away"
+    assert program.files() == {"var": b""}
+
+
+def test_unwritable_directory(program):
+    """As another user than root, who may write anywhere."""
+    (program.root / "etc").mkdir(mode=0o555)
+    (program.root / "var").mkdir()
+    line = program.refuse("init", "-y", **as_nobody(program))
+    assert line == f"Error: cannot make the directory {program.config}: Permission denied"
+    assert program.files() == {"etc": None, "var": None}
+
+
+def test_too_long_path(program):
+    """Named by its variable."""
+    program.environment["SMP_SERVER_CFG_PATH"] = "/x" * 3000
+    line = program.refuse("init", "-y")
+    assert line == ("Error: the path of the configuration is too long: set SMP_SERVER_CFG_PATH to "
+                    "a shorter one")

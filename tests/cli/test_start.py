@@ -1,0 +1,435 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`smp-server start`: what it checks, prints and serves, and how it ends."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from program import TIMEOUT, as_nobody, free_port
+
+# ---- serving ----
+
+
+def test_output(ready):
+    """All that is printed, in order; the ports answer when their lines are there."""
+    ready.set("AUTH", "create_password", "pass")
+    ready.set("TRANSPORT", "host", "smp.example")
+    server = ready.start()
+    ready.connect().close()
+    server.stop()
+    fingerprint = (ready.config / "fingerprint").read_text().strip()
+    assert "".join(server.out) == (
+        ready.run("-v").stdout +
+        f"Fingerprint: {fingerprint}\n"
+        f"Server address: smp://{fingerprint}:pass@smp.example:{ready.port}\n"
+        "Store log disabled.\n"
+        f"Serving SMP protocol on port {ready.port} (TLS)...\n"
+        "expiring messages after 21 days\n"
+        "expiring clients inactive for 21600 seconds every 3600 seconds\n"
+        "creating new queues requires password\n")
+    assert re.fullmatch(r"info start threads=\d+\ninfo stop signal=SIGTERM\n"
+                        r"info stopped status=0\n", "".join(server.err))
+
+
+@pytest.mark.parametrize("settings, line", [
+    ({("AUTH", "new_queues"): "off"}, "creating new queues NOT allowed"),
+    ({}, "creating new queues allowed"),
+    ({("INACTIVE_CLIENTS", "disconnect"): "off"}, "not expiring inactive clients"),
+    ({("INACTIVE_CLIENTS", "ttl"): "5", ("INACTIVE_CLIENTS", "check_interval"): "2"},
+     "expiring clients inactive for 5 seconds every 2 seconds"),
+    ({("STORE_LOG", "expire_messages_days"): "7"}, "expiring messages after 7 days"),
+    ({("LIMITS", "message_ttl"): "90"}, "expiring messages after 90 seconds"),
+])
+def test_settings_are_printed(ready, settings, line):
+    """The lines that depend on settings."""
+    for (section, key), value in settings.items():
+        ready.set(section, key, value)
+    server = ready.start()
+    server.stop()
+    assert line + "\n" in server.out
+
+
+def test_default_port_is_not_in_the_address(ready):
+    """5223 goes without saying; the address has the first port only."""
+    ready.set("TRANSPORT", "port", f"5223,{ready.port}")
+    ready.set("TRANSPORT", "bind", "127.0.0.199")
+    server = ready.start()
+    server.stop()
+    assert any(re.fullmatch(r"Server address: smp://[^:@]+@<hostnames>\n", x) for x in server.out)
+
+
+def test_several_ports_and_addresses(ready):
+    """Every port at every address, and nowhere else."""
+    other = free_port()
+    hosts = ["127.0.0.1", "127.0.0.2"] + (["::1"] if socket.has_ipv6 and has_ipv6() else [])
+    ready.set("TRANSPORT", "port", f"{ready.port}, {other}")
+    ready.set("TRANSPORT", "bind", ",".join(hosts))
+    server = ready.start()
+    for host in hosts:
+        for port in (ready.port, other):
+            ready.connect(port, host).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.3", ready.port))
+    server.stop()
+    assert f"Serving SMP protocol on port {other} (TLS)...\n" in server.out
+
+
+def has_ipv6():
+    """Whether ::1 exists here."""
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+def test_all_addresses(program):
+    """Without bind."""
+    program.init("--no-password")
+    program.set("TRANSPORT", "port", program.port)
+    server = program.start()
+    for host in ["127.0.0.1", "127.0.0.7"] + (["::1"] if has_ipv6() else []):
+        program.connect(host=host).close()
+    server.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_stop_with_clients(ready, number, threads):
+    """Clients are sent away at once, TLS or not yet; status 0."""
+    ready.set("TRANSPORT", "threads", threads)
+    server = ready.start()
+    clients = [ready.connect() for _ in range(8)]
+    silent = socket.create_connection(("127.0.0.1", ready.port))
+    assert server.stop(number) < 10
+    for client in clients:
+        client.settimeout(TIMEOUT)
+        assert client.recv(1) == b""
+        client.close()
+    silent.close()
+
+
+def test_start_again_at_once(ready):
+    """The port is free as soon as the server has ended, though clients were connected."""
+    for _ in range(3):
+        server = ready.start()
+        client = ready.connect()
+        server.stop()
+        client.close()
+
+
+def test_maintenance(ready):
+    """Opens and closes what there is; nobody is served."""
+    done = ready.run("start", "-m")
+    assert "Serving" not in done.stdout
+    assert done.stdout.endswith("Maintenance mode: start and stop tasks are done, nobody is "
+                                "served.\n")
+
+
+def test_ignored_options(ready):
+    """Options for storage, and arguments of the reference's run-time system."""
+    words = ["-m", "--skip-warnings", "--compact-log", "--confirm-migrations", "up",
+             "+RTS", "-N", "-RTS"]
+    assert "Note: " in ready.run("start", *words).stderr
+
+
+def test_print_config(ready):
+    """The settings in force, and nothing is started; secrets are hidden."""
+    ready.set("AUTH", "create_password", "verysecret")
+    done = ready.run("start", "--print-config")
+    assert f"\nport: {ready.port}\nbind: 127.0.0.1\n" in done.stdout
+    assert "verysecret" not in done.stdout + done.stderr
+
+
+def test_log_level(ready):
+    """More and fewer lines."""
+    assert ready.run("start", "-m", "--log-level", "error").stderr == ""
+    assert "debug start step=store" in ready.run("start", "-m", "--log-level=debug").stderr
+
+
+def test_unknown_and_unused_settings(ready):
+    """A warning with its line for the one, one line for all the others; the server starts."""
+    ready.set("AUTH", "new_queue", "off")
+    ready.set("TRANSPORT", "websockets", "443")
+    ready.set("TRANSPORT", "control_port", "5224")
+    line = ready.line_of("new_queue:")
+    done = ready.run("start", "-m")
+    assert (f"warn settings {ready.ini}:{line}: unknown setting [AUTH] new_queue is ignored"
+            in done.stderr)
+    assert ("info settings not used by this version: TRANSPORT.websockets, TRANSPORT.control_port\n"
+            in done.stderr)
+
+
+def test_file_of_the_reference(ready):
+    """As the reference writes it; storage on disk is refused until it exists here."""
+    text = (f"[INFORMATION]\nsource_code = https://example.com/{'x' * 400}\n"
+            "[STORE_LOG]\nenable = on\n"
+            "store_queues = memory\nstore_messages = memory\nexpire_ntfs_hours = 24\n[AUTH]\n"
+            f"new_queues = on\n[TRANSPORT]\nhost = localhost\nport = {ready.port}\n"
+            "log_tls_errors = off\nwebsockets = off\n[PROXY]\n[INACTIVE_CLIENTS]\ndisconnect = on\n"
+            "ttl = 21600\ncheck_interval = 3600\n[WEB]\nstatic_path = /var/opt/simplex/www\n")
+    ready.ini.write_text(text)
+    line = ready.refuse_start()
+    assert f"{ready.ini}:4: [STORE_LOG] enable: \"on\" is not allowed; storage on disk" in line
+    ready.ini.write_text(text.replace("enable = on", "enable = off"))
+    ready.start().stop()
+
+
+# ---- readiness ----
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_notify(ready, abstract):
+    """READY=1 when the ports are served, STOPPING=1 when the stop begins."""
+    name = f"\0smp-test-{os.getpid()}" if abstract else str(ready.root / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(name)
+        sock.settimeout(TIMEOUT)
+        ready.environment["NOTIFY_SOCKET"] = name.replace("\0", "@")
+        server = ready.start()
+        assert sock.recv(100) == b"READY=1"
+        server.stop()
+        assert sock.recv(100) == b"STOPPING=1"
+
+
+def test_notify_nowhere(ready):
+    """A wrong socket is a warning."""
+    ready.environment["NOTIFY_SOCKET"] = str(ready.root / "none")
+    server = ready.start()
+    server.stop()
+    assert any(x.startswith("warn notify state=READY=1") for x in server.err)
+
+
+# ---- certificates read again ----
+
+
+def openssl(*words):
+    """Runs the openssl program."""
+    subprocess.run(["openssl", *map(str, words)], capture_output=True, check=True)
+
+
+def sign_server_crt(program):
+    """Another online certificate for server.key."""
+    cfg = program.config
+    request = program.root / "server.csr"
+    openssl("req", "-new", "-key", cfg / "server.key", "-subj", "/CN=127.0.0.1", "-out", request)
+    openssl("x509", "-req", "-days", "10", "-in", request, "-CA", cfg / "ca.crt",
+            "-CAkey", cfg / "ca.key", "-set_serial", time.time_ns(), "-out", cfg / "server.crt")
+
+
+def served_certificate(program):
+    """The online certificate that a new client gets."""
+    with program.connect() as client:
+        return client.getpeercert(binary_form=True)
+
+
+def test_reload_unchanged(ready):
+    """Nothing happens."""
+    server = ready.start()
+    before = served_certificate(ready)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait("info reload certificates=unchanged", server.err)
+    assert served_certificate(ready) == before
+    server.stop()
+
+
+def test_reload_new_certificate(ready):
+    """New clients get it, those that are connected stay; more than once."""
+    server = ready.start()
+    seen = {served_certificate(ready)}
+    with ready.connect() as client:
+        for n in range(1, 4):
+            sign_server_crt(ready)
+            server.process.send_signal(signal.SIGHUP)
+            deadline = time.monotonic() + TIMEOUT
+            while "".join(server.err).count("info reload certificates=new") < n:
+                assert time.monotonic() < deadline, "".join(server.err)
+                time.sleep(0.01)
+            time.sleep(0.1)  # each loop takes it over in its own time
+            seen.add(served_certificate(ready))
+        assert len(seen) == 4
+        client.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+    server.stop()
+
+
+@pytest.mark.parametrize("damage, reason", [
+    (lambda p: (p.config / "server.crt").write_text("x"), "server.crt"),
+    (lambda p: (p.config / "server.key").unlink(), "server.key"),
+    (lambda p: (p.config / "fingerprint").write_text("x\n"), "is not the fingerprint of"),
+    (lambda p: new_key(p), "has changed: restart the server to use it"),
+    (lambda p: other_identity(p), "is of another identity"),
+])
+def test_reload_that_fails(ready, damage, reason):
+    """The old certificates stay, one line says why."""
+    server = ready.start()
+    before = served_certificate(ready)
+    ca = (ready.config / "ca.crt").read_text()
+    damage(ready)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait("error reload certificates=kept", server.err)
+    assert reason in "".join(server.err)
+    (ready.config / "ca.crt").write_text(ca)
+    assert served_certificate(ready) == before
+    server.stop()
+
+
+def new_key(program):
+    """Another online key and its certificate."""
+    openssl("genpkey", "-algorithm", "ED25519", "-out", program.config / "server.key")
+    sign_server_crt(program)
+
+
+def other_identity(program):
+    """The files of another server."""
+    old = program.root / "old"
+    program.config.rename(old)
+    program.init()
+    shutil.copy(old / "smp-server.ini", program.ini)
+
+
+# ---- refusals ----
+
+
+def test_not_initialized(program):
+    """Says what to run."""
+    assert program.refuse("start") == (f"Error: server is not initialized ({program.ini} does not "
+                                       "exist): run `smp-server init`")
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--log-level", "loud"], "--log-level must be error, warn, info, debug or trace, not \"lou"),
+    (["--confirm-migrations", "left"], "--confirm-migrations must be up or down, not \"left\""),
+    (["--nonsense"], "option --nonsense of `smp-server start` is unknown"),
+    (["now"], "`smp-server start` takes no argument \"now\""),
+])
+def test_bad_options(ready, words, message):
+    """One line."""
+    assert message in ready.refuse("start", *words)
+
+
+@pytest.mark.parametrize("section, key, value, message", [
+    ("TRANSPORT", "port", "0", "[TRANSPORT] port: \"0\" is not allowed; must be up to 16"),
+    ("TRANSPORT", "threads", "-1", "[TRANSPORT] threads: \"-1\" is not allowed; must be 0 to 256"),
+    ("AUTH", "create_password", "a b", "[AUTH] create_password: its value is not allowed"),
+    ("STORE_LOG", "enable", "on", "set enable: off"),
+    ("LIMITS", "message_queue_quota", "0", "must be 1 to 10000 messages"),
+])
+def test_bad_values(ready, section, key, value, message):
+    """File, line, section, key, value, what is allowed."""
+    ready.set(section, key, value)
+    line = ready.refuse_start()
+    assert line.startswith(f"Error: {ready.ini}:{ready.line_of(key + ':')}: [{section}] {key}")
+    assert message in line
+
+
+def test_no_text_file(ready):
+    """Bytes that no ini file has."""
+    ready.ini.write_bytes(b"[AUTH]\n\0\n")
+    assert "has a NUL character" in ready.refuse_start()
+    ready.ini.write_bytes(b"#" * (1 << 20) + b"\n")
+    assert "is larger than 1 MiB" in ready.refuse_start()
+
+
+@pytest.mark.parametrize("name", ["smp-server.ini", "fingerprint", "server.key", "server.crt",
+                                  "ca.crt"])
+def test_unreadable_file(ready, name):
+    """Names the file."""
+    options = as_nobody(ready)
+    (ready.config / name).chmod(0)
+    line = ready.refuse_start(**options)
+    assert str(ready.config / name) in line and "Permission denied" in line
+
+
+@pytest.mark.parametrize("name", ["fingerprint", "server.key", "server.crt", "ca.crt"])
+def test_missing_file(ready, name):
+    """Names the file."""
+    (ready.config / name).unlink()
+    assert str(ready.config / name) in ready.refuse_start()
+
+
+def test_wrong_fingerprint(ready):
+    """The file and the certificate disagree: which one is right?"""
+    message = f"{ready.config}/fingerprint is not the fingerprint of {ready.config}/ca.crt"
+    for text in ("", "?", "AAAA\n", "A" * 43 + "=\n", "x" * 5000):
+        (ready.config / "fingerprint").write_text(text)
+        assert message in ready.refuse_start()
+
+
+def test_fingerprint_without_newline(ready):
+    """As some editors leave it."""
+    path = ready.config / "fingerprint"
+    path.write_text(path.read_text().strip())
+    ready.run("start", "-m")
+
+
+def test_ca_key_is_not_needed(ready):
+    """It may be kept offline."""
+    (ready.config / "ca.key").unlink()
+    ready.run("start", "-m")
+
+
+def test_mixed_certificates(ready):
+    """The key of another certificate; the certificate of another CA."""
+    openssl("genpkey", "-algorithm", "ED25519", "-out", ready.config / "server.key")
+    assert "server.key" in ready.refuse_start()
+    old = ready.root / "old"
+    ready.config.rename(old)
+    ready.init()
+    shutil.copy(old / "ca.crt", ready.config / "ca.crt")
+    shutil.copy(old / "fingerprint", ready.config / "fingerprint")
+    assert "ca.crt" in ready.refuse_start()
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_port_in_use(ready, shares):
+    """By another program, even one that would share the port."""
+    with socket.socket() as sock:
+        if shares:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(("127.0.0.1", ready.port))
+        sock.listen()
+        line = ready.refuse_start()
+    assert line == (f"Error: port {ready.port} (127.0.0.1) is in use: stop the program that has "
+                    f"it, or set another [TRANSPORT] port in {ready.ini}")
+
+
+def test_second_server(ready):
+    """Two servers on one port would each get half of the clients."""
+    server = ready.start()
+    assert "is in use" in ready.refuse_start()
+    server.stop()
+
+
+def test_address_of_another_machine(ready):
+    """192.0.2.0/24 is for documentation."""
+    ready.set("TRANSPORT", "bind", "127.0.0.1,192.0.2.1")
+    line = ready.refuse_start()
+    assert line == ("Error: 192.0.2.1 is not an address of this machine: correct [TRANSPORT] bind "
+                    f"in {ready.ini}")
+
+
+def test_privileged_port(ready):
+    """Names the capability."""
+    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as f:
+        if int(f.read()) == 0:
+            pytest.skip("all users may open all ports here")
+    ready.set("TRANSPORT", "port", "443")
+    line = ready.refuse_start(**as_nobody(ready))
+    assert line.startswith("Error: port 443 needs the capability CAP_NET_BIND_SERVICE: grant it")
+
+
+def test_too_few_descriptors(ready):
+    """Says which limit to raise."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+    line = ready.refuse_start(preexec_fn=limit)
+    assert line.startswith("Error: only 100 files may be open: raise the limit")

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The settings: defaults, ranges, errors that say what to do, and the texts made from the table. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "app/conf.h"
+#include "app/options.h"
+#include "model/limits.h"
+#include "relay/relay.h"
+
+enum { TEXT_MAX = 32 * 1024 };
+
+static char warnings[TEXT_MAX];
+static struct problem problem;
+
+static void collect_warning(void *ctx, const char *text) {
+    (void)ctx;
+    const size_t n = strlen(warnings);
+    (void)snprintf(warnings + n, sizeof warnings - n, "%s\n", text);
+}
+
+static enum err parse(struct conf *c, const char *text) {
+    static char copy[TEXT_MAX];
+    assert_true(strlen(text) < sizeof copy);
+    (void)snprintf(copy, sizeof copy, "%s", text);
+    warnings[0] = '\0';
+    problem.text[0] = '\0';
+    conf_init(c);
+    return conf_parse(c, "f.ini", copy, collect_warning, NULL, &problem);
+}
+
+static void assert_accepted(struct conf *c, const char *text) {
+    const enum err e = parse(c, text);
+    if (e != OK) fail_msg("refused: %s", problem.text);
+}
+
+static void assert_refused(const char *text, const char *message) {
+    struct conf c;
+    assert_int_equal(parse(&c, text), E_CONFIG);
+    assert_string_equal(problem.text, message);
+}
+
+/* ---- the table ---- */
+
+static void rows_are_unique_and_explained(void **state) {
+    (void)state;
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        assert_true((o->flags & OPT_NOT_YET) != 0 || o->help != NULL);
+        for (size_t j = 0; j < i; j++) {
+            assert_false(strcmp(o->section, OPTS[j].section) == 0 &&
+                         strcmp(o->key, OPTS[j].key) == 0);
+        }
+    }
+}
+
+/* A section that is not in OPT_SECTIONS would be missing from the template. */
+static void sections_are_known(void **state) {
+    (void)state;
+    for (size_t i = 0; i < N_OPTS; i++) {
+        bool found = (OPTS[i].flags & OPT_NOT_YET) != 0;
+        for (size_t s = 0; s < N_OPT_SECTIONS; s++) {
+            found = found || strcmp(OPTS[i].section, OPT_SECTIONS[s].name) == 0;
+        }
+        assert_true(found);
+    }
+}
+
+static void defaults_are_within_their_range(void **state) {
+    (void)state;
+    struct conf c;
+    conf_init(&c);
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        if (o->type != OPT_INT || (o->flags & OPT_UNSET_0) != 0) continue;
+        assert_in_range((uintmax_t)o->def, (uintmax_t)o->min, (uintmax_t)o->max);
+    }
+    assert_int_equal(c.message_quota, 128);
+    assert_int_equal(c.expire_messages_days, 21);
+    assert_true(c.expire_on_start);
+    assert_false(c.expire_on_send);
+    assert_true(c.new_queues);
+    assert_string_equal(c.create_password, "");
+    assert_string_equal(c.host, "<hostnames>");
+    assert_int_equal(c.ports.n, 2);
+    assert_int_equal(c.ports.port[0], 5223);
+    assert_int_equal(c.ports.port[1], 443);
+    assert_int_equal(c.bind.n, 0);
+    assert_false(c.disconnect_inactive);
+    assert_int_equal(c.version_min, RELAY_VERSION_MIN);
+    assert_int_equal(c.version_max, RELAY_VERSION_MAX);
+    assert_int_equal(conf_message_ttl_s(&c), 21 * 86400);
+}
+
+/* ---- reading ---- */
+
+static void reads_every_type(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c, "[STORE_LOG]\nenable: off\nstore_queues: memory\nexpire_messages_days = 7\n"
+                        "[AUTH]\nnew_queues = off\ncreate_password: a!b?c\n"
+                        "[TRANSPORT]\nhost: a.example , b.onion\nport: 5223, 443 ,8443\n"
+                        "bind: 127.0.0.1,[::1], 2001:db8::1\nthreads: 4\n"
+                        "[LIMITS]\nhandshake_timeout: 5\nmessage_ttl: 30\n");
+    assert_string_equal(warnings, "");
+    assert_false(c.new_queues);
+    assert_string_equal(c.create_password, "a!b?c");
+    assert_string_equal(c.host, "a.example,b.onion");
+    assert_int_equal(c.ports.n, 3);
+    assert_int_equal(c.ports.port[2], 8443);
+    assert_int_equal(c.bind.n, 3);
+    assert_string_equal(c.bind.text[1], "::1");
+    assert_int_equal(c.threads, 4);
+    assert_int_equal(c.handshake_timeout_s, 5);
+    assert_int_equal(conf_message_ttl_s(&c), 30);
+    conf_done(&c);
+    assert_string_equal(c.create_password, "");
+}
+
+static void numbers_keep_their_ends(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c, "[LIMITS]\nmessage_queue_quota: 1\n");
+    assert_int_equal(c.message_quota, 1);
+    assert_accepted(&c, "[LIMITS]\nmessage_queue_quota: 10000\n");
+    assert_int_equal(c.message_quota, 10000);
+    static const char *const BAD[] = {"0",  "10001", "-1",  "",
+                                      "1x", "0x10",  "1.5", "99999999999999999999",
+                                      "on", "+5",    "1 2"};
+    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
+        char text[128], message[256];
+        (void)snprintf(text, sizeof text, "[LIMITS]\nmessage_queue_quota: %s\n", BAD[i]);
+        (void)snprintf(message, sizeof message,
+                       "f.ini:2: [LIMITS] message_queue_quota: \"%s\" is not allowed; must be 1 to "
+                       "10000 messages",
+                       BAD[i]);
+        assert_refused(text, message);
+    }
+}
+
+static void says_what_is_allowed(void **state) {
+    (void)state;
+    assert_refused("[AUTH]\n\nnew_queues: yes\n",
+                   "f.ini:3: [AUTH] new_queues: \"yes\" is not allowed; must be on or off");
+    assert_refused("[TRANSPORT]\nport: 70000\n", "f.ini:2: [TRANSPORT] port: \"70000\" is not "
+                                                 "allowed; must be up to 16 different "
+                                                 "ports, 1 to 65535, separated by commas");
+    assert_refused("[STORE_LOG]\nstore_queues: disk\n",
+                   "f.ini:2: [STORE_LOG] store_queues: \"disk\" is not allowed; must be one of "
+                   "memory,database");
+    assert_refused("[TRANSPORT]\nbind: localhost\n", "f.ini:2: [TRANSPORT] bind: \"localhost\" is "
+                                                     "not allowed; must be up to 16 numeric "
+                                                     "IPv4 or IPv6 addresses, separated by commas");
+    assert_refused("[AUTH]\nnew_queues\n", "f.ini:2: neither a [SECTION] nor a `key: value`: "
+                                           "correct it, or begin it with #");
+}
+
+static void lists_refuse_what_is_no_part(void **state) {
+    (void)state;
+    static const char *const PORTS[] = {"",     ",",   "1,",
+                                        "1,,2", "0",   "65536",
+                                        "1,1",  "1 2", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"};
+    static const char *const HOSTS[] = {"", ",", "a,", "a,,b", "a b", "a@b", "a/b"};
+    static const char *const BINDS[] = {"", "::1,", "1.2.3", "[]", "[::1", "1.2.3.4:5223"};
+    const struct {
+        const char *key;
+        const char *const *values;
+        size_t n;
+    } rows[] = {{"port", PORTS, ARRAY_LEN(PORTS)},
+                {"host", HOSTS, ARRAY_LEN(HOSTS)},
+                {"bind", BINDS, ARRAY_LEN(BINDS)}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        for (size_t j = 0; j < rows[i].n; j++) {
+            char text[128];
+            struct conf c;
+            (void)snprintf(text, sizeof text, "[TRANSPORT]\n%s: %s\n", rows[i].key,
+                           rows[i].values[j]);
+            assert_int_equal(parse(&c, text), E_CONFIG);
+        }
+    }
+}
+
+static void secrets_are_not_in_messages(void **state) {
+    (void)state;
+    assert_refused("[AUTH]\ncreate_password: se:cret\n",
+                   "f.ini:2: [AUTH] create_password: its value is not allowed; must be 1 to 255 "
+                   "printable ASCII characters other than space, @, : and /");
+}
+
+static void password_rules(void **state) {
+    (void)state;
+    static const char *const BAD[] = {"", "a b", "a@b", "a:b", "a/b", "a\tb", "\x7f", "\xc3\xa9"};
+    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) assert_false(conf_is_password(BAD[i]));
+    assert_true(conf_is_password("a"));
+    assert_true(conf_is_password("!\"#$%&'()*+,-.;<=>?[\\]^_`{|}~"));
+    char text[400], longest[257];
+    struct conf c;
+    memset(longest, 'p', 256);
+    longest[256] = '\0';
+    (void)snprintf(text, sizeof text, "[AUTH]\ncreate_password: %s\n", longest);
+    assert_int_equal(parse(&c, text), E_CONFIG);
+    longest[255] = '\0';
+    (void)snprintf(text, sizeof text, "[AUTH]\ncreate_password: %s\n", longest);
+    assert_accepted(&c, text);
+    assert_string_equal(c.create_password, longest);
+}
+
+static void set_twice_is_an_error(void **state) {
+    (void)state;
+    assert_refused("[AUTH]\nnew_queues: on\n[TRANSPORT]\nport: 1\n[AUTH]\nnew_queues: on\n",
+                   "f.ini:6: [AUTH] new_queues is already set in line 2: remove one");
+    assert_refused("[WEB]\nhttp: 1\nhttp: 2\n",
+                   "f.ini:3: [WEB] http is already set in line 2: remove one");
+}
+
+static void unknown_is_a_warning(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c, "x: 1\n[AUTH]\nnew_queue: off\n[auth]\nnew_queues: off\n");
+    assert_string_equal(warnings,
+                        "f.ini:1: unknown setting [] x is ignored: check its spelling\n"
+                        "f.ini:3: unknown setting [AUTH] new_queue is ignored: check its spelling\n"
+                        "f.ini:5: unknown setting [auth] new_queues is ignored: check its "
+                        "spelling\n");
+    assert_true(c.new_queues);
+}
+
+static void storage_on_disk_is_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *key, *value, *allowed;
+    } ROWS[] = {{"enable", "on", "off"},
+                {"store_queues", "database", "memory"},
+                {"store_messages", "journal", "memory"},
+                {"store_messages", "database", "memory"}};
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        char text[128], message[512];
+        (void)snprintf(text, sizeof text, "[STORE_LOG]\n%s: %s\n", ROWS[i].key, ROWS[i].value);
+        (void)snprintf(
+            message, sizeof message,
+            "f.ini:2: [STORE_LOG] %s: \"%s\" is not allowed; storage on disk isn't available "
+            "in this version, set %s: %s (queues and messages are then lost when the server "
+            "stops)",
+            ROWS[i].key, ROWS[i].value, ROWS[i].key, ROWS[i].allowed);
+        assert_refused(text, message);
+    }
+}
+
+static void versions_must_leave_some(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c, "[LIMITS]\nsmp_version_min: 9\nsmp_version_max: 9\n");
+    assert_refused("[LIMITS]\nsmp_version_min: 10\nsmp_version_max: 9\n",
+                   "f.ini:3: [LIMITS] smp_version_min 10 is above smp_version_max 9: no client "
+                   "could "
+                   "connect");
+}
+
+/* ---- settings that are not used yet ---- */
+
+static const char *unused_of(const struct conf *c) {
+    static char text[TEXT_MAX];
+    struct wr w = wr_init(text, sizeof text - 1);
+    conf_list_unused(c, &w);
+    assert_int_equal(wr_err(&w), OK);
+    text[wr_bytes(&w).n] = '\0';
+    return text;
+}
+
+/* As the reference writes it, but for `enable` and `store_messages`. */
+static void file_of_the_reference_is_understood(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c,
+                    "[INFORMATION]\nsource_code = https://github.com/simplex-chat/simplexmq\n"
+                    "hosting_type = virtual\n[STORE_LOG]\nenable = off\nstore_queues = memory\n"
+                    "store_messages = memory\nrestore_messages = off\nexpire_messages_days = 21\n"
+                    "expire_messages_on_start = on\nexpire_messages_on_send = off\n"
+                    "expire_ntfs_hours = 24\nlog_stats = on\nprometheus_interval = 2\n"
+                    "[AUTH]\nnew_queues = on\ncreate_password = test\n"
+                    "control_port_admin_password = abc\ncontrol_port_user_password = def\n"
+                    "[TRANSPORT]\nhost = localhost\nport = 5223\nlog_tls_errors = off\n"
+                    "websockets = off\ncontrol_port = 5224\n[PROXY]\n[INACTIVE_CLIENTS]\n"
+                    "disconnect = on\nttl = 21600\ncheck_interval = 3600\n[WEB]\n"
+                    "static_path = /var/opt/simplex/www\n");
+    assert_string_equal(warnings, "");
+    assert_string_equal(unused_of(&c),
+                        "INFORMATION.source_code, INFORMATION.hosting_type, STORE_LOG.log_stats, "
+                        "STORE_LOG.prometheus_interval, AUTH.control_port_admin_password, "
+                        "AUTH.control_port_user_password, TRANSPORT.control_port, WEB.static_path");
+    assert_true(c.disconnect_inactive);
+}
+
+static void what_is_so_anyway_is_not_remarked_on(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c, "[TRANSPORT]\nwebsockets: off\nlog_tls_errors: "
+                        "off\n[LIMITS]\nend_interval_ms: 0\n");
+    assert_string_equal(unused_of(&c), "");
+    assert_accepted(&c, "[TRANSPORT]\nwebsockets: 443\nlog_tls_errors: "
+                        "on\n[LIMITS]\nend_interval_ms: 500\n");
+    assert_string_equal(unused_of(&c),
+                        "TRANSPORT.log_tls_errors, TRANSPORT.websockets, LIMITS.end_interval_ms");
+}
+
+/* ---- texts ---- */
+
+static char *print_template(const struct conf_value *values, size_t n) {
+    static char text[TEXT_MAX];
+    struct wr w = wr_init(text, sizeof text - 1);
+    conf_print_template(values, n, &w);
+    assert_int_equal(wr_err(&w), OK);
+    text[wr_bytes(&w).n] = '\0';
+    return text;
+}
+
+static const char *print_config(const struct conf *c) {
+    static char text[TEXT_MAX];
+    struct wr w = wr_init(text, sizeof text - 1);
+    conf_print(c, &w);
+    assert_int_equal(wr_err(&w), OK);
+    text[wr_bytes(&w).n] = '\0';
+    return text;
+}
+
+static const struct conf_value VALUES[] = {
+    {"TRANSPORT", "host", "smp.example"},
+    {"AUTH", "create_password", "hidden-from-all"},
+};
+
+static void template_is_read_as_meant(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c, print_template(VALUES, ARRAY_LEN(VALUES)));
+    assert_string_equal(warnings, "");
+    assert_string_equal(c.host, "smp.example");
+    assert_string_equal(c.create_password, "hidden-from-all");
+    assert_accepted(&c, print_template(NULL, 0));
+    assert_string_equal(c.create_password, "");
+}
+
+/* Takes the "# " away from lines that are settings; what is shown as a comment must be valid too.
+ */
+static void uncomment(char *text) {
+    char *to = text;
+    for (const char *p = text; *p != '\0';) {
+        const size_t n = strcspn(p, "\n") + 1;
+        const size_t key = strspn(p + 2, "abcdefghijklmnopqrstuvwxyz_");
+        const bool is_setting =
+            strncmp(p, "# ", 2) == 0 && key > 0 && strncmp(p + 2 + key, ": ", 2) == 0;
+        const size_t skip = is_setting ? 2 : 0;
+        memmove(to, p + skip, n - skip);
+        to += n - skip;
+        p += n;
+    }
+    *to = '\0';
+}
+
+static void template_shows_valid_samples(void **state) {
+    (void)state;
+    char *text = print_template(NULL, 0);
+    uncomment(text);
+    struct conf c;
+    assert_accepted(&c, text);
+    assert_string_equal(warnings, "");
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const bool is_used = (OPTS[i].flags & OPT_NOT_YET) == 0;
+        assert_int_equal(c.line[i] != 0, is_used);
+    }
+}
+
+static void printed_settings_hide_secrets(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c, print_template(VALUES, ARRAY_LEN(VALUES)));
+    const char *text = print_config(&c);
+    assert_null(strstr(text, "hidden-from-all"));
+    assert_non_null(strstr(text, "\ncreate_password: (hidden)\n"));
+    assert_non_null(strstr(text, "[TRANSPORT]\nhost: smp.example\nport: 5223,443\n# bind:\n"));
+}
+
+static void printed_settings_are_read_back(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c, "[TRANSPORT]\nport: 1,2\nbind: ::1\nthreads: 3\n[LIMITS]\nmessage_ttl: 9\n"
+                        "[INACTIVE_CLIENTS]\ndisconnect: on\nttl: 5\n");
+    char first[4096];
+    (void)snprintf(first, sizeof first, "%s", print_config(&c));
+    assert_accepted(&c, first);
+    assert_string_equal(print_config(&c), first);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_are_unique_and_explained),
+        cmocka_unit_test(sections_are_known),
+        cmocka_unit_test(defaults_are_within_their_range),
+        cmocka_unit_test(reads_every_type),
+        cmocka_unit_test(numbers_keep_their_ends),
+        cmocka_unit_test(says_what_is_allowed),
+        cmocka_unit_test(lists_refuse_what_is_no_part),
+        cmocka_unit_test(secrets_are_not_in_messages),
+        cmocka_unit_test(password_rules),
+        cmocka_unit_test(set_twice_is_an_error),
+        cmocka_unit_test(unknown_is_a_warning),
+        cmocka_unit_test(storage_on_disk_is_refused),
+        cmocka_unit_test(versions_must_leave_some),
+        cmocka_unit_test(file_of_the_reference_is_understood),
+        cmocka_unit_test(what_is_so_anyway_is_not_remarked_on),
+        cmocka_unit_test(template_is_read_as_meant),
+        cmocka_unit_test(template_shows_valid_samples),
+        cmocka_unit_test(printed_settings_hide_secrets),
+        cmocka_unit_test(printed_settings_are_read_back),
+    };
+    return cmocka_run_group_tests_name("options", tests, NULL, NULL);
+}
