@@ -4,7 +4,7 @@
 import pytest
 from smp import MAX_VERSION, MIN_VERSION, Address, Connection, Link
 from smp.encoding import unpad
-from smp.server import Server, default_binary, find_binary
+from smp.server import Server, ServerFailed, default_binary, find_binary
 from smp.transport import ServerHello, decode_fingerprint
 
 
@@ -39,7 +39,7 @@ def shared_server(request):
         yield None
         return
     server = Server(find_binary(request.config.getoption("--server-binary")),
-                    ini={("LIMITS", "end_interval_ms"): 50})
+                    ini={("LIMITS", "end_interval_ms"): 50, ("TRANSPORT", "threads"): 4})
     try:
         server.start()
         yield server
@@ -67,15 +67,27 @@ def own_server(request):
     servers = []
 
     def start(ini=None, **options):
+        """Starts one more server."""
         server = Server(find_binary(request.config.getoption("--server-binary")), ini=ini,
                         **options)
         servers.append(server)
         return server.start()
 
     yield start
-    for server in servers:
+    failures = [failure for failure in map(finish, servers) if failure]
+    assert not failures, failures[0]
+
+
+def finish(server):
+    """Checks, stops and removes a server; gives what was wrong."""
+    try:
         if server.process is not None:
             server.check()
+        server.stop()
+        return None
+    except ServerFailed as error:
+        return str(error)
+    finally:
         server.remove()
 
 
@@ -90,7 +102,8 @@ def server_versions(request, shared_server):
 
 def pytest_generate_tests(metafunc):
     """`version` runs a test with every version, unless the test lists its own."""
-    listed = any("version" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    marks = metafunc.definition.iter_markers("parametrize")
+    listed = any("version" in mark.args[0] for mark in marks)
     if "version" in metafunc.fixturenames and not listed:
         metafunc.parametrize("version", range(MIN_VERSION, MAX_VERSION + 1))
 
@@ -101,6 +114,7 @@ def connect(request, address, server_versions):
     opened = []
 
     def open_one(version=None, to=None, **options):
+        """Opens one more connection."""
         if version is None:
             version = request.node.callspec.params["version"] if has_version(request) else 18
         if version > server_versions[1]:

@@ -494,12 +494,6 @@ def test_other_suites_are_refused(address, suites):
     assert kind == ALERT and payload[0] == FATAL
 
 
-def test_other_groups_are_refused(address):
-    """Only X25519 and X448 are taken (wire 1)."""
-    kind, payload = exchange(address, client_hello_record(groups=b"\0\x17\0\x18"))
-    assert kind == ALERT and payload[0] == FATAL
-
-
 def test_cut_client_hello_is_refused(address):
     """A ClientHello whose inner lengths lie is refused, not waited for."""
     record = bytearray(client_hello_record())

@@ -5,9 +5,11 @@ import json
 import os
 
 import pytest
-from smp import Queue, make_key
+from smp import Queue, make_key, new_command
 from smp.commands import ack_command
 from smp.connection import Connection
+from smp.crypto import public_of
+from smp.keys import x25519_der
 
 QUOTA = 128
 END_TIMEOUT = 20
@@ -189,7 +191,8 @@ def test_ack_after_the_subscription_moved(connect):
     assert queue.ack(second, queue.next_message(second).msg_id).raw == b"OK"
 
 
-@pytest.mark.parametrize("command", [b"ACK", b"ACK ", b"ACK \x18short", ack_command(bytes(24)) + b"x"])
+@pytest.mark.parametrize("command", [
+    b"ACK", b"ACK ", b"ACK \x18short", ack_command(bytes(24)) + b"x"])
 def test_ack_syntax(connect, command):
     """ACK has one short string and nothing after it (wire 5)."""
     conn = connect()
@@ -339,6 +342,28 @@ def test_get_does_not_end_the_subscription_of_others(connect):
     assert other.quiet(0.05)
 
 
+def test_message_acknowledged_elsewhere(connect):
+    """A message that GET took and acknowledged in another connection: the subscriber's ACK of it
+    gives the next message, and nothing is lost."""
+    conn, other = connect(), connect()
+    queue = Queue.create(conn)
+    send_all(conn, queue, numbered(3))
+    message = queue.next_message(conn)
+    assert queue.open(queue.get(other)) == message
+    assert queue.ack(other, message.msg_id).raw == b"OK"
+    found = read_all(conn, queue, message)
+    assert [m.body for m in found] == numbered(3)
+
+
+def test_end_comes_within_15_seconds_by_default(own_server):
+    """With the default settings END comes within 15 s (behaviour "Messages")."""
+    server = own_server()
+    with Connection(server.address, 18) as first, Connection(server.address, 18) as second:
+        queue = Queue.create(first)
+        assert queue.sub(second).tag == "SOK"
+        assert first.event(16).raw == b"END"
+
+
 def test_subscription_moves(connect, version):
     """SUB elsewhere: the earlier connection gets END, the later one the messages."""
     first, second = connect(), connect()
@@ -421,6 +446,34 @@ def test_batched_subs_answer_first(connect, count):
     assert not by_id
     if count > 4:
         assert not any({"SOK", "MSG"} <= {a.tag for a in block} for block in blocks)
+
+
+def test_thousands_of_subscriptions(connect):
+    """A client that subscribes to thousands of queues gets each answer and each message."""
+    maker, conn = connect(), connect()
+    kept = create_many(maker, 3000)
+    waiting = {queue.rcv_id: queue for queue in kept[::100]}
+    for queue in waiting.values():
+        send_all(maker, queue, [b"for " + queue.rcv_id])
+    sent = [conn.make(b"SUB", q.rcv_id, q.rcv_key) for q in kept]
+    conn.write(sent)
+    assert {conn.wait(item, 60).raw for item in sent} == {b"SOK 0"}
+    while waiting:
+        event = conn.event()
+        assert waiting.pop(event.entity).open(event).body == b"for " + event.entity
+    assert conn.quiet(0.05)
+
+
+def create_many(conn, count):
+    """Queues made by NEWs in full blocks."""
+    made = []
+    for _ in range(count):
+        key, private = make_key("ed25519"), os.urandom(32)
+        command = new_command(conn.version, key.der, x25519_der(public_of(private)),
+                              password=conn.address.password, subscribe=False)
+        made.append((conn.make(command, b"", key), key, private))
+    conn.write([item for item, _, _ in made])
+    return [Queue(conn.wait(item, 60), key, private, "M") for item, key, private in made]
 
 
 def test_subscribers_do_not_see_other_queues(connect):

@@ -1,17 +1,26 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """TLS and the SMP handshake: wire facts, sections 1 and 3."""
 
+import datetime
+import hashlib
 import os
+import shutil
 import socket
 import ssl
+import subprocess
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from smp import HandshakeRefused, Link
 from smp.connection import Connection
 from smp.crypto import BLOCK_SIZE
-from smp.encoding import pad, unpad, word16
+from smp.encoding import Reader, pad, unpad, word16
 from smp.keys import X448_HEAD, Ed25519Key, X25519Key, x25519_der
-from smp.rawtls import ALERT, FATAL, NO_APPLICATION_PROTOCOL, exchange, first_flight
+from smp.rawtls import (ALERT, CERTIFICATE, CERTIFICATE_REQUEST, FATAL, KEY_EXCHANGE,
+                        NO_APPLICATION_PROTOCOL, exchange, first_flight, server_flight)
 from smp.transport import Address, ServerHello, Session, client_hello
 
 PATIENCE = 10
@@ -108,6 +117,68 @@ def test_both_tls_versions_with_chacha20(address, tls):
         assert conn.link.tls.version() == f"TLSv{tls}"
         assert conn.link.tls.selected_alpn_protocol() == "smp/1"
         conn.ping()
+
+
+@pytest.mark.parametrize("group", [b"\0\x1d", b"\0\x1e"], ids=["X25519", "X448"])
+def test_groups_of_tls_12(address, group):
+    """Each of the two groups is enough for a handshake (section 1)."""
+    messages = dict(server_flight(address, groups=group))
+    assert messages[KEY_EXCHANGE].startswith(b"\x03" + group)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command")
+@pytest.mark.parametrize("group", ["X25519", "X448"])
+def test_groups_of_tls_13(address, group):
+    """Each of the two groups is enough for a handshake (section 1)."""
+    command = ["openssl", "s_client", "-connect", f"{address.host}:{address.port}", "-tls1_3",
+               "-alpn", "smp/1", "-groups", group]
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=30, check=False)
+    assert b"Server Temp Key: " + group.encode() in done.stdout
+    assert b"TLS_CHACHA20_POLY1305_SHA256" in done.stdout
+
+
+@pytest.mark.parametrize("tls", ["1.3", "1.2"])
+@pytest.mark.parametrize("group", ["prime256v1", "secp521r1"])
+def test_other_groups_are_refused(address, tls, group):
+    """Only X25519 and X448 (section 1)."""
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        Link(address, tls=tls, group=group)
+
+
+def test_server_flight(address):
+    """The TLS handshake shows the chain of the SMP handshake and asks for a certificate of the
+    client, without requiring one (section 1)."""
+    messages = dict(server_flight(address))
+    assert CERTIFICATE_REQUEST in messages
+    reader = Reader(messages[CERTIFICATE])
+    reader.take(3)
+    chain = []
+    while reader.left():
+        chain.append(reader.take(int.from_bytes(reader.take(3), "big")))
+    assert len(chain) == 2
+    assert hashlib.sha256(chain[1]).digest() == address.identity
+
+
+def test_client_certificate_is_taken(address, tmp_path):
+    """A client may present a self-signed certificate and be an ordinary client (section 1)."""
+    key = Ed25519PrivateKey.generate()
+    path = tmp_path / "client.pem"
+    path.write_bytes(self_signed(key))
+    with Connection(address, 18, certificate=str(path)) as conn:
+        conn.ping()
+
+
+def self_signed(key):
+    """PEM of a key and its self-signed certificate."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "service")])
+    now = datetime.datetime.utcnow()
+    cert = (x509.CertificateBuilder().subject_name(name).issuer_name(name)
+            .public_key(key.public_key()).serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=365))
+            .add_extension(x509.BasicConstraints(True, None), True).sign(key, None))
+    return (key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            + cert.public_bytes(Encoding.PEM))
 
 
 @pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA"])

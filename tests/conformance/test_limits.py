@@ -162,6 +162,25 @@ def test_inactive_clients_are_closed(impatient):
         assert conn.closed_within(PATIENCE)
 
 
+def test_get_is_no_subscription(impatient):
+    """A connection that only used GET is closed like any other."""
+    with Connection(impatient.address, 18) as conn:
+        queue = Queue.create(conn, subscribe=False)
+        assert queue.get(conn).raw == b"OK"
+        assert conn.closed_within(PATIENCE)
+
+
+def test_clients_that_lost_their_subscriptions_are_closed(impatient):
+    """A subscription that moved away, or whose queue was deleted, keeps nobody."""
+    with Connection(impatient.address, 18) as conn, Connection(impatient.address, 18) as other:
+        moved, deleted = Queue.create(conn), Queue.create(conn)
+        assert moved.sub(other).tag == "SOK"
+        assert deleted.delete(conn).raw == b"OK"
+        assert conn.event(20).raw == b"END"
+        assert conn.closed_within(PATIENCE)
+        other.ping()
+
+
 def test_subscribed_clients_are_kept(impatient):
     """A connection with a subscription is kept, however silent, and gets its messages."""
     with Connection(impatient.address, 18) as subscribed, \

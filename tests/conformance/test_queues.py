@@ -172,6 +172,17 @@ def test_off_stops_senders_but_not_the_recipient(connect, version):
     assert queue.ack(conn, message.msg_id).raw == b"OK"
 
 
+def test_get_works_on_a_suspended_queue(connect):
+    """OFF leaves GET to the recipient too."""
+    conn = connect()
+    queue = Queue.create(conn, subscribe=False)
+    assert queue.send(conn, b"before").raw == b"OK"
+    assert queue.off(conn).raw == b"OK"
+    message = queue.open(queue.get(conn))
+    assert message.body == b"before"
+    assert queue.ack(conn, message.msg_id).raw == b"OK"
+
+
 def test_off_twice(connect):
     """OFF again answers OK."""
     conn = connect()

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Proves this client against recorded sessions and known answers (tests/vectors), serverless."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from smp import crypto
 from smp.commands import Answer, ack_command, key_command, new_command, parse_answer
 from smp.crypto import Chain, CryptoError, chain_init, dh, public_of
@@ -13,9 +15,6 @@ from smp.keys import Ed25519Key, X25519Key, x25519_der, x25519_raw
 from smp.queue import Queue
 from smp.transmissions import batch, decode, encode, signed_text, unbatch
 from smp.transport import ServerHello, check_chain, client_hello, read_signed_key
-
-from cryptography import x509
-import hashlib
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 SESSIONS = sorted(VECTORS.glob("session-v*.json"))
@@ -185,7 +184,6 @@ def test_new_command(recorded):
     dh_der = x25519_der(public_of(recorded.queue["rcvDhKeyPrivate"]))
     corr_id = recorded_corr_id(recorded, data)
     for password in (None, b"test"):
-        command = new_command(recorded.version, key.der, dh_der, password=password)
         for sub in (True, False):
             command = new_command(recorded.version, key.der, dh_der, password=password,
                                   subscribe=sub)

@@ -30,7 +30,6 @@ from smp.encoding import large, short  # noqa: E402
 from smp.keys import X25519Key  # noqa: E402
 from smp.server import (Server, cpu_seconds, default_binary, find_binary,  # noqa: E402
                         rss_kib)
-from smp.transmissions import BATCH_ROOM  # noqa: E402
 from smp.transport import decode_fingerprint  # noqa: E402
 
 VERSION = 18
@@ -305,6 +304,7 @@ def report(results, name, action):
 def receiver_process(address, plan, counters, results, targets):
     """Creates the queues, hands them to the sender, receives."""
     def work():
+        """The receiver from its connection to its last check."""
         conn = Connection(address, VERSION)
         queues, out = [], []
         for _ in range(plan.queues):

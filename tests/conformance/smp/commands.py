@@ -32,7 +32,7 @@ def link_data(fixed, user):
 
 
 def queue_request(mode, link):
-    """queueReqData: `link` is None, or for `M` (sndId, fixed, user), for `C` (linkId, sndId, ...)."""
+    """queueReqData. `link` is None, or (sndId, fixed, user), for `C` with the linkId first."""
     if mode is None:
         return maybe(None)
     if link is None:

@@ -9,7 +9,8 @@ from .commands import parse_answer
 from .transmissions import Sent, batch, decode, encode, signed_text, split, unbatch
 from .transport import Link, Session
 
-LINK_OPTIONS = ("alpn", "tls", "ciphers", "timeout", "source", "server_name", "buffers")
+LINK_OPTIONS = ("alpn", "tls", "ciphers", "group", "certificate", "timeout", "source",
+                "server_name", "buffers")
 
 
 class Unanswered(TimeoutError):

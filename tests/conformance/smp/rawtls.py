@@ -12,6 +12,7 @@ from .transport import tls_context
 ALERT, HANDSHAKE = 21, 22
 FATAL = 2
 NO_APPLICATION_PROTOCOL = 120
+CERTIFICATE, KEY_EXCHANGE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE = 11, 12, 13, 14
 ECDSA_CHACHA20 = b"\xcc\xa9"
 
 
@@ -86,3 +87,20 @@ def compression_of(server_hello):
     reader.short()
     suite = reader.take(2)
     return suite, reader.byte()
+
+
+def server_flight(address, timeout=10, **offer):
+    """(type, body) of the messages in the server's first flight of TLS 1.2."""
+    found, data = [], b""
+    with socket.create_connection((address.host, address.port), timeout) as sock:
+        sock.sendall(client_hello_record(**offer))
+        while not found or found[-1][0] != SERVER_HELLO_DONE:
+            record = read_record(sock)
+            if record is None or record[0] != HANDSHAKE:
+                raise ConnectionError(f"no handshake record: {record!r}")
+            data += record[1]
+            while len(data) >= 4 and len(data) >= 4 + int.from_bytes(data[1:4], "big"):
+                size = 4 + int.from_bytes(data[1:4], "big")
+                found.append((data[0], data[4:size]))
+                data = data[size:]
+    return found

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Starts an smp-server of its own in a temporary directory, watches it, and stops it."""
 
+import ctypes
 import hashlib
 import os
 import re
@@ -21,6 +22,8 @@ SANITIZERS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanit
               "ERROR: LeakSanitizer", "LeakSanitizer: detected")
 NO_LIMITS = {("LIMITS", "connections_per_address"): 0, ("LIMITS", "new_queues_per_minute"): 0,
              ("LIMITS", "handshakes_per_second"): 10000}
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 REPO = Path(__file__).resolve().parents[3]
 
 
@@ -111,10 +114,11 @@ class Server:
 
     def start(self):
         """Starts the server and waits until it serves every port."""
+        self.stdout, self.stderr = [], []
         self.process = subprocess.Popen(
             [self.binary, "start"], env=self.environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
-            preexec_fn=self.raise_limit if self.nofile else None)
+            preexec_fn=self.prepare_child)
         pipes = ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr))
         self.readers = [threading.Thread(target=self.collect, args=pair, daemon=True)
                         for pair in pipes]
@@ -126,10 +130,12 @@ class Server:
             self.wait_output(lambda line=line: any(line in x for x in self.stdout), deadline)
         return self
 
-    def raise_limit(self):
-        """In the child: as many file descriptors as asked for."""
-        hard = max(self.nofile, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-        resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, hard))
+    def prepare_child(self):
+        """In the child: it ends with its parent, and has as many files as asked for."""
+        LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if self.nofile:
+            hard = max(self.nofile, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.nofile, hard))
 
     def collect(self, pipe, lines):
         """Thread: keeps the lines of one output."""
@@ -181,7 +187,7 @@ class Server:
             raise ServerFailed(f"the server stopped with status {status}:\n{self.output()}")
 
     def remove(self):
-        """Stops the server if needed and removes its directory."""
+        """Ends the server if it still runs and removes its directory."""
         try:
             self.stop()
         finally:

@@ -22,6 +22,7 @@ from .keys import x25519_der, x25519_raw
 
 TIMEOUT = 10.0
 ALPN = "smp/1"
+CIPHERS = "ECDHE-ECDSA-CHACHA20-POLY1305"
 
 
 class HandshakeRefused(Exception):
@@ -61,8 +62,9 @@ def decode_fingerprint(text):
 
 
 @functools.lru_cache(maxsize=None)
-def tls_context(alpn=(ALPN,), tls="1.3", ciphers="ECDHE-ECDSA-CHACHA20-POLY1305"):
-    """A client context of exactly one TLS version; SMP checks identities itself."""
+def tls_context(alpn=(ALPN,), tls="1.3", ciphers=CIPHERS, group=None, certificate=None):
+    """A client context of exactly one TLS version; SMP checks identities itself. `certificate` is
+    a PEM file with the client's key and certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -72,6 +74,10 @@ def tls_context(alpn=(ALPN,), tls="1.3", ciphers="ECDHE-ECDSA-CHACHA20-POLY1305"
         context.set_ciphers(ciphers)
     if alpn:
         context.set_alpn_protocols(list(alpn))
+    if group:
+        context.set_ecdh_curve(group)
+    if certificate:
+        context.load_cert_chain(certificate)
     return context
 
 
@@ -165,8 +171,8 @@ class Link:
     """A TLS connection to the server that moves bytes and 16384-byte blocks, under time limits.
     `buffers` are the socket's receive and send buffer sizes."""
 
-    def __init__(self, address, *, alpn=(ALPN,), tls="1.3", ciphers="ECDHE-ECDSA-CHACHA20-POLY1305",
-                 timeout=TIMEOUT, source=None, server_name=None, buffers=None):
+    def __init__(self, address, *, alpn=(ALPN,), tls="1.3", ciphers=CIPHERS, group=None,
+                 certificate=None, timeout=TIMEOUT, source=None, server_name=None, buffers=None):
         self.address = address
         self.timeout = timeout
         self.buffer = bytearray()
@@ -180,7 +186,7 @@ class Link:
                 raw.bind((source, 0))
             raw.connect((address.host, address.port))
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            context = tls_context(tuple(alpn), tls, ciphers)
+            context = tls_context(tuple(alpn), tls, ciphers, group, certificate)
             self.tls = context.wrap_socket(raw, server_hostname=server_name)
         except BaseException:
             raw.close()
