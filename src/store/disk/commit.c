@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* commit.c -- the commit thread; see commit.h for what it promises.
+ *
+ * One group at a time: limit and take under the mutex, write and sync without it, publish, tell the
+ * sinks. Only the thread changes the state, so what it reads of it needs no lock. A failure is
+ * handled in this order: undo what is in the files; under the mutex refuse further appends, note
+ * the lost range, and have the sinks drop; let the sinks tell their owners; only then wake who
+ * waits. So whoever learns that a change was lost finds it taken back already. */
+#include "store/disk/commit.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
+
+enum {
+    MAX_SINKS = 4,
+    MAX_LOST = 64,
+    RETRY_MS = 1000,
+    /* A sync costs processor time too: under load groups begin this far apart, so that they are
+     * larger. A group of few changes is not load: who waits for each answer waits for the disk
+     * alone. */
+    SPACING_MS = 1,
+    LOAD_CHANGES = 4,
+};
+
+struct range {
+    lsn_t first, last;
+};
+
+struct commit {
+    /* fixed after commit_start() */
+    struct commit_opts o;
+    struct commit_sink sinks[MAX_SINKS];
+    unsigned n_sinks;
+    pthread_t thread;
+    bool started;
+    /* commit thread only */
+    int64_t unsynced_since_ms; /* when the oldest unsynced group was written */
+    int64_t group_begun_ms;
+    lsn_t group_changes; /* in the last group */
+    int64_t retry_at_ms;
+    bool last_retry; /* tried once more while stopping */
+    /* guarded by mtx */
+    pthread_mutex_t mtx;
+    pthread_cond_t work, progress;
+    lsn_t last_lsn;     /* given out */
+    lsn_t taken_lsn;    /* all up to here was taken, or lost */
+    lsn_t finished_lsn; /* synced, and the sinks are done */
+    lsn_t flush_lsn;    /* somebody waits for this to be finished */
+    bool kept;          /* the sinks put something back when a group was dropped */
+    bool stopping;
+    /* guarded by lost_mtx, which is taken last */
+    pthread_mutex_t
+        *lost_mtx; /* owned; apart, so that commit_is_lost() can take it of a const commit */
+    struct range lost[MAX_LOST];
+    unsigned n_lost;
+    /* atomic */
+    _Atomic lsn_t durable_lsn; /* release: what was published may be acted on */
+    _Atomic lsn_t synced_lsn;  /* release, as above */
+    _Atomic lsn_t lost_upto; /* release after the range is in the list; 0: nothing was ever lost */
+    _Atomic int state;       /* release; enum commit_state */
+    _Atomic unsigned n_failures; /* release; grows after the sinks have dropped */
+};
+
+/* ---- state and lost ranges ---- */
+
+static void set_state(struct commit *c, enum commit_state state) {
+    atomic_store_explicit(&c->state, state, memory_order_release);
+}
+
+enum commit_state commit_state(const struct commit *c) {
+    return (enum commit_state)atomic_load_explicit(&c->state, memory_order_acquire);
+}
+
+unsigned commit_n_failures(const struct commit *c) {
+    return atomic_load_explicit(&c->n_failures, memory_order_acquire);
+}
+
+lsn_t commit_durable_lsn(const struct commit *c) {
+    return atomic_load_explicit(&c->durable_lsn, memory_order_acquire);
+}
+
+lsn_t commit_synced_lsn(const struct commit *c) {
+    return atomic_load_explicit(&c->synced_lsn, memory_order_acquire);
+}
+
+static void add_lost(struct commit *c, struct range r) {
+    pthread_mutex_lock(c->lost_mtx);
+    if (c->n_lost != 0 && c->lost[c->n_lost - 1].last + 1 >= r.first) {
+        c->lost[c->n_lost - 1].last = r.last; /* failed again without a group in between */
+    } else {
+        if (c->n_lost == MAX_LOST) { /* the two oldest become one; see commit_is_lost() */
+            c->lost[0].last = c->lost[1].last;
+            memmove(&c->lost[1], &c->lost[2], (MAX_LOST - 2) * sizeof c->lost[0]);
+            c->n_lost--;
+        }
+        c->lost[c->n_lost++] = r;
+    }
+    pthread_mutex_unlock(c->lost_mtx);
+    atomic_store_explicit(&c->lost_upto, r.last, memory_order_release);
+}
+
+bool commit_is_lost(const struct commit *c, lsn_t lsn) {
+    if (lsn > atomic_load_explicit(&c->lost_upto, memory_order_acquire)) return false;
+    bool lost = false;
+    pthread_mutex_lock(c->lost_mtx);
+    for (unsigned i = 0; i < c->n_lost && !lost; i++) {
+        lost = lsn >= c->lost[i].first && lsn <= c->lost[i].last;
+    }
+    pthread_mutex_unlock(c->lost_mtx);
+    return lost;
+}
+
+/* ---- the sinks together ---- */
+
+static enum err write_taken(struct commit *c, const bool taken[]) {
+    enum err e = OK;
+    for (unsigned i = 0; i < c->n_sinks && e == OK; i++) {
+        if (taken[i]) e = c->sinks[i].write(c->sinks[i].sink);
+    }
+    return e;
+}
+
+static enum err sync_all(struct commit *c) {
+    enum err e = OK;
+    for (unsigned i = 0; i < c->n_sinks && e == OK; i++) e = c->sinks[i].sync(c->sinks[i].sink);
+    return e;
+}
+
+static enum err undo_taken(struct commit *c, const bool taken[]) {
+    enum err e = OK;
+    for (unsigned i = c->n_sinks; i-- > 0 && e == OK;) {
+        if (taken[i]) e = c->sinks[i].undo(c->sinks[i].sink);
+    }
+    return e;
+}
+
+static void done_all(struct commit *c, bool ok) {
+    for (unsigned i = 0; i < c->n_sinks; i++) c->sinks[i].done(c->sinks[i].sink, ok);
+}
+
+static void notify(struct commit *c) {
+    if (c->o.on_durable != NULL) c->o.on_durable(c->o.ctx);
+}
+
+/* ---- the commit thread; mtx is held on entry and on return of these ---- */
+
+/* The group that was taken, if any, and all that was appended since, has failed. */
+static void fail(struct commit *c, enum commit_state state, int error) {
+    set_state(c, state);
+    add_lost(c, (struct range){commit_durable_lsn(c) + 1,
+                               state == COMMIT_FULL ? c->last_lsn : UINT64_MAX});
+    for (unsigned i = 0; i < c->n_sinks; i++) c->sinks[i].drop(c->sinks[i].sink);
+    c->taken_lsn = c->last_lsn;
+    c->kept = true;
+    c->retry_at_ms = env_mono_ms(c->o.env) + RETRY_MS;
+    pthread_mutex_unlock(&c->mtx);
+    log_line(LOG_ERROR, state == COMMIT_FULL ? "storage-full" : "storage-failed", "error=\"%s\"",
+             strerror(error));
+    done_all(c, false);
+    notify(c);
+    pthread_mutex_lock(&c->mtx);
+    atomic_fetch_add_explicit(&c->n_failures, 1, memory_order_release);
+    pthread_cond_broadcast(&c->progress);
+}
+
+static bool is_shortage(enum err e, int error) {
+    return e == E_NO_MEMORY || (e == E_SYS && (error == ENOSPC || error == EDQUOT));
+}
+
+static void fail_group(struct commit *c, const bool taken[], bool written, enum err e, int error) {
+    enum commit_state state = COMMIT_FAILED;
+    if (!written && is_shortage(e, error) && undo_taken(c, taken) == OK) state = COMMIT_FULL;
+    pthread_mutex_lock(&c->mtx);
+    fail(c, state, e == E_NO_MEMORY ? ENOMEM : error);
+}
+
+static bool wants_sync(const struct commit *c) {
+    return c->o.interval_ms == 0 || c->stopping || c->flush_lsn > c->finished_lsn;
+}
+
+static void publish_synced(struct commit *c, lsn_t upto) {
+    atomic_store_explicit(&c->synced_lsn, upto, memory_order_release);
+}
+
+/* One group: taken, written, synced, published. */
+static void do_group(struct commit *c) {
+    lsn_t upto = c->last_lsn;
+    for (unsigned i = 0; i < c->n_sinks; i++) {
+        if (c->sinks[i].limit != NULL) upto = c->sinks[i].limit(c->sinks[i].sink, upto);
+    }
+    bool taken[MAX_SINKS] = {false};
+    for (unsigned i = 0; i < c->n_sinks; i++) taken[i] = c->sinks[i].take(c->sinks[i].sink, upto);
+    c->group_begun_ms = env_mono_ms(c->o.env);
+    c->group_changes = upto - c->taken_lsn;
+    c->taken_lsn = upto;
+    c->kept = false;
+    const bool with_sync = wants_sync(c);
+    pthread_mutex_unlock(&c->mtx);
+
+    enum err e = write_taken(c, taken);
+    const bool written = e == OK;
+    if (written && with_sync) e = sync_all(c);
+    if (e != OK) {
+        fail_group(c, taken, written, e, errno);
+        return;
+    }
+    if (with_sync) {
+        publish_synced(c, upto);
+    } else if (commit_synced_lsn(c) == commit_durable_lsn(c)) {
+        c->unsynced_since_ms = env_mono_ms(c->o.env);
+    }
+    atomic_store_explicit(&c->durable_lsn, upto, memory_order_release);
+    notify(c);
+    done_all(c, true);
+    pthread_mutex_lock(&c->mtx);
+    if (with_sync) c->finished_lsn = upto;
+    pthread_cond_broadcast(&c->progress);
+}
+
+/* Groups that were published before they were synced. */
+static void do_sync(struct commit *c) {
+    pthread_mutex_unlock(&c->mtx);
+    const enum err e = sync_all(c);
+    const int error = errno;
+    const lsn_t upto = commit_durable_lsn(c);
+    if (e == OK) publish_synced(c, upto);
+    pthread_mutex_lock(&c->mtx);
+    if (e == OK) {
+        c->finished_lsn = upto;
+        pthread_cond_broadcast(&c->progress);
+    } else {
+        fail(c, COMMIT_FAILED, e == E_NO_MEMORY ? ENOMEM : error);
+    }
+}
+
+static void do_retry(struct commit *c) {
+    c->last_retry = c->stopping;
+    pthread_mutex_unlock(&c->mtx);
+    enum err e = OK;
+    for (unsigned i = 0; i < c->n_sinks && e == OK; i++) e = c->sinks[i].retry(c->sinks[i].sink);
+    const int error = errno;
+    pthread_mutex_lock(&c->mtx);
+    if (e == OK) {
+        set_state(c, COMMIT_OK);
+    } else if (!is_shortage(e, error)) {
+        fail(c, COMMIT_FAILED, error);
+        return;
+    } else {
+        c->retry_at_ms = env_mono_ms(c->o.env) + RETRY_MS;
+        return;
+    }
+    pthread_mutex_unlock(&c->mtx);
+    log_line(LOG_INFO, "storage-has-room-again", "appends=accepted");
+    notify(c);
+    pthread_mutex_lock(&c->mtx);
+}
+
+static void wait_ms(struct commit *c, int64_t ms) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += (time_t)(ms / 1000);
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    (void)pthread_cond_timedwait(&c->work, &c->mtx, &t);
+}
+
+static int64_t spacing_left_ms(const struct commit *c) {
+    const bool load = c->group_changes >= LOAD_CHANGES;
+    if (!load || c->stopping || c->flush_lsn > c->finished_lsn) return 0;
+    return c->group_begun_ms + SPACING_MS - env_mono_ms(c->o.env);
+}
+
+/* One turn while all is well. False: the end. */
+static bool turn_ok(struct commit *c) {
+    if (c->taken_lsn < c->last_lsn || c->kept) {
+        const int64_t wait = spacing_left_ms(c);
+        if (wait > 0) {
+            wait_ms(c, wait);
+        } else {
+            do_group(c);
+        }
+        return true;
+    }
+    if (commit_synced_lsn(c) == commit_durable_lsn(c)) {
+        if (c->stopping) return false;
+        pthread_cond_wait(&c->work, &c->mtx);
+        return true;
+    }
+    const int64_t due_ms = c->unsynced_since_ms + c->o.interval_ms;
+    const int64_t left_ms = due_ms - env_mono_ms(c->o.env);
+    if (wants_sync(c) || left_ms <= 0) {
+        do_sync(c);
+    } else {
+        wait_ms(c, left_ms);
+    }
+    return true;
+}
+
+static bool turn_full(struct commit *c) {
+    if (c->stopping && c->last_retry) return false;
+    const int64_t left_ms = c->retry_at_ms - env_mono_ms(c->o.env);
+    if (c->stopping || left_ms <= 0) {
+        do_retry(c);
+    } else {
+        wait_ms(c, left_ms);
+    }
+    return true;
+}
+
+static bool turn_failed(struct commit *c) {
+    if (!c->stopping) pthread_cond_wait(&c->work, &c->mtx);
+    return !c->stopping;
+}
+
+static void *run(void *arg) {
+    struct commit *c = arg;
+    bool more = true;
+    pthread_mutex_lock(&c->mtx);
+    while (more) {
+        switch (commit_state(c)) {
+        case COMMIT_OK:
+            more = turn_ok(c);
+            break;
+        case COMMIT_FULL:
+            more = turn_full(c);
+            break;
+        case COMMIT_FAILED:
+            more = turn_failed(c);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&c->mtx);
+    return NULL;
+}
+
+/* ---- public ---- */
+
+static enum err init_sync(struct commit *c) {
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0) return E_NO_MEMORY;
+    int r = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    if (r == 0) r = pthread_mutex_init(&c->mtx, NULL);
+    if (r == 0) r = pthread_mutex_init(c->lost_mtx, NULL);
+    if (r == 0) r = pthread_cond_init(&c->work, &attr);
+    if (r == 0) r = pthread_cond_init(&c->progress, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    return r == 0 ? OK : E_NO_MEMORY;
+}
+
+enum err commit_new(const struct commit_opts *o, struct commit **ret) {
+    struct commit *c = calloc(1, sizeof *c);
+    if (c == NULL) return E_NO_MEMORY;
+    c->o = *o;
+    c->lost_mtx = malloc(sizeof *c->lost_mtx);
+    if (c->lost_mtx == NULL || init_sync(c) != OK) {
+        free(c->lost_mtx);
+        free(c);
+        return E_NO_MEMORY;
+    }
+    *ret = c;
+    return OK;
+}
+
+void commit_add_sink(struct commit *c, const struct commit_sink *sink) {
+    assert(!c->started && c->n_sinks < MAX_SINKS);
+    c->sinks[c->n_sinks++] = *sink;
+}
+
+enum err commit_start(struct commit *c) {
+    assert(!c->started);
+    const int r = pthread_create(&c->thread, NULL, run, c);
+    if (r != 0) {
+        errno = r;
+        return E_SYS;
+    }
+    c->started = true;
+    return OK;
+}
+
+enum err commit_stop(struct commit *c) {
+    assert(c->started);
+    pthread_mutex_lock(&c->mtx);
+    c->stopping = true;
+    pthread_cond_signal(&c->work);
+    pthread_mutex_unlock(&c->mtx);
+    (void)pthread_join(c->thread, NULL);
+    c->started = false;
+    return commit_state(c) == COMMIT_OK ? OK : E_STORE;
+}
+
+void commit_free(struct commit *c) {
+    if (c == NULL) return;
+    assert(!c->started);
+    pthread_cond_destroy(&c->work);
+    pthread_cond_destroy(&c->progress);
+    pthread_mutex_destroy(&c->mtx);
+    pthread_mutex_destroy(c->lost_mtx);
+    free(c->lost_mtx);
+    free(c);
+}
+
+enum err commit_begin(struct commit *c, lsn_t *ret_lsn) {
+    pthread_mutex_lock(&c->mtx);
+    if (commit_state(c) != COMMIT_OK) {
+        pthread_mutex_unlock(&c->mtx);
+        return E_STORE;
+    }
+    *ret_lsn = ++c->last_lsn;
+    return OK;
+}
+
+void commit_end(struct commit *c) {
+    /* The thread sleeps only when nothing was left to take, so the first append of a group wakes
+     * it. */
+    const bool first = c->last_lsn == c->taken_lsn + 1;
+    pthread_mutex_unlock(&c->mtx);
+    if (first) pthread_cond_signal(&c->work);
+}
+
+lsn_t commit_current_lsn(const struct commit *c) {
+    return c->last_lsn;
+}
+
+lsn_t commit_last_lsn(struct commit *c) {
+    pthread_mutex_lock(&c->mtx);
+    const lsn_t lsn = c->last_lsn;
+    pthread_mutex_unlock(&c->mtx);
+    return lsn;
+}
+
+enum err commit_flush(struct commit *c) {
+    pthread_mutex_lock(&c->mtx);
+    const lsn_t target = c->last_lsn;
+    const unsigned n_failures = commit_n_failures(c);
+    if (c->flush_lsn < target) c->flush_lsn = target;
+    pthread_cond_signal(&c->work);
+    while (c->finished_lsn < target && commit_state(c) == COMMIT_OK &&
+           commit_n_failures(c) == n_failures) {
+        pthread_cond_wait(&c->progress, &c->mtx);
+    }
+    const bool ok = c->finished_lsn >= target && commit_n_failures(c) == n_failures;
+    pthread_mutex_unlock(&c->mtx);
+    return ok ? OK : E_STORE;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* journal.h -- the message journal: bodies on disk, in segments that are recycled. It knows
+ * messages, not queues.
+ *
+ * Format, recovery rules and the reasons: docs/FORMATS.md and docs/adr/0004-journal-format.md. In
+ * short: records with CRC-32C and a running number are appended to segments of 8 MiB; a deletion is
+ * a record too; the oldest segment is freed when its live records are few (they are copied
+ * forward), so a deletion is always still there as long as the message it deletes. A body whose
+ * deletion is durable is overwritten within ERASE_WITHIN_S, and free segments are overwritten too:
+ * the server must not be an archive.
+ *
+ * Threads: append and release may be called by any thread that holds commit_begin() or nothing as
+ * stated; records are written by the commit thread alone; a worker thread reads bodies, erases,
+ * compacts, and keeps spare segments ready. Lock order: the owner's lock of a queue, the mutex of
+ * commit_begin(), the journal's own (which is never held while calling anybody). */
+#pragma once
+
+#include "base/vfs.h"
+#include "store/disk/commit.h"
+
+struct journal;
+
+enum { JOURNAL_SEGMENT_LEN = 8 << 20, ERASE_WITHIN_S = 45 };
+
+/* Where a message's record is; 8 bytes, because there is one for each message in RAM. */
+struct journal_loc {
+    uint32_t segment;  /* running number of the segment */
+    uint32_t offset_8; /* of the record, in units of 8 bytes */
+};
+
+struct journal_msg {
+    struct id queue, msg;
+    int64_t ts_s;
+    bool notification, is_quota;
+    uint16_t body_len;
+    uint64_t order; /* messages of a queue are in this order, wherever they lie */
+    struct journal_loc loc;
+};
+
+struct journal_owner {
+    /* While opening: each live message, in order of `order`. E_NOT_FOUND: there is no such queue;
+     * the message is dropped. */
+    enum err (*recovered)(void *ctx, const struct journal_msg *m);
+    /* While opening: is there such a queue? Asked about messages whose body was erased without a
+     * deletion record. */
+    bool (*has_queue)(void *ctx, const struct id *queue);
+    /* Worker thread: the record at m->loc is to move. If the message is still live there, the owner
+     * calls journal_copy(), under its own lock of the queue and commit_begin(); else it does
+     * nothing. The message stays where it is until moved() says otherwise. */
+    void (*relocate)(void *ctx, const struct journal_msg *m, struct bytes body);
+    /* Commit thread: the copy at m->loc is written. If the message is still live at `from`, the
+     * owner remembers the new place and returns true, all under its own lock of the queue; else
+     * false. */
+    bool (*moved)(void *ctx, const struct journal_msg *m, struct journal_loc from);
+    /* Commit thread: the message was in a group that failed: it is not stored. The owner takes it
+     * out, without journal_delete(). */
+    void (*lost)(void *ctx, const struct id *queue, const struct id *msg);
+    void *ctx;
+};
+
+struct journal_opts {
+    const struct env *env;
+    const struct vfs *vfs;
+    const char *dir;       /* is made when absent; borrowed */
+    struct commit *commit; /* borrowed; the journal adds itself as a sink */
+    struct journal_owner owner;
+    bool skip_warnings; /* damaged segments are set aside instead of refused */
+    size_t segment_len; /* 0: JOURNAL_SEGMENT_LEN; tests use small ones */
+    void (*progress)(void *ctx, uint64_t done,
+                     uint64_t total); /* bytes read while opening, with owner.ctx; may be NULL */
+};
+
+/* What was found wrong, in words for the operator: file, offset, what to do. */
+struct journal_problem {
+    char text[512];
+};
+
+struct journal_stats {
+    uint64_t n_live, live_bytes; /* messages on disk that are not deleted */
+    uint64_t n_segments, disk_bytes;
+    uint64_t torn_bytes; /* dropped when opening: never acknowledged */
+    uint64_t n_to_erase; /* deleted bodies not yet overwritten */
+    bool low_space;      /* messages are refused, deletions are not */
+};
+
+/* Recovers, then is ready. Before commit_start(). E_STORE (damage: *ret_problem says where; nothing
+ * was changed), E_SYS, E_NO_MEMORY. */
+MUST_USE enum err journal_open(const struct journal_opts *o, struct journal **ret,
+                               struct journal_problem *ret_problem);
+MUST_USE enum err journal_start(struct journal *j); /* the worker thread; after commit_start() */
+void journal_stop(struct journal *j);               /* ends the worker; before commit_stop() */
+void journal_close(struct journal *j);              /* after commit_stop(); NULL is a no-op */
+
+/* The following three: between commit_begin() and commit_end(). On an error nothing has changed.
+ * E_NO_MEMORY; E_LIMIT: larger than a segment. */
+/* The body is written from m itself: the reference taken lives until the group is done. *ret_loc is
+ * where it will be. E_STORE: the disk is nearly full; what is left is kept for deletions, so that
+ * the relay can be emptied. */
+MUST_USE enum err journal_append(struct journal *j, const struct id *queue, struct message *m,
+                                 struct journal_loc *ret_loc);
+/* In owner.relocate() only; body is copied. E_STORE: the body on disk is damaged, so the message
+ * stays where it is. */
+MUST_USE enum err journal_copy(struct journal *j, const struct journal_msg *m, struct bytes body);
+/* The message is deleted: a deletion record, and its body is erased once that is durable. */
+MUST_USE enum err journal_delete(struct journal *j, const struct id *queue, const struct id *msg,
+                                 struct journal_loc loc, uint16_t body_len, lsn_t lsn);
+/* As journal_delete() without a record: for messages of a queue whose own deletion is in the queue
+ * log at lsn. Any time after that was appended; under the owner's lock of the queue. */
+void journal_forget(struct journal *j, struct journal_loc loc, uint16_t body_len, lsn_t lsn);
+
+/* Asks the worker to read a body into ret_body (room for body_len); done(arg, e) is called by the
+ * worker: OK, E_NOT_FOUND (it does not lie there any more: look where it is now), E_STORE (it
+ * cannot be read, or is damaged). Not before the message is durable. Any thread. E_NO_MEMORY;
+ * E_CLOSED: there is no worker; done is not called then. */
+typedef void journal_read_done(void *arg, enum err e);
+MUST_USE enum err journal_read(struct journal *j, const struct journal_msg *m, uint8_t *ret_body,
+                               journal_read_done *done, void *arg);
+
+struct journal_stats journal_stats(struct journal *j); /* any thread */
+/* Runs one round of the worker's erasing and compaction now; for tests and `journal` commands. Not
+ * while the worker runs. */
+void journal_housekeep(struct journal *j);

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* journal_priv.h -- what the parts of the journal share.
+ *
+ *   journal.c          open, close, append: places are given out under the commit mutex
+ *   journal_segment.c  the table of segments, spare files, names
+ *   journal_write.c    the commit sink: writes groups, syncs, undoes
+ *   journal_worker.c   the worker thread: reads bodies, erases, frees, keeps spares
+ *   journal_compact.c  moves what lives in the oldest segment
+ *   journal_scan.c     reads a segment while opening
+ *   journal_recover.c  decides what a crash or damage has left
+ *   journal_repair.c   makes the files say so
+ *   journal_format.c   bytes */
+#pragma once
+
+#include <pthread.h>
+
+#include "store/disk/journal.h"
+#include "store/disk/journal_format.h"
+
+enum {
+    JOURNAL_MAX_PATH = 1024,
+    JOURNAL_GROUP_BYTES = 32 << 20, /* per sync: bounds the time that an answer waits for others */
+    JOURNAL_N_SPARES = 2,           /* kept ready */
+    JOURNAL_MAX_SPARES = 16,        /* known at a time; more are removed at once */
+    JOURNAL_N_IOV = 1023,
+    JOURNAL_N_DIRTY = 8,
+    JOURNAL_N_FDS = 16,
+    JOURNAL_MAX_ERASURES = 1000000, /* then a round is made at once */
+    JOURNAL_ROUND_S = 15,
+};
+
+/* A record on its way to the disk. */
+struct jrec {
+    struct jrec *next;
+    lsn_t lsn; /* 0: belongs to a group that failed; goes with the next */
+    struct journal_loc loc;
+    struct journal_loc from; /* COPY: where the message is now */
+    struct record_head h;
+    struct message *msg; /* MSG: counted; its body is written */
+    uint8_t head[RECORD_HEAD_LEN];
+    uint8_t body[]; /* COPY */
+};
+
+struct jrec_list {
+    struct jrec *head, **tail; /* initialised by jrec_list_init() */
+};
+
+static inline void jrec_list_init(struct jrec_list *l) {
+    l->head = NULL;
+    l->tail = &l->head;
+}
+
+static inline void jrec_list_push(struct jrec_list *l, struct jrec *r) {
+    r->next = NULL;
+    *l->tail = r;
+    l->tail = &r->next;
+}
+
+struct segment {
+    uint64_t salt;  /* valid once the file is there */
+    lsn_t free_lsn; /* may be freed once this is on stable storage */
+    uint64_t live_bytes;
+    uint32_t n_live;
+};
+
+struct spare {
+    uint32_t number;
+    bool clean; /* all zeros, on stable storage */
+};
+
+struct erasure {
+    struct journal_loc loc;
+    lsn_t lsn; /* not before this is on stable storage */
+    uint16_t body_len;
+};
+
+struct segment_fd {
+    uint32_t number;
+    int fd; /* -1: none */
+};
+
+struct read_req;
+
+struct journal {
+    /* fixed after journal_open() */
+    const struct env *env;
+    const struct vfs *vfs;
+    char *dir; /* owned */
+    struct commit *commit;
+    struct journal_owner owner;
+    uint32_t segment_len;
+    uint64_t torn_bytes;
+
+    /* guarded by the mutex of commit */
+    struct journal_loc pos; /* of the next record */
+    uint64_t next_n;
+    struct jrec_list pending;
+    uint64_t pending_bytes;
+
+    /* commit thread only */
+    struct jrec_list taken;
+    struct segment_fd cur;                    /* being written; number 0: none yet */
+    struct segment_fd dirty[JOURNAL_N_DIRTY]; /* ended, not yet synced */
+    unsigned n_dirty;
+    bool cur_is_dirty;
+    uint64_t written_n, synced_n;
+    struct iovec iov[JOURNAL_N_IOV];
+    int n_iov;
+    uint64_t iov_at;
+
+    /* worker only (journal_housekeep: the caller) */
+    struct segment_fd fds[JOURNAL_N_FDS]; /* for reading */
+    bool stuck;           /* the oldest segment cannot be freed: damaged, or not renamed */
+    bool relocating_bad;  /* owner.relocate() is asked about a body that is damaged */
+    bool met_bad;         /* and the message is live */
+    bool copy_failed;     /* a live message was not copied: no memory */
+    uint8_t *segment_buf; /* owned; NULL until needed */
+
+    /* guarded by mtx */
+    pthread_mutex_t mtx;
+    pthread_cond_t wake;
+    struct segment *segments; /* owned; [0] is first_segment */
+    uint32_t first_segment, n_segments, cap_segments;
+    uint32_t closed_below; /* segments with a lower number are ended and synced */
+    uint64_t live_bytes, n_live;
+    struct spare spares[JOURNAL_MAX_SPARES];
+    unsigned n_spares;
+    uint32_t next_spare;
+    bool low_space;
+    bool unproven;            /* the last group is not known to be synced by any record */
+    struct erasure *erasures; /* owned */
+    size_t n_erasures, cap_erasures;
+    size_t n_erasures_left; /* after the last round */
+    struct read_req *reads, **reads_tail;
+    bool kicked, stopping, has_worker;
+    pthread_t worker;
+};
+
+/* ---- journal.c ---- */
+
+/* Gives a record its place and number, and `end` to the segment that it does not fit into any more.
+ * *ret_used_end says whether. Commit mutex held; the table of segments must have room for one more.
+ */
+void journal__place(struct journal *j, struct jrec *r, struct jrec *end, bool *ret_used_end);
+/* Appends a record that has no message: for MARK, and for deletions found necessary while opening.
+ * Between commit_begin() and commit_end(). */
+MUST_USE enum err journal__append_plain(struct journal *j, const struct record_head *h);
+
+/* ---- journal_segment.c: the table is guarded by mtx, which these do not take unless they say so
+ * ---- */
+
+enum journal_file { FILE_SEGMENT, FILE_SPARE, FILE_DAMAGED };
+struct journal_path {
+    char s[JOURNAL_MAX_PATH];
+};
+struct journal_path journal__path(const struct journal *j, enum journal_file kind, uint32_t number);
+/* False: not a name that journal__path() makes. */
+bool journal__parse_name(const char *name, enum journal_file *ret_kind, uint32_t *ret_number);
+
+struct segment *journal__segment(struct journal *j,
+                                 uint32_t number); /* NULL: not there (any more) */
+MUST_USE enum err journal__reserve_segment(
+    struct journal *j); /* room for one more; E_NO_MEMORY; takes mtx */
+void journal__count_live(struct journal *j, struct journal_loc loc, uint16_t body_len, int sign);
+/* The record is dead, once lsn is on stable storage. E_NO_MEMORY: nothing changed. */
+MUST_USE enum err journal__add_erasure(struct journal *j, const struct erasure *e);
+
+MUST_USE enum err journal__write_zeros(const struct journal *j, int fd, uint64_t from, uint64_t to);
+/* A file of zeros, synced, under a new spare name. E_SYS. Takes mtx. */
+MUST_USE enum err journal__create_spare(struct journal *j, struct spare *ret, int *ret_fd);
+/* The clean one. False: none. Takes mtx. */
+bool journal__take_spare(struct journal *j, struct spare *ret);
+/* Puts it back; false: there are enough. Takes mtx. */
+bool journal__put_spare(struct journal *j, struct spare s);
+/* Renames a segment to a spare, durably. Takes mtx. E_SYS. */
+MUST_USE enum err journal__retire(struct journal *j, uint32_t number, struct spare *ret);
+/* A new segment from a spare or a new file, with its head, durable and under its name. Takes mtx.
+ * E_SYS. */
+MUST_USE enum err journal__make_segment(struct journal *j, const struct segment_head *h,
+                                        int *ret_fd);
+
+/* ---- journal_write.c ---- */
+void journal__init_sink(struct journal *j, struct commit_sink *ret);
+void journal__close_files(struct journal *j);
+MUST_USE enum err journal__write_end(struct journal *j); /* at an orderly stop; E_SYS */
+
+/* ---- journal_worker.c ---- */
+void journal__kick(
+    struct journal *j); /* the worker is to look what there is to do; any thread; takes mtx */
+void journal__serve_reads(struct journal *j);     /* worker */
+void journal__free_oldest(struct journal *j);     /* worker; nothing that lives there may be lost */
+uint8_t *journal__segment_buf(struct journal *j); /* worker; room for a segment; NULL: no memory */
+
+/* ---- journal_compact.c ---- */
+void journal__compact(struct journal *j); /* worker */
+
+/* ---- journal_recover.c ---- */
+MUST_USE enum err journal__recover(struct journal *j, const struct journal_opts *o,
+                                   struct journal_problem *ret_problem);

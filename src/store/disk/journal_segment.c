@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* journal_segment.c -- the table of segments in RAM, and segment files as wholes: made, retired,
+ * made again.
+ *
+ * A file is born as a spare, full of zeros, and becomes a segment by its head and a rename, in this
+ * order and each made durable: so a segment with a bad head is always damage. It becomes a spare
+ * again by a rename that is durable before anything in it is overwritten: so a file with a
+ * segment's name always holds the segment. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store/disk/journal_priv.h"
+
+static const char *const SUFFIXES[] =
+    {[FILE_SEGMENT] = ".journal", [FILE_SPARE] = ".spare", [FILE_DAMAGED] = ".journal.damaged"};
+enum { NUMBER_DIGITS = 10, ZEROS_LEN = 64 << 10, MAX_NUMBER_LEN = NUMBER_DIGITS + 1 };
+
+struct journal_path journal__path(const struct journal *j, enum journal_file kind,
+                                  uint32_t number) {
+    struct journal_path p;
+    const int n =
+        snprintf(p.s, sizeof p.s, "%s/%0*u%s", j->dir, NUMBER_DIGITS, number, SUFFIXES[kind]);
+    assert(n > 0 && (size_t)n < sizeof p.s); /* journal_open() checked the length of dir */
+    return p;
+}
+
+bool journal__parse_name(const char *name, enum journal_file *ret_kind, uint32_t *ret_number) {
+    uint64_t v = 0;
+    for (int i = 0; i < NUMBER_DIGITS; i++) {
+        if (name[i] < '0' || name[i] > '9') return false;
+        v = v * 10 + (uint64_t)(name[i] - '0');
+    }
+    if (v == 0 || v > UINT32_MAX) return false;
+    for (size_t k = 0; k < ARRAY_LEN(SUFFIXES); k++) {
+        if (strcmp(name + NUMBER_DIGITS, SUFFIXES[k]) != 0) continue;
+        *ret_kind = (enum journal_file)k;
+        *ret_number = (uint32_t)v;
+        return true;
+    }
+    return false;
+}
+
+/* ---- the table ---- */
+
+struct segment *journal__segment(struct journal *j, uint32_t number) {
+    if (number < j->first_segment || number - j->first_segment >= j->n_segments) return NULL;
+    return &j->segments[number - j->first_segment];
+}
+
+enum err journal__reserve_segment(struct journal *j) {
+    enum err e = OK;
+    pthread_mutex_lock(&j->mtx);
+    if (j->n_segments == j->cap_segments) {
+        const uint32_t cap = j->cap_segments != 0 ? j->cap_segments * 2 : 16;
+        struct segment *p = realloc(j->segments, cap * sizeof *p);
+        if (p != NULL) {
+            j->segments = p;
+            j->cap_segments = cap;
+        } else {
+            e = E_NO_MEMORY;
+        }
+    }
+    pthread_mutex_unlock(&j->mtx);
+    return e;
+}
+
+void journal__count_live(struct journal *j, struct journal_loc loc, uint16_t body_len, int sign) {
+    struct segment *s = journal__segment(j, loc.segment);
+    const uint32_t len = record_len(body_len);
+    if (s == NULL) return; /* freed: went with the rest */
+    if (sign > 0) {
+        s->n_live++;
+        s->live_bytes += len;
+        j->n_live++;
+        j->live_bytes += len;
+    } else {
+        assert(s->n_live > 0 && s->live_bytes >= len);
+        s->n_live--;
+        s->live_bytes -= len;
+        j->n_live--;
+        j->live_bytes -= len;
+    }
+}
+
+enum err journal__add_erasure(struct journal *j, const struct erasure *e) {
+    struct segment *s = journal__segment(j, e->loc.segment);
+    if (s == NULL) return OK; /* freed already */
+    if (j->n_erasures == j->cap_erasures) {
+        const size_t cap = j->cap_erasures != 0 ? j->cap_erasures * 2 : 64;
+        struct erasure *p = realloc(j->erasures, cap * sizeof *p);
+        if (p == NULL) return E_NO_MEMORY;
+        j->erasures = p;
+        j->cap_erasures = cap;
+    }
+    j->erasures[j->n_erasures++] = *e;
+    if (s->free_lsn < e->lsn) s->free_lsn = e->lsn;
+    return OK;
+}
+
+/* ---- files ---- */
+
+enum err journal__write_zeros(const struct journal *j, int fd, uint64_t from, uint64_t to) {
+    static uint8_t zeros[ZEROS_LEN]; /* never written; not const, because an iovec is not */
+    enum { PARTS = 16 };
+    while (from < to) {
+        struct iovec iov[PARTS];
+        uint64_t n = 0;
+        int n_iov = 0;
+        for (; n_iov < PARTS && from + n < to; n_iov++) {
+            const uint64_t left = to - from - n;
+            iov[n_iov] = (struct iovec){zeros, left < ZEROS_LEN ? (size_t)left : ZEROS_LEN};
+            n += iov[n_iov].iov_len;
+        }
+        const enum err e = j->vfs->write_at(j->vfs->ctx, fd, iov, n_iov, from);
+        if (e != OK) return e;
+        from += n;
+    }
+    return OK;
+}
+
+enum err journal__create_spare(struct journal *j, struct spare *ret, int *ret_fd) {
+    const struct vfs *v = j->vfs;
+    pthread_mutex_lock(&j->mtx);
+    const struct spare s = {.number = j->next_spare++, .clean = true};
+    pthread_mutex_unlock(&j->mtx);
+    const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
+    int fd;
+    enum err e = v->open(v->ctx, path.s, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd);
+    if (e != OK) return E_SYS;
+    e = journal__write_zeros(j, fd, 0, j->segment_len);
+    if (e == OK) e = v->sync(v->ctx, fd);
+    if (e == OK) {
+        *ret = s;
+        *ret_fd = fd;
+        return OK;
+    }
+    const int error = errno;
+    v->close(v->ctx, fd);
+    (void)v->unlink(v->ctx, path.s);
+    errno = error;
+    return e;
+}
+
+bool journal__take_spare(struct journal *j, struct spare *ret) {
+    bool found = false;
+    pthread_mutex_lock(&j->mtx);
+    for (unsigned i = 0; i < j->n_spares && !found; i++) {
+        if (!j->spares[i].clean) continue;
+        *ret = j->spares[i];
+        j->spares[i] = j->spares[--j->n_spares];
+        found = true;
+    }
+    pthread_mutex_unlock(&j->mtx);
+    return found;
+}
+
+bool journal__put_spare(struct journal *j, struct spare s) {
+    pthread_mutex_lock(&j->mtx);
+    const bool room = j->n_spares < (s.clean ? JOURNAL_N_SPARES : JOURNAL_MAX_SPARES);
+    if (room) j->spares[j->n_spares++] = s;
+    pthread_mutex_unlock(&j->mtx);
+    return room;
+}
+
+enum err journal__retire(struct journal *j, uint32_t number, struct spare *ret) {
+    const struct vfs *v = j->vfs;
+    pthread_mutex_lock(&j->mtx);
+    const struct spare s = {.number = j->next_spare++, .clean = false};
+    pthread_mutex_unlock(&j->mtx);
+    const struct journal_path from = journal__path(j, FILE_SEGMENT, number);
+    const struct journal_path to = journal__path(j, FILE_SPARE, s.number);
+    enum err e = v->rename(v->ctx, from.s, to.s);
+    if (e == OK) e = v->sync_dir(v->ctx, j->dir);
+    if (e != OK) return E_SYS;
+    *ret = s;
+    return OK;
+}
+
+/* A spare that is ready, or else a new one. */
+static enum err open_spare(struct journal *j, struct spare *ret, int *ret_fd) {
+    if (!journal__take_spare(j, ret)) return journal__create_spare(j, ret, ret_fd);
+    const struct journal_path path = journal__path(j, FILE_SPARE, ret->number);
+    return j->vfs->open(j->vfs->ctx, path.s, O_RDWR, 0, ret_fd) == OK ? OK : E_SYS;
+}
+
+enum err journal__make_segment(struct journal *j, const struct segment_head *h, int *ret_fd) {
+    const struct vfs *v = j->vfs;
+    struct spare s;
+    int fd;
+    enum err e = open_spare(j, &s, &fd);
+    if (e != OK) return e;
+    uint8_t block[SEGMENT_HEAD_LEN];
+    segment_head_encode(h, block);
+    const struct journal_path from = journal__path(j, FILE_SPARE, s.number);
+    const struct journal_path to = journal__path(j, FILE_SEGMENT, h->number);
+    e = vfs_write(v, fd, bytes_of(block, sizeof block), 0);
+    if (e == OK) e = v->sync(v->ctx, fd);
+    if (e == OK) e = v->rename(v->ctx, from.s, to.s);
+    if (e == OK) e = v->sync_dir(v->ctx, j->dir);
+    if (e == OK) {
+        *ret_fd = fd;
+        return OK;
+    }
+    v->close(v->ctx, fd);
+    return E_SYS;
+}

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* journal_worker.c -- the worker thread: reads bodies, and keeps house.
+ *
+ * A round frees the oldest segments in which nothing lives, erases bodies whose deletion is on
+ * stable storage, moves what lives in the oldest segments if the journal is too large, zeroes and
+ * stocks spare segments, and leaves a mark that proves the last group synced. Reads are served
+ * between all of these. The worker opens files of its own: a write error is reported once to each
+ * open file, and the commit thread must not miss one because the worker has seen it.
+ *
+ * Nothing here can lose a message: what fails is tried again next time, and an oldest segment that
+ * cannot be freed stays. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "store/disk/journal_priv.h"
+
+/* ---- reading ---- */
+
+struct read_req {
+    struct read_req *next;
+    struct journal_msg m;
+    uint8_t *body; /* borrowed */
+    journal_read_done *done;
+    void *arg;
+};
+
+enum err journal_read(struct journal *j, const struct journal_msg *m, uint8_t *ret_body,
+                      journal_read_done *done, void *arg) {
+    struct read_req *r = malloc(sizeof *r);
+    if (r == NULL) return E_NO_MEMORY;
+    *r = (struct read_req){.m = *m, .body = ret_body, .done = done, .arg = arg};
+    pthread_mutex_lock(&j->mtx);
+    const bool open = j->has_worker && !j->stopping;
+    if (open) {
+        *j->reads_tail = r;
+        j->reads_tail = &r->next;
+        pthread_cond_signal(&j->wake);
+    }
+    pthread_mutex_unlock(&j->mtx);
+    if (!open) free(r);
+    return open ? OK : E_CLOSED;
+}
+
+static enum err open_for_reading(struct journal *j, uint32_t number, int *ret_fd) {
+    struct segment_fd *slot = &j->fds[number % JOURNAL_N_FDS];
+    if (slot->fd < 0 || slot->number != number) {
+        if (slot->fd >= 0) j->vfs->close(j->vfs->ctx, slot->fd);
+        slot->fd = -1;
+        const struct journal_path path = journal__path(j, FILE_SEGMENT, number);
+        const enum err e = j->vfs->open(j->vfs->ctx, path.s, O_RDONLY, 0, &slot->fd);
+        if (e != OK) {
+            slot->fd = -1;
+            return e;
+        }
+        slot->number = number;
+    }
+    *ret_fd = slot->fd;
+    return OK;
+}
+
+static void forget_fd(struct journal *j, uint32_t number) {
+    struct segment_fd *slot = &j->fds[number % JOURNAL_N_FDS];
+    if (slot->fd < 0 || slot->number != number) return;
+    j->vfs->close(j->vfs->ctx, slot->fd);
+    slot->fd = -1;
+}
+
+/* The record at m->loc, whole and m's own. */
+static enum err read_record(struct journal *j, const struct journal_msg *m, uint64_t salt,
+                            uint8_t *ret_body) {
+    static const size_t MAX_LEN = RECORD_HEAD_LEN + UINT16_MAX + 1;
+    uint8_t *buf = malloc(MAX_LEN);
+    if (buf == NULL) return E_STORE;
+    int fd;
+    enum err e = open_for_reading(j, m->loc.segment, &fd);
+    const size_t len = record_len(m->body_len);
+    size_t got = 0;
+    if (e == OK)
+        e = j->vfs->read_at(j->vfs->ctx, fd, buf, len, (uint64_t)m->loc.offset_8 * 8, &got);
+    struct record_head h;
+    const struct record_place place = {salt, m->loc};
+    const bool ok = e == OK && record_head_decode(bytes_of(buf, got), &place, &h) == OK &&
+                    (h.type == JREC_MSG || h.type == JREC_COPY) && h.body_len == m->body_len &&
+                    id_equal(&h.msg, &m->msg) && id_equal(&h.queue, &m->queue) &&
+                    record_body_is_whole(&h, bytes_of(buf + RECORD_HEAD_LEN, h.body_len));
+    if (ok && m->body_len != 0) memcpy(ret_body, buf + RECORD_HEAD_LEN, m->body_len);
+    free(buf);
+    return ok ? OK : E_STORE;
+}
+
+static enum err read_body(struct journal *j, const struct journal_msg *m, uint8_t *ret_body) {
+    pthread_mutex_lock(&j->mtx);
+    const struct segment *s = journal__segment(j, m->loc.segment);
+    const uint64_t salt = s != NULL ? s->salt : 0;
+    pthread_mutex_unlock(&j->mtx);
+    return s != NULL ? read_record(j, m, salt, ret_body) : E_NOT_FOUND;
+}
+
+void journal__serve_reads(struct journal *j) {
+    pthread_mutex_lock(&j->mtx);
+    struct read_req *list = j->reads;
+    j->reads = NULL;
+    j->reads_tail = &j->reads;
+    pthread_mutex_unlock(&j->mtx);
+    for (struct read_req *r = list, *next; r != NULL; r = next) {
+        next = r->next;
+        r->done(r->arg, read_body(j, &r->m, r->body));
+        free(r);
+    }
+}
+
+/* ---- spares ---- */
+
+/* Overwrites a file that was a segment, then keeps or removes it. What cannot be overwritten is
+ * removed. */
+static void clean_spare(struct journal *j, struct spare s) {
+    const struct vfs *v = j->vfs;
+    const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
+    int fd;
+    enum err e = v->open(v->ctx, path.s, O_RDWR, 0, &fd);
+    if (e == OK) {
+        e = v->truncate(v->ctx, fd,
+                        j->segment_len); /* files found at the start may have another length */
+        if (e == OK) e = journal__write_zeros(j, fd, 0, j->segment_len);
+        if (e == OK) e = v->sync(v->ctx, fd);
+        v->close(v->ctx, fd);
+    }
+    if (e != OK)
+        log_line(LOG_WARN, "journal-spare", "number=%u error=\"%s\"", s.number, strerror(errno));
+    s.clean = true;
+    if (e != OK || !journal__put_spare(j, s)) (void)v->unlink(v->ctx, path.s);
+}
+
+static bool take_dirty_spare(struct journal *j, struct spare *ret) {
+    bool found = false;
+    pthread_mutex_lock(&j->mtx);
+    for (unsigned i = 0; i < j->n_spares && !found; i++) {
+        if (j->spares[i].clean) continue;
+        *ret = j->spares[i];
+        j->spares[i] = j->spares[--j->n_spares];
+        found = true;
+    }
+    pthread_mutex_unlock(&j->mtx);
+    return found;
+}
+
+static void set_low_space(struct journal *j, bool low) {
+    pthread_mutex_lock(&j->mtx);
+    const bool changed = j->low_space != low;
+    j->low_space = low;
+    pthread_mutex_unlock(&j->mtx);
+    if (!changed) return;
+    if (low) {
+        log_line(LOG_WARN, "storage-nearly-full", "messages=refused deletions=accepted");
+    } else {
+        log_line(LOG_INFO, "storage-not-full-any-more", "messages=accepted");
+    }
+}
+
+static void stock_spares(struct journal *j) {
+    struct spare s;
+    while (take_dirty_spare(j, &s)) clean_spare(j, s);
+    for (;;) {
+        pthread_mutex_lock(&j->mtx);
+        const bool enough = j->n_spares >= JOURNAL_N_SPARES;
+        pthread_mutex_unlock(&j->mtx);
+        if (enough) break;
+        int fd;
+        const enum err e = journal__create_spare(j, &s, &fd);
+        if (e != OK) {
+            if (errno == ENOSPC || errno == EDQUOT) set_low_space(j, true);
+            return;
+        }
+        j->vfs->close(j->vfs->ctx, fd);
+        if (!journal__put_spare(j, s)) { /* the commit thread gave one back just now */
+            const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
+            (void)j->vfs->unlink(j->vfs->ctx, path.s);
+        }
+    }
+    set_low_space(j, false);
+}
+
+/* ---- freeing ---- */
+
+void journal__free_oldest(struct journal *j) {
+    pthread_mutex_lock(&j->mtx);
+    const uint32_t number = j->first_segment;
+    pthread_mutex_unlock(&j->mtx);
+    journal__serve_reads(j); /* those asked for before the last message there was moved */
+    struct spare s;
+    if (journal__retire(j, number, &s) != OK) {
+        /* Is it gone or not? The order in which segments go must not be broken, so none goes any
+         * more until the next start. */
+        j->stuck = true;
+        log_line(LOG_ERROR, "journal-segment-not-freed", "segment=%u error=\"%s\"", number,
+                 strerror(errno));
+        return;
+    }
+    forget_fd(j, number);
+    pthread_mutex_lock(&j->mtx);
+    j->n_live -=
+        j->segments[0].n_live; /* given up by an owner who did not say so; see journal_forget() */
+    j->live_bytes -= j->segments[0].live_bytes;
+    j->first_segment++;
+    j->n_segments--;
+    memmove(&j->segments[0], &j->segments[1], j->n_segments * sizeof j->segments[0]);
+    pthread_mutex_unlock(&j->mtx);
+    clean_spare(j, s);
+}
+
+static bool oldest_is_free(struct journal *j) {
+    const lsn_t synced = commit_synced_lsn(j->commit);
+    pthread_mutex_lock(&j->mtx);
+    const bool yes = j->first_segment < j->closed_below && j->segments[0].n_live == 0 &&
+                     j->segments[0].free_lsn <= synced;
+    pthread_mutex_unlock(&j->mtx);
+    return yes;
+}
+
+/* ---- erasing ---- */
+
+static int compare_erasures(const void *a, const void *b) {
+    const struct journal_loc x = ((const struct erasure *)a)->loc,
+                             y = ((const struct erasure *)b)->loc;
+    if (x.segment != y.segment) return x.segment < y.segment ? -1 : 1;
+    return x.offset_8 < y.offset_8 ? -1 : x.offset_8 > y.offset_8;
+}
+
+/* Moves those that may be done now out of the list; sorted. NULL: none, or no memory. */
+static struct erasure *take_erasures(struct journal *j, size_t *ret_n) {
+    const lsn_t synced = commit_synced_lsn(j->commit);
+    struct erasure *ready = NULL;
+    size_t n = 0, n_ready = 0;
+    pthread_mutex_lock(&j->mtx);
+    if (j->n_erasures != 0) ready = malloc(j->n_erasures * sizeof *ready);
+    for (size_t i = 0; ready != NULL && i < j->n_erasures; i++) {
+        if (j->erasures[i].lsn <= synced) {
+            ready[n_ready++] = j->erasures[i];
+        } else {
+            j->erasures[n++] = j->erasures[i];
+        }
+    }
+    if (ready != NULL) j->n_erasures = n;
+    pthread_mutex_unlock(&j->mtx);
+    if (n_ready > 1) qsort(ready, n_ready, sizeof *ready, compare_erasures);
+    *ret_n = n_ready;
+    return ready;
+}
+
+/* All of one segment. */
+static enum err erase_in_segment(struct journal *j, const struct erasure *x, size_t n) {
+    const struct vfs *v = j->vfs;
+    const struct journal_path path = journal__path(j, FILE_SEGMENT, x->loc.segment);
+    int fd;
+    enum err e = v->open(v->ctx, path.s, O_RDWR, 0, &fd);
+    if (e != OK) return E_SYS;
+    for (size_t i = 0; i < n && e == OK; i++) {
+        const uint64_t at = (uint64_t)x[i].loc.offset_8 * 8 + RECORD_HEAD_LEN;
+        e = journal__write_zeros(j, fd, at, at + x[i].body_len);
+    }
+    if (e == OK) e = v->sync(v->ctx, fd);
+    v->close(v->ctx, fd);
+    return e;
+}
+
+static void put_erasures_back(struct journal *j, const struct erasure *x, size_t n) {
+    log_line(LOG_WARN, "journal-not-erased", "segment=%u n=%zu error=\"%s\"", x->loc.segment, n,
+             strerror(errno));
+    pthread_mutex_lock(&j->mtx);
+    for (size_t i = 0; i < n; i++) {
+        if (journal__add_erasure(j, &x[i]) != OK) break; /* they go with their segment */
+    }
+    pthread_mutex_unlock(&j->mtx);
+}
+
+static void erase(struct journal *j) {
+    size_t n;
+    struct erasure *all = take_erasures(j, &n);
+    for (size_t i = 0, k; i < n; i = k) {
+        for (k = i + 1; k < n && all[k].loc.segment == all[i].loc.segment;) k++;
+        pthread_mutex_lock(&j->mtx);
+        const bool there = journal__segment(j, all[i].loc.segment) != NULL;
+        pthread_mutex_unlock(&j->mtx);
+        if (there && erase_in_segment(j, &all[i], k - i) != OK)
+            put_erasures_back(j, &all[i], k - i);
+        journal__serve_reads(j);
+    }
+    free(all);
+    pthread_mutex_lock(&j->mtx);
+    j->n_erasures_left = j->n_erasures;
+    pthread_mutex_unlock(&j->mtx);
+}
+
+/* ---- rounds ---- */
+
+/* While nothing follows the last group, nothing on the disk says that it was synced: damage to it
+ * would look like a torn group. */
+static void leave_mark(struct journal *j) {
+    pthread_mutex_lock(&j->mtx);
+    const bool wanted = j->unproven;
+    pthread_mutex_unlock(&j->mtx);
+    lsn_t lsn;
+    if (!wanted || commit_begin(j->commit, &lsn) != OK) return;
+    const enum err e = journal__append_plain(j, &(struct record_head){.type = JREC_MARK});
+    commit_end(j->commit);
+    if (e != OK) log_line(LOG_WARN, "journal-mark", "error=%s", err_name(e));
+}
+
+void journal_housekeep(struct journal *j) {
+    while (!j->stuck && oldest_is_free(j)) journal__free_oldest(j);
+    erase(j);
+    journal__compact(j);
+    stock_spares(j);
+    leave_mark(j);
+}
+
+/* What should not wait for the round: free segments, and spares to go on with. */
+static void look_after_segments(struct journal *j) {
+    while (!j->stuck && oldest_is_free(j)) journal__free_oldest(j);
+    journal__compact(j);
+    stock_spares(j);
+}
+
+uint8_t *journal__segment_buf(struct journal *j) {
+    if (j->segment_buf == NULL) j->segment_buf = malloc(j->segment_len);
+    return j->segment_buf;
+}
+
+void journal__kick(struct journal *j) {
+    pthread_mutex_lock(&j->mtx);
+    j->kicked = true;
+    pthread_cond_signal(&j->wake);
+    pthread_mutex_unlock(&j->mtx);
+}
+
+/* Waits for something to do. True: the round is due. mtx held. */
+static bool wait_for_work(struct journal *j, int64_t due_ms) {
+    while (!j->stopping && !j->kicked && j->reads == NULL) {
+        const int64_t left_ms = due_ms - env_mono_ms(j->env);
+        if (left_ms <= 0 || j->n_erasures > j->n_erasures_left + JOURNAL_MAX_ERASURES) return true;
+        struct timespec t;
+        (void)clock_gettime(CLOCK_MONOTONIC, &t);
+        t.tv_sec += (time_t)(left_ms / 1000);
+        t.tv_nsec += (long)(left_ms % 1000) * 1000000;
+        if (t.tv_nsec >= 1000000000) {
+            t.tv_sec++;
+            t.tv_nsec -= 1000000000;
+        }
+        (void)pthread_cond_timedwait(&j->wake, &j->mtx, &t);
+    }
+    return env_mono_ms(j->env) >= due_ms ||
+           j->n_erasures > j->n_erasures_left + JOURNAL_MAX_ERASURES;
+}
+
+static void *run(void *arg) {
+    struct journal *j = arg;
+    stock_spares(j);
+    int64_t due_ms = env_mono_ms(j->env) + (int64_t)JOURNAL_ROUND_S * 1000;
+    pthread_mutex_lock(&j->mtx);
+    while (!j->stopping) {
+        const bool due = wait_for_work(j, due_ms);
+        const bool kicked = j->kicked;
+        j->kicked = false;
+        pthread_mutex_unlock(&j->mtx);
+        journal__serve_reads(j);
+        if (due) {
+            journal_housekeep(j);
+            due_ms = env_mono_ms(j->env) + (int64_t)JOURNAL_ROUND_S * 1000;
+        } else if (kicked) {
+            look_after_segments(j);
+        }
+        pthread_mutex_lock(&j->mtx);
+    }
+    pthread_mutex_unlock(&j->mtx);
+    journal__serve_reads(j);
+    return NULL;
+}
+
+enum err journal_start(struct journal *j) {
+    assert(!j->has_worker);
+    pthread_mutex_lock(&j->mtx);
+    j->stopping = false;
+    const int r = pthread_create(&j->worker, NULL, run, j);
+    j->has_worker = r == 0;
+    pthread_mutex_unlock(&j->mtx);
+    if (r == 0) return OK;
+    errno = r;
+    return E_SYS;
+}
+
+void journal_stop(struct journal *j) {
+    pthread_mutex_lock(&j->mtx);
+    const bool running = j->has_worker;
+    j->stopping = true;
+    pthread_cond_signal(&j->wake);
+    pthread_mutex_unlock(&j->mtx);
+    if (!running) return;
+    (void)pthread_join(j->worker, NULL);
+    pthread_mutex_lock(&j->mtx);
+    j->has_worker = false;
+    pthread_mutex_unlock(&j->mtx);
+}

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* queue_log.c -- appending, as a sink of the commit thread.
+ *
+ * A group is one write at the known end of the file. If it does not fit, the file is cut back to
+ * that end and the lines stay queued: the records in RAM have changed already, so the log must say
+ * the same as soon as it can. At most QUEUE_LOG_TORN_WINDOW / 2 bytes are ever written and not
+ * synced: what a power loss can leave behind is then always within the window in which
+ * queue_log_read() expects it. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "store/disk/queue_log_priv.h"
+
+enum {
+    MAX_UNSYNCED = QUEUE_LOG_TORN_WINDOW / 2,
+    N_IOV = 256,
+    TAIL_CHUNK = 64 << 10,
+    RETRY_ROOM = 4096
+};
+
+struct line {
+    struct line *next;
+    lsn_t lsn; /* 0: belongs to a group that failed; goes with the next */
+    size_t n;
+    char text[]; /* with its newline */
+};
+
+struct line_list {
+    struct line *head, *last; /* last is valid if head is not NULL */
+};
+
+struct queue_log {
+    /* fixed after open */
+    const struct vfs *vfs;
+    struct commit *commit;
+    int fd;
+    /* guarded by the mutex of commit */
+    struct line_list pending;
+    size_t pending_bytes;
+    /* commit thread only */
+    struct line_list taken;
+    uint64_t end;     /* of the whole groups */
+    uint64_t written; /* end and what the current group has added */
+    size_t unsynced;  /* bytes */
+};
+
+/* ---- names ---- */
+
+enum err queue_log__path(const struct queue_log_opts *o, const char *suffix, struct log_path *ret) {
+    const size_t n = strlen(o->path), m = strlen(suffix);
+    if (n + m >= sizeof ret->s) {
+        errno = ENAMETOOLONG;
+        return E_SYS;
+    }
+    memcpy(ret->s, o->path, n);
+    memcpy(ret->s + n, suffix, m + 1);
+    return OK;
+}
+
+struct log_path queue_log__dir(const struct queue_log_opts *o) {
+    struct log_path p = {"."};
+    const char *slash = strrchr(o->path, '/');
+    if (slash == NULL) return p;
+    const size_t n = slash == o->path ? 1 : (size_t)(slash - o->path);
+    assert(n < sizeof p.s); /* queue_log__path() was called first */
+    memcpy(p.s, o->path, n);
+    p.s[n] = '\0';
+    return p;
+}
+
+enum err queue_log__exists(const struct queue_log_opts *o, const char *path) {
+    int fd;
+    const enum err e = o->vfs->open(o->vfs->ctx, path, O_RDONLY, 0, &fd);
+    if (e == OK) o->vfs->close(o->vfs->ctx, fd);
+    return e;
+}
+
+enum err queue_log__rename(const struct queue_log_opts *o, const char *from, const char *to) {
+    const enum err e = o->vfs->rename(o->vfs->ctx, from, to);
+    if (e != OK) return E_SYS;
+    const struct log_path dir = queue_log__dir(o);
+    return o->vfs->sync_dir(o->vfs->ctx, dir.s);
+}
+
+/* ---- lists ---- */
+
+static void push(struct line_list *l, struct line *line) {
+    line->next = NULL;
+    if (l->head == NULL) {
+        l->head = line;
+    } else {
+        l->last->next = line;
+    }
+    l->last = line;
+}
+
+static void free_lines(struct line_list *l) {
+    for (struct line *x = l->head, *next; x != NULL; x = next) {
+        next = x->next;
+        free(x);
+    }
+    l->head = NULL;
+}
+
+/* ---- the sink ---- */
+
+static lsn_t sink_limit(void *sink, lsn_t upto) {
+    const struct queue_log *l = sink;
+    if (l->pending_bytes <= MAX_UNSYNCED) return upto;
+    size_t n = 0;
+    lsn_t whole = 0;
+    for (const struct line *x = l->pending.head; x != NULL; x = x->next) {
+        n += x->n;
+        if (n > MAX_UNSYNCED && whole != 0) return whole < upto ? whole : upto;
+        if (x->next == NULL || x->next->lsn != x->lsn) whole = x->lsn;
+    }
+    return upto;
+}
+
+static bool sink_take(void *sink, lsn_t upto) {
+    struct queue_log *l = sink;
+    while (l->pending.head != NULL && l->pending.head->lsn <= upto) {
+        struct line *x = l->pending.head;
+        l->pending.head = x->next;
+        l->pending_bytes -= x->n;
+        push(&l->taken, x);
+    }
+    return l->taken.head != NULL;
+}
+
+static enum err sink_sync(void *sink) {
+    struct queue_log *l = sink;
+    if (l->unsynced == 0) return OK;
+    const enum err e = l->vfs->sync(l->vfs->ctx, l->fd);
+    if (e == OK) l->unsynced = 0;
+    return e;
+}
+
+/* Some of the taken lines, from *io_x on. */
+static enum err write_some(struct queue_log *l, const struct line **io_x) {
+    struct iovec iov[N_IOV];
+    int n_iov = 0;
+    size_t n = 0;
+    const struct line *x = *io_x;
+    for (; x != NULL && n_iov < N_IOV && n < MAX_UNSYNCED; x = x->next, n_iov++) {
+        union { /* write_at only reads from it */
+            const char *in;
+            char *out;
+        } base = {.in = x->text};
+        iov[n_iov] = (struct iovec){base.out, x->n};
+        n += x->n;
+    }
+    if (l->unsynced + n > MAX_UNSYNCED && sink_sync(l) != OK) {
+        errno = EIO; /* whatever it was: a sync that failed is final */
+        return E_SYS;
+    }
+    l->unsynced += n;
+    const enum err e = l->vfs->write_at(l->vfs->ctx, l->fd, iov, n_iov, l->written);
+    if (e != OK) return e;
+    l->written += n;
+    *io_x = x;
+    return OK;
+}
+
+static enum err sink_write(void *sink) {
+    struct queue_log *l = sink;
+    l->written = l->end;
+    enum err e = OK;
+    for (const struct line *x = l->taken.head; x != NULL && e == OK;) e = write_some(l, &x);
+    return e;
+}
+
+static enum err sink_undo(void *sink) {
+    struct queue_log *l = sink;
+    const enum err e = l->vfs->truncate(l->vfs->ctx, l->fd, l->end);
+    return e == OK ? l->vfs->sync(l->vfs->ctx, l->fd) : e;
+}
+
+/* Nothing is lost: all is queued again, in its order. */
+static void sink_drop(void *sink) {
+    struct queue_log *l = sink;
+    struct line_list all = l->taken;
+    l->taken.head = NULL;
+    if (all.head == NULL) {
+        all = l->pending;
+    } else if (l->pending.head != NULL) {
+        all.last->next = l->pending.head;
+        all.last = l->pending.last;
+    }
+    l->pending = all;
+    l->pending_bytes = 0;
+    for (struct line *x = all.head; x != NULL; x = x->next) {
+        x->lsn = 0;
+        l->pending_bytes += x->n;
+    }
+}
+
+static void sink_done(void *sink, bool ok) {
+    struct queue_log *l = sink;
+    if (ok && l->taken.head != NULL) l->end = l->written;
+    free_lines(&l->taken);
+}
+
+/* Tries for what waits, and some more. What a crash leaves of this is a tail of zero bytes: torn.
+ */
+static enum err sink_retry(void *sink) {
+    struct queue_log *l = sink;
+    static uint8_t zeros[RETRY_ROOM]; /* never written */
+    struct iovec iov[N_IOV];
+    uint64_t at = l->end;
+    enum err e = OK;
+    /* Only this thread takes from pending, and nothing is appended while the disk is full. */
+    for (size_t left = l->pending_bytes + sizeof zeros; left > 0 && e == OK;) {
+        int n_iov = 0;
+        size_t n = 0;
+        for (; n_iov < N_IOV && left > 0; n_iov++) {
+            const size_t part = left < sizeof zeros ? left : sizeof zeros;
+            iov[n_iov] = (struct iovec){zeros, part};
+            n += part;
+            left -= part;
+        }
+        e = l->vfs->write_at(l->vfs->ctx, l->fd, iov, n_iov, at);
+        at += n;
+    }
+    const int error = errno;
+    const enum err cut = sink_undo(l);
+    if (cut == OK) errno = error;
+    return cut == OK ? e : cut;
+}
+
+/* ---- open ---- */
+
+/* Where the last whole line ends. */
+static enum err find_end(const struct queue_log *l, uint64_t *ret_size, uint64_t *ret_end) {
+    const struct vfs *v = l->vfs;
+    enum err e = v->size(v->ctx, l->fd, ret_size);
+    if (e != OK) return e;
+    char *buf = malloc(TAIL_CHUNK);
+    if (buf == NULL) return E_NO_MEMORY;
+    uint64_t end = 0;
+    for (uint64_t to = *ret_size; to > 0 && end == 0 && e == OK;) {
+        const size_t n = to < TAIL_CHUNK ? (size_t)to : TAIL_CHUNK;
+        size_t got = 0;
+        to -= n;
+        e = v->read_at(v->ctx, l->fd, buf, n, to, &got);
+        const char *nl = e == OK ? memrchr(buf, '\n', got) : NULL;
+        if (nl != NULL) end = to + (uint64_t)(nl - buf) + 1;
+    }
+    free(buf);
+    if (e == OK) *ret_end = end;
+    return e;
+}
+
+static enum err open_log(const struct queue_log_opts *o, struct queue_log *l) {
+    struct log_path start;
+    enum err e = queue_log__path(o, ".start", &start);
+    if (e != OK) return e;
+    e = queue_log__exists(o, start.s);
+    if (e != E_NOT_FOUND) return e == OK ? E_EXISTS : e;
+    const struct vfs *v = o->vfs;
+    e = v->open(v->ctx, o->path, O_RDWR | O_CREAT, 0600, &l->fd);
+    if (e != OK) return E_SYS;
+    uint64_t size = 0;
+    e = find_end(l, &size, &l->end);
+    if (e == OK && l->end < size) e = v->truncate(v->ctx, l->fd, l->end);
+    /* What was read may be in the kernel's memory only; and no rename of a compaction may be undone
+     * by a power loss from here on. */
+    if (e == OK) e = v->sync(v->ctx, l->fd);
+    const struct log_path dir = queue_log__dir(o);
+    if (e == OK) e = v->sync_dir(v->ctx, dir.s);
+    return e;
+}
+
+enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
+                        struct queue_log **ret) {
+    struct queue_log *l = calloc(1, sizeof *l);
+    if (l == NULL) return E_NO_MEMORY;
+    l->vfs = o->vfs;
+    l->commit = commit;
+    l->fd = -1;
+    const enum err e = open_log(o, l);
+    if (e != OK) {
+        const int error = errno;
+        queue_log_close(l);
+        errno = error;
+        return e;
+    }
+    commit_add_sink(commit, &(struct commit_sink){
+                                .limit = sink_limit,
+                                .take = sink_take,
+                                .write = sink_write,
+                                .sync = sink_sync,
+                                .undo = sink_undo,
+                                .drop = sink_drop,
+                                .done = sink_done,
+                                .retry = sink_retry,
+                                .sink = l,
+                            });
+    *ret = l;
+    return OK;
+}
+
+void queue_log_close(struct queue_log *l) {
+    if (l == NULL) return;
+    if (l->fd >= 0) l->vfs->close(l->vfs->ctx, l->fd);
+    free_lines(&l->pending);
+    free_lines(&l->taken);
+    free(l);
+}
+
+enum err queue_log_append(struct queue_log *l, struct bytes line) {
+    if (line.n >= QUEUE_LOG_LINE_LEN) return E_LIMIT;
+    struct line *x = malloc(sizeof *x + line.n + 1);
+    if (x == NULL) return E_NO_MEMORY;
+    x->lsn = commit_current_lsn(l->commit);
+    x->n = line.n + 1;
+    if (line.n != 0) memcpy(x->text, line.p, line.n);
+    x->text[line.n] = '\n';
+    push(&l->pending, x);
+    l->pending_bytes += x->n;
+    return OK;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* queue_log.h -- the store log of queue records: a text file, byte-compatible with the reference in
+ * both directions.
+ *
+ * Appending is a commit sink: lines collect, the commit thread writes and syncs them in groups; a
+ * group that does not fit on the disk is cut off again, and stays queued (see commit.h), so the
+ * file always ends with a whole line. Reading is at start only.
+ *
+ * Compaction writes the whole state to a new file beside the log, syncs it, and puts it in place
+ * with the steps that the reference takes at its start, so that each of the two servers can go on
+ * after a crash of the other: log -> `<path>.start`, new -> log, `.start` -> a timed name
+ * (`smp-server-store.log.2026-11-22T14:00:00Z`), each made durable before the next. While `.start`
+ * exists it is the true state. Timed backups are kept as the reference keeps them: those of the
+ * last 24 hours, the newest 3 of the older ones, and none of the rest that is older than 21 days.
+ * Format: docs/FORMATS.md. */
+#pragma once
+
+#include "base/vfs.h"
+#include "store/disk/commit.h"
+
+struct queue_log;
+
+struct queue_log_opts {
+    const struct env *env;
+    const struct vfs *vfs;
+    const char *path;   /* borrowed */
+    bool skip_warnings; /* bad lines are set aside in `<path>.bad` instead of refused */
+    void (*progress)(void *ctx, uint64_t done, uint64_t total); /* bytes; may be NULL */
+    void *progress_ctx;
+};
+
+struct queue_log_problem {
+    char text[512];
+};
+
+struct queue_log_stats {
+    uint64_t n_lines, n_bad, torn_bytes;
+    uint64_t len_bytes;
+};
+
+/* Calls line() for every whole line, without its newline. line() returns E_SYNTAX for a line that
+ * it cannot use: that stops the reading (E_STORE, *ret_problem says file and line) or, with
+ * skip_warnings, sets the line aside; any other error of line() is returned as it is. What a power
+ * loss leaves of a group that was never acknowledged is dropped and counted in torn_bytes: an
+ * unfinished last line and, in the last QUEUE_LOG_TORN_WINDOW bytes, lines with zero bytes and what
+ * cannot be used after them. A file that does not exist is empty. Start only. E_SYS, E_NO_MEMORY.
+ */
+enum { QUEUE_LOG_TORN_WINDOW = 1 << 20, QUEUE_LOG_LINE_LEN = 64 << 10 };
+MUST_USE enum err queue_log_read(const struct queue_log_opts *o,
+                                 enum err (*line)(void *ctx, struct bytes text), void *ctx,
+                                 struct queue_log_stats *ret,
+                                 struct queue_log_problem *ret_problem);
+
+/* Replaces the log by what `write` produces through queue_log_put(). Start only, after
+ * queue_log_read(). What write() returned, or E_SYS: the old log is in place, unchanged. E_STORE:
+ * stopped half-way between the two; the next start finds either whole, this one must not go on
+ * (queue_log_open() refuses). */
+struct queue_log_writer;
+MUST_USE enum err queue_log_compact(const struct queue_log_opts *o,
+                                    enum err (*write)(void *ctx, struct queue_log_writer *w),
+                                    void *ctx);
+MUST_USE enum err queue_log_put(struct queue_log_writer *w,
+                                struct bytes line); /* adds the newline; E_SYS */
+
+/* Opens for appending, at the end of the last whole line (a torn tail is cut off), and adds itself
+ * to commit as a sink. Makes the file when there is none. E_SYS, E_NO_MEMORY; E_EXISTS:
+ * `<path>.start` is there, so this log is not the true one: queue_log_read() first. */
+MUST_USE enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
+                                 struct queue_log **ret);
+void queue_log_close(struct queue_log *l); /* after commit_stop(); NULL is a no-op */
+/* Between commit_begin() and commit_end(). A copy of the line; the newline is added. E_NO_MEMORY,
+ * E_LIMIT (QUEUE_LOG_LINE_LEN). */
+MUST_USE enum err queue_log_append(struct queue_log *l, struct bytes line);

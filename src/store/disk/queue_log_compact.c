@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* queue_log_compact.c -- puts a new log in the place of the old one, by the steps of the reference
+ * (StoreLog.hs, readWriteStoreLog):
+ *
+ *   1. write and sync `<path>.new` (the reference has no such file: it writes in step 3)
+ *   2. rename the log to `<path>.start`
+ *   3. rename `.new` to the log
+ *   4. rename `.start` to the timed backup
+ *
+ * Whoever finds `.start`, they or we, takes it for the state; that is right after a crash anywhere
+ * between 2 and 4, because nothing is appended before 4 is durable (queue_log_open() sees to that).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "store/disk/queue_log_priv.h"
+
+enum { WRITE_BUF = 1 << 20, DAY_S = 86400, BACKUP_TTL_S = 21 * DAY_S, MIN_OLD_BACKUPS = 3 };
+
+/* ---- the new log ---- */
+
+struct queue_log_writer {
+    const struct vfs *vfs;
+    int fd;
+    uint64_t at;
+    size_t n;
+    uint8_t *buf; /* owned; WRITE_BUF */
+};
+
+static enum err flush(struct queue_log_writer *w) {
+    if (w->n == 0) return OK;
+    const enum err e = vfs_write(w->vfs, w->fd, bytes_of(w->buf, w->n), w->at);
+    if (e != OK) return E_SYS;
+    w->at += w->n;
+    w->n = 0;
+    return OK;
+}
+
+enum err queue_log_put(struct queue_log_writer *w, struct bytes line) {
+    if (line.n >= QUEUE_LOG_LINE_LEN) return E_LIMIT;
+    if (w->n + line.n + 1 > WRITE_BUF) {
+        const enum err e = flush(w);
+        if (e != OK) return e;
+    }
+    if (line.n != 0) memcpy(w->buf + w->n, line.p, line.n);
+    w->n += line.n;
+    w->buf[w->n++] = '\n';
+    return OK;
+}
+
+static enum err write_new(const struct queue_log_opts *o, const char *path,
+                          enum err (*write)(void *ctx, struct queue_log_writer *w), void *ctx) {
+    struct queue_log_writer w = {.vfs = o->vfs, .buf = malloc(WRITE_BUF)};
+    if (w.buf == NULL) return E_NO_MEMORY;
+    enum err e = o->vfs->open(o->vfs->ctx, path, O_RDWR | O_CREAT | O_TRUNC, 0600, &w.fd);
+    if (e == OK) {
+        e = write(ctx, &w);
+        if (e == OK) e = flush(&w);
+        if (e == OK) e = o->vfs->sync(o->vfs->ctx, w.fd);
+        const int error = errno;
+        o->vfs->close(o->vfs->ctx, w.fd);
+        if (e != OK) (void)o->vfs->unlink(o->vfs->ctx, path);
+        errno = error;
+    } else {
+        e = E_SYS;
+    }
+    free(w.buf);
+    return e;
+}
+
+/* ---- timed backups ---- */
+
+/* `.2026-11-22T14:00:00Z`, or with a fraction if there is one of this second already. */
+static enum err backup_path(const struct queue_log_opts *o, struct log_path *ret) {
+    const time_t now = (time_t)env_now_s(o->env);
+    struct tm tm;
+    if (gmtime_r(&now, &tm) == NULL) return E_SYS;
+    for (unsigned i = 0; i < 10; i++) {
+        char date[32], suffix[48];
+        if (strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm) == 0) return E_SYS;
+        if (i == 0) {
+            (void)snprintf(suffix, sizeof suffix, ".%sZ", date);
+        } else {
+            (void)snprintf(suffix, sizeof suffix, ".%s.%uZ", date, i);
+        }
+        enum err e = queue_log__path(o, suffix, ret);
+        if (e == OK) e = queue_log__exists(o, ret->s);
+        if (e != OK) return e == E_NOT_FOUND ? OK : E_SYS;
+    }
+    errno = EEXIST;
+    return E_SYS;
+}
+
+struct backup {
+    int64_t time_s;
+    char suffix[64];
+};
+
+struct backups {
+    const char *base; /* file name of the log */
+    struct backup *v; /* owned */
+    size_t n, cap;
+};
+
+/* Seconds since the epoch of `2026-11-22T14:00:00Z`, also with a fraction. False: not a time. */
+static bool parse_time(const char *s, int64_t *ret) {
+    struct tm tm = {0};
+    const char *end = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (end == NULL) return false;
+    if (*end == '.') end += 1 + strspn(end + 1, "0123456789");
+    if (strcmp(end, "Z") != 0) return false;
+    *ret = timegm(&tm);
+    return true;
+}
+
+static void note_backup(void *arg, const char *name) {
+    struct backups *b = arg;
+    const size_t n = strlen(b->base);
+    struct backup x;
+    if (strncmp(name, b->base, n) != 0 || name[n] != '.' || strlen(name + n) >= sizeof x.suffix)
+        return;
+    if (!parse_time(name + n + 1, &x.time_s)) return;
+    memcpy(x.suffix, name + n, strlen(name + n) + 1);
+    if (b->n == b->cap) {
+        const size_t cap = b->cap != 0 ? b->cap * 2 : 32;
+        struct backup *p = realloc(b->v, cap * sizeof *p);
+        if (p == NULL) return; /* not seen, so not removed */
+        b->v = p;
+        b->cap = cap;
+    }
+    b->v[b->n++] = x;
+}
+
+static int compare_backups(const void *a, const void *b) {
+    const struct backup *x = a, *y = b;
+    if (x->time_s != y->time_s) return x->time_s < y->time_s ? -1 : 1;
+    return strcmp(x->suffix, y->suffix);
+}
+
+/* As the reference does (removeStoreLogBackups): of those older than a day all but the newest 3, if
+ * older than 21 days. */
+static void remove_backups(const struct queue_log_opts *o) {
+    const char *slash = strrchr(o->path, '/');
+    struct backups b = {.base = slash != NULL ? slash + 1 : o->path};
+    const struct log_path dir = queue_log__dir(o);
+    const int64_t now = env_now_s(o->env);
+    if (o->vfs->list(o->vfs->ctx, dir.s, note_backup, &b) == OK && b.n > 1) {
+        qsort(b.v, b.n, sizeof *b.v, compare_backups);
+    }
+    size_t n_old = 0;
+    while (n_old < b.n && b.v[n_old].time_s < now - DAY_S) n_old++;
+    for (size_t i = 0; i + MIN_OLD_BACKUPS < n_old && b.v[i].time_s < now - BACKUP_TTL_S; i++) {
+        struct log_path path;
+        if (queue_log__path(o, b.v[i].suffix, &path) == OK)
+            (void)o->vfs->unlink(o->vfs->ctx, path.s);
+    }
+    free(b.v);
+}
+
+/* ---- the exchange ---- */
+
+struct exchange {
+    struct log_path new, start, backup;
+};
+
+/* Puts `.start` back. E_SYS: the old log is in place; E_STORE: the next start must look. */
+static enum err step_back(const struct queue_log_opts *o, const struct exchange *x) {
+    const int error = errno;
+    const enum err e = queue_log__rename(o, x->start.s, o->path);
+    errno = error;
+    return e == OK ? E_SYS : E_STORE;
+}
+
+static enum err exchange(const struct queue_log_opts *o, const struct exchange *x) {
+    enum err e = queue_log__exists(o, o->path);
+    if (e == E_NOT_FOUND) return queue_log__rename(o, x->new.s, o->path); /* the first log */
+    if (e != OK || o->vfs->rename(o->vfs->ctx, o->path, x->start.s) != OK) return E_SYS;
+    const struct log_path dir = queue_log__dir(o);
+    e = o->vfs->sync_dir(o->vfs->ctx, dir.s);
+    if (e == OK) e = queue_log__rename(o, x->new.s, o->path);
+    if (e == OK) e = queue_log__rename(o, x->start.s, x->backup.s);
+    return e == OK ? OK : step_back(o, x);
+}
+
+enum err queue_log_compact(const struct queue_log_opts *o,
+                           enum err (*write)(void *ctx, struct queue_log_writer *w), void *ctx) {
+    struct exchange x;
+    enum err e = queue_log__path(o, ".new", &x.new);
+    if (e == OK) e = queue_log__path(o, ".start", &x.start);
+    if (e == OK) e = backup_path(o, &x.backup);
+    if (e == OK) e = write_new(o, x.new.s, write, ctx);
+    if (e != OK) return e;
+    e = exchange(o, &x);
+    if (e != OK) {
+        const int error = errno;
+        (void)o->vfs->unlink(o->vfs->ctx, x.new.s);
+        errno = error;
+        return e;
+    }
+    remove_backups(o);
+    return OK;
+}
