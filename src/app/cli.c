@@ -17,7 +17,7 @@ enum {
     CLI_HELP_COLUMN = 32,
 };
 
-static const struct command *const COMMANDS[] = {&CMD_INIT, &CMD_START};
+static const struct command *const COMMANDS[] = {&CMD_INIT, &CMD_START, &CMD_JOURNAL};
 
 static const struct cli_option HELP = {"help", 'h', NULL, 0, "Show this help text"};
 
@@ -63,6 +63,15 @@ static void print_help(void) {
 static void print_command_help(const struct command *c) {
     printf("Usage: smp-server %s [OPTIONS]\n\n  %s\n\nOptions:\n", c->name, c->summary);
     for (size_t i = 0; i < c->n_options; i++) print_option(&c->options[i]);
+    print_option(&HELP);
+}
+
+static void print_group_help(const struct command *c) {
+    printf("Usage: smp-server %s COMMAND [OPTIONS]\n\n  %s\n\nCommands:\n", c->name, c->summary);
+    for (size_t i = 0; i < c->n_commands; i++) {
+        printf("  %-16s %s\n", c->commands[i].name, c->commands[i].summary);
+    }
+    printf("\nOptions:\n");
     print_option(&HELP);
 }
 
@@ -188,6 +197,29 @@ static int run_command(const struct command *c, int argc, char **argv) {
     return 1;
 }
 
+static bool is_help(const char *word) {
+    return strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0;
+}
+
+static const char *kind_of(const char *word) {
+    return word[0] == '-' ? "option" : "command";
+}
+
+/* argv[0] is the name of the group. */
+static int run_group(const struct command *c, int argc, char **argv) {
+    if (argc < 2 || is_help(argv[1])) {
+        print_group_help(c);
+        return argc < 2 ? 1 : 0;
+    }
+    const char *word = argv[1];
+    for (size_t i = 0; i < c->n_commands; i++) {
+        const char *name = c->commands[i].name + strlen(c->name) + 1;
+        if (strcmp(word, name) == 0) return run_command(&c->commands[i], argc - 1, argv + 1);
+    }
+    fprintf(stderr, "Error: unknown %s %s: see `smp-server %s -h`\n", kind_of(word), word, c->name);
+    return 1;
+}
+
 int cli_main(int argc, char **argv) {
     setvbuf(stdout, NULL, _IOLBF, 0); /* lines are waited for by those who read our output */
     argc = drop_rts(argc, argv);
@@ -196,7 +228,7 @@ int cli_main(int argc, char **argv) {
         return 1;
     }
     const char *word = argv[1];
-    if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
+    if (is_help(word)) {
         print_help();
         return 0;
     }
@@ -205,10 +237,11 @@ int cli_main(int argc, char **argv) {
         return 0;
     }
     for (size_t i = 0; i < ARRAY_LEN(COMMANDS); i++) {
-        if (strcmp(word, COMMANDS[i]->name) == 0)
-            return run_command(COMMANDS[i], argc - 1, argv + 1);
+        const struct command *c = COMMANDS[i];
+        if (strcmp(word, c->name) != 0) continue;
+        const bool is_group = c->commands != NULL;
+        return is_group ? run_group(c, argc - 1, argv + 1) : run_command(c, argc - 1, argv + 1);
     }
-    fprintf(stderr, "Error: unknown %s %s: see `smp-server -h`\n",
-            word[0] == '-' ? "option" : "command", word);
+    fprintf(stderr, "Error: unknown %s %s: see `smp-server -h`\n", kind_of(word), word);
     return 1;
 }

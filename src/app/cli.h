@@ -19,6 +19,8 @@ struct cli_option {
     const char *help;
 };
 
+/* Either options and run, or commands of its own (one level deep), whose names begin with this
+ * one's: "journal", "journal import". */
 struct command {
     const char *name, *summary;
     const struct cli_option *options;
@@ -26,10 +28,13 @@ struct command {
     /* args is the command's struct, zeroed and filled in. An error ends the program with status 1
      * and ret_problem printed. */
     enum err (*run)(const void *args, const struct paths *paths, struct problem *ret_problem);
+    const struct command *commands;
+    size_t n_commands;
 };
 
-extern const struct command CMD_INIT;  /* cmd_init.c */
-extern const struct command CMD_START; /* cmd_start.c */
+extern const struct command CMD_INIT;    /* cmd_init.c */
+extern const struct command CMD_JOURNAL; /* cmd_journal.c */
+extern const struct command CMD_START;   /* cmd_start.c */
 
 /* The whole program; returns its exit status. Changes argv. */
 int cli_main(int argc, char **argv);

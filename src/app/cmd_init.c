@@ -28,9 +28,9 @@ struct init_args {
 // clang-format off
 static const struct cli_option OPTIONS[] = {
     {"store-log", 'l', NULL, offsetof(struct init_args, store_log),
-        "Keep queues and messages on disk; not available in\nthis version"},
+        "Keep queues and messages on disk (the default)"},
     {"disable-store-log", 0, NULL, offsetof(struct init_args, disable_store_log),
-        "Keep queues and messages in memory only; so far this\nis always so"},
+        "Keep queues and messages in memory only: all are lost\nwhen the server stops"},
     {"sign-algorithm", 'a', "ALG", offsetof(struct init_args, sign_algorithm),
         "Signature algorithm of the certificates: ED25519 or\nED448 (default: ED25519)"},
     {"ip", 0, "IP", offsetof(struct init_args, ip),
@@ -70,10 +70,9 @@ static enum err check_args(const struct init_args *a, struct problem *p) {
                            "interactive init isn't available yet: pass -y with options, "
                            "see `smp-server init -h`");
     }
-    if (a->store_log) {
+    if (a->store_log && a->disable_store_log) {
         return problem_set(p, E_CONFIG,
-                           "storage on disk isn't available in this version: leave out "
-                           "--store-log (queues and messages are kept in memory only)");
+                           "--store-log and --disable-store-log exclude each other: leave one out");
     }
     if (a->no_password && a->password != NULL) {
         return problem_set(p, E_CONFIG,
@@ -149,15 +148,24 @@ static void plan_password(const struct init_args *a, struct plan *plan) {
     crypto_wipe(random, sizeof random);
 }
 
-static enum err plan_ini(struct plan *plan, struct problem *p) {
+static enum err plan_ini(const struct init_args *a, struct plan *plan, struct problem *p) {
     plan->ini = malloc(INI_MAX);
     if (plan->ini == NULL) return problem_set(p, E_NO_MEMORY, "out of memory");
-    const struct conf_value values[] = {
-        {"INACTIVE_CLIENTS", "disconnect", "on"},
-        {"TRANSPORT", "host", plan->host},
-        {"AUTH", "create_password", plan->password},
+    const struct {
+        struct conf_value value;
+        bool is_set;
+    } rows[] = {
+        {{"STORE_LOG", "enable", "on"}, !a->disable_store_log},
+        {{"STORE_LOG", "store_messages", "journal"}, !a->disable_store_log},
+        {{"INACTIVE_CLIENTS", "disconnect", "on"}, true},
+        {{"TRANSPORT", "host", plan->host}, true},
+        {{"AUTH", "create_password", plan->password}, plan->password[0] != '\0'},
     };
-    const size_t n = plan->password[0] != '\0' ? ARRAY_LEN(values) : ARRAY_LEN(values) - 1;
+    struct conf_value values[ARRAY_LEN(rows)];
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].is_set) values[n++] = rows[i].value;
+    }
     struct wr w = wr_init(plan->ini, INI_MAX);
     conf_print_template(values, n, &w);
     plan->ini_len = wr_bytes(&w).n;
@@ -178,7 +186,7 @@ static enum err make_plan(const struct init_args *a, struct plan *plan, struct p
     if (e == OK) e = plan_host(a, plan, p);
     if (e != OK) return e;
     plan_password(a, plan);
-    e = plan_ini(plan, p);
+    e = plan_ini(a, plan, p);
     if (e == OK) e = plan_certs(plan, p);
     return e;
 }
@@ -254,10 +262,10 @@ static enum err run_init(const void *args, const struct paths *paths, struct pro
 }
 
 const struct command CMD_INIT = {
-    "init",
-    "Make a new server: its identity, certificates and settings",
-    OPTIONS,
-    ARRAY_LEN(OPTIONS),
-    sizeof(struct init_args),
-    run_init,
+    .name = "init",
+    .summary = "Make a new server: its identity, certificates and settings",
+    .options = OPTIONS,
+    .n_options = ARRAY_LEN(OPTIONS),
+    .args_len = sizeof(struct init_args),
+    .run = run_init,
 };

@@ -4,7 +4,6 @@
  * SIGINT and SIGTERM stop in order, a second one at once; SIGHUP reads the certificates again.
  * Signals are blocked in all threads and taken here by sigwait(3), so no handler interrupts
  * anything. */
-#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +13,6 @@
 #include "app/address.h"
 #include "app/cli.h"
 #include "app/conf.h"
-#include "app/files.h"
 #include "app/notify.h"
 #include "app/server.h"
 #include "base/log.h"
@@ -36,9 +34,9 @@ static const struct cli_option OPTIONS[] = {
     {"print-config", 0, NULL, offsetof(struct start_args, print_config),
         "Print the settings in force and exit"},
     {"skip-warnings", 0, NULL, offsetof(struct start_args, skip_warnings),
-        "Start in spite of damaged records; only matters with\nstorage on disk"},
+        "Start in spite of damage in the store log\nor in messages: what cannot be read is set aside"},
     {"compact-log", 0, NULL, offsetof(struct start_args, compact_log),
-        "Compact the store log; only matters with storage on\ndisk"},
+        "Compact the store log even if little of it is waste"},
     {"confirm-migrations", 0, "up|down", offsetof(struct start_args, confirm_migrations),
         "Agree to changes of the database; only matters with\nstorage in a database"},
 };
@@ -71,20 +69,6 @@ static enum err check_args(const struct start_args *a, struct problem *p) {
 
 /* ---- settings ---- */
 
-static void warn(void *ctx, const char *text) {
-    (void)ctx;
-    log_line(LOG_WARN, "settings", "%s", text);
-}
-
-static enum err load_conf(const struct paths *paths, struct conf *ret, struct problem *p) {
-    if (!file_exists(paths->ini) && errno == ENOENT) {
-        return problem_set(p, E_NOT_FOUND,
-                           "server is not initialized (%s does not exist): run `smp-server init`",
-                           paths->ini);
-    }
-    return conf_load(ret, paths->ini, warn, NULL, p);
-}
-
 static enum err print_conf(const struct conf *c, struct problem *p) {
     char *text = malloc(PRINT_MAX);
     if (text == NULL) return problem_set(p, E_NO_MEMORY, "out of memory");
@@ -110,7 +94,6 @@ static void log_unused(const struct conf *c) {
 static void print_identity(const struct conf *c, const struct identity *id) {
     address_print(
         &(struct address){identity_fingerprint(id), c->create_password, c->host, c->ports.port[0]});
-    printf("Store log disabled.\n");
 }
 
 static void print_message_expiry(const struct conf *c) {
@@ -216,11 +199,19 @@ static void wait_for_stop(struct running *r) {
 
 /* ---- the command ---- */
 
-static enum err serve(const struct start_args *a, const struct paths *paths, struct conf *c,
+static enum err serve(const struct start_args *a, struct conf *c, const struct storage *storage,
                       struct running *r, struct problem *p) {
-    const struct server_opts o = {c, r->identity, paths->ini, a->maintenance};
+    const struct server_opts o = {
+        .conf = c,
+        .identity = r->identity,
+        .storage = storage,
+        .ini_path = r->paths->ini,
+        .maintenance = a->maintenance,
+        .skip_warnings = a->skip_warnings,
+        .compact_log = a->compact_log,
+    };
     block_signals();
-    const enum err e = server_start(&o, &r->server, p);
+    enum err e = server_start(&o, &r->server, p);
     if (e != OK) return e;
     if (a->maintenance) {
         printf("Maintenance mode: start and stop tasks are done, nobody is served.\n");
@@ -232,9 +223,21 @@ static enum err serve(const struct start_args *a, const struct paths *paths, str
         wait_for_stop(r);
         notify_send("STOPPING=1");
     }
-    server_stop(r->server);
-    log_line(LOG_INFO, "stopped", "status=0");
-    return OK;
+    e = server_stop(r->server, p);
+    log_line(e == OK ? LOG_INFO : LOG_ERROR, "stopped", "status=%d", e == OK ? 0 : 1);
+    return e;
+}
+
+static enum err serve_storage(const struct start_args *a, struct conf *c, struct running *r,
+                              struct problem *p) {
+    CLEANUP(storage_done) struct storage storage;
+    enum err e = storage_init(&storage, c, r->paths, p);
+    if (e != OK) return e;
+    storage_print(&storage);
+    log_unused(c);
+    e = storage_lock(&storage, p);
+    if (e == OK) e = storage_check(&storage, p);
+    return e == OK ? serve(a, c, &storage, r, p) : e;
 }
 
 static enum err run_start(const void *args, const struct paths *paths,
@@ -244,23 +247,22 @@ static enum err run_start(const void *args, const struct paths *paths,
     if (e != OK) return e;
     CLEANUP(conf_done) struct conf conf;
     conf_init(&conf);
-    e = load_conf(paths, &conf, ret_problem);
+    e = conf_load(&conf, paths->ini, conf_log_warning, NULL, ret_problem);
     if (e != OK || a->print_config) return e == OK ? print_conf(&conf, ret_problem) : e;
     struct running r = {.paths = paths};
     e = identity_load(paths, &r.identity, ret_problem);
     if (e != OK) return e;
     print_identity(&conf, r.identity);
-    log_unused(&conf);
-    e = serve(a, paths, &conf, &r, ret_problem);
+    e = serve_storage(a, &conf, &r, ret_problem);
     identity_free(r.identity);
     return e;
 }
 
 const struct command CMD_START = {
-    "start",
-    "Run the server in the foreground; SIGINT or SIGTERM stops it",
-    OPTIONS,
-    ARRAY_LEN(OPTIONS),
-    sizeof(struct start_args),
-    run_start,
+    .name = "start",
+    .summary = "Run the server in the foreground; SIGINT or SIGTERM stops it",
+    .options = OPTIONS,
+    .n_options = ARRAY_LEN(OPTIONS),
+    .args_len = sizeof(struct start_args),
+    .run = run_start,
 };

@@ -10,6 +10,7 @@
 #include "app/files.h"
 #include "app/ini.h"
 #include "app/options.h"
+#include "base/log.h"
 #include "crypto/crypto.h"
 
 enum { VALUE_TEXT_MAX = 2048 }; /* bytes; the longest printed value is a full list of addresses */
@@ -118,26 +119,31 @@ static unsigned line_of(const struct conf *c, const char *section, const char *k
     return c->line[o - OPTS];
 }
 
-/* Storage on disk does not exist yet: what asks for it must not start a server that forgets. */
+/* What asks for storage that does not exist must not start a server that forgets. */
 static enum err check_storage(const struct reader *r) {
     const struct conf *c = r->conf;
     const struct {
-        const char *key, *value, *allowed;
+        const char *key, *value, *why;
         bool refused;
     } rows[] = {
-        {"enable", "on", "off", c->store_log},
-        {"store_queues", c->store_queues, "memory", strcmp(c->store_queues, "memory") != 0},
-        {"store_messages", c->store_messages, "memory", strcmp(c->store_messages, "memory") != 0},
+        {"store_queues", c->store_queues,
+         "there is no database storage in this version, set store_queues: memory (queues are then "
+         "in the store log)",
+         strcmp(c->store_queues, "database") == 0},
+        {"store_messages", c->store_messages,
+         "there is no database storage in this version, set store_messages: journal",
+         strcmp(c->store_messages, "database") == 0},
+        {"store_messages", c->store_messages,
+         "messages cannot outlive their queues, set enable: on too, or store_messages: memory (all "
+         "is then lost when the server stops)",
+         !c->store_log && strcmp(c->store_messages, "journal") == 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (!rows[i].refused) continue;
-        return problem_set(
-            r->problem, E_CONFIG,
-            "%s:%u: [STORE_LOG] %s: \"%s\" is not allowed; storage on disk isn't available "
-            "in this version, set %s: %s (queues and messages are then lost when the "
-            "server stops)",
-            r->file, line_of(c, "STORE_LOG", rows[i].key), rows[i].key, rows[i].value, rows[i].key,
-            rows[i].allowed);
+        return problem_set(r->problem, E_CONFIG,
+                           "%s:%u: [STORE_LOG] %s: \"%s\" is not allowed%s; %s", r->file,
+                           line_of(c, "STORE_LOG", rows[i].key), rows[i].key, rows[i].value,
+                           i == ARRAY_LEN(rows) - 1 ? " with enable: off" : "", rows[i].why);
     }
     return OK;
 }
@@ -171,8 +177,18 @@ enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *war
     return e;
 }
 
+void conf_log_warning(void *ctx, const char *text) {
+    (void)ctx;
+    log_line(LOG_WARN, "settings", "%s", text);
+}
+
 enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
                    struct problem *ret_problem) {
+    if (!file_exists(file) && errno == ENOENT) {
+        return problem_set(ret_problem, E_NOT_FOUND,
+                           "server is not initialized (%s does not exist): run `smp-server init`",
+                           file);
+    }
     char *text = NULL;
     size_t n = 0;
     enum err e = file_read(file, CONF_FILE_MAX, &text, &n);

@@ -38,6 +38,9 @@ struct conf {
     /* [STORE_LOG] */
     bool store_log;
     char store_queues[CONF_WORD_MAX], store_messages[CONF_WORD_MAX];
+    bool restore_messages;
+    char sync[CONF_WORD_MAX];
+    char journal_path[CONF_TEXT_MAX]; /* "": `journal` in the state directory */
     int64_t expire_messages_days;
     bool expire_on_start, expire_on_send;
     /* [AUTH] */
@@ -69,6 +72,7 @@ struct conf {
 
 /* A remark that does not stop the start, one line. */
 typedef void conf_warn(void *ctx, const char *text);
+void conf_log_warning(void *ctx, const char *text); /* to the log; ctx is not used */
 
 void conf_init(struct conf *c); /* all defaults */
 void conf_done(struct conf *c); /* wipes what is secret */
@@ -78,7 +82,8 @@ void conf_done(struct conf *c); /* wipes what is secret */
  * in. */
 MUST_USE enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *warn,
                              void *ctx, struct problem *ret_problem);
-/* The same from a file. E_SYS when it cannot be read. */
+/* The same from the server's settings file. E_NOT_FOUND when there is none: the server is not
+ * initialized; E_SYS when it cannot be read. */
 MUST_USE enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
                             struct problem *ret_problem);
 

@@ -254,6 +254,18 @@ static void allowed_addresses(const struct opt *o, struct wr *w) {
     wr_str(w, "up to 16 numeric IPv4 or IPv6 addresses, separated by commas");
 }
 
+/* ---- paths ---- */
+
+static enum err parse_path(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    return value[0] == '/' ? copy_text(value, field, CONF_TEXT_MAX) : E_CONFIG;
+}
+
+static void allowed_path(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "an absolute path");
+}
+
 /* ---- settings that are not read yet ---- */
 
 static enum err parse_any(const struct opt *o, const char *value, void *field) {
@@ -281,6 +293,7 @@ static const struct {
     [OPT_HOST]      = {parse_host,      print_text,      allowed_host},
     [OPT_PORTS]     = {parse_ports,     print_ports,     allowed_ports},
     [OPT_ADDRESSES] = {parse_addresses, print_addresses, allowed_addresses},
+    [OPT_PATH]      = {parse_path,      print_text,      allowed_path},
     [OPT_ANY]       = {parse_any,       NULL,            allowed_any},
 };
 // clang-format on

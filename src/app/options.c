@@ -53,16 +53,39 @@ const struct opt OPTS[] = {
 
     {"STORE_LOG", "enable", OPT_BOOL, OPT_WRITTEN, AT(store_log),
         0, NULL, 0, 0, NULL, NULL,
-        "Storage on disk is not available in this version: all queues and messages are kept in\n"
-        "memory and are lost when the server stops. Nothing but `off` is accepted, so that nobody\n"
-        "relies on it."},
+        "`on`: queues are kept on disk, in the store log (smp-server-store.log), and outlive\n"
+        "restarts, crashes and power loss. `off`: the server never writes anything to disk;\n"
+        "when it stops, for whatever reason, all queues and messages are gone, and its users\n"
+        "have to connect to all their contacts anew."},
     {"STORE_LOG", "store_queues", OPT_WORD, 0, AT(store_queues),
         0, "memory", 0, 0, NULL, "memory,database",
-        "Where queue records are. Only `memory` in this version."},
+        "Where queue records are looked up: `memory`, filled from the store log. There is no\n"
+        "`database` in this version."},
     {"STORE_LOG", "store_messages", OPT_WORD, 0, AT(store_messages),
         0, "memory", 0, 0, NULL, "memory,journal,database",
-        "Where messages are. Only `memory` in this version."},
-    NOT_YET("STORE_LOG", "restore_messages", "off"),
+        "Where messages are until they are received.\n"
+        "`journal`: on disk. They outlive restarts, crashes and power loss (see `sync`), and\n"
+        "take next to no memory.\n"
+        "`memory`: in memory. They outlive an orderly stop (see `restore_messages`); a crash or\n"
+        "a power loss loses all of them.\n"
+        "Before you change this, stop the server and run `smp-server journal import` (from\n"
+        "memory to journal) or `smp-server journal export` (back). There is no `database` in\n"
+        "this version."},
+    {"STORE_LOG", "restore_messages", OPT_BOOL, 0, AT(restore_messages),
+        1, NULL, 0, 0, NULL, NULL,
+        "With `store_messages: memory`: save messages to smp-server-messages.log at an orderly\n"
+        "stop and read them at the next start, which keeps that file as smp-server-\n"
+        "messages.log.bak. With `off` every stop loses all messages."},
+    {"STORE_LOG", "sync", OPT_WORD, 0, AT(sync),
+        0, "always", 0, 0, NULL, "always,interval",
+        "`always`: what a client was told is on disk, whatever happens to the machine.\n"
+        "`interval`: the disk is brought up to date once a second and answers do not wait for\n"
+        "it, which helps slow disks; a power loss or a crash of the system loses up to 1 second\n"
+        "of messages that were accepted and of changes of queues, and can bring back messages\n"
+        "that were received in it."},
+    {"STORE_LOG", "journal_path", OPT_PATH, 0, AT(journal_path),
+        0, NULL, 0, 0, NULL, "/var/opt/simplex/journal",
+        "Directory of the journal. By default `journal` beside the store log."},
     {"STORE_LOG", "expire_messages_days", OPT_INT, 0, AT(expire_messages_days),
         DEFAULT_MESSAGE_TTL_DAYS, NULL, 1, 36500, "days", NULL,
         "Messages that nobody received for so many days are deleted."},
@@ -80,8 +103,6 @@ const struct opt OPTS[] = {
     NOT_YET("STORE_LOG", "db_pool_size", NULL),
     NOT_YET("STORE_LOG", "db_store_log", "off"),
     NOT_YET("STORE_LOG", "db_deleted_ttl", NULL),
-    NOT_YET("STORE_LOG", "sync", NULL),
-    NOT_YET("STORE_LOG", "journal_path", NULL),
 
     {"AUTH", "new_queues", OPT_BOOL, OPT_WRITTEN, AT(new_queues),
         1, NULL, 0, 0, NULL, NULL,

@@ -24,6 +24,11 @@ enum err paths_init(struct paths *ret, struct problem *ret_problem) {
         {ret->server_key, cfg, "/", "server.key"},
         {ret->server_crt, cfg, "/", "server.crt"},
         {ret->state, state, "", ""},
+        {ret->store_log, state, "/", "smp-server-store.log"},
+        {ret->messages_log, state, "/", "smp-server-messages.log"},
+        {ret->journal, state, "/", "journal"},
+        {ret->reference_journal, state, "/", "messages"},
+        {ret->lock, state, "/", "smp-server.lock"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const int n = snprintf(rows[i].path, PATH_MAX, "%s%s%s", rows[i].directory, rows[i].slash,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "app/server.h"
 
-#include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "app/ports.h"
+#include "app/progress.h"
 #include "base/log.h"
 #include "model/limits.h"
 #include "net/admission.h"
@@ -23,6 +24,7 @@ enum {
     DRAIN_CHECK_MS = 20,
     DRAIN_SPARE_MS = 3000,     /* beyond CLOSE_GRACE_MS: deadlines are checked once a second */
     DESCRIPTORS_MAX = 1 << 24, /* more is never used, and limits may be infinite */
+    PROGRESS_DELAY_MS = 500,   /* a shorter start needs no bar */
 };
 
 /* A loop and its ports. */
@@ -36,6 +38,15 @@ struct worker {
     int64_t drain_deadline_ms;
 };
 
+/* Where the store says that something became durable. It is opened before there is a relay and
+ * stopped after the loops were joined: outside of that time nobody is told, because nobody is there
+ * who waits, and what is posted to a loop that has ended would outlive the relay. */
+struct durable_news {
+    pthread_mutex_t mtx;
+    /* guarded by mtx */
+    struct relay *relay; /* borrowed; NULL: nobody to tell */
+};
+
 struct server {
     /* fixed after start; what is built is owned */
     struct server_opts o; /* conf and ini_path only while starting */
@@ -46,7 +57,12 @@ struct server {
     struct admission *admission;
     struct store *store;
     struct relay *relay;
+    struct durable_news durable_news;
     unsigned n_steps; /* of STEPS that are up */
+    /* main thread, while stopping: why not all could be saved */
+    bool is_store_stopped;
+    enum err stop_err;
+    struct problem stop_problem;
     /* posted by each worker that has no connection left */
     sem_t drained;
 };
@@ -93,22 +109,54 @@ static void down_admission(struct server *s) {
 
 /* ---- store ---- */
 
-/* The store is opened before the relay exists, but nothing becomes durable before the loops run. */
+/* Any thread. */
 static void on_durable(void *ctx) {
-    struct server *s = ctx;
-    assert(s->relay != NULL);
-    relay_on_durable(s->relay);
+    struct durable_news *n = ctx;
+    pthread_mutex_lock(&n->mtx);
+    if (n->relay != NULL) relay_on_durable(n->relay);
+    pthread_mutex_unlock(&n->mtx);
+}
+
+static void send_durable_news_to(struct durable_news *n, struct relay *relay) {
+    pthread_mutex_lock(&n->mtx);
+    n->relay = relay;
+    pthread_mutex_unlock(&n->mtx);
 }
 
 static enum err up_store(struct server *s, struct problem *p) {
-    const struct store_opts o = {&ENV_SYSTEM, (unsigned)s->o.conf->message_quota, on_durable, s};
-    const enum err e = store_open(s->o.conf->store_queues, &o, &s->store);
+    const struct storage_use use = {
+        .skip_warnings = s->o.skip_warnings,
+        .compact_log = s->o.compact_log,
+        .on_durable = on_durable,
+        .ctx = &s->durable_news,
+    };
+    progress_begin(&ENV_SYSTEM, NULL, PROGRESS_DELAY_MS);
+    const enum err e = storage_open(s->o.storage, &use, &s->store, p);
+    progress_end();
+    return e;
+}
+
+static enum err up_storing(struct server *s, struct problem *p) {
+    const enum err e = store_start(s->store);
     return e == OK ? OK
-                   : problem_set(p, e, "cannot open the %s store: %s", s->o.conf->store_queues,
-                                 err_meaning(e));
+                   : problem_set(p, e, "cannot start the threads of the store: %s", err_meaning(e));
+}
+
+/* Also when the start did not come as far as up_storing(): messages that were read from their log
+ * have to be written to it again. */
+static void down_storing(struct server *s) {
+    struct store_problem problem = {0};
+    if (s->is_store_stopped) return;
+    s->is_store_stopped = true;
+    const enum err e = store_stop(s->store, &problem);
+    if (e != OK) {
+        s->stop_err = problem_set(&s->stop_problem, e, "%s",
+                                  problem.text[0] != '\0' ? problem.text : err_meaning(e));
+    }
 }
 
 static void down_store(struct server *s) {
+    down_storing(s);
     store_close(s->store);
 }
 
@@ -225,13 +273,19 @@ static enum err up_ports(struct server *s, struct problem *p) {
 
 /* ---- threads ---- */
 
+static void end_threads(struct server *s) {
+    send_durable_news_to(&s->durable_news, NULL);
+    for (unsigned i = 0; i < s->n_workers; i++) loop_stop(s->loops[i]);
+    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+}
+
 static enum err up_threads(struct server *s, struct problem *p) {
     enum err e = relay_start(s->relay);
+    if (e == OK) send_durable_news_to(&s->durable_news, s->relay);
     for (unsigned i = 0; i < s->n_workers && e == OK; i++) e = loop_start(s->loops[i]);
     if (e == OK) return OK;
     (void)problem_set(p, e, "cannot start %u threads: %s", s->n_workers, err_meaning(e));
-    for (unsigned i = 0; i < s->n_workers; i++) loop_stop(s->loops[i]);
-    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+    end_threads(s);
     return e;
 }
 
@@ -291,8 +345,7 @@ static void down_threads(struct server *s) {
         if (post(&s->workers[i], run_drain, NULL) == OK) n_told++;
     }
     wait_drained(s, n_told);
-    for (unsigned i = 0; i < s->n_workers; i++) loop_stop(s->loops[i]);
-    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+    end_threads(s);
 }
 
 /* ---- the order of all ---- */
@@ -308,20 +361,25 @@ static const struct step {
     {"store", up_store, down_store, false},
     {"loops", up_loops, down_loops, false},
     {"relay", up_relay, down_relay, false},
+    {"storing", up_storing, down_storing, false},
     {"ports", up_ports, down_ports, true},
     {"threads", up_threads, down_threads, true},
 };
 
-void server_stop(struct server *s) {
-    if (s == NULL) return;
+enum err server_stop(struct server *s, struct problem *ret_problem) {
+    if (s == NULL) return OK;
     while (s->n_steps > 0) {
         const struct step *step = &STEPS[--s->n_steps];
         if (step->down == NULL) continue;
         log_line(LOG_DEBUG, "stop", "step=%s", step->name);
         step->down(s);
     }
+    const enum err e = s->stop_err;
+    if (e != OK) *ret_problem = s->stop_problem;
     (void)sem_destroy(&s->drained);
+    (void)pthread_mutex_destroy(&s->durable_news.mtx);
     free(s);
+    return e;
 }
 
 enum err server_start(const struct server_opts *o, struct server **ret,
@@ -330,12 +388,16 @@ enum err server_start(const struct server_opts *o, struct server **ret,
     if (s == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
     s->o = *o;
     (void)sem_init(&s->drained, 0, 0);
+    (void)pthread_mutex_init(&s->durable_news.mtx, NULL);
     for (size_t i = 0; i < ARRAY_LEN(STEPS); i++) {
         if (STEPS[i].serving && o->maintenance) break;
         log_line(LOG_DEBUG, "start", "step=%s", STEPS[i].name);
         const enum err e = STEPS[i].up(s, ret_problem);
         if (e != OK) {
-            server_stop(s);
+            struct problem not_saved;
+            if (server_stop(s, &not_saved) != OK) {
+                log_line(LOG_ERROR, "stop", "reason=\"%s\"", not_saved.text);
+            }
             return e;
         }
         s->n_steps++;

@@ -7,23 +7,27 @@
 
 #include "app/conf.h"
 #include "app/identity.h"
+#include "app/storage.h"
 
 struct server;
 
 struct server_opts {
     const struct conf *conf; /* borrowed for the call; its password may be wiped afterwards */
     const struct identity *identity; /* borrowed until server_stop() has returned */
+    const struct storage *storage;   /* borrowed as identity; locked and checked */
     const char *ini_path;            /* borrowed for the call; for messages */
     bool maintenance;                /* open and close the store, serve nobody */
+    bool skip_warnings, compact_log; /* as in struct store_opts */
 };
 
 /* When it returns OK all ports listen and are served. Any error with ret_problem filled in; then
  * nothing is left running. */
 MUST_USE enum err server_start(const struct server_opts *o, struct server **ret,
                                struct problem *ret_problem);
-/* Closes the ports, gives clients what they still have to get (for CLOSE_GRACE_MS at most), stops
- * and frees all. NULL is a no-op. */
-void server_stop(struct server *s);
+/* Closes the ports, gives clients what they still have to get (for CLOSE_GRACE_MS at most), saves
+ * what is saved at a stop, stops and frees all. An error with ret_problem filled in means that not
+ * all could be saved; everything is freed all the same. NULL is a no-op. */
+MUST_USE enum err server_stop(struct server *s, struct problem *ret_problem);
 /* New connections get these certificates. E_NO_MEMORY: all stays as it was. */
 MUST_USE enum err server_set_identity(struct server *s, const struct identity *id);
 unsigned server_n_threads(const struct server *s);

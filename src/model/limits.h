@@ -17,6 +17,9 @@ enum {
     DEFAULT_MESSAGE_QUOTA = 128,          /* messages; as the reference: apps count on it */
     RCV_KEYS_MAX = 32,                    /* recipient keys: each may cost a verification */
 
+    /* ---- storage ---- */
+    MESSAGE_CACHE_BYTES = 33554432,       /* bytes of recent bodies kept in RAM beside the journal */
+
     /* ---- per session ---- */
     SESSION_SUBSCRIPTIONS_MAX = 1000000,  /* ~120 bytes each; large clients have 10^5 */
     DEFAULT_PENDING_BYTES = 262144,       /* bytes of waiting answers; above: not read any more */

@@ -4,29 +4,53 @@
 #include <assert.h>
 #include <stdlib.h>
 
-static enum err new_message(const struct id *id, int64_t ts_s, struct bytes body,
-                            struct message **ret) {
-    assert(body.n <= UINT16_MAX);
-    struct message *m = malloc(sizeof *m + body.n);
+/* room: bytes of body kept inside the message. */
+static enum err alloc_message(const struct id *id, int64_t ts_s, size_t body_len, size_t room,
+                              struct message **ret) {
+    assert(body_len <= UINT16_MAX);
+    struct message *m = malloc(sizeof *m + room);
     if (m == NULL) return E_NO_MEMORY;
-    *m = (struct message){.body_len = (uint16_t)body.n, .id = *id, .ts_s = ts_s};
+    *m = (struct message){.body_len = (uint16_t)body_len, .id = *id, .ts_s = ts_s};
     atomic_init(&m->refs, 1);
-    if (body.n != 0) memcpy(m->body, body.p, body.n);
+    atomic_init(&m->body_state, BODY_PRESENT);
+    m->body = m->data;
     *ret = m;
     return OK;
 }
 
 enum err message_new(const struct id *id, int64_t ts_s, bool notification, struct bytes body,
                      struct message **ret) {
-    const enum err e = new_message(id, ts_s, body, ret);
-    if (e == OK) (*ret)->notification = notification;
-    return e;
+    const enum err e = alloc_message(id, ts_s, body.n, body.n, ret);
+    if (e != OK) return e;
+    (*ret)->notification = notification;
+    if (body.n != 0) memcpy((*ret)->data, body.p, body.n);
+    return OK;
 }
 
 enum err message_new_quota(const struct id *id, int64_t ts_s, struct message **ret) {
-    const enum err e = new_message(id, ts_s, (struct bytes){0}, ret);
+    const enum err e = alloc_message(id, ts_s, 0, 0, ret);
     if (e == OK) (*ret)->is_quota = true;
     return e;
+}
+
+enum err message_new_absent(const struct id *id, int64_t ts_s, bool notification, uint16_t body_len,
+                            struct message **ret) {
+    const enum err e = alloc_message(id, ts_s, body_len, 0, ret);
+    if (e != OK) return e;
+    (*ret)->notification = notification;
+    (*ret)->body = NULL;
+    atomic_store_explicit(&(*ret)->body_state, BODY_ABSENT, memory_order_relaxed);
+    return OK;
+}
+
+void message_bring_body(struct message *m, uint8_t *owned) {
+    assert(m->body == NULL);
+    m->body = owned;
+    atomic_store_explicit(&m->body_state, BODY_PRESENT, memory_order_release);
+}
+
+void message_mark_unreadable(struct message *m) {
+    atomic_store_explicit(&m->body_state, BODY_UNREADABLE, memory_order_release);
 }
 
 struct message *message_ref(struct message *m) {
@@ -35,9 +59,16 @@ struct message *message_ref(struct message *m) {
 }
 
 void message_unref(struct message *m) {
-    if (m != NULL && atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) == 1) free(m);
+    if (m == NULL || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1) return;
+    if (m->body != m->data) free(m->body);
+    free(m);
+}
+
+enum message_body_state message_body_state(const struct message *m) {
+    return (enum message_body_state)atomic_load_explicit(&m->body_state, memory_order_acquire);
 }
 
 struct bytes message_body(const struct message *m) {
+    assert(message_body_state(m) == BODY_PRESENT);
     return bytes_of(m->body, m->body_len);
 }

@@ -56,6 +56,26 @@ struct bytes link_data_user(const struct link_data *l) {
     return bytes_of(l->data + l->n_fixed, l->n_user);
 }
 
+enum err block_info_new(struct bytes text, struct block_info **ret) {
+    assert(text.n <= UINT16_MAX);
+    struct block_info *b = malloc(sizeof *b + text.n);
+    if (b == NULL) return E_NO_MEMORY;
+    atomic_init(&b->refs, 1);
+    b->n = (uint16_t)text.n;
+    if (text.n != 0) memcpy(b->text, text.p, text.n);
+    *ret = b;
+    return OK;
+}
+
+struct block_info *block_info_ref(struct block_info *b) {
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    return b;
+}
+
+void block_info_unref(struct block_info *b) {
+    if (b != NULL && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) free(b);
+}
+
 bool queue_is_contact(enum queue_mode mode, const struct pubkey *snd_key) {
     return mode == MODE_CONTACT || (mode == MODE_UNKNOWN && snd_key->type == KEY_NONE);
 }

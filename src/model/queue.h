@@ -17,7 +17,7 @@ enum queue_mode {
     MODE_MESSAGING,
     MODE_CONTACT
 }; /* unknown: queues older than version 9 */
-enum queue_status { STATUS_ACTIVE, STATUS_OFF };
+enum queue_status { STATUS_ACTIVE, STATUS_OFF, STATUS_BLOCKED };
 
 /* Recipient keys, 1 to RCV_KEYS_MAX. */
 struct keyset {
@@ -44,11 +44,24 @@ void link_data_unref(struct link_data *l);               /* NULL is a no-op */
 struct bytes link_data_fixed(const struct link_data *l); /* borrowed */
 struct bytes link_data_user(const struct link_data *l);  /* borrowed */
 
+/* Why a queue is blocked: `reason=spam` or `reason=content`, perhaps with `,notice={...}`, word for
+ * word as the operator or the reference wrote it (spec: wire, section 6, "BLOCKED"). */
+struct block_info {
+    _Atomic uint32_t refs; /* as above */
+    uint16_t n;
+    char text[];
+};
+MUST_USE enum err block_info_new(struct bytes text, struct block_info **ret);
+struct block_info *block_info_ref(struct block_info *b);
+void block_info_unref(struct block_info *b); /* NULL is a no-op */
+
 /* Notifier credentials, given with NEW (version 17) or NKEY. */
 struct queue_notifier {
     struct id id;
     struct pubkey key;
     uint8_t dh_secret[X25519_LEN]; /* secret */
+    bool has_service;
+    struct id service_id;
 };
 
 /* A queue to be created, and what a backend persists. Everything borrowed by whoever receives a
@@ -60,9 +73,12 @@ struct queue_rec {
     struct pubkey snd_key; /* KEY_NONE: not secured */
     enum queue_mode mode;
     enum queue_status status;
+    struct block_info *block;              /* of a blocked queue; else NULL */
     struct link_data *link;                /* NULL: none */
     const struct queue_notifier *notifier; /* NULL: none */
-    int32_t updated_day;                   /* days since the Unix epoch; a date, never a time */
+    bool has_rcv_service;
+    struct id rcv_service_id;
+    int32_t updated_day; /* days since the Unix epoch: a date, never a time; 0: not known */
 };
 
 /* Rules of the protocol about modes (spec: behaviour, "Queues"). Pure. */

@@ -213,10 +213,11 @@ void loop_stop(struct loop *l) {
 }
 
 void loop_join(struct loop *l) {
-    if (!l->has_thread) return;
-    (void)pthread_join(l->thread, NULL);
-    l->has_thread = false;
-    atomic_store_explicit(&l->is_running, false, memory_order_release);
+    if (l->has_thread) {
+        (void)pthread_join(l->thread, NULL);
+        l->has_thread = false;
+        atomic_store_explicit(&l->is_running, false, memory_order_release);
+    }
     (void)run_messages(l);
     /* Now, and not in loop_free(): what the sessions post when they close needs the other loops. */
     conns__close_all(l->conns);

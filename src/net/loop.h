@@ -35,8 +35,9 @@ MUST_USE enum err loop_new(unsigned index, const struct env *env, struct loop **
 void loop_free(struct loop *l); /* NULL is a no-op; after loop_join(); closes what is still open */
 MUST_USE enum err loop_start(struct loop *l); /* creates the thread, with signals blocked; E_SYS */
 void loop_stop(struct loop *l);               /* any thread: the thread ends after this turn */
-/* Waits for the thread, then closes the connections that are left (on_close() on the caller's
- * thread) and runs what was posted. No-op when it was not started. */
+/* Waits for the thread if there is one, then closes the connections that are left (on_close() on
+ * the caller's thread) and runs what was posted. May be called again, for what other loops posted
+ * when they were joined: do so before freeing what messages refer to. */
 void loop_join(struct loop *l);
 
 void loop_post(struct loop *l, struct loop_msg *owned); /* any thread; cannot fail */

@@ -47,7 +47,7 @@ static void answer_msg(const struct request *rq, struct sub *sub, struct message
     }
     sub->has_delivered = true;
     sub->delivered = owned->id;
-    session_add_msg(rq->session, rq->to.corr_id, rq->queue, owned, false);
+    session_add_msg(rq->session, rq->to.corr_id, rq->queue, owned, lsn, false);
     message_unref(owned);
 }
 
@@ -130,6 +130,10 @@ void cmd_send(struct request *rq) {
     struct message *m = NULL;
     struct msg_written written = {0};
     enum err e = check_send(rq);
+    if (e == OK && rq->view->block != NULL) {
+        answer_blocked(rq);
+        return;
+    }
     if (e == OK) {
         struct id id;
         env_random(env, &id, sizeof id);
@@ -137,6 +141,7 @@ void cmd_send(struct request *rq) {
         e = message_new(&id, now_s, rq->cmd->send.notification, rq->cmd->send.body, &m);
     }
     if (e == OK) e = store_msg_write(store_of(rq), rq->queue, m, &written);
+    if (written.lsn > store_durable_lsn(store_of(rq))) rq->held_bytes = rq->cmd->send.body.n;
     answer_result(rq, e, written.lsn);
     if (written.was_empty) notify(rq->session->rl, NOTE_MESSAGE, written.sub, rq->queue);
 }

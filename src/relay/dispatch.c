@@ -53,7 +53,7 @@ void answer_end(const struct request *rq, const struct wr *w, lsn_t lsn) {
         answer_err(rq, E_INTERNAL);
         return;
     }
-    session_add_text(rq->session, wr_bytes(w), lsn);
+    session_add_text(rq->session, wr_bytes(w), lsn, rq->held_bytes);
 }
 
 void answer_ok(const struct request *rq, lsn_t lsn) {
@@ -65,7 +65,13 @@ void answer_ok(const struct request *rq, lsn_t lsn) {
 void answer_err(const struct request *rq, enum err e) {
     struct wr w = answer_begin(rq);
     reply_err(&w, &rq->session->params, &rq->to, e);
-    session_add_text(rq->session, wr_bytes(&w), 0);
+    session_add_text(rq->session, wr_bytes(&w), 0, 0);
+}
+
+void answer_blocked(const struct request *rq) {
+    struct wr w = answer_begin(rq);
+    reply_blocked(&w, &rq->session->params, &rq->to, rq->view->block);
+    answer_end(rq, &w, 0);
 }
 
 void answer_result(const struct request *rq, enum err e, lsn_t lsn) {
@@ -118,9 +124,11 @@ static bool verify(const struct request *rq, const struct command_row *row,
         const bool tried = row->lookup == LOOKUP_NOTHING || (v != NULL && may_secure(v, &key));
         return authz_verify(&a, &key, tried ? 1 : 0);
     }
-    case NEED_KEY_RECIPIENT:
-        return v != NULL ? authz_verify(&a, v->rcv_keys->keys, v->rcv_keys->n)
-                         : authz_verify(&a, NULL, 0);
+    case NEED_KEY_RECIPIENT: {
+        size_t n = 0;
+        const struct pubkey *keys = v != NULL ? queue_view_rcv_keys(v, &n) : NULL;
+        return authz_verify(&a, keys, n);
+    }
     case NEED_KEY_SENDER: /* not secured yet: anybody may send, without an authorization */
         if (v != NULL && v->snd_key.type == KEY_NONE && rq->t->auth.n == 0) return true;
         return authz_verify(&a, v != NULL ? &v->snd_key : NULL, v != NULL ? 1 : 0);
@@ -153,13 +161,15 @@ static void run_verified(struct request *rq, const struct command_row *row,
         return;
     }
     const struct queue_view *v = lookup != NULL && e == OK ? &view : NULL;
-    if (verify(rq, row, v)) {
-        rq->queue = v != NULL ? lookup->ret_queue : NULL;
-        rq->view = v;
+    rq->queue = v != NULL ? lookup->ret_queue : NULL;
+    rq->view = v;
+    if (!verify(rq, row, v)) {
+        answer_err(rq, E_AUTH);
+    } else if (v != NULL && v->block != NULL && rq->cmd->tag != CMD_SEND) {
+        answer_blocked(rq); /* SEND looks at the length of the message first */
+    } else {
         if (v != NULL) touch(rq);
         HANDLERS[rq->cmd->tag](rq);
-    } else {
-        answer_err(rq, E_AUTH);
     }
     queue_view_done(&view);
 }

@@ -10,10 +10,12 @@ enum out_kind { OUT_TEXT, OUT_MSG, OUT_LINK };
 struct out_item {
     struct out_item *next;
     lsn_t lsn;
-    uint32_t len;        /* bytes of the transmission, for pending_bytes */
+    uint32_t len;        /* TEXT: bytes of the transmission */
+    uint32_t cost;       /* bytes, for pending_bytes */
     uint8_t kind;        /* enum out_kind */
     uint8_t n_corr;      /* MSG, LNK: bytes of the correlation id, first in data */
     uint8_t n_entity;    /* LNK: bytes of the entity, second in data */
+    bool fetching;       /* MSG: its body was asked for */
     struct queue *queue; /* MSG: counted */
     union {
         struct message *message; /* MSG: counted */
@@ -46,14 +48,14 @@ static void push(struct outbox *o, struct out_lane *lane, struct out_item *owned
         lane->head = owned;
     }
     lane->tail = owned;
-    o->pending_bytes += owned->len + SESSION_PENDING_BASE;
+    o->pending_bytes += owned->cost + SESSION_PENDING_BASE;
 }
 
 static void drop_first(struct outbox *o, struct out_lane *lane) {
     struct out_item *i = lane->head;
     lane->head = i->next;
     if (lane->head == NULL) lane->tail = NULL;
-    o->pending_bytes -= i->len + SESSION_PENDING_BASE;
+    o->pending_bytes -= i->cost + SESSION_PENDING_BASE;
     item_free(i);
 }
 
@@ -74,24 +76,28 @@ static struct out_item *item_new(enum out_kind kind, lsn_t lsn, struct bytes a, 
     return i;
 }
 
-enum err outbox_add_text(struct outbox *o, struct bytes transmission, lsn_t lsn) {
+enum err outbox_add_text(struct outbox *o, struct bytes transmission, lsn_t lsn,
+                         size_t held_bytes) {
     struct out_item *i = item_new(OUT_TEXT, lsn, transmission, (struct bytes){0});
     if (i == NULL) return E_NO_MEMORY;
     i->len = (uint32_t)transmission.n;
+    i->cost = (uint32_t)(transmission.n + held_bytes);
     push(o, &o->answers, i);
     return OK;
 }
 
 enum err outbox_add_msg(struct outbox *o, struct bytes corr_id, struct queue *q, struct message *m,
-                        bool after_answers) {
-    struct out_item *i = item_new(OUT_MSG, m->lsn, corr_id, (struct bytes){0});
+                        lsn_t lsn, bool after_answers) {
+    const lsn_t after = lsn > m->lsn ? lsn : m->lsn;
+    struct out_item *i = item_new(OUT_MSG, after, corr_id, (struct bytes){0});
     if (i == NULL) return E_NO_MEMORY;
     i->n_corr = (uint8_t)corr_id.n;
     i->queue = queue_ref(q);
     i->message = message_ref(m);
-    /* A message that the server starts is the store's own copy and one per subscription: only
-     * answers count in full, as a client may ask for them without end. */
-    i->len = corr_id.n != 0 ? SMP_BLOCK_LEN : 0;
+    /* A message that the server starts is one per subscription: only answers count in full, as a
+     * client may ask for them without end. */
+    i->cost = corr_id.n != 0 ? SMP_BLOCK_LEN : 0;
+    if (after_answers && o->messages.head == NULL) o->messages_turn = false; /* the answers first */
     push(o, after_answers ? &o->messages : &o->answers, i);
     return OK;
 }
@@ -104,14 +110,16 @@ enum err outbox_add_link(struct outbox *o, const struct reply_to *to, const stru
     i->n_entity = (uint8_t)to->entity.n;
     i->link = link_data_ref(link);
     i->snd_id = *snd_id;
-    i->len = (uint32_t)link->n_fixed + link->n_user;
+    i->cost = (uint32_t)link->n_fixed + link->n_user;
     push(o, &o->answers, i);
     return OK;
 }
 
 /* ---- packing ---- */
 
-static struct reply_to item_to(const struct out_item *i) {
+/* To whom an item goes; a text is asked for its head. */
+static struct reply_to item_to(const struct out_item *i, const struct wire_params *p) {
+    if (i->kind == OUT_TEXT) return reply_addressee(bytes_of(i->data, i->len), p);
     struct reply_to to = {.corr_id = bytes_of(i->data, i->n_corr)};
     to.entity = i->kind == OUT_MSG ? id_bytes(queue_rcv_id(i->queue))
                                    : bytes_of(i->data + i->n_corr, i->n_entity);
@@ -120,7 +128,7 @@ static struct reply_to item_to(const struct out_item *i) {
 
 static void item_write(const struct out_item *i, const struct wire_params *p, struct wr *w) {
     const size_t mark = wr_mark_u16(w);
-    const struct reply_to to = item_to(i);
+    const struct reply_to to = item_to(i, p);
     switch ((enum out_kind)i->kind) {
     case OUT_TEXT:
         wr_bytes_raw(w, bytes_of(i->data, i->len));
@@ -138,28 +146,56 @@ static void item_write(const struct out_item *i, const struct wire_params *p, st
     wr_close_u16(w, mark);
 }
 
-static bool is_stale(const struct out_item *i, const struct outbox_env *env) {
-    return i->kind == OUT_MSG && i->n_corr == 0 &&
-           !env->wants(env->ctx, queue_rcv_id(i->queue), &i->message->id);
+static void error_write(const struct out_item *i, const struct wire_params *p, enum err e,
+                        struct wr *w) {
+    const size_t mark = wr_mark_u16(w);
+    const struct reply_to to = item_to(i, p);
+    reply_err(w, p, &to, e);
+    wr_close_u16(w, mark);
 }
 
-static bool is_held(const struct out_item *i, const struct outbox_env *env) {
-    if (i->lsn > store_durable_lsn(env->store)) return true;
-    return i->kind == OUT_MSG && env->must_fetch(env->ctx, i->message);
+/* What becomes of the first item of a lane now. */
+enum verdict { SEND_IT, HOLD_IT, DROP_IT, REFUSE_IT };
+
+static enum verdict judge_msg(struct out_item *i, const struct outbox_env *env) {
+    const bool is_answer = i->n_corr != 0;
+    const struct id *rcv_id = queue_rcv_id(i->queue), *msg_id = &i->message->id;
+    if (!is_answer && !env->wants(env->ctx, rcv_id, msg_id)) return DROP_IT;
+    if (message_body_state(i->message) == BODY_ABSENT) {
+        if (i->fetching || env->fetch(env->ctx, i->queue, i->message)) {
+            i->fetching = true;
+            return HOLD_IT;
+        }
+    }
+    if (message_body_state(i->message) == BODY_PRESENT) return SEND_IT;
+    env->dropped(env->ctx, rcv_id, msg_id);
+    return is_answer ? REFUSE_IT : DROP_IT;
 }
 
-/* Writes the item, or ERR LARGE_MSG in its place when it would not fit an empty block: a
- * correlation id may be so long that a message does not fit beside it. */
-static enum err item_pack(const struct out_item *i, const struct outbox_env *env, bool alone,
-                          struct wr *w) {
+static enum verdict judge(struct out_item *i, const struct outbox_env *env) {
+    if (i->lsn > store_durable_lsn(env->store)) {
+        if (!store_is_lost(env->store, i->lsn)) return HOLD_IT;
+        if (i->kind != OUT_MSG) return REFUSE_IT;
+        env->dropped(env->ctx, queue_rcv_id(i->queue), &i->message->id);
+        return i->n_corr != 0 ? REFUSE_IT : DROP_IT;
+    }
+    return i->kind == OUT_MSG ? judge_msg(i, env) : SEND_IT;
+}
+
+/* Writes the item, or the error that stands for it. first: nothing else is in the block, so what
+ * does not fit now never will: a correlation id may be so long that a message does not fit beside
+ * it. */
+static enum err item_pack(const struct out_item *i, enum verdict v, const struct outbox_env *env,
+                          bool first, struct wr *w) {
     struct wr attempt = *w;
-    item_write(i, env->params, &attempt);
-    if (wr_err(&attempt) != OK && alone) {
-        const struct reply_to to = item_to(i);
+    if (v == REFUSE_IT) {
+        error_write(i, env->params, E_STORE, &attempt);
+    } else {
+        item_write(i, env->params, &attempt);
+    }
+    if (wr_err(&attempt) != OK && first) {
         attempt = *w;
-        const size_t mark = wr_mark_u16(&attempt);
-        reply_err(&attempt, env->params, &to, E_LARGE_MSG);
-        wr_close_u16(&attempt, mark);
+        error_write(i, env->params, E_LARGE_MSG, &attempt);
     }
     if (wr_err(&attempt) == OK) *w = attempt;
     return wr_err(&attempt);
@@ -171,15 +207,14 @@ static unsigned pack_lane(struct outbox *o, struct out_lane *lane, const struct 
                           unsigned max, struct wr *w, bool *ret_held) {
     unsigned n = 0;
     while (n < max && lane->head != NULL) {
-        const struct out_item *i = lane->head;
-        if (is_stale(i, env)) {
-            drop_first(o, lane);
-            continue;
+        const enum verdict v = judge(lane->head, env);
+        *ret_held = v == HOLD_IT;
+        if (v == HOLD_IT) break;
+        if (v != DROP_IT) {
+            if (item_pack(lane->head, v, env, n == 0, w) != OK) break;
+            n++;
         }
-        *ret_held = is_held(i, env);
-        if (*ret_held || item_pack(i, env, n == 0, w) != OK) break;
         drop_first(o, lane);
-        n++;
     }
     return n;
 }
@@ -189,11 +224,13 @@ enum outbox_state outbox_pack(struct outbox *o, const struct outbox_env *env, st
     uint8_t *count = wr_skip(&w, 1);
     bool held = false;
     unsigned n = 0;
-    const bool messages_first = o->messages_turn;
-    o->messages_turn = !messages_first;
-    if (messages_first) n = pack_lane(o, &o->messages, env, 1, &w, &held);
-    if (n == 0) n = pack_lane(o, &o->answers, env, SMP_BATCH_MAX, &w, &held);
-    if (n == 0 && !messages_first) n = pack_lane(o, &o->messages, env, 1, &w, &held);
+    if (o->messages_turn) n = pack_lane(o, &o->messages, env, 1, &w, &held);
+    o->messages_turn = false;
+    if (n == 0) {
+        n = pack_lane(o, &o->answers, env, SMP_BATCH_MAX, &w, &held);
+        o->messages_turn = n != 0;
+    }
+    if (n == 0) n = pack_lane(o, &o->messages, env, 1, &w, &held);
     if (n == 0) return held ? OUTBOX_HELD : OUTBOX_EMPTY;
     *count = (uint8_t)n;
     *content = w;

@@ -25,7 +25,8 @@ struct out_lane {
 struct outbox {
     struct out_lane answers, messages;
     size_t pending_bytes; /* what the items will take on the wire, plus a base for each */
-    bool messages_turn;
+    bool messages_turn; /* a block of answers was written since the last message of the second lane
+                         */
 };
 
 /* How a packing run ended. */
@@ -42,23 +43,27 @@ struct outbox_env {
     /* Does this message still belong to the session's subscription? Asked for server-initiated
      * messages only. */
     bool (*wants)(void *ctx, const struct id *rcv_id, const struct id *msg_id);
-    /* Arranges that the session is asked to write again once this body is in RAM; false: the body
-     * is there. */
-    bool (*must_fetch)(void *ctx, struct message *m);
+    /* Starts bringing an absent body; the session is asked to write again when it is there. False:
+     * nothing has to be waited for. Asked once for a message. */
+    bool (*fetch)(void *ctx, struct queue *q, struct message *m);
+    /* This message will not be sent: it was lost or cannot be read. */
+    void (*dropped)(void *ctx, const struct id *rcv_id, const struct id *msg_id);
     void *ctx;
 };
 
 void outbox_init(struct outbox *o);
 void outbox_done(struct outbox *o);
 
-/* A ready transmission, copied. E_NO_MEMORY. */
-MUST_USE enum err outbox_add_text(struct outbox *o, struct bytes transmission, lsn_t lsn);
+/* A ready transmission, copied. held_bytes: what the store keeps in RAM until lsn is durable, so
+ * that it counts as pending. E_NO_MEMORY. */
+MUST_USE enum err outbox_add_text(struct outbox *o, struct bytes transmission, lsn_t lsn,
+                                  size_t held_bytes);
 
-/* MSG: as the answer to corr_id, or from the server when corr_id is empty (then it is dropped if
- * `wants` says no when its turn comes). after_answers: into the second lane. Takes references.
- * E_NO_MEMORY. */
+/* MSG: as the answer to corr_id (waiting for lsn, too), or from the server when corr_id is empty
+ * (then it is dropped if `wants` says no when its turn comes). after_answers: into the second lane.
+ * Takes references. E_NO_MEMORY. */
 MUST_USE enum err outbox_add_msg(struct outbox *o, struct bytes corr_id, struct queue *q,
-                                 struct message *m, bool after_answers);
+                                 struct message *m, lsn_t lsn, bool after_answers);
 
 /* LNK for entity (a link id). Takes a reference to link. E_NO_MEMORY. */
 MUST_USE enum err outbox_add_link(struct outbox *o, const struct reply_to *to,

@@ -106,9 +106,9 @@ void session_flush_msg(struct relay *r,
 
 /* Queues an answer; on failure for want of memory the connection is closed: a client must not wait
  * for what will never come. */
-void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn);
+void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn, size_t held_bytes);
 void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m,
-                     bool after_answers);
+                     lsn_t lsn, bool after_answers);
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
                       struct link_data *link, lsn_t lsn);
 
@@ -123,8 +123,8 @@ struct request {
     struct queue *queue;           /* NULL for commands without one */
     const struct queue_view *view; /* NULL as above */
     unsigned batch_len;            /* commands in this block */
-    struct queue
-        *deliver_after; /* counted; set by SUB: its message follows the answers of the block */
+    size_t held_bytes;             /* what the store holds in RAM until the answer is durable */
+    struct queue *deliver_after;   /* counted; set by SUB: its message follows the answers */
 };
 
 /* Takes a block's content; answers go to the outbox, at once or when the store has answered.
@@ -138,6 +138,7 @@ struct wr answer_begin(const struct request *rq); /* a cursor over the loop's sc
 void answer_end(const struct request *rq, const struct wr *w, lsn_t lsn);
 void answer_ok(const struct request *rq, lsn_t lsn);
 void answer_err(const struct request *rq, enum err e);
+void answer_blocked(const struct request *rq);                       /* of a blocked queue */
 void answer_result(const struct request *rq, enum err e, lsn_t lsn); /* OK or ERR */
 
 typedef void cmd_fn(struct request *rq);

@@ -243,31 +243,45 @@ struct fetch {
     struct store_waiter waiter;
     struct relay *relay;
     struct subscriber who;
-    struct message *message; /* counted */
 };
 
 static void fetched(struct store_waiter *w) {
     struct fetch *f = CONTAINER_OF(w, struct fetch, waiter);
     session_flush_msg(f->relay, f->who);
-    message_unref(f->message);
     free(f);
 }
 
-static bool must_fetch(void *ctx, struct message *m) {
-    struct session *s = ctx;
+static bool fetch_body(void *ctx, struct queue *q, struct message *m) {
+    const struct session *s = ctx;
     struct store *store = relay_of(s)->o.store;
-    if (store_msg_fetch(store, m, NULL)) return false;
+    if (store_msg_fetch(store, q, m, NULL)) return false;
     struct fetch *f = malloc(sizeof *f);
-    if (f == NULL) return true; /* asked again at the next write */
-    *f = (struct fetch){{fetched}, relay_of(s), s->self, message_ref(m)};
-    if (!store_msg_fetch(store, m, &f->waiter)) return true;
-    message_unref(m);
+    if (f == NULL) {
+        message_mark_unreadable(m);
+        return false;
+    }
+    *f = (struct fetch){{fetched}, relay_of(s), s->self};
+    if (!store_msg_fetch(store, q, m, &f->waiter)) return true;
     free(f);
     return false;
 }
 
+static void msg_dropped(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
+    struct sub *sub = sub_find(ctx, rcv_id);
+    if (sub != NULL && sub->has_delivered && id_equal(&sub->delivered, msg_id)) {
+        sub->has_delivered = false;
+    }
+}
+
 static bool fill_running(struct session *s, uint8_t *block) {
-    const struct outbox_env env = {&s->params, relay_of(s)->o.store, wants_msg, must_fetch, s};
+    const struct outbox_env env = {
+        .params = &s->params,
+        .store = relay_of(s)->o.store,
+        .wants = wants_msg,
+        .fetch = fetch_body,
+        .dropped = msg_dropped,
+        .ctx = s,
+    };
     struct wr content = block_begin(block, s->encrypted);
     const enum outbox_state state = outbox_pack(&s->outbox, &env, &content);
     session_adjust_reading(s);
@@ -323,13 +337,13 @@ static void added(struct session *s, enum err e) {
     }
 }
 
-void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn) {
-    added(s, outbox_add_text(&s->outbox, transmission, lsn));
+void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn, size_t held_bytes) {
+    added(s, outbox_add_text(&s->outbox, transmission, lsn, held_bytes));
 }
 
 void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m,
-                     bool after_answers) {
-    added(s, outbox_add_msg(&s->outbox, corr_id, q, m, after_answers));
+                     lsn_t lsn, bool after_answers) {
+    added(s, outbox_add_msg(&s->outbox, corr_id, q, m, lsn, after_answers));
 }
 
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,

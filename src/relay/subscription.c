@@ -82,7 +82,7 @@ void sub_deliver(struct session *s, struct sub *sub, bool after_answers) {
     if (store_msg_peek(s->rl->relay->o.store, sub->queue, &m) != OK || m == NULL) return;
     sub->has_delivered = true;
     sub->delivered = m->id;
-    session_add_msg(s, (struct bytes){0}, sub->queue, m, after_answers);
+    session_add_msg(s, (struct bytes){0}, sub->queue, m, 0, after_answers);
     message_unref(m);
 }
 
@@ -104,7 +104,7 @@ static void tell_end(struct session *s, struct sub *sub, enum note_kind kind) {
     } else {
         reply_deld(&w, &s->params, &to);
     }
-    session_add_text(s, wr_bytes(&w), 0);
+    session_add_text(s, wr_bytes(&w), 0, 0);
     sub_remove(s, sub);
 }
 

@@ -22,6 +22,105 @@ struct queue_table {
     _Atomic uint64_t n_queues; /* relaxed: a figure for reports */
 };
 
+/* ---- one queue ---- */
+
+enum err queue_need_extra(struct queue *q) {
+    if (q->extra == NULL) q->extra = calloc(1, sizeof *q->extra);
+    return q->extra != NULL ? OK : E_NO_MEMORY;
+}
+
+struct link_entry *queue_link(const struct queue *q) {
+    return q->extra != NULL ? q->extra->link : NULL;
+}
+
+struct notifier_entry *queue_notifier_of(const struct queue *q) {
+    return q->extra != NULL ? q->extra->notifier : NULL;
+}
+
+static bool is_small(const struct pubkey *k) {
+    return pubkey_raw(k).n <= SMALL_KEY_LEN;
+}
+
+static struct pubkey small_key(uint8_t type, const uint8_t b[SMALL_KEY_LEN]) {
+    struct pubkey k = {.type = type};
+    if (type != KEY_NONE) memcpy(k.b, b, SMALL_KEY_LEN);
+    return k;
+}
+
+struct pubkey queue_snd_key(const struct queue *q) {
+    if (q->extra != NULL && q->extra->snd_key != NULL) return *q->extra->snd_key;
+    return small_key(q->snd_key_type, q->snd_key);
+}
+
+enum err queue_set_snd_key(struct queue *q, const struct pubkey *k) {
+    if (is_small(k)) {
+        q->snd_key_type = k->type;
+        memcpy(q->snd_key, k->b, SMALL_KEY_LEN);
+        return OK;
+    }
+    const enum err e = queue_need_extra(q);
+    if (e != OK) return e;
+    struct pubkey *copy = malloc(sizeof *copy);
+    if (copy == NULL) return E_NO_MEMORY;
+    *copy = *k;
+    free(q->extra->snd_key);
+    q->extra->snd_key = copy;
+    return OK;
+}
+
+struct pubkey queue_small_rcv_key(const struct queue *q) {
+    return small_key(q->rcv_key_type, q->rcv_key);
+}
+
+enum err queue_set_rcv_keys(struct queue *q, struct keyset *keys) {
+    const bool small = keys->n == 1 && is_small(&keys->keys[0]);
+    if (!small && queue_need_extra(q) != OK) return E_NO_MEMORY;
+    if (q->extra != NULL) {
+        keyset_unref(q->extra->rcv_keys);
+        q->extra->rcv_keys = small ? NULL : keyset_ref(keys);
+    }
+    q->rcv_key_type = small ? keys->keys[0].type : (uint8_t)KEY_NONE;
+    if (small) memcpy(q->rcv_key, keys->keys[0].b, SMALL_KEY_LEN);
+    return OK;
+}
+
+void queue_push(struct queue *q, struct msg_entry *owned) {
+    owned->next = NULL;
+    if (q->tail != NULL) {
+        q->tail->next = owned;
+    } else {
+        q->head = owned;
+    }
+    q->tail = owned;
+    q->n_messages++;
+}
+
+struct msg_entry *queue_pop(struct queue *q) {
+    struct msg_entry *m = q->head;
+    q->head = m->next;
+    if (q->head == NULL) q->tail = NULL;
+    q->n_messages--;
+    return m;
+}
+
+struct msg_entry *queue_find_msg(const struct queue *q, const struct id *msg_id) {
+    struct msg_entry *m = q->head;
+    while (m != NULL && !id_equal(&m->id, msg_id)) m = m->next;
+    return m;
+}
+
+void queue_unlink(struct queue *q, struct msg_entry *m) {
+    if (q->head == m) {
+        (void)queue_pop(q);
+        return;
+    }
+    struct msg_entry *before = q->head;
+    while (before->next != m) before = before->next;
+    before->next = m->next;
+    if (q->tail == m) q->tail = before;
+    q->n_messages--;
+}
+
 /* ---- queues ---- */
 
 struct queue *queue_ref(struct queue *q) {
@@ -29,11 +128,10 @@ struct queue *queue_ref(struct queue *q) {
     return q;
 }
 
-static void free_messages(struct queue *q) {
-    for (struct message *m = q->head, *next; m != NULL; m = next) {
-        next = m->next;
-        message_unref(m);
-    }
+void msg_entry_free(struct msg_entry *m) {
+    if (m == NULL) return;
+    message_unref(m->ram);
+    free(m);
 }
 
 static void free_link(struct link_entry *l) {
@@ -44,16 +142,24 @@ static void free_link(struct link_entry *l) {
 
 static void free_notifier(struct notifier_entry *n) {
     if (n == NULL) return;
-    crypto_wipe(n->dh_secret, sizeof n->dh_secret);
+    crypto_wipe(n->rec.dh_secret, sizeof n->rec.dh_secret);
     free(n);
+}
+
+static void free_extra(struct queue_extra *x) {
+    if (x == NULL) return;
+    keyset_unref(x->rcv_keys);
+    free(x->snd_key);
+    free_link(x->link);
+    free_notifier(x->notifier);
+    block_info_unref(x->block);
+    free(x);
 }
 
 void queue_unref(struct queue *q) {
     if (q == NULL || atomic_fetch_sub_explicit(&q->refs, 1, memory_order_acq_rel) != 1) return;
-    free_messages(q);
-    free_link(q->link);
-    free_notifier(q->notifier);
-    keyset_unref(q->rcv_keys);
+    while (q->head != NULL) msg_entry_free(queue_pop(q));
+    free_extra(q->extra);
     crypto_wipe(q->dh_secret, sizeof q->dh_secret);
     free(q);
 }
@@ -190,31 +296,41 @@ void queue_table_remove_link(struct queue_table *t, struct link_entry *owned) {
 
 /* ---- notifiers ---- */
 
-static enum err add_notifier(struct queue_table *t, struct queue *q,
-                             const struct queue_notifier *rec) {
+enum err queue_table_add_notifier(struct queue_table *t, struct queue *q,
+                                  const struct queue_notifier *rec, struct notifier_entry **ret) {
     struct notifier_entry *n = calloc(1, sizeof *n);
     if (n == NULL) return E_NO_MEMORY;
     n->alias.node.id = rec->id;
     n->alias.queue = q;
-    n->key = rec->key;
-    memcpy(n->dh_secret, rec->dh_secret, sizeof n->dh_secret);
+    n->rec = *rec;
     const enum err e = index_insert(t, ID_NOTIFIER, &n->alias.node);
     if (e != OK) {
         free_notifier(n);
         return e;
     }
-    q->notifier = n;
+    *ret = n;
     return OK;
 }
 
-static void remove_notifier(struct queue_table *t, struct queue *q) {
-    if (q->notifier == NULL) return;
-    index_remove(t, ID_NOTIFIER, &q->notifier->alias.node);
-    free_notifier(q->notifier);
-    q->notifier = NULL;
+void queue_table_remove_notifier(struct queue_table *t, struct notifier_entry *owned) {
+    if (owned == NULL) return;
+    index_remove(t, ID_NOTIFIER, &owned->alias.node);
+    free_notifier(owned);
 }
 
 /* ---- adding and removing queues ---- */
+
+/* The parts of a record that live in queue_extra, but link and notifier, which are indexed. */
+static enum err set_extra(struct queue *q, const struct queue_rec *rec) {
+    if (rec->block == NULL && !rec->has_rcv_service && rec->link == NULL && rec->notifier == NULL)
+        return OK;
+    const enum err e = queue_need_extra(q);
+    if (e != OK) return e;
+    if (rec->block != NULL) q->extra->block = block_info_ref(rec->block);
+    q->extra->has_rcv_service = rec->has_rcv_service;
+    q->extra->rcv_service_id = rec->rcv_service_id;
+    return OK;
+}
 
 static enum err queue_new(const struct queue_rec *rec, struct queue **ret) {
     struct queue *q = calloc(1, sizeof *q);
@@ -224,32 +340,36 @@ static enum err queue_new(const struct queue_rec *rec, struct queue **ret) {
     memcpy(q->dh_secret, rec->dh_secret, sizeof q->dh_secret);
     q->mode = (uint8_t)rec->mode;
     q->status = (uint8_t)rec->status;
-    q->snd_key = rec->snd_key;
     q->updated_day = rec->updated_day;
-    q->rcv_keys = keyset_ref(rec->rcv_keys);
     atomic_init(&q->refs, 1);
+    enum err e = queue_set_rcv_keys(q, rec->rcv_keys);
+    if (e == OK) e = queue_set_snd_key(q, &rec->snd_key);
+    if (e == OK) e = set_extra(q, rec);
+    if (e != OK) {
+        queue_unref(q);
+        return e;
+    }
     *ret = q;
     return OK;
+}
+
+static void unindex_others(struct queue_table *t, struct queue *q) {
+    if (q->extra != NULL) {
+        queue_table_remove_notifier(t, STEAL(q->extra->notifier));
+        queue_table_remove_link(t, STEAL(q->extra->link));
+    }
+    index_remove(t, ID_SENDER, &q->snd_node);
 }
 
 /* Into all indexes but that of recipients, so that a queue which can be found there is complete. */
 static enum err index_others(struct queue_table *t, struct queue *q, const struct queue_rec *rec) {
     enum err e = index_insert(t, ID_SENDER, &q->snd_node);
     if (e != OK) return e;
-    if (rec->link != NULL) e = queue_table_add_link(t, q, rec->link, &q->link);
-    if (e == OK && rec->notifier != NULL) e = add_notifier(t, q, rec->notifier);
-    if (e == OK) return OK;
-    queue_table_remove_link(t, q->link);
-    q->link = NULL;
-    index_remove(t, ID_SENDER, &q->snd_node);
+    if (rec->link != NULL) e = queue_table_add_link(t, q, rec->link, &q->extra->link);
+    if (e == OK && rec->notifier != NULL)
+        e = queue_table_add_notifier(t, q, rec->notifier, &q->extra->notifier);
+    if (e != OK) unindex_others(t, q);
     return e;
-}
-
-static void unindex_others(struct queue_table *t, struct queue *q) {
-    remove_notifier(t, q);
-    queue_table_remove_link(t, q->link);
-    q->link = NULL;
-    index_remove(t, ID_SENDER, &q->snd_node);
 }
 
 enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec,

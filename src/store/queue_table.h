@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_table.h -- queue records in RAM, found by any of their four ids; shared by the backends
- * that keep records in RAM.
+/* queue_table.h -- queue records in RAM, found by any of their four ids.
  *
  * Each kind of id has an index of N_STRIPES maps, each with its own mutex. The state of a queue is
  * guarded by the stripe of its recipient id (queue_lock). No function holds two stripes at once,
  * none does I/O inside. A queue is in all its indexes or on the way in or out; what decides is
  * `live`, under its lock: whoever finds a queue that is not live behaves as if it had not found it.
- * The table holds one reference while the queue is indexed by recipient id. */
+ * The table holds one reference while the queue is indexed by recipient id.
+ *
+ * A relay has up to millions of queues, so a record is made for the common one: keys of 32 bytes,
+ * no link, no notifier. What is rare is in queue_extra. */
 #pragma once
 
 #include <pthread.h>
@@ -14,6 +16,7 @@
 
 #include "base/env.h"
 #include "base/idmap.h"
+#include "store/disk/journal.h"
 #include "store/store.h"
 
 /* An entry of the link or notifier index. */
@@ -29,29 +32,53 @@ struct link_entry {
 
 struct notifier_entry {
     struct queue_alias alias;
-    struct pubkey key;
-    uint8_t dh_secret[X25519_LEN]; /* secret */
+    struct queue_notifier rec;
 };
+
+/* What most queues do not have. */
+struct queue_extra {
+    struct keyset *
+        rcv_keys; /* counted: more than one recipient key, or one longer than 32 bytes; else NULL */
+    struct pubkey *snd_key;          /* owned: a sender key longer than 32 bytes; else NULL */
+    struct link_entry *link;         /* owned, or NULL */
+    struct notifier_entry *notifier; /* owned, or NULL */
+    struct block_info *block;        /* counted, or NULL */
+    bool has_rcv_service;
+    struct id rcv_service_id;
+};
+
+/* A stored message; 64 bytes with the allocator's share. */
+struct msg_entry {
+    struct msg_entry *next;
+    struct message *ram; /* counted: the message with its body; NULL: on disk only */
+    struct id id;
+    struct journal_loc loc; /* journal only */
+    uint32_t ts_s;          /* Unix seconds; enough until 2106 */
+    uint16_t body_len;
+    bool is_quota, notification;
+};
+
+enum { SMALL_KEY_LEN = 32 };
 
 struct queue {
     /* fixed after queue_table_add() */
     struct idnode rcv_node, snd_node; /* chain pointers guarded by their stripes */
     uint8_t dh_secret[X25519_LEN];    /* secret */
-    uint8_t mode;                     /* enum queue_mode */
     /* atomic */
     _Atomic uint32_t refs; /* relaxed to take, release/acquire to drop */
     /* guarded by queue_lock() */
+    int32_t updated_day;
+    uint32_t n_messages;
+    uint8_t mode;   /* enum queue_mode */
     uint8_t status; /* enum queue_status */
     bool live;
     bool refuses; /* the quota was met: nothing is accepted until the queue has been read empty */
-    struct pubkey snd_key;
-    int32_t updated_day;
-    uint32_t n_messages;
-    struct keyset *rcv_keys;         /* counted */
-    struct link_entry *link;         /* owned, or NULL */
-    struct notifier_entry *notifier; /* owned, or NULL */
+    uint8_t rcv_key_type; /* KEY_NONE: see extra */
+    uint8_t snd_key_type; /* KEY_NONE: see extra, or not secured */
+    uint8_t rcv_key[SMALL_KEY_LEN], snd_key[SMALL_KEY_LEN];
+    struct queue_extra *extra; /* owned, or NULL */
     struct subscriber sub;
-    struct message *head, *tail; /* owned: one reference each */
+    struct msg_entry *head, *tail; /* owned */
 };
 
 struct queue_table;
@@ -74,13 +101,16 @@ void queue_unlock(struct queue_table *t, const struct queue *q);
  * table's reference back. */
 void queue_table_remove(struct queue_table *t, struct queue *q);
 
-/* Indexes a link for q, not yet shown in q->link. E_EXISTS, E_NO_MEMORY. Takes a reference to data.
- */
+/* Indexes a link or notifier for q, not yet shown in q->extra. E_EXISTS, E_NO_MEMORY. */
 MUST_USE enum err queue_table_add_link(struct queue_table *t, struct queue *q,
-                                       struct link_data *data, struct link_entry **ret);
-void queue_table_remove_link(
-    struct queue_table *t,
-    struct link_entry *owned); /* out of the index, and freed; NULL is a no-op */
+                                       struct link_data *data,
+                                       struct link_entry **ret); /* takes a reference */
+MUST_USE enum err queue_table_add_notifier(struct queue_table *t, struct queue *q,
+                                           const struct queue_notifier *rec,
+                                           struct notifier_entry **ret);
+/* Out of the index, and freed; NULL is a no-op. */
+void queue_table_remove_link(struct queue_table *t, struct link_entry *owned);
+void queue_table_remove_notifier(struct queue_table *t, struct notifier_entry *owned);
 
 /* Calls visit for about max queues from the cursor on, under each one's lock. True: more to come.
  */
@@ -88,3 +118,21 @@ bool queue_table_scan(struct queue_table *t, struct store_cursor *c, unsigned ma
                       void (*visit)(struct queue *q, void *ctx), void *ctx);
 
 uint64_t queue_table_size(const struct queue_table *t); /* queues; any thread, relaxed */
+
+/* ---- one queue; under its lock, or before it is shared ---- */
+
+MUST_USE enum err queue_need_extra(struct queue *q); /* q->extra is there afterwards; E_NO_MEMORY */
+struct link_entry *queue_link(const struct queue *q);            /* NULL: none */
+struct notifier_entry *queue_notifier_of(const struct queue *q); /* NULL: none */
+struct pubkey queue_snd_key(const struct queue *q);              /* KEY_NONE: not secured */
+MUST_USE enum err queue_set_snd_key(struct queue *q, const struct pubkey *k); /* E_NO_MEMORY */
+struct pubkey queue_small_rcv_key(
+    const struct queue *q); /* KEY_NONE: they are in extra->rcv_keys */
+MUST_USE enum err queue_set_rcv_keys(
+    struct queue *q, struct keyset *keys); /* takes a reference when it keeps it; E_NO_MEMORY */
+void queue_push(struct queue *q, struct msg_entry *owned);
+struct msg_entry *queue_pop(
+    struct queue *q); /* the oldest, owned by the caller; the queue must not be empty */
+struct msg_entry *queue_find_msg(const struct queue *q, const struct id *msg_id); /* NULL: none */
+void queue_unlink(struct queue *q, struct msg_entry *m); /* takes it out, wherever it is */
+void msg_entry_free(struct msg_entry *m);                /* NULL is a no-op */

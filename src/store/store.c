@@ -5,19 +5,45 @@
 #include "store/store_priv.h"
 
 const struct store_backend STORE_BACKENDS[] = {
-    {"memory", store_mem_open},
+    {"memory", ram_open_memory},
+    {"journal", ram_open_journal},
 };
 const size_t N_STORE_BACKENDS = ARRAY_LEN(STORE_BACKENDS);
 
-enum err store_open(const char *backend, const struct store_opts *o, struct store **ret) {
+enum err store_open(const char *backend, const struct store_opts *o, struct store **ret,
+                    struct store_problem *ret_problem) {
     for (size_t i = 0; i < N_STORE_BACKENDS; i++) {
-        if (strcmp(STORE_BACKENDS[i].name, backend) == 0) return STORE_BACKENDS[i].open(o, ret);
+        if (strcmp(STORE_BACKENDS[i].name, backend) == 0) {
+            return STORE_BACKENDS[i].open(o, ret, ret_problem);
+        }
     }
     return E_NOT_FOUND;
 }
 
+enum err store_start(struct store *s) {
+    return s->ops->start(s);
+}
+
+enum err store_stop(struct store *s, struct store_problem *ret_problem) {
+    return s->ops->stop(s, ret_problem);
+}
+
 void store_close(struct store *s) {
     if (s != NULL) s->ops->close(s);
+}
+
+enum err store_import_messages(struct store *s, const char *path, uint64_t *ret_n,
+                               struct store_problem *ret_problem) {
+    return s->ops->import_messages(s, path, ret_n, ret_problem);
+}
+
+enum err store_export_messages(struct store *s, const char *path, uint64_t *ret_n,
+                               struct store_problem *ret_problem) {
+    return s->ops->export_messages(s, path, ret_n, ret_problem);
+}
+
+bool store_is_lost(const struct store *s, lsn_t lsn) {
+    return s->ops->is_lost(s, lsn);
 }
 
 lsn_t store_durable_lsn(const struct store *s) {
@@ -33,9 +59,15 @@ enum err store_queue_view(struct store *s, struct queue *q, struct queue_view *r
     return s->ops->queue_view(s, q, ret);
 }
 
+const struct pubkey *queue_view_rcv_keys(const struct queue_view *v, size_t *ret_n) {
+    *ret_n = v->rcv_keys != NULL ? v->rcv_keys->n : 1;
+    return v->rcv_keys != NULL ? v->rcv_keys->keys : &v->rcv_key;
+}
+
 void queue_view_done(struct queue_view *v) {
     keyset_unref(v->rcv_keys);
-    v->rcv_keys = NULL;
+    block_info_unref(v->block);
+    *v = (struct queue_view){0};
 }
 
 enum err store_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
@@ -110,8 +142,8 @@ enum err store_msg_count(struct store *s, struct queue *q, unsigned *ret_n) {
     return s->ops->msg_count(s, q, ret_n);
 }
 
-bool store_msg_fetch(struct store *s, struct message *m, struct store_waiter *w) {
-    return s->ops->msg_fetch(s, m, w);
+bool store_msg_fetch(struct store *s, struct queue *q, struct message *m, struct store_waiter *w) {
+    return s->ops->msg_fetch(s, q, m, w);
 }
 
 bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,

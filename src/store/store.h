@@ -21,6 +21,7 @@
 
 struct store;
 struct queue;
+struct vfs;
 typedef uint64_t lsn_t;
 
 struct store_opts {
@@ -28,22 +29,56 @@ struct store_opts {
     unsigned quota;                /* messages per queue */
     void (*on_durable)(void *ctx); /* any thread; may be NULL */
     void *ctx;
+    const struct vfs *vfs; /* borrowed; NULL only without files */
+    const char *store_log; /* path; NULL: nothing is written, ever. Borrowed until store_close(), as
+                              all paths */
+    const char *messages_log;  /* path: messages are saved there at an orderly stop; NULL: not */
+    bool restore_messages;     /* read messages_log at start; it becomes .bak */
+    const char *journal_dir;   /* backend "journal" */
+    unsigned sync_interval_ms; /* 0: sync before anything is acknowledged */
+    bool skip_warnings;        /* go on with what is readable; what is not is set aside */
+    bool compact_log;          /* rewrite the store log even if it is short of waste */
+    /* Progress of a long load, for a line on a terminal; may be NULL. */
+    void (*progress)(const char *what, uint64_t done_bytes, uint64_t total_bytes);
+};
+
+/* What kept a store from starting or stopping, in words for the operator: what, where, what to do.
+ * Always terminated. */
+struct store_problem {
+    char text[600];
 };
 
 struct store_backend {
-    const char *name; /* as in the ini: "memory" */
-    enum err (*open)(const struct store_opts *o, struct store **ret);
+    const char *name; /* as in the ini: "memory", "journal" */
+    enum err (*open)(const struct store_opts *o, struct store **ret,
+                     struct store_problem *ret_problem);
 };
 extern const struct store_backend STORE_BACKENDS[];
 extern const size_t N_STORE_BACKENDS;
 
-/* E_NOT_FOUND for an unknown backend; else what the backend says. *ret is closed by store_close().
- */
-MUST_USE enum err store_open(const char *backend, const struct store_opts *o, struct store **ret);
-void store_close(
-    struct store *s); /* every struct queue reference must have been given back; NULL is a no-op */
+/* Reads what is on disk. E_NOT_FOUND for an unknown backend; else E_STORE (damage), E_SYS,
+ * E_NO_MEMORY with *ret_problem filled in. *ret is closed by store_close(). */
+MUST_USE enum err store_open(const char *backend, const struct store_opts *o, struct store **ret,
+                             struct store_problem *ret_problem);
+MUST_USE enum err store_start(
+    struct store *s); /* its threads; before anything is changed. E_SYS, E_NO_MEMORY */
+/* Orderly: makes everything durable, saves what is saved at a stop. Nothing may be changed any
+ * more. On an error the rest was done. */
+MUST_USE enum err store_stop(struct store *s, struct store_problem *ret_problem);
+/* Every struct queue reference must have been given back. NULL is a no-op. */
+void store_close(struct store *s);
+
+/* Messages between the store and a messages log of the reference's form. Between store_start() and
+ * store_stop(), with nobody else using the store; blocks. *ret_n: messages. E_STORE, E_SYS. */
+MUST_USE enum err store_import_messages(struct store *s, const char *path, uint64_t *ret_n,
+                                        struct store_problem *ret_problem);
+MUST_USE enum err store_export_messages(struct store *s, const char *path, uint64_t *ret_n,
+                                        struct store_problem *ret_problem);
 
 lsn_t store_durable_lsn(const struct store *s);
+/* True when the change with this lsn could not be made durable and was undone: its answer must be
+ * an error. */
+bool store_is_lost(const struct store *s, lsn_t lsn);
 
 /* ---- finding queues ---- */
 
@@ -73,13 +108,17 @@ const uint8_t *queue_dh_secret(
 /* A consistent copy of what authorization and policy look at; counted parts are released by
  * queue_view_done(). */
 struct queue_view {
-    struct keyset *rcv_keys;
+    struct pubkey rcv_key;   /* the one recipient key, or KEY_NONE: */
+    struct keyset *rcv_keys; /* counted; NULL when rcv_key is set */
     struct pubkey snd_key;
     enum queue_mode mode;
     enum queue_status status;
+    struct block_info *block; /* counted; of a blocked queue, else NULL */
     int32_t updated_day;
     bool has_link, has_notifier;
 };
+/* The recipient keys, wherever they are; borrowed from v. */
+const struct pubkey *queue_view_rcv_keys(const struct queue_view *v, size_t *ret_n);
 MUST_USE enum err store_queue_view(struct store *s, struct queue *q, struct queue_view *ret);
 void queue_view_done(struct queue_view *v);
 
@@ -148,9 +187,11 @@ MUST_USE enum err store_msg_count(struct store *s, struct queue *q, unsigned *re
 struct store_waiter {
     void (*ready)(struct store_waiter *w); /* any thread */
 };
-/* True: message_body() may be read now. False: w->ready(w) will be called once, when it may; w must
- * live until then. With w NULL the question is only asked. */
-bool store_msg_fetch(struct store *s, struct message *m, struct store_waiter *w);
+/* True: the body is not absent any more (message_body_state() says whether it can be had). False:
+ * w->ready(w) will be called once, when that is so; w must live until then, and no other fetch of
+ * this struct message may be started. With w NULL the question is only asked. q: the queue it was
+ * peeked from. */
+bool store_msg_fetch(struct store *s, struct queue *q, struct message *m, struct store_waiter *w);
 
 /* ---- expiry ---- */
 

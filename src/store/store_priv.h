@@ -6,8 +6,15 @@
 #include "store/store.h"
 
 struct store_ops {
+    enum err (*start)(struct store *s);
+    enum err (*stop)(struct store *s, struct store_problem *ret_problem);
     void (*close)(struct store *s);
+    enum err (*import_messages)(struct store *s, const char *path, uint64_t *ret_n,
+                                struct store_problem *ret_problem);
+    enum err (*export_messages)(struct store *s, const char *path, uint64_t *ret_n,
+                                struct store_problem *ret_problem);
     lsn_t (*durable_lsn)(const struct store *s);
+    bool (*is_lost)(const struct store *s, lsn_t lsn);
     void (*load)(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done,
                  void *ctx);
     enum err (*queue_view)(struct store *s, struct queue *q, struct queue_view *ret);
@@ -35,7 +42,7 @@ struct store_ops {
     enum err (*msg_ack)(struct store *s, struct queue *q, const struct id *msg_id,
                         struct message **ret_next, lsn_t *ret_lsn);
     enum err (*msg_count)(struct store *s, struct queue *q, unsigned *ret_n);
-    bool (*msg_fetch)(struct store *s, struct message *m, struct store_waiter *w);
+    bool (*msg_fetch)(struct store *s, struct queue *q, struct message *m, struct store_waiter *w);
     bool (*expire_step)(struct store *s, struct store_cursor *c, int64_t before_ts_s,
                         unsigned max_queues, unsigned *ret_expired);
     enum err (*expire_queue)(struct store *s, struct queue *q, int64_t before_ts_s,
@@ -48,4 +55,7 @@ struct store {
     const struct store_ops *ops;
 };
 
-enum err store_mem_open(const struct store_opts *o, struct store **ret);
+enum err ram_open_memory(const struct store_opts *o, struct store **ret,
+                         struct store_problem *ret_problem);
+enum err ram_open_journal(const struct store_opts *o, struct store **ret,
+                          struct store_problem *ret_problem);

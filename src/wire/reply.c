@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/rd.h"
 #include "crypto/base64.h"
 #include "model/limits.h"
 
@@ -41,6 +42,18 @@ void reply_ok(struct wr *w, const struct wire_params *p, const struct reply_to *
 void reply_err(struct wr *w, const struct wire_params *p, const struct reply_to *to, enum err e) {
     write_text(w, p, to, "ERR ");
     wr_str(w, err_wire(e));
+}
+
+void reply_blocked(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                   const struct block_info *info) {
+    if (!version_has(p->version, V_BLOCKED_ENTITY)) {
+        reply_err(w, p, to, E_AUTH);
+        return;
+    }
+    struct rd text = rd_init(bytes_of(info->text, info->n));
+    const bool all = version_has(p->version, V_CLIENT_NOTICES);
+    write_text(w, p, to, "ERR BLOCKED ");
+    wr_bytes_raw(w, all ? rd_tail(&text) : rd_until(&text, ',')); /* reason[,notice={...}] */
 }
 
 void reply_pong(struct wr *w, const struct wire_params *p, const struct reply_to *to) {
@@ -189,4 +202,14 @@ size_t reply_msg_len(const struct wire_params *p, const struct reply_to *to) {
     const size_t session = version_has(p->version, V_AUTH_CMDS) ? 0 : wire_session(p).n;
     return 1 + session + 1 + to->corr_id.n + 1 + to->entity.n + sizeof MSG_TAG - 1 + 1 + ID_LEN +
            BOX_TAG_LEN + SMP_MSG_PADDED_LEN;
+}
+
+struct reply_to reply_addressee(struct bytes transmission, const struct wire_params *p) {
+    struct rd r = rd_init(transmission);
+    (void)rd_short(&r); /* no authorization */
+    if (!version_has(p->version, V_AUTH_CMDS)) (void)rd_short(&r);
+    struct reply_to to;
+    to.corr_id = rd_short(&r);
+    to.entity = rd_short(&r);
+    return to;
 }

@@ -41,6 +41,9 @@ struct reply_info {
 
 void reply_ok(struct wr *w, const struct wire_params *p, const struct reply_to *to);
 void reply_err(struct wr *w, const struct wire_params *p, const struct reply_to *to, enum err e);
+/* ERR BLOCKED with its reason; AUTH below version 12, without the notice below 18. */
+void reply_blocked(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                   const struct block_info *info);
 void reply_pong(struct wr *w, const struct wire_params *p, const struct reply_to *to);
 void reply_ids(struct wr *w, const struct wire_params *p, const struct reply_to *to,
                const struct reply_ids *ids);
@@ -62,3 +65,6 @@ void reply_msg(struct wr *w, const struct wire_params *p, const struct reply_to 
 /* Bytes of a MSG transmission for this addressee; bodies are padded, so it does not depend on the
  * message. */
 size_t reply_msg_len(const struct wire_params *p, const struct reply_to *to);
+
+/* To whom a transmission written by one of these goes; views into it. */
+struct reply_to reply_addressee(struct bytes transmission, const struct wire_params *p);

@@ -44,13 +44,18 @@ class Server:
             time.sleep(0.01)
         return self
 
+    def wait_end(self):
+        """The exit status; all output is there."""
+        status = self.process.wait(TIMEOUT)
+        for thread in self.threads:
+            thread.join(TIMEOUT)
+        return status
+
     def stop(self, number=signal.SIGTERM):
         """Orderly stop; gives the seconds that it took."""
         began = time.monotonic()
         self.process.send_signal(number)
-        status = self.process.wait(TIMEOUT)
-        for thread in self.threads:
-            thread.join(TIMEOUT)
+        status = self.wait_end()
         assert status == 0, "".join(self.out + self.err)
         check_sanitizers("".join(self.err))
         return time.monotonic() - began

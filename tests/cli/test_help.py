@@ -26,15 +26,27 @@ def test_version(program, word):
 
 
 @pytest.mark.parametrize("command, option", [("init", "--fqdn FQDN"),
-                                             ("start", "--log-level LEVEL")])
+                                             ("start", "--log-level LEVEL"),
+                                             ("journal import", "-y,--yes")])
 def test_command_help(program, command, option):
     """The options of a command; nothing else happens, whatever else is said."""
     for words in (["-h"], ["--help"], ["-h", "--nonsense"]):
-        out = program.run(command, *words).stdout
+        out = program.run(*command.split(), *words).stdout
         assert out.startswith(f"Usage: smp-server {command} [OPTIONS]\n")
         assert option in out
         assert max(map(len, out.splitlines())) <= 100
     assert program.files() == {}
+
+
+def test_group_help(program):
+    """The commands of a command."""
+    asked = program.run("journal", "-h").stdout
+    assert asked.startswith("Usage: smp-server journal COMMAND [OPTIONS]\n")
+    for word in ("import", "export", "delete"):
+        assert f"\n  journal {word} " in asked
+    assert program.run("journal", status=1).stdout == asked
+    assert program.refuse("journal", "move") == ("Error: unknown command move: see `smp-server "
+                                                 "journal -h`")
 
 
 @pytest.mark.parametrize("word, kind", [("begin", "command"), ("--start", "option"),

@@ -102,12 +102,24 @@ def test_settings_are_accepted(program):
     program.init("--no-password")
     done = program.run("start", "--print-config")
     assert done.stderr == ""
-    for line in ("enable: off", "port: 5223,443", "disconnect: on", "# create_password:"):
+    for line in ("enable: on", "store_messages: journal", "sync: always", "port: 5223,443", "disconnect: on", "# create_password:"):
         assert f"\n{line}\n" in done.stdout
 
 
+@pytest.mark.parametrize("words, enable, messages", [
+    ([], "on", "journal"), (["-l"], "on", "journal"), (["--store-log"], "on", "journal"),
+    (["--disable-store-log"], "off", "memory"),
+])
+def test_storage(program, words, enable, messages):
+    """On disk unless that is declined."""
+    program.init("--no-password", *words)
+    done = program.run("start", "--print-config")
+    assert f"\nenable: {enable}\n" in done.stdout
+    assert f"\nstore_messages: {messages}\n" in done.stdout
+
+
 @pytest.mark.parametrize("words, message", [
-    (["-l"], "storage on disk isn't available in this version"),
+    (["-l", "--disable-store-log"], "--store-log and --disable-store-log exclude each other"),
     (["--password", "x", "--no-password"], "exclude each other"),
     (["--password", ""], "--password must be 1 to 255 printable"),
     (["--password", "a b"], "--password must be 1 to 255 printable"),

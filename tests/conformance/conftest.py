@@ -4,7 +4,7 @@
 import pytest
 from smp import MAX_VERSION, MIN_VERSION, Address, Connection, Link
 from smp.encoding import unpad
-from smp.server import Server, ServerFailed, default_binary, find_binary
+from smp.server import STORES, Server, ServerFailed, default_binary, find_binary
 from smp.transport import ServerHello, decode_fingerprint
 
 
@@ -13,6 +13,8 @@ def pytest_addoption(parser):
     group = parser.getgroup("smp")
     group.addoption("--server-binary", default=default_binary(),
                     help="smp-server to start, relative to the top of the repository")
+    group.addoption("--store", choices=list(STORES), default="off",
+                    help="how servers that are started here keep queues and messages")
     group.addoption("--smp-host", help="test a server that already runs")
     group.addoption("--smp-port", type=int, default=5223)
     group.addoption("--smp-fingerprint", help="its identity, base64url")
@@ -39,7 +41,8 @@ def shared_server(request):
         yield None
         return
     server = Server(find_binary(request.config.getoption("--server-binary")),
-                    ini={("LIMITS", "end_interval_ms"): 50, ("TRANSPORT", "threads"): 4})
+                    ini={("LIMITS", "end_interval_ms"): 50, ("TRANSPORT", "threads"): 4},
+                    store=request.config.getoption("--store"))
     try:
         server.start()
         yield server
@@ -69,7 +72,7 @@ def own_server(request):
     def start(ini=None, **options):
         """Starts one more server."""
         server = Server(find_binary(request.config.getoption("--server-binary")), ini=ini,
-                        **options)
+                        store=request.config.getoption("--store"), **options)
         servers.append(server)
         return server.start()
 

@@ -28,7 +28,7 @@ from smp.commands import ack_command  # noqa: E402
 from smp.crypto import box_subkey, dh, nonce_of, subkey, unbox_subkey  # noqa: E402
 from smp.encoding import large, short  # noqa: E402
 from smp.keys import X25519Key  # noqa: E402
-from smp.server import (Server, cpu_seconds, default_binary, find_binary,  # noqa: E402
+from smp.server import (STORES, Server, cpu_seconds, default_binary, find_binary,  # noqa: E402
                         rss_kib)
 from smp.transport import decode_fingerprint  # noqa: E402
 
@@ -389,6 +389,7 @@ def parse_arguments():
     parser.add_argument("--growth-kib", type=int, default=16384,
                         help="largest growth of the server's memory after warm-up")
     parser.add_argument("--server-binary", default=default_binary())
+    parser.add_argument("--store", choices=list(STORES), default="off", help="where messages are")
     parser.add_argument("--smp-host")
     parser.add_argument("--smp-port", type=int, default=5223)
     parser.add_argument("--smp-fingerprint")
@@ -408,7 +409,7 @@ def main():
                           decode_fingerprint(options.smp_fingerprint), password)
         pid = options.server_pid
     else:
-        server = Server(find_binary(options.server_binary)).start()
+        server = Server(find_binary(options.server_binary), store=options.store).start()
         address, pid = server.address, server.process.pid
     try:
         failures = run(address, plan, pid, options.growth_kib)

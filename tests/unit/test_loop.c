@@ -124,18 +124,23 @@ static void messages_before_start_and_after_join_are_run(void **state) {
     assert_int_equal(in.n_received, 1);
     assert_true(loop_is_current(in.loop));
     send(&in, 0, 1);
-    loop_free(in.loop);
+    loop_join(in.loop); /* once more */
     assert_int_equal(in.n_received, 2);
+    send(&in, 0, 2);
+    loop_free(in.loop);
+    assert_int_equal(in.n_received, 3);
     assert_int_equal(in.n_out_of_order, 0);
 }
 
-static void a_loop_that_never_started_runs_its_messages_when_freed(void **state) {
+static void a_loop_that_never_started_runs_its_messages_too(void **state) {
     (void)state;
     struct inbox in = {.loop = new_loop()};
     send(&in, 0, 0);
     loop_join(in.loop);
-    loop_free(in.loop);
     assert_int_equal(in.n_received, 1);
+    send(&in, 0, 1);
+    loop_free(in.loop);
+    assert_int_equal(in.n_received, 2);
     loop_free(NULL);
 }
 
@@ -292,7 +297,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_of_several_threads_arrive_in_the_order_of_each),
         cmocka_unit_test(messages_before_start_and_after_join_are_run),
-        cmocka_unit_test(a_loop_that_never_started_runs_its_messages_when_freed),
+        cmocka_unit_test(a_loop_that_never_started_runs_its_messages_too),
         cmocka_unit_test(loops_post_to_each_other),
         cmocka_unit_test(the_thread_takes_no_signals),
         cmocka_unit_test(a_timer_fires_once),

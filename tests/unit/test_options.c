@@ -232,25 +232,39 @@ static void unknown_is_a_warning(void **state) {
     assert_true(c.new_queues);
 }
 
-static void storage_on_disk_is_refused(void **state) {
+static void storage_that_does_not_exist_is_refused(void **state) {
     (void)state;
-    static const struct {
-        const char *key, *value, *allowed;
-    } ROWS[] = {{"enable", "on", "off"},
-                {"store_queues", "database", "memory"},
-                {"store_messages", "journal", "memory"},
-                {"store_messages", "database", "memory"}};
-    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
-        char text[128], message[512];
-        (void)snprintf(text, sizeof text, "[STORE_LOG]\n%s: %s\n", ROWS[i].key, ROWS[i].value);
-        (void)snprintf(
-            message, sizeof message,
-            "f.ini:2: [STORE_LOG] %s: \"%s\" is not allowed; storage on disk isn't available "
-            "in this version, set %s: %s (queues and messages are then lost when the server "
-            "stops)",
-            ROWS[i].key, ROWS[i].value, ROWS[i].key, ROWS[i].allowed);
-        assert_refused(text, message);
-    }
+    assert_refused("[STORE_LOG]\nenable: on\nstore_queues: database\nstore_messages: database\n",
+                   "f.ini:3: [STORE_LOG] store_queues: \"database\" is not allowed; there is no "
+                   "database storage in this version, set store_queues: memory (queues are then in "
+                   "the store log)");
+    assert_refused("[STORE_LOG]\nenable: on\nstore_messages: database\n",
+                   "f.ini:3: [STORE_LOG] store_messages: \"database\" is not allowed; there is no "
+                   "database storage in this version, set store_messages: journal");
+    assert_refused("[STORE_LOG]\nstore_messages: journal\n",
+                   "f.ini:2: [STORE_LOG] store_messages: \"journal\" is not allowed with enable: "
+                   "off; messages cannot outlive their queues, set enable: on too, or "
+                   "store_messages: memory (all is then lost when the server stops)");
+    assert_refused("[STORE_LOG]\njournal_path: here\n", "f.ini:2: [STORE_LOG] journal_path: "
+                                                        "\"here\" is not allowed; must be an "
+                                                        "absolute path");
+}
+
+static void reads_storage(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c, "[STORE_LOG]\nenable = on\n"); /* what is not said is as in the reference */
+    assert_true(c.store_log);
+    assert_string_equal(c.store_messages, "memory");
+    assert_true(c.restore_messages);
+    assert_string_equal(c.sync, "always");
+    assert_string_equal(c.journal_path, "");
+    assert_accepted(&c, "[STORE_LOG]\nenable: on\nstore_messages: journal\nrestore_messages: off\n"
+                        "sync: interval\njournal_path: /srv/journal\n");
+    assert_string_equal(c.store_messages, "journal");
+    assert_false(c.restore_messages);
+    assert_string_equal(c.sync, "interval");
+    assert_string_equal(c.journal_path, "/srv/journal");
 }
 
 static void versions_must_leave_some(void **state) {
@@ -274,14 +288,14 @@ static const char *unused_of(const struct conf *c) {
     return text;
 }
 
-/* As the reference writes it, but for `enable` and `store_messages`. */
+/* As the reference writes it. */
 static void file_of_the_reference_is_understood(void **state) {
     (void)state;
     struct conf c;
     assert_accepted(&c,
                     "[INFORMATION]\nsource_code = https://github.com/simplex-chat/simplexmq\n"
-                    "hosting_type = virtual\n[STORE_LOG]\nenable = off\nstore_queues = memory\n"
-                    "store_messages = memory\nrestore_messages = off\nexpire_messages_days = 21\n"
+                    "hosting_type = virtual\n[STORE_LOG]\nenable = on\nstore_queues = memory\n"
+                    "store_messages = journal\nrestore_messages = on\nexpire_messages_days = 21\n"
                     "expire_messages_on_start = on\nexpire_messages_on_send = off\n"
                     "expire_ntfs_hours = 24\nlog_stats = on\nprometheus_interval = 2\n"
                     "[AUTH]\nnew_queues = on\ncreate_password = test\n"
@@ -410,7 +424,8 @@ int main(void) {
         cmocka_unit_test(password_rules),
         cmocka_unit_test(set_twice_is_an_error),
         cmocka_unit_test(unknown_is_a_warning),
-        cmocka_unit_test(storage_on_disk_is_refused),
+        cmocka_unit_test(storage_that_does_not_exist_is_refused),
+        cmocka_unit_test(reads_storage),
         cmocka_unit_test(versions_must_leave_some),
         cmocka_unit_test(file_of_the_reference_is_understood),
         cmocka_unit_test(what_is_so_anyway_is_not_remarked_on),

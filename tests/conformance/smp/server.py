@@ -22,6 +22,12 @@ SANITIZERS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanit
               "ERROR: LeakSanitizer", "LeakSanitizer: detected")
 NO_LIMITS = {("LIMITS", "connections_per_address"): 0, ("LIMITS", "new_queues_per_minute"): 0,
              ("LIMITS", "handshakes_per_second"): 10000}
+# How a server keeps queues and messages: arguments of init, settings.
+STORES = {
+    "off": (["--disable-store-log"], {}),
+    "memory": ([], {("STORE_LOG", "store_messages"): "memory"}),
+    "journal": ([], {}),
+}
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 REPO = Path(__file__).resolve().parents[3]
@@ -62,24 +68,28 @@ def set_ini(text, section, key, value):
 
 
 class Server:
-    """One server process. `ini` maps (section, key) to values; `ports` are the SMP ports."""
+    """One server process. `ini` maps (section, key) to values; `ports` are the SMP ports; `store`
+    is one of STORES. Its files are in `directory`, or in one that is removed with it."""
 
     def __init__(self, binary, *, ini=None, password=None, init_args=(), port_count=1,
-                 nofile=None):
+                 nofile=None, store="off", directory=None):
         self.binary = str(binary)
         self.nofile = nofile
         self.process = None
         self.readers = []
         self.stdout, self.stderr = [], []
         self.changed = threading.Condition()
-        self.temporary = tempfile.TemporaryDirectory(prefix="smp-conformance-")
-        self.config = Path(self.temporary.name, "config")
-        self.state = Path(self.temporary.name, "state")
+        self.temporary = None
+        if directory is None:
+            self.temporary = tempfile.TemporaryDirectory(prefix="smp-conformance-")
+            directory = self.temporary.name
+        self.config, self.state = Path(directory, "config"), Path(directory, "state")
         self.ports = free_ports(port_count)
         self.environment = dict(os.environ, SMP_SERVER_CFG_PATH=str(self.config),
                                 SMP_SERVER_LOG_PATH=str(self.state))
-        self.printed_address = self.initialise(password, init_args)
-        self.configure({**NO_LIMITS, **(ini or {})})
+        store_args, store_ini = STORES[store]
+        self.printed_address = self.initialise(password, [*store_args, *init_args])
+        self.configure({**NO_LIMITS, **store_ini, **(ini or {})})
         der = pem_to_der(self.config / "ca.crt")
         self.address = Address("127.0.0.1", self.ports[0], hashlib.sha256(der).digest(),
                                password.encode() if password else None)
@@ -114,6 +124,15 @@ class Server:
 
     def start(self):
         """Starts the server and waits until it serves every port."""
+        self.launch()
+        deadline = time.monotonic() + START_TIMEOUT
+        for port in self.ports:
+            line = f"Serving SMP protocol on port {port} (TLS)"
+            self.wait_output(lambda line=line: any(line in x for x in self.stdout), deadline)
+        return self
+
+    def launch(self):
+        """Starts the server without waiting."""
         self.stdout, self.stderr = [], []
         self.process = subprocess.Popen(
             [self.binary, "start"], env=self.environment, stdin=subprocess.DEVNULL,
@@ -124,11 +143,6 @@ class Server:
                         for pair in pipes]
         for thread in self.readers:
             thread.start()
-        deadline = time.monotonic() + START_TIMEOUT
-        for port in self.ports:
-            line = f"Serving SMP protocol on port {port} (TLS)"
-            self.wait_output(lambda line=line: any(line in x for x in self.stdout), deadline)
-        return self
 
     def prepare_child(self):
         """In the child: it ends with its parent, and has as many files as asked for."""
@@ -163,6 +177,15 @@ class Server:
                                f"{self.output()}")
         check_sanitizers("".join(self.stderr))
 
+    def kill(self):
+        """An end without warning, as in a crash."""
+        process, self.process = self.process, None
+        process.kill()
+        process.wait()
+        for thread in self.readers:
+            thread.join(10)
+        check_sanitizers("".join(self.stderr))
+
     def stop(self, number=signal.SIGINT):
         """Orderly stop: exit status 0 in time, nothing from the sanitizers."""
         if self.process is None:
@@ -191,7 +214,8 @@ class Server:
         try:
             self.stop()
         finally:
-            self.temporary.cleanup()
+            if self.temporary is not None:
+                self.temporary.cleanup()
 
     def rss_kib(self):
         """Resident memory of the server."""

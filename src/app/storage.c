@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/storage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/journal_dir.h"
+#include "app/progress.h"
+#include "base/log.h"
+#include "base/vfs.h"
+
+enum { SYNC_INTERVAL_MS = 1000 }; /* as the explanation of `sync` says */
+
+enum err storage_init(struct storage *ret, const struct conf *c, const struct paths *paths,
+                      struct problem *ret_problem) {
+    *ret = (struct storage){
+        .paths = paths,
+        .on_disk = c->store_log,
+        .in_journal = strcmp(c->store_messages, "journal") == 0,
+        .saves_messages = c->restore_messages,
+        .quota = (unsigned)c->message_quota,
+        .sync_interval_ms = strcmp(c->sync, "interval") == 0 ? SYNC_INTERVAL_MS : 0,
+        .lock_fd = -1,
+    };
+    const char *journal = c->journal_path[0] != '\0' ? c->journal_path : paths->journal;
+    const int n = snprintf(ret->journal, sizeof ret->journal, "%s", journal);
+    if (n >= 0 && (size_t)n < sizeof ret->journal) return OK;
+    return problem_set(ret_problem, E_CONFIG, "[STORE_LOG] journal_path is too long");
+}
+
+void storage_done(struct storage *s) {
+    if (s->lock_fd >= 0) (void)close(s->lock_fd);
+    s->lock_fd = -1;
+}
+
+/* ---- the lock ---- */
+
+static long pid_in(int fd) {
+    char text[24] = {0};
+    return pread(fd, text, sizeof text - 1, 0) > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+/* For the message that the next one gets; the lock itself does not need it. */
+static void write_pid(int fd) {
+    char text[24];
+    const int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) {
+        log_line(LOG_WARN, "lock", "pid=not written error=\"%s\"", strerror(errno));
+    }
+}
+
+enum err storage_lock(struct storage *s, struct problem *ret_problem) {
+    if (!s->on_disk) return OK;
+    const char *path = s->paths->lock;
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0 && errno == ENOENT) {
+        return problem_set(ret_problem, E_NOT_FOUND,
+                           "the directory %s does not exist: make it for the user that runs "
+                           "smp-server, or set SMP_SERVER_LOG_PATH",
+                           s->paths->state);
+    }
+    if (fd < 0) return problem_sys(ret_problem, "cannot open %s", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        write_pid(fd);
+        s->lock_fd = fd;
+        return OK;
+    }
+    if (errno == EWOULDBLOCK) {
+        (void)problem_set(ret_problem, E_EXISTS,
+                          "another smp-server (process %ld) uses the directory %s: stop it first",
+                          pid_in(fd), s->paths->state);
+    } else {
+        (void)problem_sys(ret_problem, "cannot lock %s", path);
+    }
+    (void)close(fd);
+    return E_EXISTS;
+}
+
+/* ---- files that contradict the settings ---- */
+
+enum err storage_has_content(const char *path, bool *ret, struct problem *ret_problem) {
+    struct stat st;
+    *ret = false;
+    if (stat(path, &st) == 0) {
+        *ret = st.st_size > 0;
+        return OK;
+    }
+    return errno == ENOENT ? OK : problem_sys(ret_problem, "cannot read %s", path);
+}
+
+static enum err check_reference_journal(const struct storage *s, struct problem *p) {
+    bool found = false;
+    const char *dir = s->paths->reference_journal;
+    const enum err e = journal_dir_is_reference(dir, &found, p);
+    if (e != OK || !found) return e;
+    return problem_set(p, E_CONFIG,
+                       "%s is the message journal of the reference server, in a format of its own "
+                       "that is not read (nor touched) here: run `smp-server journal export` with "
+                       "the reference's program, move that directory away, then run `smp-server "
+                       "journal import` with this program",
+                       dir);
+}
+
+static enum err check_journal(const struct storage *s, bool has_log, bool has_journal,
+                              struct problem *p) {
+    if (has_log && has_journal) {
+        return problem_set(p, E_CONFIG,
+                           "store_messages is journal, but there are messages in %s too: if they "
+                           "were exported from the journal or copied there, move that file away; "
+                           "else run `smp-server journal delete` (which drops the messages of the "
+                           "journal), then `smp-server journal import`",
+                           s->paths->messages_log);
+    }
+    if (has_log) {
+        return problem_set(p, E_CONFIG,
+                           "store_messages is journal, but there are messages in %s: run "
+                           "`smp-server journal import`, or move that file away to do without them",
+                           s->paths->messages_log);
+    }
+    return OK;
+}
+
+static enum err check_memory(const struct storage *s, bool has_log, bool has_journal,
+                             struct problem *p) {
+    if (has_journal && has_log) {
+        return problem_set(p, E_CONFIG,
+                           "store_messages is memory, but the journal %s still exists beside %s: "
+                           "if it was exported, run `smp-server journal delete`; else set "
+                           "store_messages: journal",
+                           s->journal, s->paths->messages_log);
+    }
+    if (has_journal) {
+        return problem_set(p, E_CONFIG,
+                           "store_messages is memory, but the journal %s may hold messages: run "
+                           "`smp-server journal export` and `smp-server journal delete`, or set "
+                           "store_messages: journal",
+                           s->journal);
+    }
+    if (has_log && !s->saves_messages) {
+        log_line(LOG_WARN, "storage", "%s is not read: restore_messages is off",
+                 s->paths->messages_log);
+    }
+    return OK;
+}
+
+enum err storage_check(const struct storage *s, struct problem *ret_problem) {
+    bool has_store_log = false, has_log = false, has_journal = false;
+    if (!s->on_disk) {
+        const enum err e = storage_has_content(s->paths->store_log, &has_store_log, ret_problem);
+        if (e == OK && has_store_log) {
+            log_line(LOG_WARN, "storage", "%s is not read: [STORE_LOG] enable is off",
+                     s->paths->store_log);
+        }
+        return e;
+    }
+    enum err e = check_reference_journal(s, ret_problem);
+    if (e == OK) e = storage_has_content(s->paths->messages_log, &has_log, ret_problem);
+    if (e == OK) e = journal_dir_is_used(s->journal, &has_journal, ret_problem);
+    if (e != OK) return e;
+    return s->in_journal ? check_journal(s, has_log, has_journal, ret_problem)
+                         : check_memory(s, has_log, has_journal, ret_problem);
+}
+
+/* ---- opening ---- */
+
+void storage_print(const struct storage *s) {
+    if (!s->on_disk) {
+        printf("Store log disabled.\n");
+        return;
+    }
+    printf("Store log: %s\n", s->paths->store_log);
+    if (s->in_journal) {
+        printf("Messages: journal %s%s\n", s->journal,
+               s->sync_interval_ms != 0 ? ", synced every second" : "");
+    } else if (s->saves_messages) {
+        printf("Messages: memory, saved at an orderly stop to %s\n", s->paths->messages_log);
+    } else {
+        printf("Messages: memory, not saved\n");
+    }
+}
+
+static void log_counts(struct store *store) {
+    const struct store_counts n = store_counts(store);
+    log_line(LOG_INFO, "store", "queues=%" PRIu64 " messages=%" PRIu64, n.n_queues, n.n_messages);
+}
+
+enum err storage_open(const struct storage *s, const struct storage_use *use, struct store **ret,
+                      struct problem *ret_problem) {
+    const struct paths *paths = s->paths;
+    const bool in_log = s->on_disk && !s->in_journal && s->saves_messages;
+    const struct store_opts o = {
+        .env = &ENV_SYSTEM,
+        .quota = s->quota,
+        .on_durable = use->on_durable,
+        .ctx = use->ctx,
+        .vfs = &VFS_SYSTEM,
+        .store_log = s->on_disk ? paths->store_log : NULL,
+        .messages_log = in_log ? paths->messages_log : NULL,
+        .restore_messages = in_log,
+        .journal_dir = s->in_journal ? s->journal : NULL,
+        .sync_interval_ms = s->sync_interval_ms,
+        .skip_warnings = use->skip_warnings,
+        .compact_log = use->compact_log,
+        .progress = progress_report,
+    };
+    struct store_problem problem = {0};
+    const enum err e = store_open(s->in_journal ? "journal" : "memory", &o, ret, &problem);
+    if (e != OK) {
+        return problem_set(ret_problem, e, "%s",
+                           problem.text[0] != '\0' ? problem.text : err_meaning(e));
+    }
+    if (s->on_disk) log_counts(*ret);
+    return OK;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* storage.h -- where queues and messages are kept, by the settings, and what is checked before
+ * anything there is touched.
+ *
+ * The order is: storage_init(), storage_lock(), the checks, storage_open(). The lock makes sure
+ * that one process at a time uses a state directory; the kernel takes it back when the process
+ * ends, however that happens. A server with `enable: off` uses no file, not even the lock. Main
+ * thread. */
+#pragma once
+
+#include "app/conf.h"
+#include "app/paths.h"
+#include "store/store.h"
+
+struct storage {
+    /* fixed after storage_init() */
+    const struct paths *paths; /* borrowed */
+    bool on_disk;              /* queues are in the store log */
+    bool in_journal;           /* messages are in the journal; else in memory */
+    bool saves_messages;       /* and written to the messages log at an orderly stop */
+    unsigned quota, sync_interval_ms;
+    char journal[PATH_MAX]; /* its directory */
+    /* main thread */
+    int lock_fd; /* -1: not locked */
+};
+
+/* E_CONFIG when a path is too long. */
+MUST_USE enum err storage_init(struct storage *ret, const struct conf *c, const struct paths *paths,
+                               struct problem *ret_problem);
+void storage_done(struct storage *s); /* after store_close(); gives the lock back */
+/* E_EXISTS when another process has the lock, E_NOT_FOUND, E_SYS. A no-op with `enable: off`. */
+MUST_USE enum err storage_lock(struct storage *s, struct problem *ret_problem);
+
+/* Refuses to start a server beside messages that it would not deliver. E_CONFIG, E_SYS. Warns of
+ * files that are there and not read. */
+MUST_USE enum err storage_check(const struct storage *s, struct problem *ret_problem);
+void storage_print(const struct storage *s); /* as the reference does when it starts */
+
+struct storage_use {
+    bool skip_warnings, compact_log;
+    void (*on_durable)(void *ctx); /* any thread; may be NULL */
+    void *ctx;
+};
+/* Opens the store and logs what is in it. Shows progress between progress_begin() and
+ * progress_end(). s is borrowed until store_close(). */
+MUST_USE enum err storage_open(const struct storage *s, const struct storage_use *use,
+                               struct store **ret, struct problem *ret_problem);
+
+/* Does a file have anything in it? E_SYS when that cannot be found out. */
+MUST_USE enum err storage_has_content(const char *path, bool *ret, struct problem *ret_problem);

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ram.c -- opening, starting, stopping; finding queues; subscribers. The parts are listed in
+ * ram_priv.h. */
+#include "store/ram/ram_priv.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- shared by the parts ---- */
+
+enum err ram_lock_live(struct ram_store *m, const struct queue *q) {
+    queue_lock(m->table, q);
+    if (q->live) return OK;
+    queue_unlock(m->table, q);
+    return E_AUTH;
+}
+
+void ram_count_messages(struct ram_store *m, int64_t n) {
+    atomic_fetch_add_explicit(&m->n_messages, (uint64_t)n, memory_order_relaxed);
+}
+
+enum err ram_log(struct ram_store *m, const struct record *r, lsn_t *ret_lsn) {
+    *ret_lsn = 0;
+    if (m->log == NULL) return OK;
+    uint8_t line[RECORD_LINE_MAX];
+    struct wr w = wr_init(line, sizeof line);
+    record_write(r, &w);
+    if (wr_err(&w) != OK) return E_INTERNAL;
+    enum err e = commit_begin(m->commit, ret_lsn);
+    if (e != OK) return e;
+    e = queue_log_append(m->log, wr_bytes(&w));
+    commit_end(m->commit);
+    return e;
+}
+
+/* ---- finding ---- */
+
+static void ram_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done,
+                     void *ctx) {
+    for (size_t i = 0; i < n; i++) {
+        lookups[i].ret_queue = queue_table_find(ram_of(s)->table, lookups[i].kind, &lookups[i].id);
+        lookups[i].ret_err = lookups[i].ret_queue != NULL ? OK : E_AUTH;
+    }
+    done(ctx);
+}
+
+/* ---- subscribers ---- */
+
+static bool same_subscriber(struct subscriber a, struct subscriber b) {
+    return a.node == b.node && a.loop == b.loop && a.slot == b.slot && a.generation == b.generation;
+}
+
+static enum err ram_subscribe(struct store *s, struct queue *q, struct subscriber sub,
+                              struct subscriber *ret_prev) {
+    const enum err e = ram_lock_live(ram_of(s), q);
+    if (e != OK) return e;
+    *ret_prev = q->sub;
+    q->sub = sub;
+    ram_unlock(ram_of(s), q);
+    return OK;
+}
+
+static bool ram_is_subscribed(struct store *s, struct queue *q, struct subscriber sub) {
+    queue_lock(ram_of(s)->table, q);
+    const bool is = q->live && same_subscriber(q->sub, sub);
+    ram_unlock(ram_of(s), q);
+    return is;
+}
+
+static void ram_unsubscribe(struct store *s, struct queue *q, struct subscriber sub) {
+    queue_lock(ram_of(s)->table, q);
+    if (same_subscriber(q->sub, sub)) q->sub = (struct subscriber){0};
+    ram_unlock(ram_of(s), q);
+}
+
+/* ---- durability ---- */
+
+static lsn_t ram_durable_lsn(const struct store *s) {
+    const struct ram_store *m = ram_of_const(s);
+    return m->commit != NULL ? commit_durable_lsn(m->commit) : 0;
+}
+
+static bool ram_is_lost(const struct store *s, lsn_t lsn) {
+    const struct ram_store *m = ram_of_const(s);
+    return m->commit != NULL && commit_is_lost(m->commit, lsn);
+}
+
+/* Commit thread. */
+static void on_durable(void *ctx) {
+    struct ram_store *m = ctx;
+    if (m->journal != NULL) ram_cache_trim(m);
+    if (m->o.on_durable != NULL) m->o.on_durable(m->o.ctx);
+}
+
+static struct store_counts ram_counts(struct store *s) {
+    return (struct store_counts){
+        .n_queues = queue_table_size(ram_of(s)->table),
+        .n_messages = atomic_load_explicit(&ram_of(s)->n_messages, memory_order_relaxed),
+    };
+}
+
+/* ---- start and stop ---- */
+
+static enum err ram_start(struct store *s) {
+    struct ram_store *m = ram_of(s);
+    if (m->commit == NULL) return OK;
+    enum err e = commit_start(m->commit);
+    if (e != OK) return e;
+    m->started = true;
+    return m->journal != NULL ? journal_start(m->journal) : OK;
+}
+
+static enum err ram_stop(struct store *s, struct store_problem *ret_problem) {
+    struct ram_store *m = ram_of(s);
+    enum err e = OK;
+    if (m->started) {
+        m->started = false;
+        if (m->journal != NULL) journal_stop(m->journal);
+        e = commit_stop(m->commit);
+        if (e != OK) {
+            (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                           "not everything could be written to disk: what was not acknowledged is "
+                           "lost");
+        }
+    }
+    if (m->journal != NULL || m->log == NULL || m->o.messages_log == NULL) return e;
+    uint64_t n;
+    const enum err saved = ram_save_messages(m, m->o.messages_log, &n, ret_problem);
+    return saved != OK ? saved : e;
+}
+
+static void ram_close(struct store *s) {
+    struct ram_store *m = ram_of(s);
+    if (m->started) {
+        if (m->journal != NULL) journal_stop(m->journal);
+        if (commit_stop(m->commit) != OK)
+            m->started = false; /* an unorderly end: nobody was promised more */
+    }
+    journal_close(m->journal);
+    queue_log_close(m->log);
+    ram_cache_done(m);
+    commit_free(m->commit);
+    queue_table_free(m->table);
+    for (struct service_line *l = m->services, *next; l != NULL; l = next) {
+        next = l->next;
+        free(l);
+    }
+    pthread_mutex_destroy(&m->cache.mtx);
+    free(m);
+}
+
+static enum err ram_import(struct store *s, const char *path, uint64_t *ret_n,
+                           struct store_problem *ret_problem) {
+    struct ram_store *m = ram_of(s);
+    const enum err e = ram_restore_messages(m, path, ret_n, ret_problem);
+    return e == OK && m->commit != NULL ? commit_flush(m->commit) : e;
+}
+
+static enum err ram_export(struct store *s, const char *path, uint64_t *ret_n,
+                           struct store_problem *ret_problem) {
+    return ram_save_messages(ram_of(s), path, ret_n, ret_problem);
+}
+
+static const struct store_ops RAM_OPS = {
+    .start = ram_start,
+    .stop = ram_stop,
+    .close = ram_close,
+    .import_messages = ram_import,
+    .export_messages = ram_export,
+    .durable_lsn = ram_durable_lsn,
+    .is_lost = ram_is_lost,
+    .load = ram_load,
+    .queue_view = ram_queue_view,
+    .queue_create = ram_queue_create,
+    .queue_secure = ram_queue_secure,
+    .queue_set_keys = ram_queue_set_keys,
+    .link_set = ram_link_set,
+    .link_get = ram_link_get,
+    .link_delete = ram_link_delete,
+    .queue_suspend = ram_queue_suspend,
+    .queue_touch = ram_queue_touch,
+    .subscribe = ram_subscribe,
+    .is_subscribed = ram_is_subscribed,
+    .unsubscribe = ram_unsubscribe,
+    .queue_delete = ram_queue_delete,
+    .msg_write = ram_msg_write,
+    .msg_peek = ram_msg_peek,
+    .msg_ack = ram_msg_ack,
+    .msg_count = ram_msg_count,
+    .msg_fetch = ram_msg_fetch,
+    .expire_step = ram_expire_step,
+    .expire_queue = ram_expire_queue,
+    .counts = ram_counts,
+};
+
+/* ---- opening ---- */
+
+static void journal_progress(void *ctx, uint64_t done, uint64_t total) {
+    const struct ram_store *m = ctx;
+    if (m->o.progress != NULL) m->o.progress("messages", done, total);
+}
+
+static enum err open_journal(struct ram_store *m, struct store_problem *ret_problem) {
+    const struct journal_opts jo = {
+        .env = m->o.env,
+        .vfs = m->o.vfs,
+        .dir = m->o.journal_dir,
+        .commit = m->commit,
+        .owner = ram_journal_owner(m),
+        .skip_warnings = m->o.skip_warnings,
+        .progress = journal_progress,
+    };
+    struct journal_problem problem = {0};
+    const enum err e = journal_open(&jo, &m->journal, &problem);
+    if (e != OK) (void)snprintf(ret_problem->text, sizeof ret_problem->text, "%s", problem.text);
+    return e;
+}
+
+static enum err open_disk(struct ram_store *m, bool with_journal,
+                          struct store_problem *ret_problem) {
+    const struct commit_opts co = {m->o.env, m->o.sync_interval_ms, on_durable, m};
+    enum err e = commit_new(&co, &m->commit);
+    if (e == OK) e = ram_load_log(m, ret_problem);
+    if (e == OK && with_journal) e = open_journal(m, ret_problem);
+    if (e != OK || with_journal || !m->o.restore_messages || m->o.messages_log == NULL) return e;
+    uint64_t n;
+    return ram_restore_messages(m, m->o.messages_log, &n, ret_problem);
+}
+
+static enum err open_ram(const struct store_opts *o, bool with_journal, struct store **ret,
+                         struct store_problem *ret_problem) {
+    struct ram_store *m = calloc(1, sizeof *m);
+    if (m == NULL) return E_NO_MEMORY;
+    m->base.ops = &RAM_OPS;
+    m->o = *o;
+    pthread_mutex_init(&m->cache.mtx, NULL);
+    atomic_init(&m->n_messages, 0);
+    enum err e = queue_table_new(o->env, &m->table);
+    if (e == OK && o->store_log != NULL) e = open_disk(m, with_journal, ret_problem);
+    if (e != OK) {
+        if (ret_problem->text[0] == '\0') {
+            (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                           "store cannot be opened: %s", err_meaning(e));
+        }
+        ram_close(&m->base);
+        return e;
+    }
+    *ret = &m->base;
+    return OK;
+}
+
+enum err ram_open_memory(const struct store_opts *o, struct store **ret,
+                         struct store_problem *ret_problem) {
+    return open_ram(o, false, ret, ret_problem);
+}
+
+enum err ram_open_journal(const struct store_opts *o, struct store **ret,
+                          struct store_problem *ret_problem) {
+    assert(o->store_log != NULL && o->journal_dir != NULL);
+    return open_ram(o, true, ret, ret_problem);
+}

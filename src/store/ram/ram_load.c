@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ram_load.c -- the store log into RAM, and RAM into a compact log (docs/FORMATS.md
+ * "Store log").
+ *
+ * A line that names a queue which is not there is no damage: the reference leaves such lines too.
+ * They are counted and left out. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "crypto/crypto.h"
+#include "store/ram/ram_priv.h"
+
+enum { DAY_S = 86400 };
+
+/* ---- one record into the table ---- */
+
+struct loader {
+    struct ram_store *store;
+    struct record_scratch *scratch; /* owned */
+    uint64_t n_unknown; /* lines for queues that are not there, or that are there already */
+};
+
+static enum err load_link(const struct record *r, struct link_data **ret) {
+    return link_data_new(&r->link_id, r->link_fixed, r->link_user, ret);
+}
+
+static struct queue_notifier load_notifier(const struct record *r) {
+    struct queue_notifier n = r->notifier;
+    n.has_service = r->has_ntf_service;
+    n.service_id = r->ntf_service_id;
+    return n;
+}
+
+static enum err apply_create(struct loader *l, const struct record *r) {
+    const struct queue_notifier notifier = load_notifier(r);
+    struct queue_rec rec = {
+        .rcv_id = r->rcv_id,
+        .snd_id = r->snd_id,
+        .snd_key = r->snd_key,
+        .mode = r->mode,
+        .status = (enum queue_status)r->status,
+        .notifier = r->has_notifier ? &notifier : NULL,
+        .has_rcv_service = r->has_service,
+        .rcv_service_id = r->service_id,
+        .updated_day = r->has_updated_at ? (int32_t)(r->updated_at_s / DAY_S) : 0,
+    };
+    memcpy(rec.dh_secret, r->dh_secret, sizeof rec.dh_secret);
+    struct queue *q = NULL;
+    enum err e = keyset_new(r->rcv_keys, r->n_rcv_keys, &rec.rcv_keys);
+    if (e == OK && r->has_link) e = load_link(r, &rec.link);
+    if (e == OK && rec.status == STATUS_BLOCKED) e = block_info_new(r->info, &rec.block);
+    if (e == OK) e = queue_table_add(l->store->table, &rec, &q);
+    queue_unref(q);
+    keyset_unref(rec.rcv_keys);
+    link_data_unref(rec.link);
+    block_info_unref(rec.block);
+    crypto_wipe(&rec, sizeof rec);
+    return e;
+}
+
+static enum err apply_link(struct loader *l, struct queue *q, const struct record *r) {
+    struct queue_table *t = l->store->table;
+    struct link_data *data = NULL;
+    struct link_entry *entry = NULL;
+    enum err e = queue_need_extra(q);
+    if (e == OK) e = load_link(r, &data);
+    if (e == OK) {
+        queue_table_remove_link(t, STEAL(q->extra->link));
+        e = queue_table_add_link(t, q, data, &entry);
+    }
+    if (e == OK) q->extra->link = entry;
+    link_data_unref(data);
+    return e;
+}
+
+static enum err apply_notifier(struct loader *l, struct queue *q, const struct record *r) {
+    struct queue_table *t = l->store->table;
+    const struct queue_notifier rec = load_notifier(r);
+    struct notifier_entry *entry = NULL;
+    enum err e = queue_need_extra(q);
+    if (e != OK) return e;
+    queue_table_remove_notifier(t, STEAL(q->extra->notifier));
+    e = queue_table_add_notifier(t, q, &rec, &entry);
+    if (e == OK) q->extra->notifier = entry;
+    return e;
+}
+
+static enum err apply_keys(struct queue *q, const struct record *r) {
+    struct keyset *keys;
+    enum err e = keyset_new(r->rcv_keys, r->n_rcv_keys, &keys);
+    if (e != OK) return e;
+    e = queue_set_rcv_keys(q, keys);
+    keyset_unref(keys);
+    return e;
+}
+
+static enum err apply_block(struct queue *q, const struct record *r) {
+    struct block_info *info;
+    enum err e = queue_need_extra(q);
+    if (e == OK) e = block_info_new(r->info, &info);
+    if (e != OK) return e;
+    block_info_unref(q->extra->block);
+    q->extra->block = info;
+    q->status = STATUS_BLOCKED;
+    return OK;
+}
+
+static void apply_unblock(struct queue *q) {
+    q->status = STATUS_ACTIVE;
+    if (q->extra != NULL) block_info_unref(STEAL(q->extra->block));
+}
+
+static enum err apply_queue_service(struct queue *q, const struct record *r) {
+    if (r->party == 'N') {
+        struct notifier_entry *n = queue_notifier_of(q);
+        if (n == NULL) return E_NOT_FOUND;
+        n->rec.has_service = r->has_service;
+        n->rec.service_id = r->service_id;
+        return OK;
+    }
+    const enum err e = queue_need_extra(q);
+    if (e != OK) return e;
+    q->extra->has_rcv_service = r->has_service;
+    q->extra->rcv_service_id = r->service_id;
+    return OK;
+}
+
+static void apply_delete(struct loader *l, struct queue *q) {
+    queue_lock(l->store->table, q);
+    q->live = false;
+    ram_unlock(l->store, q);
+    queue_table_remove(l->store->table, q);
+}
+
+/* A record about a queue that is there. */
+static enum err apply_to_queue(struct loader *l, struct queue *q, const struct record *r) {
+    switch (r->tag) {
+    case RECORD_LINK:
+        return apply_link(l, q, r);
+    case RECORD_LDELETE:
+        if (q->extra != NULL) queue_table_remove_link(l->store->table, STEAL(q->extra->link));
+        return OK;
+    case RECORD_SECURE:
+        return queue_set_snd_key(q, &r->snd_key);
+    case RECORD_KEYS:
+        return apply_keys(q, r);
+    case RECORD_NOTIFIER:
+        return apply_notifier(l, q, r);
+    case RECORD_NDELETE:
+        if (q->extra != NULL)
+            queue_table_remove_notifier(l->store->table, STEAL(q->extra->notifier));
+        return OK;
+    case RECORD_SUSPEND:
+        q->status = STATUS_OFF;
+        return OK;
+    case RECORD_BLOCK:
+        return apply_block(q, r);
+    case RECORD_UNBLOCK:
+        apply_unblock(q);
+        return OK;
+    case RECORD_DELETE:
+        apply_delete(l, q);
+        return OK;
+    case RECORD_TIME:
+        q->updated_day = (int32_t)(r->updated_at_s / DAY_S);
+        return OK;
+    case RECORD_QUEUE_SERVICE:
+        return apply_queue_service(q, r);
+    case RECORD_CREATE:
+    case RECORD_NEW_SERVICE:
+    case N_RECORD_TAGS:
+        break;
+    }
+    return E_INTERNAL;
+}
+
+static enum err keep_service(struct loader *l, struct bytes line) {
+    struct service_line *s = malloc(sizeof *s + line.n);
+    if (s == NULL) return E_NO_MEMORY;
+    s->n = line.n;
+    memcpy(s->text, line.p, line.n);
+    struct service_line **end = &l->store->services;
+    while (*end != NULL) end = &(*end)->next;
+    s->next = NULL;
+    *end = s;
+    return OK;
+}
+
+static enum err apply(struct loader *l, const struct record *r, struct bytes line) {
+    if (r->tag == RECORD_CREATE) return apply_create(l, r);
+    if (r->tag == RECORD_NEW_SERVICE) return keep_service(l, line);
+    struct queue *q = queue_table_find(l->store->table, ID_RECIPIENT, &r->rcv_id);
+    if (q == NULL) return E_NOT_FOUND;
+    const enum err e = apply_to_queue(l, q, r);
+    queue_unref(q);
+    return e;
+}
+
+static enum err load_line(void *ctx, struct bytes line) {
+    struct loader *l = ctx;
+    struct record r;
+    enum err e = record_parse(line, l->scratch, &r);
+    if (e != OK) return e;
+    e = apply(l, &r, line);
+    crypto_wipe(&r, sizeof r);
+    if (e != E_NOT_FOUND && e != E_EXISTS) return e;
+    l->n_unknown++;
+    return OK;
+}
+
+/* ---- the whole table as a compact log ---- */
+
+struct compaction {
+    struct queue_log_writer *writer;
+    uint8_t *line; /* owned, RECORD_LINE_MAX */
+    enum err err;
+};
+
+static struct record record_of(const struct queue *q, const struct pubkey *small_key) {
+    const struct queue_extra *x = q->extra;
+    struct record r = {
+        .tag = RECORD_CREATE,
+        .rcv_id = *queue_rcv_id(q),
+        .snd_id = *queue_snd_id(q),
+        .rcv_keys = x != NULL && x->rcv_keys != NULL ? x->rcv_keys->keys : small_key,
+        .n_rcv_keys = x != NULL && x->rcv_keys != NULL ? x->rcv_keys->n : 1,
+        .snd_key = queue_snd_key(q),
+        .mode = (enum queue_mode)q->mode,
+        .status = (enum record_status)q->status,
+        .has_updated_at = q->updated_day != 0,
+        .updated_at_s = (int64_t)q->updated_day * DAY_S,
+    };
+    memcpy(r.dh_secret, q->dh_secret, sizeof r.dh_secret);
+    if (x == NULL) return r;
+    if (x->link != NULL) {
+        r.has_link = true;
+        r.link_id = x->link->data->link_id;
+        r.link_fixed = link_data_fixed(x->link->data);
+        r.link_user = link_data_user(x->link->data);
+    }
+    if (x->notifier != NULL) {
+        r.has_notifier = true;
+        r.notifier = x->notifier->rec;
+        r.has_ntf_service = x->notifier->rec.has_service;
+        r.ntf_service_id = x->notifier->rec.service_id;
+    }
+    if (x->block != NULL) r.info = bytes_of(x->block->text, x->block->n);
+    r.has_service = x->has_rcv_service;
+    r.service_id = x->rcv_service_id;
+    return r;
+}
+
+static void put_queue(struct queue *q, void *ctx) {
+    struct compaction *c = ctx;
+    if (c->err != OK) return;
+    const struct pubkey small_key = queue_small_rcv_key(q);
+    struct record r = record_of(q, &small_key);
+    struct wr w = wr_init(c->line, RECORD_LINE_MAX);
+    record_write(&r, &w);
+    crypto_wipe(&r, sizeof r);
+    c->err = wr_err(&w) == OK ? queue_log_put(c->writer, wr_bytes(&w)) : E_INTERNAL;
+}
+
+static enum err write_all(void *ctx, struct queue_log_writer *writer) {
+    struct ram_store *m = ctx;
+    struct compaction c = {.writer = writer, .line = malloc(RECORD_LINE_MAX)};
+    if (c.line == NULL) return E_NO_MEMORY;
+    for (const struct service_line *s = m->services; s != NULL && c.err == OK; s = s->next) {
+        c.err = queue_log_put(writer, bytes_of(s->text, s->n));
+    }
+    struct store_cursor cursor = {0};
+    while (c.err == OK &&
+           queue_table_scan(m->table, &cursor, EXPIRY_QUEUES_PER_STEP, put_queue, &c))
+        continue;
+    crypto_wipe(c.line, RECORD_LINE_MAX);
+    free(c.line);
+    return c.err;
+}
+
+/* Rewriting a large log costs seconds of a start: only when a quarter of it is waste. */
+static bool worth_compacting(const struct ram_store *m, const struct queue_log_stats *stats) {
+    if (m->o.compact_log || stats->n_bad > 0) return true;
+    const uint64_t n_queues = queue_table_size(m->table);
+    return stats->n_lines > n_queues + n_queues / 4 + 1000;
+}
+
+/* ---- the store log ---- */
+
+static void log_progress(void *ctx, uint64_t done, uint64_t total) {
+    const struct ram_store *m = ctx;
+    if (m->o.progress != NULL) m->o.progress("queues", done, total);
+}
+
+static enum err read_log(struct ram_store *m, const struct queue_log_opts *lo,
+                         struct queue_log_stats *ret, struct store_problem *ret_problem) {
+    struct loader l = {.store = m, .scratch = malloc(sizeof *l.scratch)};
+    if (l.scratch == NULL) return E_NO_MEMORY;
+    struct queue_log_problem problem = {0};
+    const enum err e = queue_log_read(lo, load_line, &l, ret, &problem);
+    free(l.scratch);
+    if (e != OK) (void)snprintf(ret_problem->text, sizeof ret_problem->text, "%s", problem.text);
+    if (ret->torn_bytes > 0) {
+        log_line(LOG_WARN, "store-log-torn",
+                 "bytes=%llu dropped: an unfinished last line, never acknowledged",
+                 (unsigned long long)ret->torn_bytes);
+    }
+    if (l.n_unknown > 0) {
+        log_line(LOG_WARN, "store-log-lines-skipped",
+                 "count=%llu they name queues that do not exist or exist already",
+                 (unsigned long long)l.n_unknown);
+    }
+    return e;
+}
+
+enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem) {
+    const struct queue_log_opts lo = {
+        .env = m->o.env,
+        .vfs = m->o.vfs,
+        .path = m->o.store_log,
+        .skip_warnings = m->o.skip_warnings,
+        .progress = log_progress,
+        .progress_ctx = m,
+    };
+    struct queue_log_stats stats = {0};
+    enum err e = read_log(m, &lo, &stats, ret_problem);
+    if (e == OK && worth_compacting(m, &stats)) {
+        e = queue_log_compact(&lo, write_all, m);
+        if (e != OK) {
+            (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                           "cannot rewrite %s: %s; the file is unchanged", m->o.store_log,
+                           e == E_SYS ? strerror(errno) : err_meaning(e));
+        }
+    }
+    if (e != OK) return e;
+    e = queue_log_open(&lo, m->commit, &m->log);
+    if (e != OK) {
+        (void)snprintf(ret_problem->text, sizeof ret_problem->text, "cannot append to %s: %s",
+                       m->o.store_log, e == E_SYS ? strerror(errno) : err_meaning(e));
+    }
+    return e;
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ram_messages_log.c -- messages into the store from a log of the reference's form, and out of it
+ * (docs/FORMATS.md "Messages log").
+ *
+ * Saving takes no queue's lock while it reads or writes files: a queue's entries are copied under
+ * its lock, then their bodies are fetched one by one, wherever the journal has them by then. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/rd.h"
+#include "crypto/box.h"
+#include "crypto/crypto.h"
+#include "store/ram/ram_priv.h"
+#include "store/text/msg_line.h"
+
+enum { WRITE_BUFFER_LEN = 1 << 20, FLUSH_EVERY = 512, QUEUES_PER_STEP = 256 };
+
+/* ---- into the store ---- */
+
+struct restorer {
+    struct ram_store *store;
+    struct msg_line_scratch *scratch; /* owned */
+    uint64_t n, n_unknown;
+};
+
+/* Lines of 2.x hold what the recipient was to get: the box is opened with the queue's secret. */
+static enum err unseal(struct ram_store *m, struct msg_line *line,
+                       struct msg_line_scratch *scratch) {
+    struct queue *q = queue_table_find(m->table, ID_RECIPIENT, &line->rcv_id);
+    if (q == NULL) return E_AUTH;
+    struct box_key key = box_key_from_secret(queue_dh_secret(q));
+    const struct box_nonce nonce = box_nonce_from_corr_id(id_bytes(&line->msg_id));
+    struct bytes padded;
+    enum err e = box_open(&key, &nonce, scratch->body, line->body.n, &padded);
+    crypto_wipe(&key, sizeof key);
+    queue_unref(q);
+    if (e != OK) return E_SYNTAX;
+    struct rd r = rd_init(padded);
+    line->body = rd_large(&r);
+    return rd_err(&r);
+}
+
+static enum err restore_line(void *ctx, struct bytes text) {
+    struct restorer *x = ctx;
+    struct msg_line line;
+    struct message *msg = NULL;
+    enum err e = msg_line_parse(text, x->scratch, &line);
+    if (e == OK && line.is_sealed) e = unseal(x->store, &line, x->scratch);
+    if (e == OK && line.is_quota) e = message_new_quota(&line.msg_id, line.ts_s, &msg);
+    if (e == OK && !line.is_quota) {
+        e = message_new(&line.msg_id, line.ts_s, line.notification, line.body, &msg);
+    }
+    if (e == OK) e = ram_msg_restore(x->store, &line.rcv_id, msg);
+    if (e == E_AUTH) {
+        x->n_unknown++;
+        return OK;
+    }
+    if (e != OK) return e;
+    x->n++;
+    /* what is on its way to the disk is in RAM */
+    const bool flush = x->store->started && x->n % FLUSH_EVERY == 0;
+    return flush ? commit_flush(x->store->commit) : OK;
+}
+
+/* The log has done its duty; it is kept once, as the reference does. */
+static enum err set_aside(struct ram_store *m, const char *path) {
+    char bak[4096];
+    const int n = snprintf(bak, sizeof bak, "%s.bak", path);
+    if (n < 0 || (size_t)n >= sizeof bak) return E_SYS;
+    const enum err e = m->o.vfs->rename(m->o.vfs->ctx, path, bak);
+    return e == E_NOT_FOUND ? OK : e;
+}
+
+static void restore_progress(void *ctx, uint64_t done, uint64_t total) {
+    const struct ram_store *m = ctx;
+    if (m->o.progress != NULL) m->o.progress("messages", done, total);
+}
+
+enum err ram_restore_messages(struct ram_store *m, const char *path, uint64_t *ret_n,
+                              struct store_problem *ret_problem) {
+    struct restorer x = {.store = m, .scratch = malloc(sizeof *x.scratch)};
+    if (x.scratch == NULL) return E_NO_MEMORY;
+    const struct queue_log_opts lo = {
+        .env = m->o.env,
+        .vfs = m->o.vfs,
+        .path = path,
+        .skip_warnings = m->o.skip_warnings,
+        .progress = restore_progress,
+        .progress_ctx = m,
+    };
+    struct queue_log_stats stats = {0};
+    struct queue_log_problem problem = {0};
+    enum err e = queue_log_read(&lo, restore_line, &x, &stats, &problem);
+    free(x.scratch);
+    if (e != OK) (void)snprintf(ret_problem->text, sizeof ret_problem->text, "%s", problem.text);
+    /* durable before the only other copy is set aside */
+    if (e == OK && m->started) e = commit_flush(m->commit);
+    if (e == OK) e = set_aside(m, path);
+    if (x.n_unknown > 0) {
+        log_line(LOG_WARN, "messages-skipped", "count=%llu their queues do not exist",
+                 (unsigned long long)x.n_unknown);
+    }
+    *ret_n = x.n;
+    return e;
+}
+
+/* ---- out of the store ---- */
+
+struct saver {
+    struct ram_store *store;
+    int fd;
+    uint8_t *buf; /* owned, WRITE_BUFFER_LEN */
+    size_t n_buf;
+    uint64_t at, n;
+    struct queue **queues; /* owned; counted references of one step */
+    size_t n_queues, cap_queues;
+    enum err err;
+};
+
+static void save_flush(struct saver *x) {
+    if (x->err != OK || x->n_buf == 0) return;
+    x->err = vfs_write(x->store->o.vfs, x->fd, bytes_of(x->buf, x->n_buf), x->at);
+    x->at += x->n_buf;
+    x->n_buf = 0;
+}
+
+static void save_message(struct saver *x, const struct queue *q, const struct message *msg) {
+    if (WRITE_BUFFER_LEN - x->n_buf < MSG_LINE_MAX + 1) save_flush(x);
+    if (x->err != OK) return;
+    const struct msg_line line = {
+        .rcv_id = *queue_rcv_id(q),
+        .msg_id = msg->id,
+        .ts_s = msg->ts_s,
+        .is_quota = msg->is_quota,
+        .notification = msg->notification,
+        .body = message_body(msg),
+    };
+    struct wr w = wr_init(x->buf + x->n_buf, WRITE_BUFFER_LEN - x->n_buf);
+    msg_line_write(&line, &w);
+    wr_u8(&w, '\n');
+    x->err = wr_err(&w);
+    if (x->err != OK) return;
+    x->n_buf += w.at;
+    x->n++;
+}
+
+/* All messages of a queue as references, oldest first; *ret owned. */
+static enum err copy_messages(struct ram_store *m, struct queue *q, struct message ***ret,
+                              size_t *ret_n) {
+    *ret = NULL;
+    *ret_n = 0;
+    if (ram_lock_live(m, q) != OK) return OK; /* deleted in the meantime */
+    enum err e = OK;
+    if (q->n_messages > 0) {
+        *ret = calloc(q->n_messages, sizeof **ret);
+        if (*ret == NULL) e = E_NO_MEMORY;
+    }
+    for (const struct msg_entry *entry = q->head; entry != NULL && e == OK; entry = entry->next) {
+        e = ram_entry_message(entry, &(*ret)[*ret_n]);
+        if (e == OK) (*ret_n)++;
+    }
+    ram_unlock(m, q);
+    return e;
+}
+
+static void save_queue(struct saver *x, struct queue *q) {
+    struct message **messages;
+    size_t n;
+    const enum err e = copy_messages(x->store, q, &messages, &n);
+    if (x->err == OK) x->err = e;
+    for (size_t i = 0; i < n; i++) {
+        if (x->err == OK) x->err = ram_bring_body(x->store, q, messages[i]);
+        if (x->err == OK) {
+            save_message(x, q, messages[i]);
+        } else if (x->err == E_NOT_FOUND) {
+            x->err = OK; /* acknowledged in the meantime */
+        }
+        message_unref(messages[i]);
+    }
+    free(messages);
+}
+
+/* Under the queue's lock: only its reference is taken. */
+static void collect(struct queue *q, void *ctx) {
+    struct saver *x = ctx;
+    if (x->err != OK || q->n_messages == 0) return;
+    if (x->n_queues == x->cap_queues) {
+        const size_t cap = x->cap_queues != 0 ? x->cap_queues * 2 : QUEUES_PER_STEP;
+        struct queue **queues = realloc(x->queues, cap * sizeof(struct queue *));
+        if (queues == NULL) {
+            x->err = E_NO_MEMORY;
+            return;
+        }
+        x->queues = queues;
+        x->cap_queues = cap;
+    }
+    x->queues[x->n_queues++] = queue_ref(q);
+}
+
+/* Writes to the new file, and syncs it. */
+static enum err save_all(struct saver *x, const char *path) {
+    const struct vfs *v = x->store->o.vfs;
+    const enum err e = v->open(v->ctx, path, O_WRONLY | O_CREAT | O_TRUNC, 0640, &x->fd);
+    if (e != OK) return e;
+    struct store_cursor cursor = {0};
+    bool more = true;
+    while (more && x->err == OK) {
+        more = queue_table_scan(x->store->table, &cursor, QUEUES_PER_STEP, collect, x);
+        for (size_t i = 0; i < x->n_queues; i++) {
+            if (x->err == OK) save_queue(x, x->queues[i]);
+            queue_unref(x->queues[i]);
+        }
+        x->n_queues = 0;
+    }
+    save_flush(x);
+    if (x->err == OK) x->err = v->sync(v->ctx, x->fd);
+    v->close(v->ctx, x->fd);
+    return x->err;
+}
+
+/* The rename is on stable storage. */
+static enum err sync_parent(const struct vfs *v, const char *path) {
+    char dir[4096];
+    const char *slash = strrchr(path, '/');
+    const int n = slash != NULL ? (int)(slash - path) : 0;
+    if ((size_t)n >= sizeof dir) return E_SYS;
+    (void)snprintf(dir, sizeof dir, "%.*s", n, path);
+    return v->sync_dir(v->ctx, slash == NULL ? "." : n == 0 ? "/" : dir);
+}
+
+enum err ram_save_messages(struct ram_store *m, const char *path, uint64_t *ret_n,
+                           struct store_problem *ret_problem) {
+    char temp[4096];
+    const int n = snprintf(temp, sizeof temp, "%s.new", path);
+    if (n < 0 || (size_t)n >= sizeof temp) return E_SYS;
+    struct saver x = {.store = m, .buf = malloc(WRITE_BUFFER_LEN)};
+    enum err e = x.buf != NULL ? save_all(&x, temp) : E_NO_MEMORY;
+    if (e == OK) e = m->o.vfs->rename(m->o.vfs->ctx, temp, path);
+    if (e == OK) e = sync_parent(m->o.vfs, path);
+    *ret_n = x.n;
+    free(x.queues);
+    free(x.buf);
+    if (e != OK) {
+        (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                       "cannot save messages to %s: %s", path,
+                       e == E_SYS ? strerror(errno) : err_meaning(e));
+    }
+    return e;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ram_msg.c -- the messages of a queue (spec: behaviour, "Messages"): quota, order, deletion,
+ * expiry.
+ *
+ * The list of entries is the truth; in journal mode each entry says where its record lies, and
+ * every change of the list is a record. */
+#include <stdlib.h>
+
+#include "store/ram/ram_priv.h"
+
+/* ---- writing ---- */
+
+static enum err entry_new(struct message *msg, struct msg_entry **ret) {
+    struct msg_entry *e = calloc(1, sizeof *e);
+    if (e == NULL) return E_NO_MEMORY;
+    e->ram = message_ref(msg);
+    e->id = msg->id;
+    e->ts_s = (uint32_t)msg->ts_s;
+    e->body_len = msg->body_len;
+    e->is_quota = msg->is_quota;
+    e->notification = msg->notification;
+    *ret = e;
+    return OK;
+}
+
+/* The record of a message at entry->loc; msg->lsn is set. Under the queue's lock. */
+static enum err journal_message(struct ram_store *m, const struct queue *q, struct message *msg,
+                                struct msg_entry *entry) {
+    if (m->journal == NULL) return OK;
+    lsn_t lsn;
+    enum err e = commit_begin(m->commit, &lsn);
+    if (e != OK) return e;
+    msg->lsn = lsn;
+    e = journal_append(m->journal, queue_rcv_id(q), msg, &entry->loc);
+    commit_end(m->commit);
+    return e;
+}
+
+/* Appends a message that nobody else sees yet. Under the queue's lock. */
+static enum err store_message(struct ram_store *m, struct queue *q, struct message *msg) {
+    struct msg_entry *entry;
+    enum err e = entry_new(msg, &entry);
+    if (e != OK) return e;
+    e = journal_message(m, q, msg, entry);
+    if (e != OK) {
+        msg_entry_free(entry);
+        return e;
+    }
+    queue_push(q, entry);
+    ram_count_messages(m, 1);
+    if (m->journal != NULL) ram_cache_add(m, q, msg);
+    return OK;
+}
+
+/* Stores the quota marker in the place of a message. Under the queue's lock. E_QUOTA when that
+ * worked. */
+static enum err store_marker(struct ram_store *m, struct queue *q, const struct message *msg,
+                             lsn_t *ret_lsn) {
+    struct message *marker;
+    enum err e = message_new_quota(&msg->id, msg->ts_s, &marker);
+    if (e != OK) return e;
+    e = store_message(m, q, marker);
+    *ret_lsn = marker->lsn;
+    message_unref(marker);
+    return e == OK ? E_QUOTA : e;
+}
+
+/* Under the queue's lock: the message, a marker in its place, or nothing. */
+static enum err write_locked(struct ram_store *m, struct queue *q, struct message *msg,
+                             struct msg_written *ret) {
+    if (q->refuses && q->n_messages != 0) return E_QUOTA;
+    const bool over = q->n_messages >= m->o.quota;
+    const struct msg_written written = {.was_empty = q->n_messages == 0, .sub = q->sub};
+    lsn_t lsn = 0;
+    const enum err e = over ? store_marker(m, q, msg, &lsn) : store_message(m, q, msg);
+    if (e != OK && e != E_QUOTA) return e;
+    q->refuses = over;
+    *ret = written;
+    ret->lsn = over ? lsn : msg->lsn;
+    return e;
+}
+
+enum err ram_msg_write(struct store *s, struct queue *q, struct message *owned,
+                       struct msg_written *ret) {
+    struct ram_store *m = ram_of(s);
+    *ret = (struct msg_written){0};
+    enum err e = ram_lock_live(m, q);
+    if (e == OK) {
+        e = write_locked(m, q, owned, ret);
+        ram_unlock(m, q);
+    }
+    message_unref(owned);
+    return e;
+}
+
+enum err ram_msg_restore(struct ram_store *m, const struct id *rcv_id, struct message *owned) {
+    struct queue *q = queue_table_find(m->table, ID_RECIPIENT, rcv_id);
+    enum err e = q != NULL ? ram_lock_live(m, q) : E_AUTH;
+    if (e == OK) {
+        e = store_message(m, q, owned);
+        if (e == OK && owned->is_quota) q->refuses = true;
+        ram_unlock(m, q);
+    }
+    queue_unref(q);
+    message_unref(owned);
+    return e;
+}
+
+/* ---- reading ---- */
+
+enum err ram_entry_message(const struct msg_entry *entry, struct message **ret) {
+    if (entry->ram != NULL) {
+        *ret = message_ref(entry->ram);
+        return OK;
+    }
+    if (entry->is_quota) return message_new_quota(&entry->id, entry->ts_s, ret);
+    return message_new_absent(&entry->id, entry->ts_s, entry->notification, entry->body_len, ret);
+}
+
+/* A reference to the oldest message, or NULL. Under the queue's lock. */
+static enum err peek_locked(const struct queue *q, struct message **ret) {
+    *ret = NULL;
+    return q->head != NULL ? ram_entry_message(q->head, ret) : OK;
+}
+
+enum err ram_msg_peek(struct store *s, struct queue *q, struct message **ret) {
+    enum err e = ram_lock_live(ram_of(s), q);
+    if (e != OK) return e;
+    e = peek_locked(q, ret);
+    ram_unlock(ram_of(s), q);
+    return e;
+}
+
+enum err ram_msg_count(struct store *s, struct queue *q, unsigned *ret_n) {
+    const enum err e = ram_lock_live(ram_of(s), q);
+    if (e != OK) return e;
+    *ret_n = q->n_messages;
+    ram_unlock(ram_of(s), q);
+    return OK;
+}
+
+/* ---- deleting ---- */
+
+/* Deletes the oldest message; the entry is the caller's to free. Under the queue's lock. */
+static enum err delete_head(struct ram_store *m, struct queue *q, struct msg_entry **ret_gone,
+                            lsn_t *ret_lsn) {
+    const struct msg_entry *head = q->head;
+    if (m->journal != NULL) {
+        lsn_t lsn;
+        enum err e = commit_begin(m->commit, &lsn);
+        if (e != OK) return e;
+        e = journal_delete(m->journal, queue_rcv_id(q), &head->id, head->loc, head->body_len, lsn);
+        commit_end(m->commit);
+        if (e != OK) return e;
+        *ret_lsn = lsn;
+    }
+    *ret_gone = queue_pop(q);
+    ram_count_messages(m, -1);
+    return OK;
+}
+
+enum err ram_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
+                     struct message **ret_next, lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    struct msg_entry *gone = NULL;
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    if (q->head != NULL && id_equal(&q->head->id, msg_id)) e = delete_head(m, q, &gone, ret_lsn);
+    if (e == OK && ret_next != NULL) e = peek_locked(q, ret_next);
+    ram_unlock(m, q);
+    msg_entry_free(gone);
+    return e;
+}
+
+/* ---- expiry ---- */
+
+struct expiry {
+    struct ram_store *store;
+    int64_t before_ts_s;
+    unsigned n;
+    enum err err;
+};
+
+/* Messages are in the order of their times, so the oldest decide. Under the queue's lock. */
+static void expire_locked(struct queue *q, void *ctx) {
+    struct expiry *x = ctx;
+    while (x->err == OK && q->head != NULL && (int64_t)q->head->ts_s < x->before_ts_s) {
+        struct msg_entry *gone = NULL;
+        lsn_t lsn;
+        x->err = delete_head(x->store, q, &gone, &lsn);
+        msg_entry_free(gone);
+        if (x->err == OK) x->n++;
+    }
+}
+
+bool ram_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                     unsigned max_queues, unsigned *ret_expired) {
+    struct expiry x = {.store = ram_of(s), .before_ts_s = before_ts_s};
+    const bool more = queue_table_scan(ram_of(s)->table, c, max_queues, expire_locked, &x);
+    *ret_expired = x.n;
+    return more && x.err == OK; /* a store that refuses changes is asked again in the next pass */
+}
+
+enum err ram_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s,
+                          unsigned *ret_expired) {
+    struct ram_store *m = ram_of(s);
+    const enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    struct expiry x = {.store = m, .before_ts_s = before_ts_s};
+    expire_locked(q, &x);
+    ram_unlock(m, q);
+    *ret_expired = x.n;
+    return x.err;
+}

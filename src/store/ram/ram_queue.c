@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ram_queue.c -- queue records: each change is checked, logged, then made, all under the queue's
+ * lock. */
+#include <stdlib.h>
+
+#include "crypto/crypto.h"
+#include "store/ram/ram_priv.h"
+
+enum { DAY_S = 86400 };
+
+/* ---- reading ---- */
+
+enum err ram_queue_view(struct store *s, struct queue *q, struct queue_view *ret) {
+    struct ram_store *m = ram_of(s);
+    const enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    const struct queue_extra *x = q->extra;
+    *ret = (struct queue_view){
+        .rcv_key = queue_small_rcv_key(q),
+        .rcv_keys = x != NULL && x->rcv_keys != NULL ? keyset_ref(x->rcv_keys) : NULL,
+        .snd_key = queue_snd_key(q),
+        .mode = (enum queue_mode)q->mode,
+        .status = (enum queue_status)q->status,
+        .block = x != NULL && x->block != NULL ? block_info_ref(x->block) : NULL,
+        .updated_day = q->updated_day,
+        .has_link = queue_link(q) != NULL,
+        .has_notifier = queue_notifier_of(q) != NULL,
+    };
+    ram_unlock(m, q);
+    return OK;
+}
+
+/* ---- creating ---- */
+
+static struct record create_record(const struct queue_rec *rec) {
+    struct record r = {
+        .tag = RECORD_CREATE,
+        .rcv_id = rec->rcv_id,
+        .snd_id = rec->snd_id,
+        .rcv_keys = rec->rcv_keys->keys,
+        .n_rcv_keys = rec->rcv_keys->n,
+        .snd_key = rec->snd_key,
+        .mode = rec->mode,
+        .has_updated_at = true,
+        .updated_at_s = (int64_t)rec->updated_day * DAY_S,
+    };
+    memcpy(r.dh_secret, rec->dh_secret, sizeof r.dh_secret);
+    if (rec->link != NULL) {
+        r.has_link = true;
+        r.link_id = rec->link->link_id;
+        r.link_fixed = link_data_fixed(rec->link);
+        r.link_user = link_data_user(rec->link);
+    }
+    if (rec->notifier != NULL) {
+        r.has_notifier = true;
+        r.notifier = *rec->notifier;
+    }
+    return r;
+}
+
+/* Out of the table again: its line could not be logged. Nobody has been told its ids. */
+static void undo_create(struct ram_store *m, struct queue *q) {
+    queue_lock(m->table, q);
+    q->live = false;
+    ram_unlock(m, q);
+    queue_table_remove(m->table, q);
+    queue_unref(q);
+}
+
+enum err ram_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
+                          lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    enum err e = queue_table_add(m->table, rec, ret_queue);
+    if (e != OK || m->log == NULL) return e;
+    struct record r = create_record(rec);
+    queue_lock(m->table, *ret_queue);
+    e = ram_log(m, &r, ret_lsn);
+    ram_unlock(m, *ret_queue);
+    crypto_wipe(&r, sizeof r);
+    if (e != OK) undo_create(m, STEAL(*ret_queue));
+    return e;
+}
+
+/* ---- changing ---- */
+
+enum err ram_queue_secure(struct store *s, struct queue *q, const struct pubkey *key,
+                          lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    const struct pubkey old = queue_snd_key(q);
+    if (old.type != KEY_NONE) {
+        e = pubkey_equal(&old, key) ? OK : E_AUTH;
+    } else {
+        const struct record r = {.tag = RECORD_SECURE, .rcv_id = *queue_rcv_id(q), .snd_key = *key};
+        e = ram_log(m, &r, ret_lsn);
+        if (e == OK) e = queue_set_snd_key(q, key);
+    }
+    ram_unlock(m, q);
+    return e;
+}
+
+enum err ram_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys, lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    const struct record r = {.tag = RECORD_KEYS,
+                             .rcv_id = *queue_rcv_id(q),
+                             .rcv_keys = keys->keys,
+                             .n_rcv_keys = keys->n};
+    e = ram_log(m, &r, ret_lsn);
+    if (e == OK) e = queue_set_rcv_keys(q, keys);
+    ram_unlock(m, q);
+    return e;
+}
+
+enum err ram_queue_suspend(struct store *s, struct queue *q, lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    const struct record r = {.tag = RECORD_SUSPEND, .rcv_id = *queue_rcv_id(q)};
+    if (q->status != STATUS_OFF) e = ram_log(m, &r, ret_lsn);
+    if (e == OK) q->status = STATUS_OFF;
+    ram_unlock(m, q);
+    return e;
+}
+
+enum err ram_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    const struct record r = {.tag = RECORD_TIME,
+                             .rcv_id = *queue_rcv_id(q),
+                             .has_updated_at = true,
+                             .updated_at_s = (int64_t)day * DAY_S};
+    e = ram_log(m, &r, ret_lsn);
+    if (e == OK) q->updated_day = day;
+    ram_unlock(m, q);
+    return e;
+}
+
+/* ---- links ---- */
+
+/* May this link stand in this queue? (behaviour, "LSET") */
+static enum err check_link(const struct queue *q, const struct link_data *link) {
+    const struct pubkey snd_key = queue_snd_key(q);
+    if (queue_is_secured_messaging((enum queue_mode)q->mode, &snd_key)) return E_AUTH;
+    if (queue_link(q) == NULL) return OK;
+    const struct link_data *old = queue_link(q)->data;
+    const bool same_id = id_equal(&old->link_id, &link->link_id);
+    return same_id && bytes_equal(link_data_fixed(old), link_data_fixed(link)) ? OK : E_AUTH;
+}
+
+static enum err log_link(struct ram_store *m, const struct queue *q, const struct link_data *link,
+                         lsn_t *ret_lsn) {
+    const struct record r = {
+        .tag = RECORD_LINK,
+        .rcv_id = *queue_rcv_id(q),
+        .has_link = true,
+        .link_id = link->link_id,
+        .link_fixed = link_data_fixed(link),
+        .link_user = link_data_user(link),
+    };
+    return ram_log(m, &r, ret_lsn);
+}
+
+/* Replaces the user data of a link that the queue has already; *ret_done says whether there was
+ * one. */
+static enum err replace_link(struct ram_store *m, struct queue *q, struct link_data *link,
+                             bool *ret_done, lsn_t *ret_lsn) {
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    struct link_data *old = NULL;
+    e = check_link(q, link);
+    *ret_done = queue_link(q) != NULL;
+    if (e == OK && *ret_done) {
+        e = log_link(m, q, link, ret_lsn);
+        if (e == OK) {
+            old = queue_link(q)->data;
+            queue_link(q)->data = link_data_ref(link);
+        }
+    }
+    ram_unlock(m, q);
+    link_data_unref(old);
+    return e;
+}
+
+/* The first link of a queue; entry is indexed already, and stays the caller's unless OK. */
+static enum err show_link(struct ram_store *m, struct queue *q, struct link_entry *entry,
+                          lsn_t *ret_lsn) {
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    e = queue_link(q) == NULL ? check_link(q, entry->data)
+                              : E_AUTH; /* else another LSET was faster */
+    if (e == OK) e = queue_need_extra(q);
+    if (e == OK) e = log_link(m, q, entry->data, ret_lsn);
+    if (e == OK) q->extra->link = entry;
+    ram_unlock(m, q);
+    return e;
+}
+
+enum err ram_link_set(struct store *s, struct queue *q, struct link_data *link, lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    bool done = false;
+    enum err e = replace_link(m, q, link, &done, ret_lsn);
+    if (e != OK || done) return e;
+    struct link_entry *entry; /* indexed before it is shown: the locks of the queue and of the index
+                                 are never held together */
+    e = queue_table_add_link(m->table, q, link, &entry);
+    if (e != OK) return e;
+    e = show_link(m, q, entry, ret_lsn);
+    if (e != OK) queue_table_remove_link(m->table, entry);
+    return e;
+}
+
+enum err ram_link_get(struct store *s, struct queue *q, const struct id *link_id,
+                      struct link_data **ret) {
+    struct ram_store *m = ram_of(s);
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    const struct link_entry *link = queue_link(q);
+    if (link != NULL && id_equal(&link->data->link_id, link_id)) {
+        *ret = link_data_ref(link->data);
+    } else {
+        e = E_AUTH;
+    }
+    ram_unlock(m, q);
+    return e;
+}
+
+enum err ram_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    struct link_entry *gone = NULL;
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    if (queue_link(q) != NULL) {
+        const struct record r = {.tag = RECORD_LDELETE, .rcv_id = *queue_rcv_id(q)};
+        e = ram_log(m, &r, ret_lsn);
+        if (e == OK) gone = STEAL(q->extra->link);
+    }
+    ram_unlock(m, q);
+    queue_table_remove_link(m->table, gone);
+    return e;
+}
+
+/* ---- deleting ---- */
+
+/* The line, and the bodies that go with it, at one lsn. Under the queue's lock. */
+static enum err log_delete(struct ram_store *m, const struct queue *q, lsn_t *ret_lsn) {
+    const struct record r = {.tag = RECORD_DELETE, .rcv_id = *queue_rcv_id(q)};
+    const enum err e = ram_log(m, &r, ret_lsn);
+    if (e != OK || m->journal == NULL) return e;
+    for (const struct msg_entry *msg = q->head; msg != NULL; msg = msg->next) {
+        journal_forget(m->journal, msg->loc, msg->body_len, *ret_lsn);
+    }
+    return OK;
+}
+
+enum err ram_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev,
+                          lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    e = log_delete(m, q, ret_lsn);
+    if (e != OK) {
+        ram_unlock(m, q);
+        return e;
+    }
+    q->live = false;
+    *ret_prev = q->sub;
+    q->sub = (struct subscriber){0};
+    struct msg_entry *messages = q->head;
+    ram_count_messages(m, -(int64_t)q->n_messages);
+    q->head = q->tail = NULL;
+    q->n_messages = 0;
+    ram_unlock(m, q);
+    queue_table_remove(m->table, q);
+    for (struct msg_entry *next; messages != NULL; messages = next) {
+        next = messages->next;
+        msg_entry_free(messages);
+    }
+    return OK;
+}

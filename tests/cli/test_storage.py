@@ -1,0 +1,501 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is kept on disk, what is refused, and `smp-server journal`."""
+
+import base64
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import storelog
+from program import TIMEOUT, as_nobody
+from smp_client import drain, fill, send_to
+
+SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "reference-6.5.5"
+BODIES = [b"one", b"", b"three" * 3000]
+LOCK = "smp-server.lock"
+
+
+def use(program, messages):
+    """Sets store_messages."""
+    program.set("STORE_LOG", "store_messages", messages)
+
+
+def switch_off(program):
+    """Sets enable: off."""
+    program.set("STORE_LOG", "enable", "off")
+    use(program, "memory")
+
+
+def counts(lines):
+    """Queues and messages in the log line of a start."""
+    found = re.search(r"^info store queues=(\d+) messages=(\d+)$", "".join(lines), re.MULTILINE)
+    assert found, lines
+    return tuple(map(int, found.groups()))
+
+
+def names(program):
+    """What is in the state directory, without the lock."""
+    return {path.name for path in program.state.iterdir()} - {LOCK}
+
+
+def unchanged(program):
+    """All files but the lock, to be compared."""
+    return {name: content for name, content in program.files().items()
+            if not name.endswith(LOCK)}
+
+
+def refuse_start(program, *words):
+    """`start` that must fail and leave all files as they are; gives its one line."""
+    before = unchanged(program)
+    line = program.refuse_start(*words)
+    assert unchanged(program) == before
+    return line
+
+
+def stop_with_messages(program, messages):
+    """Fills a queue of a server that keeps messages so, and stops it; gives the queue."""
+    use(program, messages)
+    server = program.start()
+    queue = fill(program, BODIES)
+    server.stop()
+    return queue
+
+
+# ---- what outlives the process ----
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+@pytest.mark.parametrize("sync", ["always", "interval"])
+def test_journal_keeps_all(ready, orderly, sync):
+    """However the process ends."""
+    ready.set("STORE_LOG", "sync", sync)
+    server = ready.start()
+    assert any(line == f"Messages: journal {ready.state}/journal"
+               f"{', synced every second' if sync == 'interval' else ''}\n" for line in server.out)
+    queue = fill(ready, BODIES)
+    if orderly:
+        server.stop()
+    else:
+        server.process.kill()
+        server.process.wait()
+    server = ready.start()
+    assert counts(server.err) == (1, 3)
+    assert drain(ready, queue) == BODIES
+    server.stop()
+    server = ready.start()
+    assert counts(server.err) == (1, 0)
+    server.stop()
+
+
+def test_journal_path(ready):
+    """Another place for the journal."""
+    place = ready.root / "elsewhere"
+    ready.set("STORE_LOG", "journal_path", place)
+    stop_with_messages(ready, "journal")
+    assert list(place.glob("*.journal"))
+    assert names(ready) == {"smp-server-store.log"}
+
+
+def test_memory_keeps_all_at_an_orderly_stop(ready):
+    """In the messages log, which becomes .bak at the start."""
+    use(ready, "memory")
+    server = ready.start()
+    log = ready.state / "smp-server-messages.log"
+    assert f"Messages: memory, saved at an orderly stop to {log}\n" in server.out
+    queue = fill(ready, BODIES)
+    assert not log.exists()
+    server.stop()
+    assert log.read_text().count("\n") == 3
+    server = ready.start()
+    assert counts(server.err) == (1, 3)
+    assert names(ready) == {"smp-server-store.log", "smp-server-messages.log.bak"}
+    assert drain(ready, queue) == BODIES
+    server.stop()
+    assert log.read_text() == ""
+
+
+def test_memory_is_saved_when_the_start_fails(ready):
+    """Messages that were read are written again when the port is taken."""
+    queue = stop_with_messages(ready, "memory")
+    log = ready.state / "smp-server-messages.log"
+    before = log.read_text()
+    other = shutil.copytree(ready.state, ready.root / "other")
+    mine, ready.state = ready.state, other
+    ready.environment["SMP_SERVER_LOG_PATH"] = str(other)
+    server = ready.start()
+    ready.environment["SMP_SERVER_LOG_PATH"] = str(mine)
+    assert "is in use" in ready.refuse_start()
+    assert log.read_text() == before
+    server.stop()
+    server = ready.start()
+    assert drain(ready, queue) == BODIES
+    server.stop()
+
+
+def test_stop_that_cannot_save(ready):
+    """One line says so, and the status; what was saved before is as it was."""
+    stop_with_messages(ready, "memory")
+    log = ready.state / "smp-server-messages.log"
+    server = ready.start()
+    Path(f"{log}.new").mkdir()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.wait_end() == 1
+    assert f"Error: cannot save messages to {log}: Is a directory\n" in server.err
+    assert Path(f"{log}.bak").read_text().count("\n") == 3
+
+
+def test_memory_without_restore(ready):
+    """Queues only; a messages log from before is left alone, with a warning."""
+    ready.set("STORE_LOG", "restore_messages", "off")
+    stop_with_messages(ready, "memory")
+    assert names(ready) == {"smp-server-store.log"}
+    log = ready.state / "smp-server-messages.log"
+    shutil.copy(SAMPLES / "memory" / "smp-server-messages.log", log)
+    done = ready.run("start", "-m")
+    assert counts(done.stderr) == (1, 0)
+    assert f"warn storage {log} is not read: restore_messages is off\n" in done.stderr
+    assert log.read_bytes() == (SAMPLES / "memory" / "smp-server-messages.log").read_bytes()
+
+
+def test_off_writes_nothing(ready):
+    """Not even a lock."""
+    switch_off(ready)
+    server = ready.start()
+    fill(ready, BODIES)
+    server.stop()
+    assert list(ready.state.iterdir()) == []
+    assert "Store log disabled.\n" in server.out
+    assert not any(line.startswith("Messages:") for line in server.out)
+
+
+def test_off_does_not_read(ready):
+    """A store log that is there is not read, which one line says."""
+    stop_with_messages(ready, "journal")
+    switch_off(ready)
+    before = unchanged(ready)
+    done = ready.run("start", "-m")
+    assert f"{ready.state}/smp-server-store.log is not read: [STORE_LOG] enable is off" in (
+        done.stderr)
+    assert unchanged(ready) == before
+
+
+# ---- refusals ----
+
+
+def test_journal_beside_a_messages_log(ready):
+    """Messages that would not be delivered; an empty log is none."""
+    stop_with_messages(ready, "memory")
+    use(ready, "journal")
+    line = refuse_start(ready)
+    assert line == ("Error: store_messages is journal, but there are messages in "
+                    f"{ready.state}/smp-server-messages.log: run `smp-server journal import`, or "
+                    "move that file away to do without them")
+    (ready.state / "smp-server-messages.log").write_text("")
+    ready.run("start", "-m")
+
+
+def test_memory_beside_a_journal(ready):
+    """The other way round."""
+    stop_with_messages(ready, "journal")
+    use(ready, "memory")
+    line = refuse_start(ready)
+    assert line.startswith("Error: store_messages is memory, but the journal "
+                           f"{ready.state}/journal may hold messages: run `smp-server journal "
+                           "export`")
+
+
+@pytest.mark.parametrize("messages, text", [
+    ("journal", "Error: store_messages is journal, but there are messages in "),
+    ("memory", "Error: store_messages is memory, but the journal "),
+])
+def test_both(ready, messages, text):
+    """Says how to get out of it without delivering anything twice."""
+    stop_with_messages(ready, "journal")
+    ready.run("journal", "export", "-y")
+    use(ready, messages)
+    line = refuse_start(ready)
+    assert line.startswith(text) and "smp-server journal delete" in line
+
+
+@pytest.mark.parametrize("messages", ["journal", "memory"])
+def test_journal_of_the_reference(ready, messages):
+    """Recognised, explained, not touched."""
+    shutil.copytree(SAMPLES / "journal", ready.state, dirs_exist_ok=True)
+    use(ready, messages)
+    line = refuse_start(ready)
+    assert line.startswith(f"Error: {ready.state}/messages is the message journal of the reference")
+    assert "run `smp-server journal export` with the reference's program" in line
+    assert len(line) < 500
+    shutil.rmtree(ready.state / "messages")
+    (ready.state / "messages" / "Bv").mkdir(parents=True)
+    done = ready.run("start", "-m")
+    assert counts(done.stderr) == (5, 0)
+
+
+def test_lock(ready):
+    """One server for a directory, and no command beside it; the lock ends with the process."""
+    server = ready.start()
+    message = (f"Error: another smp-server (process {server.process.pid}) uses the directory "
+               f"{ready.state}: stop it first")
+    assert ready.refuse_start() == message
+    for word in ("import", "export", "delete"):
+        assert ready.refuse("journal", word, "-y") == message
+    server.process.kill()
+    server.process.wait()
+    ready.run("start", "-m")
+
+
+def test_no_state_directory(ready):
+    """Names it."""
+    ready.state.rmdir()
+    assert refuse_start(ready).startswith(f"Error: the directory {ready.state} does not exist: ")
+
+
+def test_unwritable_state_directory(ready):
+    """As another user than root."""
+    options = as_nobody(ready)
+    ready.state.chmod(0o500)
+    assert "Permission denied" in ready.refuse_start(**options)
+
+
+def test_damaged_store_log(ready):
+    """Stops the start, with file and line; --skip-warnings sets the line aside; a torn end is
+    dropped."""
+    log = ready.state / "smp-server-store.log"
+    text = (SAMPLES / "memory" / "smp-server-store.log").read_text()
+    lines = text.splitlines(keepends=True)
+    log.write_text("".join(lines[:3] + ["CREATE nonsense\n"] + lines[3:]) * 400)
+    line = refuse_start(ready)
+    assert str(log) in line and "4" in line
+    done = ready.run("start", "-m", "--skip-warnings")
+    assert counts(done.stderr) == (5, 0)
+    assert "CREATE nonsense\n" in Path(f"{log}.bad").read_text()
+    log.write_text(text + "CREATE rid=torn")
+    done = ready.run("start", "-m")
+    assert counts(done.stderr) == (5, 0)
+    assert log.read_text() == text
+
+
+# ---- files of the reference ----
+
+
+def loaded(program, sample):
+    """The state directory with the files of a sample that are read here."""
+    for path in (SAMPLES / sample).glob("smp-server-*.log"):
+        shutil.copy(path, program.state)
+
+
+@pytest.mark.parametrize("sample", ["memory", "journal"])
+def test_sample_is_loaded_and_served(ready, sample):
+    """With the reference's settings: as many queues and messages as the files have."""
+    loaded(ready, sample)
+    text = (SAMPLES / sample / "smp-server-store.log").read_text()
+    queues = storelog.queues(text)
+    log = SAMPLES / sample / "smp-server-messages.log"
+    messages = log.read_text().splitlines() if log.exists() else []
+    assert all(line.split(" ")[1] in queues for line in messages)
+    ready.ini.write_text((SAMPLES / sample / "smp-server.ini").read_text())
+    ready.set("TRANSPORT", "port", ready.port)
+    ready.set("TRANSPORT", "bind", "127.0.0.1")
+    server = ready.start()
+    assert counts(server.err) == (len(queues), len(messages))
+    wanted = {"": "OK", "full": "ERR QUOTA", "off": "ERR AUTH", "key": "ERR AUTH"}
+    full = {line.split(" ")[1] for line in messages if line.endswith(" quota")}
+    for rid, fields in queues.items():
+        kind = fields.get("status") or ("key" if fields["sk"] else "full" if rid in full else "")
+        assert send_to(ready, base64.urlsafe_b64decode(fields["sid"])) == wanted[kind]
+    assert send_to(ready, bytes(24)) == "ERR AUTH"
+    server.stop()
+
+
+@pytest.mark.parametrize("sample", ["memory", "journal"])
+def test_compaction_keeps_every_record(ready, sample):
+    """One line a queue, which says what all lines said; the original is kept. What was compacted
+    stays the same but for order."""
+    loaded(ready, sample)
+    use(ready, sample)
+    log = ready.state / "smp-server-store.log"
+    original = log.read_bytes()
+    for _ in range(2):
+        wanted = storelog.compacted(log.read_text())
+        ready.run("start", "-m", "--compact-log")
+        found = log.read_text().splitlines()
+        assert set(found) == wanted and len(found) == len(wanted)
+    assert original in [path.read_bytes() for path in ready.state.glob("smp-server-store.log.*")]
+
+
+def by_queue(text):
+    """Lines of a messages log, those of a queue in their order."""
+    found = {}
+    for line in text.splitlines():
+        found.setdefault(line.split(" ")[1], []).append(line)
+    return found
+
+
+def test_messages_log_is_written_as_it_was(ready):
+    """Byte for byte, but for the order of queues."""
+    loaded(ready, "memory")
+    use(ready, "memory")
+    ready.run("start", "-m")
+    log = ready.state / "smp-server-messages.log"
+    assert by_queue(log.read_text()) == by_queue((SAMPLES / "memory" / log.name).read_text())
+
+
+# ---- smp-server journal ----
+
+
+def test_import_and_export(ready):
+    """There and back: the same messages, in the same order."""
+    loaded(ready, "memory")
+    use(ready, "memory")
+    log = ready.state / "smp-server-messages.log"
+    original = log.read_text()
+    n = original.count("\n")
+    done = ready.run("journal", "import", "-y")
+    assert (f"\nImport completed. Messages: {n}, queues: 5. The log is now {log}.bak\n"
+            in done.stdout)
+    assert done.stdout.endswith(f"Set `store_messages: journal` in [STORE_LOG] of {ready.ini}, then "
+                                "start the server.\n")
+    assert not log.exists() and Path(f"{log}.bak").read_text() == original
+    use(ready, "journal")
+    assert counts(ready.run("start", "-m").stderr) == (5, n)
+
+    done = ready.run("journal", "export", "-y")
+    assert f"\nExport completed. Messages: {n}, queues: 5.\n" in done.stdout
+    assert "Set `store_messages: memory`" in done.stdout
+    assert by_queue(log.read_text()) == by_queue(original)
+    done = ready.run("journal", "delete", "-y")
+    assert re.search(r"^Deleted the journal .*/journal\. Files: \d+, bytes: \d+\.$", done.stdout,
+                     re.MULTILINE)
+    assert not (ready.state / "journal").exists()
+    use(ready, "memory")
+    assert counts(ready.run("start", "-m").stderr) == (5, n)
+
+
+def test_exported_messages_are_delivered(ready):
+    """From a queue of our own, which has its keys."""
+    queue = stop_with_messages(ready, "journal")
+    ready.run("journal", "export", "-y")
+    ready.run("journal", "delete", "-y")
+    use(ready, "memory")
+    server = ready.start()
+    assert drain(ready, queue) == BODIES
+    server.stop()
+
+
+@pytest.mark.parametrize("word, right, wrong", [
+    ("import", "Y", ["", "\n", "n\n", "yes\n", "Yy\n"]),
+    ("export", "Y", ["", "n\n"]),
+    ("delete", "yes", ["", "\n", "y\n", "Y\n", "yes please do\n"]),
+])
+def test_asks(ready, word, right, wrong):
+    """Nothing is done without the right answer."""
+    stop_with_messages(ready, "memory" if word == "import" else "journal")
+    before = unchanged(ready)
+    for answer in wrong:
+        done = subprocess.run([ready.binary, "journal", word], env=ready.environment, input=answer,
+                              capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        assert done.returncode == 1
+        assert done.stderr == f"Error: nothing was done: the answer was not `{right}`\n"
+        assert done.stdout.endswith(f"Continue? Type `{right}`: ")
+        assert unchanged(ready) == before
+    done = subprocess.run([ready.binary, "journal", word], env=ready.environment,
+                          input=f"{right}\n", capture_output=True, text=True, timeout=TIMEOUT,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    assert unchanged(ready) != before
+
+
+def refuse_journal(program, word):
+    """`journal` that must fail and leave all files as they are; gives its one line."""
+    before = unchanged(program)
+    done = program.run("journal", word, "-y", status=1)
+    assert unchanged(program) == before
+    return done.stderr.splitlines()[-1]
+
+
+def test_nothing_to_move(ready):
+    """Says what is missing."""
+    log = ready.state / "smp-server-messages.log"
+    assert refuse_journal(ready, "import") == (f"Error: there are no messages in {log}: nothing to "
+                                               "import")
+    for word in ("export", "delete"):
+        assert refuse_journal(ready, word) == f"Error: there is no journal in {ready.state}/journal"
+    shutil.copy(SAMPLES / "memory" / log.name, log)
+    assert refuse_journal(ready, "import") == (
+        f"Error: there are no queues in {ready.state}/smp-server-store.log: messages cannot be "
+        "imported without them")
+    switch_off(ready)
+    assert refuse_journal(ready, "import").startswith("Error: the store log is disabled: set ")
+
+
+def test_nothing_is_stored_twice(ready):
+    """Import into a journal with messages, export over a log."""
+    stop_with_messages(ready, "journal")
+    log = ready.state / "smp-server-messages.log"
+    ready.run("journal", "export", "-y")
+    assert refuse_journal(ready, "export") == (f"Error: {log} exists: move it away, nothing is "
+                                               "overwritten")
+    line = ready.run("journal", "import", "-y", status=1).stderr.splitlines()[-1]
+    assert line.startswith(f"Error: the journal {ready.state}/journal holds 3 messages: ")
+    assert log.read_text().count("\n") == 3
+
+
+def test_damaged_messages_log(ready):
+    """Nothing is imported as if all were well: the log stays, and says where it is damaged."""
+    loaded(ready, "memory")
+    log = ready.state / "smp-server-messages.log"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:50] + ["v3 nonsense\n"] + lines[50:]))
+    done = ready.run("journal", "import", "-y", status=1)
+    assert str(log) in done.stderr and log.exists()
+    ready.run("journal", "delete", "-y")
+    done = ready.run("journal", "import", "-y", "--skip-warnings")
+    assert f"\nImport completed. Messages: {len(lines)}, " in done.stdout
+    assert Path(f"{log}.bad").read_text() == "v3 nonsense\n"
+
+
+def test_delete_takes_nothing_else(ready):
+    """Files that the journal has not made stay, and links are not followed."""
+    stop_with_messages(ready, "journal")
+    journal = ready.state / "journal"
+    precious = ready.root / "precious"
+    precious.write_text("x")
+    (journal / "notes.txt").write_text("x")
+    (journal / "0000000099.journal").symlink_to(precious)
+    (journal / "0000000098.journal").mkdir()
+    (journal / "1.journal").write_text("x")
+    ready.run("journal", "delete", "-y")
+    assert {p.name for p in journal.iterdir()} == {"notes.txt", "0000000099.journal", "1.journal",
+                                                   "0000000098.journal"}
+    assert precious.read_text() == "x"
+
+
+def test_delete_does_not_follow_the_directory(ready):
+    """A journal that is a link is the operator's to clear."""
+    stop_with_messages(ready, "journal")
+    journal, other = ready.state / "journal", ready.root / "other"
+    journal.rename(other)
+    journal.symlink_to(other)
+    ready.run("start", "-m")
+    assert f"cannot read the journal directory {journal}" in refuse_journal(ready, "delete")
+    assert list(other.glob("*.journal"))
+
+
+def test_progress_on_a_terminal(ready):
+    """A bar that is drawn over itself and taken away."""
+    loaded(ready, "memory")
+    ours, theirs = pty.openpty()
+    done = subprocess.run([ready.binary, "journal", "import", "-y"], env=ready.environment,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs,
+                          timeout=TIMEOUT, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert re.search(r"\rImporting messages \[#*-*\] +\d+% of 1 MiB\x1b\[K", shown)
+    assert b"Import completed" in done.stdout

@@ -1,0 +1,806 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* test_store.c -- the contract of store.h, run against every backend and mode.
+ *
+ * Modes: nothing on disk; store log and messages log; store log and journal. What survives a stop
+ * is asked of those that promise it. */
+#include <dirent.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/vfs.h"
+#include "crypto/crypto.h"
+#include "store/store.h"
+
+enum { QUOTA = 4, DAY = 20000, NOW_S = 1700000000, BODY_LEN = 16000 };
+
+struct mode {
+    const char *name, *backend;
+    bool has_log, has_messages_log, has_journal;
+};
+
+static const struct mode MODES[] = {
+    {"off", "memory", false, false, false},
+    {"memory", "memory", true, true, false},
+    {"journal", "journal", true, false, true},
+};
+
+struct fixture {
+    const struct mode *mode;
+    char dir[64], log[96], messages[96], journal[96];
+    struct store *store;
+    unsigned n_ids; /* for ids that differ */
+    pthread_mutex_t mtx;
+    pthread_cond_t cond;
+};
+
+/* ---- opening and closing ---- */
+
+static void on_durable(void *ctx) {
+    struct fixture *f = ctx;
+    pthread_mutex_lock(&f->mtx);
+    pthread_cond_broadcast(&f->cond);
+    pthread_mutex_unlock(&f->mtx);
+}
+
+static void open_store(struct fixture *f) {
+    const struct store_opts o = {
+        .env = &ENV_SYSTEM,
+        .quota = QUOTA,
+        .on_durable = on_durable,
+        .ctx = f,
+        .vfs = &VFS_SYSTEM,
+        .store_log = f->mode->has_log ? f->log : NULL,
+        .messages_log = f->mode->has_messages_log ? f->messages : NULL,
+        .journal_dir = f->mode->has_journal ? f->journal : NULL,
+        .restore_messages = true,
+    };
+    struct store_problem problem = {0};
+    const enum err e = store_open(f->mode->backend, &o, &f->store, &problem);
+    if (e != OK) fail_msg("%s: %s", err_name(e), problem.text);
+    assert_int_equal(store_start(f->store), OK);
+}
+
+static void close_store(struct fixture *f) {
+    struct store_problem problem = {0};
+    const enum err e = store_stop(f->store, &problem);
+    if (e != OK) fail_msg("%s: %s", err_name(e), problem.text);
+    store_close(f->store);
+    f->store = NULL;
+}
+
+static void reopen(struct fixture *f) {
+    close_store(f);
+    open_store(f);
+}
+
+static bool survives_stop(const struct fixture *f) {
+    return f->mode->has_log;
+}
+
+static struct fixture *setup(const struct mode *mode) {
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    f->mode = mode;
+    (void)snprintf(f->dir, sizeof f->dir, "/tmp/test_store.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    (void)snprintf(f->log, sizeof f->log, "%s/store.log", f->dir);
+    (void)snprintf(f->messages, sizeof f->messages, "%s/messages.log", f->dir);
+    (void)snprintf(f->journal, sizeof f->journal, "%s/journal", f->dir);
+    pthread_mutex_init(&f->mtx, NULL);
+    pthread_cond_init(&f->cond, NULL);
+    open_store(f);
+    return f;
+}
+
+/* Removes the files of a folder, and counts them. */
+static unsigned clear_dir(const char *path) {
+    unsigned n = 0;
+    DIR *d = opendir(path);
+    if (d == NULL) return 0;
+    for (const struct dirent *e; (e = readdir(d)) != NULL;) {
+        char file[512];
+        if (e->d_name[0] == '.' && (e->d_name[1] == '\0' || e->d_name[1] == '.')) continue;
+        (void)snprintf(file, sizeof file, "%s/%s", path, e->d_name);
+        n++;
+        (void)unlink(file);
+    }
+    (void)closedir(d);
+    return n;
+}
+
+static void teardown(struct fixture *f) {
+    if (f->store != NULL) close_store(f);
+    (void)clear_dir(f->journal);
+    (void)rmdir(f->journal);
+    (void)clear_dir(f->dir);
+    (void)rmdir(f->dir);
+    pthread_mutex_destroy(&f->mtx);
+    pthread_cond_destroy(&f->cond);
+    free(f);
+}
+
+/* Every change must become durable by itself, and be told. */
+static void wait_durable(struct fixture *f, lsn_t lsn) {
+    pthread_mutex_lock(&f->mtx);
+    while (store_durable_lsn(f->store) < lsn) pthread_cond_wait(&f->cond, &f->mtx);
+    pthread_mutex_unlock(&f->mtx);
+}
+
+/* ---- things to store ---- */
+
+static struct id new_id(struct fixture *f) {
+    struct id id = {{0}};
+    f->n_ids++;
+    memcpy(id.b, &f->n_ids, sizeof f->n_ids);
+    id.b[ID_LEN - 1] = 0x5a;
+    return id;
+}
+
+static struct pubkey new_key(struct fixture *f, enum key_type type) {
+    struct pubkey k = {.type = (uint8_t)type};
+    const struct id id = new_id(f);
+    memcpy(k.b, id.b, ID_LEN);
+    return k;
+}
+
+struct made {
+    struct queue_rec rec;
+    struct queue *queue;
+};
+
+static struct made make_queue(struct fixture *f, enum queue_mode mode) {
+    struct made m = {
+        .rec = {.rcv_id = new_id(f), .snd_id = new_id(f), .mode = mode, .updated_day = DAY}};
+    const struct pubkey key = new_key(f, KEY_ED25519);
+    memset(m.rec.dh_secret, 7, sizeof m.rec.dh_secret);
+    assert_int_equal(keyset_new(&key, 1, &m.rec.rcv_keys), OK);
+    lsn_t lsn;
+    assert_int_equal(store_queue_create(f->store, &m.rec, &m.queue, &lsn), OK);
+    wait_durable(f, lsn);
+    return m;
+}
+
+static void drop(struct made *m) {
+    queue_unref(m->queue);
+    keyset_unref(m->rec.rcv_keys);
+}
+
+static void set_flag(void *ctx) {
+    *(bool *)ctx = true;
+}
+
+static struct queue *find(struct fixture *f, enum queue_id_kind kind, struct id id) {
+    struct store_lookup l = {.kind = kind, .id = id};
+    bool done = false;
+    store_load(f->store, &l, 1, set_flag, &done);
+    assert_true(done); /* these backends answer at once */
+    assert_int_equal(l.ret_err, l.ret_queue != NULL ? OK : E_AUTH);
+    return l.ret_queue;
+}
+
+static bool exists(struct fixture *f, enum queue_id_kind kind, struct id id) {
+    struct queue *q = find(f, kind, id);
+    queue_unref(q);
+    return q != NULL;
+}
+
+static void fill_body(uint8_t *body, size_t n, unsigned seed) {
+    for (size_t i = 0; i < n; i++) body[i] = (uint8_t)(seed * 31 + i * 7 + (i >> 8));
+}
+
+static struct message *make_message(struct fixture *f, unsigned seed) {
+    static uint8_t body[BODY_LEN];
+    fill_body(body, sizeof body, seed);
+    const struct id id = new_id(f);
+    struct message *m;
+    assert_int_equal(message_new(&id, NOW_S + seed, seed % 2 == 0, bytes_of(body, sizeof body), &m),
+                     OK);
+    return m;
+}
+
+static enum err write_message(struct fixture *f, struct queue *q, unsigned seed, struct id *ret_id,
+                              struct msg_written *ret) {
+    struct message *m = make_message(f, seed);
+    *ret_id = m->id;
+    const enum err e = store_msg_write(f->store, q, m, ret);
+    if (e == OK) wait_durable(f, ret->lsn);
+    return e;
+}
+
+struct wait_body {
+    struct store_waiter waiter;
+    struct fixture *f;
+    bool ready;
+};
+
+static void body_ready(struct store_waiter *w) {
+    struct wait_body *b = CONTAINER_OF(w, struct wait_body, waiter);
+    pthread_mutex_lock(&b->f->mtx);
+    b->ready = true;
+    pthread_cond_broadcast(&b->f->cond);
+    pthread_mutex_unlock(&b->f->mtx);
+}
+
+static void bring_body(struct fixture *f, struct queue *q, struct message *m) {
+    struct wait_body b = {.waiter = {body_ready}, .f = f};
+    if (store_msg_fetch(f->store, q, m, &b.waiter)) return;
+    pthread_mutex_lock(&f->mtx);
+    while (!b.ready) pthread_cond_wait(&f->cond, &f->mtx);
+    pthread_mutex_unlock(&f->mtx);
+}
+
+static struct message *peek(struct fixture *f, struct queue *q) {
+    struct message *m = NULL;
+    assert_int_equal(store_msg_peek(f->store, q, &m), OK);
+    return m;
+}
+
+static void assert_head(struct fixture *f, struct queue *q, struct id id, unsigned seed) {
+    uint8_t body[BODY_LEN];
+    fill_body(body, sizeof body, seed);
+    struct message *m = peek(f, q);
+    assert_non_null(m);
+    assert_true(id_equal(&m->id, &id));
+    assert_int_equal(m->ts_s, NOW_S + seed);
+    assert_int_equal(m->notification, seed % 2 == 0);
+    assert_false(m->is_quota);
+    bring_body(f, q, m);
+    assert_int_equal(message_body_state(m), BODY_PRESENT);
+    assert_true(bytes_equal(message_body(m), bytes_of(body, sizeof body)));
+    message_unref(m);
+}
+
+static void ack(struct fixture *f, struct queue *q, struct id id) {
+    lsn_t lsn;
+    assert_int_equal(store_msg_ack(f->store, q, &id, NULL, &lsn), OK);
+    wait_durable(f, lsn);
+}
+
+static unsigned count(struct fixture *f, struct queue *q) {
+    unsigned n;
+    assert_int_equal(store_msg_count(f->store, q, &n), OK);
+    return n;
+}
+
+static struct queue_view view(struct fixture *f, struct queue *q) {
+    struct queue_view v;
+    assert_int_equal(store_queue_view(f->store, q, &v), OK);
+    return v;
+}
+
+/* ---- records ---- */
+
+static void a_queue_is_found_by_its_ids(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    struct queue *q = find(f, ID_SENDER, a.rec.snd_id);
+    assert_ptr_equal(q, a.queue);
+    assert_true(id_equal(queue_rcv_id(q), &a.rec.rcv_id));
+    assert_true(id_equal(queue_snd_id(q), &a.rec.snd_id));
+    assert_memory_equal(queue_dh_secret(q), a.rec.dh_secret, X25519_LEN);
+    queue_unref(q);
+    assert_true(exists(f, ID_RECIPIENT, a.rec.rcv_id));
+    assert_false(exists(f, ID_RECIPIENT, a.rec.snd_id));
+    assert_false(exists(f, ID_SENDER, a.rec.rcv_id));
+    drop(&a);
+}
+
+static void a_taken_id_is_refused_and_changes_nothing(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    struct queue *q = NULL;
+    lsn_t lsn;
+    struct queue_rec same_sender = a.rec;
+    same_sender.rcv_id = new_id(f);
+    assert_int_equal(store_queue_create(f->store, &same_sender, &q, &lsn), E_EXISTS);
+    assert_false(exists(f, ID_RECIPIENT, same_sender.rcv_id));
+    struct queue_rec same_recipient = a.rec;
+    same_recipient.snd_id = new_id(f);
+    assert_int_equal(store_queue_create(f->store, &same_recipient, &q, &lsn), E_EXISTS);
+    assert_false(exists(f, ID_SENDER, same_recipient.snd_id));
+    assert_int_equal(store_counts(f->store).n_queues, 1);
+    drop(&a);
+}
+
+static void a_queue_is_secured_once(struct fixture *f) {
+    static const enum key_type TYPES[] = {KEY_X25519, KEY_ED25519, KEY_ED448};
+    for (size_t i = 0; i < ARRAY_LEN(TYPES); i++) {
+        struct made a = make_queue(f, MODE_MESSAGING);
+        const struct pubkey key = new_key(f, TYPES[i]), other = new_key(f, TYPES[i]);
+        lsn_t lsn;
+        assert_int_equal(store_queue_secure(f->store, a.queue, &key, &lsn), OK);
+        assert_int_equal(store_queue_secure(f->store, a.queue, &key, &lsn), OK);
+        assert_int_equal(store_queue_secure(f->store, a.queue, &other, &lsn), E_AUTH);
+        if (survives_stop(f)) {
+            const struct id rcv_id = a.rec.rcv_id;
+            queue_unref(a.queue);
+            reopen(f);
+            a.queue = find(f, ID_RECIPIENT, rcv_id);
+        }
+        struct queue_view v = view(f, a.queue);
+        assert_true(pubkey_equal(&v.snd_key, &key));
+        queue_view_done(&v);
+        drop(&a);
+    }
+}
+
+static void recipient_keys_are_replaced(struct fixture *f) {
+    struct made a = make_queue(f, MODE_CONTACT);
+    const struct pubkey keys[] = {new_key(f, KEY_ED25519), new_key(f, KEY_ED448),
+                                  new_key(f, KEY_X25519)};
+    for (size_t n = ARRAY_LEN(keys); n >= 1; n--) {
+        struct keyset *set;
+        lsn_t lsn;
+        assert_int_equal(keyset_new(keys, n, &set), OK);
+        assert_int_equal(store_queue_set_keys(f->store, a.queue, set, &lsn), OK);
+        keyset_unref(set);
+        if (survives_stop(f)) {
+            queue_unref(a.queue);
+            reopen(f);
+            a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
+        }
+        struct queue_view v = view(f, a.queue);
+        size_t n_got;
+        const struct pubkey *got = queue_view_rcv_keys(&v, &n_got);
+        assert_int_equal(n_got, n);
+        for (size_t i = 0; i < n; i++) assert_true(pubkey_equal(&got[i], &keys[i]));
+        queue_view_done(&v);
+    }
+    drop(&a);
+}
+
+static void status_and_date_are_kept(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    lsn_t lsn;
+    assert_int_equal(store_queue_touch(f->store, a.queue, DAY + 1, &lsn), OK);
+    assert_int_equal(store_queue_suspend(f->store, a.queue, &lsn), OK);
+    if (survives_stop(f)) {
+        queue_unref(a.queue);
+        reopen(f);
+        a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
+    }
+    struct queue_view v = view(f, a.queue);
+    assert_int_equal(v.updated_day, DAY + 1);
+    assert_int_equal(v.status, STATUS_OFF);
+    assert_int_equal(v.mode, MODE_MESSAGING);
+    queue_view_done(&v);
+    drop(&a);
+}
+
+/* ---- links ---- */
+
+static enum err set_link(struct fixture *f, struct queue *q, struct id link_id, const char *fixed,
+                         const char *user) {
+    struct link_data *l;
+    lsn_t lsn;
+    assert_int_equal(link_data_new(&link_id, bytes_str(fixed), bytes_str(user), &l), OK);
+    const enum err e = store_link_set(f->store, q, l, &lsn);
+    link_data_unref(l);
+    return e;
+}
+
+static void assert_link(struct fixture *f, struct id link_id, const char *fixed, const char *user) {
+    struct queue *q = find(f, ID_LINK, link_id);
+    struct link_data *l;
+    assert_non_null(q);
+    assert_int_equal(store_link_get(f->store, q, &link_id, &l), OK);
+    assert_true(bytes_equal(link_data_fixed(l), bytes_str(fixed)));
+    assert_true(bytes_equal(link_data_user(l), bytes_str(user)));
+    link_data_unref(l);
+    queue_unref(q);
+}
+
+static void links_follow_the_rules(struct fixture *f) {
+    struct made a = make_queue(f, MODE_CONTACT), b = make_queue(f, MODE_CONTACT);
+    const struct id link_id = new_id(f), other_id = new_id(f);
+    assert_int_equal(set_link(f, a.queue, link_id, "fixed", "one"), OK);
+    assert_int_equal(set_link(f, a.queue, link_id, "fixed", "two"), OK);
+    assert_int_equal(set_link(f, a.queue, link_id, "changed", "two"), E_AUTH);
+    assert_int_equal(set_link(f, a.queue, other_id, "fixed", "two"), E_AUTH);
+    assert_int_equal(set_link(f, b.queue, link_id, "fixed", "stolen"), E_EXISTS);
+    queue_unref(a.queue);
+    queue_unref(b.queue);
+    a.queue = b.queue = NULL;
+    if (survives_stop(f)) reopen(f);
+    assert_link(f, link_id, "fixed", "two");
+    a.queue = find(f, ID_LINK, link_id);
+    struct link_data *l;
+    lsn_t lsn;
+    assert_int_equal(store_link_get(f->store, a.queue, &other_id, &l), E_AUTH);
+    assert_int_equal(store_link_delete(f->store, a.queue, &lsn), OK);
+    assert_int_equal(store_link_delete(f->store, a.queue, &lsn), OK);
+    assert_false(exists(f, ID_LINK, link_id));
+    assert_int_equal(store_link_get(f->store, a.queue, &link_id, &l), E_AUTH);
+    drop(&a);
+    drop(&b);
+}
+
+static void a_secured_messaging_queue_takes_no_link(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    const struct pubkey key = new_key(f, KEY_X25519);
+    lsn_t lsn;
+    assert_int_equal(store_queue_secure(f->store, a.queue, &key, &lsn), OK);
+    assert_int_equal(set_link(f, a.queue, new_id(f), "fixed", "user"), E_AUTH);
+    drop(&a);
+}
+
+static void a_queue_is_made_with_link_and_notifier(struct fixture *f) {
+    struct made a = {.rec = {.rcv_id = new_id(f),
+                             .snd_id = new_id(f),
+                             .mode = MODE_CONTACT,
+                             .updated_day = DAY}};
+    const struct pubkey key = new_key(f, KEY_ED25519);
+    const struct id link_id = new_id(f);
+    const struct queue_notifier notifier = {.id = new_id(f),
+                                            .key = new_key(f, KEY_ED25519),
+                                            .dh_secret = {1, 2, 3}};
+    lsn_t lsn;
+    assert_int_equal(keyset_new(&key, 1, &a.rec.rcv_keys), OK);
+    assert_int_equal(link_data_new(&link_id, bytes_str("fix"), bytes_str("use"), &a.rec.link), OK);
+    a.rec.notifier = &notifier;
+    assert_int_equal(store_queue_create(f->store, &a.rec, &a.queue, &lsn), OK);
+    queue_unref(a.queue);
+    if (survives_stop(f)) reopen(f);
+    assert_link(f, link_id, "fix", "use");
+    a.queue = find(f, ID_NOTIFIER, notifier.id);
+    assert_non_null(a.queue);
+    assert_true(id_equal(queue_rcv_id(a.queue), &a.rec.rcv_id));
+    struct queue_view v = view(f, a.queue);
+    assert_true(v.has_link);
+    assert_true(v.has_notifier);
+    queue_view_done(&v);
+    struct subscriber prev;
+    assert_int_equal(store_queue_delete(f->store, a.queue, &prev, &lsn), OK);
+    assert_false(exists(f, ID_LINK, link_id));
+    assert_false(exists(f, ID_NOTIFIER, notifier.id));
+    link_data_unref(a.rec.link);
+    drop(&a);
+}
+
+/* ---- subscriptions ---- */
+
+static void the_subscriber_is_the_last_who_asked(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    const struct subscriber one = {.loop = 0, .slot = 1, .generation = 1},
+                            two = {.loop = 1, .slot = 1, .generation = 2};
+    struct subscriber prev;
+    assert_int_equal(store_subscribe(f->store, a.queue, one, &prev), OK);
+    assert_int_equal(prev.generation, 0);
+    assert_int_equal(store_subscribe(f->store, a.queue, two, &prev), OK);
+    assert_int_equal(prev.generation, 1);
+    assert_false(store_is_subscribed(f->store, a.queue, one));
+    store_unsubscribe(f->store, a.queue, one); /* too late: changes nothing */
+    assert_true(store_is_subscribed(f->store, a.queue, two));
+    struct id id;
+    struct msg_written w;
+    assert_int_equal(write_message(f, a.queue, 1, &id, &w), OK);
+    assert_true(w.was_empty);
+    assert_int_equal(w.sub.generation, 2);
+    assert_int_equal(write_message(f, a.queue, 2, &id, &w), OK);
+    assert_false(w.was_empty);
+    lsn_t lsn;
+    assert_int_equal(store_queue_delete(f->store, a.queue, &prev, &lsn), OK);
+    assert_int_equal(prev.generation, 2);
+    assert_false(store_is_subscribed(f->store, a.queue, two));
+    drop(&a);
+}
+
+/* ---- messages ---- */
+
+static void messages_come_in_order_and_are_deleted_by_ack(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    struct id ids[3];
+    struct msg_written w;
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(write_message(f, a.queue, i, &ids[i], &w), OK);
+    assert_int_equal(count(f, a.queue), 3);
+    ack(f, a.queue, ids[1]); /* not the oldest: nothing happens */
+    assert_int_equal(count(f, a.queue), 3);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_head(f, a.queue, ids[i], i);
+        struct message *next = NULL;
+        lsn_t lsn;
+        assert_int_equal(store_msg_ack(f->store, a.queue, &ids[i], &next, &lsn), OK);
+        assert_true(i == 2 ? next == NULL : id_equal(&next->id, &ids[i + 1]));
+        message_unref(next);
+    }
+    assert_null(peek(f, a.queue));
+    assert_int_equal(store_counts(f->store).n_messages, 0);
+    drop(&a);
+}
+
+static void messages_survive_a_stop(struct fixture *f) {
+    if (!survives_stop(f)) return;
+    struct made a = make_queue(f, MODE_MESSAGING);
+    struct id ids[3];
+    struct msg_written w;
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(write_message(f, a.queue, i, &ids[i], &w), OK);
+    ack(f, a.queue, ids[0]);
+    queue_unref(a.queue);
+    for (unsigned round = 0; round < 3; round++) reopen(f);
+    a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
+    assert_int_equal(count(f, a.queue), 2);
+    for (unsigned i = 1; i < 3; i++) {
+        assert_head(f, a.queue, ids[i], i);
+        ack(f, a.queue, ids[i]);
+    }
+    queue_unref(a.queue);
+    reopen(f);
+    a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
+    assert_int_equal(count(f, a.queue), 0);
+    drop(&a);
+}
+
+static void a_full_queue_stays_full_until_it_is_empty(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    struct id ids[QUOTA], id;
+    struct msg_written w;
+    for (unsigned i = 0; i < QUOTA; i++)
+        assert_int_equal(write_message(f, a.queue, i, &ids[i], &w), OK);
+    assert_int_equal(write_message(f, a.queue, 9, &id, &w), E_QUOTA);
+    assert_int_equal(count(f, a.queue), QUOTA + 1); /* and the marker */
+    assert_int_equal(write_message(f, a.queue, 9, &id, &w), E_QUOTA);
+    assert_int_equal(count(f, a.queue), QUOTA + 1);
+    for (unsigned i = 0; i < QUOTA; i++) ack(f, a.queue, ids[i]);
+    assert_int_equal(write_message(f, a.queue, 9, &id, &w), E_QUOTA);
+    queue_unref(a.queue);
+    if (survives_stop(f)) reopen(f);
+    a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
+    assert_int_equal(write_message(f, a.queue, 9, &id, &w),
+                     E_QUOTA); /* known after a restart as well */
+    struct message *marker = peek(f, a.queue);
+    assert_true(marker->is_quota);
+    assert_int_equal(marker->ts_s, NOW_S + 9);
+    ack(f, a.queue, marker->id);
+    message_unref(marker);
+    assert_int_equal(write_message(f, a.queue, 3, &id, &w), OK);
+    assert_true(w.was_empty);
+    drop(&a);
+}
+
+static void an_empty_body_is_a_message(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    const struct id id = new_id(f);
+    struct message *m;
+    struct msg_written w;
+    assert_int_equal(message_new(&id, NOW_S, false, (struct bytes){0}, &m), OK);
+    assert_int_equal(store_msg_write(f->store, a.queue, m, &w), OK);
+    queue_unref(a.queue);
+    if (survives_stop(f)) reopen(f);
+    a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
+    m = peek(f, a.queue);
+    assert_non_null(m);
+    bring_body(f, a.queue, m);
+    assert_int_equal(message_body(m).n, 0);
+    assert_false(m->is_quota);
+    message_unref(m);
+    drop(&a);
+}
+
+static void old_messages_expire(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING), b = make_queue(f, MODE_MESSAGING);
+    struct id ids[3], id;
+    struct msg_written w;
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(write_message(f, a.queue, i, &ids[i], &w), OK);
+    assert_int_equal(write_message(f, b.queue, 0, &id, &w), OK);
+    unsigned n;
+    assert_int_equal(store_expire_queue(f->store, b.queue, NOW_S, &n), OK);
+    assert_int_equal(n, 0);
+    struct store_cursor c = {0};
+    unsigned all = 0;
+    bool more = true;
+    while (more) {
+        more = store_expire_step(f->store, &c, NOW_S + 2, 1, &n);
+        all += n;
+    }
+    assert_int_equal(all, 3);
+    assert_int_equal(count(f, a.queue), 1);
+    assert_int_equal(count(f, b.queue), 0);
+    assert_head(f, a.queue, ids[2], 2);
+    drop(&a);
+    drop(&b);
+}
+
+static void a_deleted_queue_is_as_if_it_had_never_been(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    const struct pubkey key = new_key(f, KEY_X25519);
+    struct id id;
+    struct msg_written w;
+    struct subscriber prev;
+    lsn_t lsn;
+    struct message *m = NULL;
+    struct queue_view v;
+    unsigned n;
+    assert_int_equal(write_message(f, a.queue, 1, &id, &w), OK);
+    assert_int_equal(store_queue_delete(f->store, a.queue, &prev, &lsn), OK);
+    wait_durable(f, lsn);
+    assert_false(exists(f, ID_RECIPIENT, a.rec.rcv_id));
+    assert_false(exists(f, ID_SENDER, a.rec.snd_id));
+    assert_int_equal(store_queue_view(f->store, a.queue, &v), E_AUTH);
+    assert_int_equal(store_queue_secure(f->store, a.queue, &key, &lsn), E_AUTH);
+    assert_int_equal(store_queue_suspend(f->store, a.queue, &lsn), E_AUTH);
+    assert_int_equal(store_queue_touch(f->store, a.queue, 1, &lsn), E_AUTH);
+    assert_int_equal(set_link(f, a.queue, new_id(f), "a", "b"), E_AUTH);
+    assert_int_equal(store_link_delete(f->store, a.queue, &lsn), E_AUTH);
+    assert_int_equal(store_subscribe(f->store, a.queue, prev, &prev), E_AUTH);
+    assert_int_equal(store_msg_peek(f->store, a.queue, &m), E_AUTH);
+    assert_int_equal(store_msg_count(f->store, a.queue, &n), E_AUTH);
+    assert_int_equal(store_msg_ack(f->store, a.queue, &id, NULL, &lsn), E_AUTH);
+    assert_int_equal(write_message(f, a.queue, 2, &id, &w), E_AUTH);
+    assert_int_equal(store_queue_delete(f->store, a.queue, &prev, &lsn), E_AUTH);
+    assert_int_equal(store_counts(f->store).n_queues, 0);
+    assert_int_equal(store_counts(f->store).n_messages, 0);
+    if (survives_stop(f)) {
+        queue_unref(a.queue);
+        a.queue = NULL;
+        reopen(f);
+        assert_false(exists(f, ID_RECIPIENT, a.rec.rcv_id));
+        assert_int_equal(store_counts(f->store).n_messages, 0);
+    }
+    drop(&a);
+}
+
+static void messages_go_out_to_a_log_and_come_back(struct fixture *f) {
+    if (!survives_stop(f)) return;
+    struct made a = make_queue(f, MODE_MESSAGING);
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/export.log", f->dir);
+    struct id ids[QUOTA + 1];
+    struct msg_written w;
+    for (unsigned i = 0; i < QUOTA; i++)
+        assert_int_equal(write_message(f, a.queue, i, &ids[i], &w), OK);
+    assert_int_equal(write_message(f, a.queue, QUOTA, &ids[QUOTA], &w), E_QUOTA);
+    uint64_t n;
+    struct store_problem problem = {0};
+    assert_int_equal(store_export_messages(f->store, path, &n, &problem), OK);
+    assert_int_equal(n, QUOTA + 1);
+    for (unsigned i = 0; i <= QUOTA; i++) ack(f, a.queue, ids[i]);
+    assert_int_equal(count(f, a.queue), 0);
+    assert_int_equal(store_import_messages(f->store, path, &n, &problem), OK);
+    assert_int_equal(n, QUOTA + 1);
+    assert_int_equal(access(path, F_OK), -1); /* set aside as .bak */
+    queue_unref(a.queue);
+    reopen(f);
+    a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
+    for (unsigned i = 0; i < QUOTA; i++) {
+        assert_head(f, a.queue, ids[i], i);
+        ack(f, a.queue, ids[i]);
+    }
+    struct message *marker = peek(f, a.queue);
+    assert_true(marker->is_quota);
+    message_unref(marker);
+    drop(&a);
+}
+
+static void off_writes_nothing(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    struct id id;
+    struct msg_written w;
+    assert_int_equal(write_message(f, a.queue, 1, &id, &w), OK);
+    drop(&a);
+    close_store(f);
+    const unsigned n = clear_dir(f->journal) + clear_dir(f->dir);
+    assert_true(f->mode->has_log ? n > 0 : n == 0);
+}
+
+/* ---- many at once ---- */
+
+enum { N_THREADS = 4, N_ROUNDS = 200 };
+
+struct worker {
+    struct fixture *f;
+    struct queue *queue;
+    unsigned seed;
+};
+
+/* Writes and acknowledges its own share of one shared queue's traffic; the quota keeps it short. */
+static void *hammer(void *arg) {
+    const struct worker *w = arg;
+    for (unsigned i = 0; i < N_ROUNDS; i++) {
+        struct id id = {{0}};
+        const unsigned tag = w->seed * N_ROUNDS + i;
+        memcpy(id.b, &tag, sizeof tag);
+        id.b[ID_LEN - 1] = 0xa5;
+        struct message *m = NULL, *head = NULL;
+        struct msg_written written;
+        lsn_t lsn;
+        if (message_new(&id, NOW_S, false, bytes_str("body"), &m) != OK) abort();
+        const enum err e = store_msg_write(w->f->store, w->queue, m, &written);
+        if (e != OK && e != E_QUOTA) abort();
+        if (store_msg_peek(w->f->store, w->queue, &head) != OK) abort();
+        if (head != NULL && store_msg_ack(w->f->store, w->queue, &head->id, NULL, &lsn) != OK)
+            abort();
+        message_unref(head);
+    }
+    return NULL;
+}
+
+static void threads_share_a_queue(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    pthread_t threads[N_THREADS];
+    struct worker workers[N_THREADS];
+    for (unsigned i = 0; i < N_THREADS; i++) {
+        workers[i] = (struct worker){f, a.queue, i};
+        assert_int_equal(pthread_create(&threads[i], NULL, hammer, &workers[i]), 0);
+    }
+    for (unsigned i = 0; i < N_THREADS; i++) pthread_join(threads[i], NULL);
+    for (struct message *m; (m = peek(f, a.queue)) != NULL; message_unref(m))
+        ack(f, a.queue, m->id);
+    assert_int_equal(count(f, a.queue), 0);
+    assert_int_equal(store_counts(f->store).n_messages, 0);
+    drop(&a);
+}
+
+/* ---- every test with every mode ---- */
+
+struct scenario {
+    const char *name;
+    void (*run)(struct fixture *f);
+};
+
+#define SCENARIO(fn)                                                                               \
+    { #fn, fn }
+static const struct scenario SCENARIOS[] = {
+    SCENARIO(a_queue_is_found_by_its_ids),
+    SCENARIO(a_taken_id_is_refused_and_changes_nothing),
+    SCENARIO(a_queue_is_secured_once),
+    SCENARIO(recipient_keys_are_replaced),
+    SCENARIO(status_and_date_are_kept),
+    SCENARIO(links_follow_the_rules),
+    SCENARIO(a_secured_messaging_queue_takes_no_link),
+    SCENARIO(a_queue_is_made_with_link_and_notifier),
+    SCENARIO(the_subscriber_is_the_last_who_asked),
+    SCENARIO(messages_come_in_order_and_are_deleted_by_ack),
+    SCENARIO(messages_survive_a_stop),
+    SCENARIO(a_full_queue_stays_full_until_it_is_empty),
+    SCENARIO(an_empty_body_is_a_message),
+    SCENARIO(old_messages_expire),
+    SCENARIO(a_deleted_queue_is_as_if_it_had_never_been),
+    SCENARIO(messages_go_out_to_a_log_and_come_back),
+    SCENARIO(off_writes_nothing),
+    SCENARIO(threads_share_a_queue),
+};
+
+struct run {
+    const struct scenario *scenario;
+    const struct mode *mode;
+};
+
+static void run_scenario(void **state) {
+    const struct run *r = *state;
+    struct fixture *f = setup(r->mode);
+    r->scenario->run(f);
+    teardown(f);
+}
+
+static void unknown_backends_are_refused(void **state) {
+    (void)state;
+    struct store *s = NULL;
+    struct store_problem problem = {0};
+    const struct store_opts o = {.env = &ENV_SYSTEM, .quota = QUOTA};
+    assert_int_equal(store_open("tape", &o, &s, &problem), E_NOT_FOUND);
+}
+
+int main(void) {
+    enum { N = ARRAY_LEN(SCENARIOS) * ARRAY_LEN(MODES) };
+    static struct run runs[N];
+    static char names[N][96];
+    static struct CMUnitTest tests[N + 1];
+    if (crypto_init() != OK) return 1;
+    for (size_t i = 0; i < N; i++) {
+        runs[i] = (struct run){&SCENARIOS[i / ARRAY_LEN(MODES)], &MODES[i % ARRAY_LEN(MODES)]};
+        (void)snprintf(names[i], sizeof names[i], "%s[%s]", runs[i].scenario->name,
+                       runs[i].mode->name);
+        tests[i] = (struct CMUnitTest){.name = names[i],
+                                       .test_func = run_scenario,
+                                       .initial_state = &runs[i]};
+    }
+    tests[N] = (struct CMUnitTest)cmocka_unit_test(unknown_backends_are_refused);
+    return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+}
