@@ -7,6 +7,8 @@ PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 SOAK_N ?= 1000000
 CHECK_SOAK_N ?= 100000
+CRASH_ROUNDS ?= 200
+CHECK_CRASH_ROUNDS ?= 10
 
 SANITIZE = -Db_lundef=false -Doptimization=1
 
@@ -18,7 +20,7 @@ setup_tests = meson introspect $(1) --tests | grep -q '"suite"' || \
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check asan tsan clang lint dev format fuzz soak bench-idle install clean help \
+.PHONY: all run check asan tsan clang lint dev format fuzz soak crash bench-idle bench-start install clean help \
 	deps-build deps-test deps-lint deps-fuzz
 
 all: deps-build ## build build/smp-server (the default)
@@ -32,7 +34,7 @@ check: deps-test ## build, and run all tests; ends with "N passed, N failed"
 	@$(call setup,build,gcc)
 	@$(call setup_tests,build)
 	@ninja -C build smp-server
-	@tools/run-tests build --conformance --soak $(CHECK_SOAK_N)
+	@tools/run-tests build --conformance --soak $(CHECK_SOAK_N) --crash $(CHECK_CRASH_ROUNDS)
 
 asan: deps-test ## unit and conformance tests with AddressSanitizer and UBSan
 	@$(call setup,build-asan,gcc,-Db_sanitize=address$(comma)undefined $(SANITIZE) -Dtests=enabled)
@@ -68,10 +70,16 @@ fuzz: deps-fuzz ## run each fuzz target for FUZZ_SECONDS (60) with libFuzzer
 	@tools/run-fuzz build-fuzz $(FUZZ_SECONDS)
 
 soak: all deps-test ## push SOAK_N (1000000) messages through one server
-	@tools/run-tests build --only-soak --soak $(SOAK_N)
+	@tools/run-tests build --no-unit --soak $(SOAK_N)
+
+crash: all deps-test ## kill a server CRASH_ROUNDS (200) times under load, and check what it kept
+	@tools/run-tests build --no-unit --crash $(CRASH_ROUNDS)
 
 bench-idle: all deps-test ## measure the memory of idle connections
 	@$$(tools/find-python) tests/bench/idle.py --server-binary build/smp-server
+
+bench-start: all deps-test ## measure time and memory of a start with 1,000,000 queues
+	@$$(tools/find-python) tests/bench/start.py --server-binary build/smp-server
 
 install: all ## install under PREFIX (/usr/local); DESTDIR is honoured
 	@meson configure build -Dprefix=$(PREFIX)
