@@ -49,8 +49,8 @@ void message_bring_body(struct message *m, uint8_t *owned) {
     atomic_store_explicit(&m->body_state, BODY_PRESENT, memory_order_release);
 }
 
-void message_mark_unreadable(struct message *m) {
-    atomic_store_explicit(&m->body_state, BODY_UNREADABLE, memory_order_release);
+void message_give_up_body(struct message *m, enum message_body_state why) {
+    atomic_store_explicit(&m->body_state, why, memory_order_release);
 }
 
 struct message *message_ref(struct message *m) {

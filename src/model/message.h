@@ -15,7 +15,8 @@
 enum message_body_state {
     BODY_PRESENT,
     BODY_ABSENT,    /* on disk */
-    BODY_UNREADABLE /* it was asked for and cannot be had: deleted in the meantime, or damaged */
+    BODY_GONE,      /* it was asked for, but the message was deleted in the meantime */
+    BODY_UNREADABLE /* it was asked for and cannot be had: damaged, or no memory */
 };
 
 struct message {
@@ -46,7 +47,8 @@ MUST_USE enum err message_new_absent(const struct id *id, int64_t ts_s, bool not
                                      uint16_t body_len, struct message **ret);
 /* Gives an absent body: owned, body_len bytes from malloc(). One thread at a time. */
 void message_bring_body(struct message *m, uint8_t *owned);
-void message_mark_unreadable(struct message *m);
+/* No body will come: BODY_GONE or BODY_UNREADABLE. */
+void message_give_up_body(struct message *m, enum message_body_state why);
 struct message *message_ref(struct message *m);
 void message_unref(struct message *m); /* NULL is a no-op */
 enum message_body_state message_body_state(const struct message *m);

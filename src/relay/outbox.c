@@ -146,16 +146,21 @@ static void item_write(const struct out_item *i, const struct wire_params *p, st
     wr_close_u16(w, mark);
 }
 
-static void error_write(const struct out_item *i, const struct wire_params *p, enum err e,
-                        struct wr *w) {
+/* What is said in the place of an item: OK, or an error. */
+static void status_write(const struct out_item *i, const struct wire_params *p, enum err e,
+                         struct wr *w) {
     const size_t mark = wr_mark_u16(w);
     const struct reply_to to = item_to(i, p);
-    reply_err(w, p, &to, e);
+    if (e == OK) {
+        reply_ok(w, p, &to);
+    } else {
+        reply_err(w, p, &to, e);
+    }
     wr_close_u16(w, mark);
 }
 
 /* What becomes of the first item of a lane now. */
-enum verdict { SEND_IT, HOLD_IT, DROP_IT, REFUSE_IT };
+enum verdict { SEND_IT, HOLD_IT, DROP_IT, REFUSE_IT, SEND_OK };
 
 static enum verdict judge_msg(struct out_item *i, const struct outbox_env *env) {
     const bool is_answer = i->n_corr != 0;
@@ -167,9 +172,11 @@ static enum verdict judge_msg(struct out_item *i, const struct outbox_env *env) 
             return HOLD_IT;
         }
     }
-    if (message_body_state(i->message) == BODY_PRESENT) return SEND_IT;
+    const enum message_body_state body = message_body_state(i->message);
+    if (body == BODY_PRESENT) return SEND_IT;
     env->dropped(env->ctx, rcv_id, msg_id);
-    return is_answer ? REFUSE_IT : DROP_IT;
+    if (!is_answer) return DROP_IT;
+    return body == BODY_GONE ? SEND_OK : REFUSE_IT; /* gone: as if the queue had been empty */
 }
 
 static enum verdict judge(struct out_item *i, const struct outbox_env *env) {
@@ -188,14 +195,14 @@ static enum verdict judge(struct out_item *i, const struct outbox_env *env) {
 static enum err item_pack(const struct out_item *i, enum verdict v, const struct outbox_env *env,
                           bool first, struct wr *w) {
     struct wr attempt = *w;
-    if (v == REFUSE_IT) {
-        error_write(i, env->params, E_STORE, &attempt);
+    if (v == REFUSE_IT || v == SEND_OK) {
+        status_write(i, env->params, v == SEND_OK ? OK : E_STORE, &attempt);
     } else {
         item_write(i, env->params, &attempt);
     }
     if (wr_err(&attempt) != OK && first) {
         attempt = *w;
-        error_write(i, env->params, E_LARGE_MSG, &attempt);
+        status_write(i, env->params, E_LARGE_MSG, &attempt);
     }
     if (wr_err(&attempt) == OK) *w = attempt;
     return wr_err(&attempt);

@@ -257,7 +257,7 @@ static bool fetch_body(void *ctx, struct queue *q, struct message *m) {
     if (store_msg_fetch(store, q, m, NULL)) return false;
     struct fetch *f = malloc(sizeof *f);
     if (f == NULL) {
-        message_mark_unreadable(m);
+        message_give_up_body(m, BODY_UNREADABLE);
         return false;
     }
     *f = (struct fetch){{fetched}, relay_of(s), s->self};

@@ -137,15 +137,9 @@ class Receiver(Client):
         elif answer.raw == b"OK" and number is None and "DEL" in tracked.unsure:
             tracked.is_gone()
             self.world.count("deleted")
-        elif answer.tag not in ("OK", "SOK") and not self.is_cut_short(tracked, answer):
+        elif answer.tag not in ("OK", "SOK"):
             what = "SUB or DEL" if number is None else f"ACK of {number}"
             raise Broken(f"queue {tracked.number}: answer to {what}: {answer.raw[:60]!r}")
-
-    @staticmethod
-    def is_cut_short(tracked, answer):
-        """The body that was to be the answer went with its queue, by the DEL that follows."""
-        deleting = tracked.deleted or "DEL" in tracked.unsure
-        return deleting and answer.raw == b"ERR STORE storage"
 
     def message(self, tracked, answer):
         """A message, which is checked and in some queues acknowledged."""

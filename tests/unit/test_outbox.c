@@ -215,9 +215,19 @@ static void a_body_that_cannot_be_had_is_told(void **state) {
     struct message *m = new_message(true);
     assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, false), OK);
     assert_int_equal(outbox_add_msg(&f->box, bytes_str("get"), f->queue, m, 0, false), OK);
-    message_mark_unreadable(m);
+    message_give_up_body(m, BODY_UNREADABLE);
     assert_string_equal(packed(f), "ERR STORE storage get");
     assert_int_equal(f->n_dropped, 2);
+    message_unref(m);
+}
+
+static void an_answer_whose_message_was_deleted_is_ok(void **state) {
+    struct fixture *f = *state;
+    struct message *m = new_message(true);
+    assert_int_equal(outbox_add_msg(&f->box, bytes_str("ack"), f->queue, m, 0, false), OK);
+    message_give_up_body(m, BODY_GONE);
+    assert_string_equal(packed(f), "OK ack");
+    assert_int_equal(f->n_dropped, 1);
     message_unref(m);
 }
 
@@ -253,6 +263,7 @@ int main(void) {
         TEST(a_message_that_is_not_wanted_any_more_is_dropped),
         TEST(an_absent_body_is_fetched_once_and_waited_for),
         TEST(a_body_that_cannot_be_had_is_told),
+        TEST(an_answer_whose_message_was_deleted_is_ok),
         TEST(what_cannot_fit_becomes_an_error),
         TEST(pending_counts_answers_and_what_the_store_holds_for_them),
     };

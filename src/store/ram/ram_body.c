@@ -118,9 +118,10 @@ static void fetch_done(void *arg, enum err e) {
         fetch_end(f);
         return;
     }
+    enum message_body_state why = BODY_UNREADABLE;
     const struct journal_loc tried = f->where.loc;
     if (!find_again(f->store, f->queue, &f->message->id, &f->where)) {
-        e = E_NOT_FOUND; /* deleted in the meantime */
+        why = BODY_GONE;
     } else if (!same_place(tried, f->where.loc)) {
         e = journal_read(f->store->journal, &f->where, f->body, fetch_done, f);
         if (e == OK) return; /* moved in the meantime: once more */
@@ -128,33 +129,35 @@ static void fetch_done(void *arg, enum err e) {
         log_line(LOG_ERROR, "message-unreadable", "segment=%u offset=%llu", tried.segment,
                  (unsigned long long)tried.offset_8 * 8);
     }
-    message_mark_unreadable(f->message);
+    message_give_up_body(f->message, why);
     fetch_end(f);
 }
 
-/* A deleted message has no place any more: then it is unreadable at once. */
+/* False: it was not started, and the message knows why. */
 static bool fetch_start(struct ram_store *m, struct queue *q, struct message *msg,
                         struct store_waiter *w) {
+    struct journal_msg where;
+    if (!find_again(m, q, &msg->id, &where)) {
+        message_give_up_body(msg, BODY_GONE);
+        return false;
+    }
     struct fetch *f = calloc(1, sizeof *f);
-    if (f == NULL) return false;
-    *f =
-        (struct fetch){.store = m, .queue = queue_ref(q), .message = message_ref(msg), .waiter = w};
-    f->body = malloc((size_t)msg->body_len + 1); /* + 1: never a request for nothing */
-    const bool found = f->body != NULL && find_again(m, q, &msg->id, &f->where);
-    if (found && journal_read(m->journal, &f->where, f->body, fetch_done, f) == OK) return true;
-    queue_unref(f->queue);
-    message_unref(f->message);
-    free(f->body);
+    uint8_t *body = malloc((size_t)msg->body_len + 1); /* + 1: never a request for nothing */
+    if (f != NULL && body != NULL) {
+        *f = (struct fetch){m, queue_ref(q), message_ref(msg), w, where, body};
+        if (journal_read(m->journal, &f->where, f->body, fetch_done, f) == OK) return true;
+        queue_unref(f->queue);
+        message_unref(f->message);
+    }
+    free(body);
     free(f);
+    message_give_up_body(msg, BODY_UNREADABLE);
     return false;
 }
 
 bool ram_msg_fetch(struct store *s, struct queue *q, struct message *msg, struct store_waiter *w) {
     if (message_body_state(msg) != BODY_ABSENT) return true;
-    if (w == NULL) return false;
-    if (fetch_start(ram_of(s), q, msg, w)) return false;
-    message_mark_unreadable(msg);
-    return true;
+    return w != NULL && !fetch_start(ram_of(s), q, msg, w);
 }
 
 /* ---- the journal's questions ---- */
