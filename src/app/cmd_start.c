@@ -34,7 +34,7 @@ static const struct cli_option OPTIONS[] = {
     {"print-config", 0, NULL, offsetof(struct start_args, print_config),
         "Print the settings in force and exit"},
     {"skip-warnings", 0, NULL, offsetof(struct start_args, skip_warnings),
-        "Start in spite of damage in the store log\nor in messages: what cannot be read is set aside"},
+        "Start in spite of damage in files of the store:\nwhat cannot be read is set aside"},
     {"compact-log", 0, NULL, offsetof(struct start_args, compact_log),
         "Compact the store log even if little of it is waste"},
     {"confirm-migrations", 0, "up|down", offsetof(struct start_args, confirm_migrations),

@@ -102,7 +102,8 @@ def test_settings_are_accepted(program):
     program.init("--no-password")
     done = program.run("start", "--print-config")
     assert done.stderr == ""
-    for line in ("enable: on", "store_messages: journal", "sync: always", "port: 5223,443", "disconnect: on", "# create_password:"):
+    for line in ("enable: on", "store_messages: journal", "sync: always", "port: 5223,443",
+                 "disconnect: on", "# create_password:"):
         assert f"\n{line}\n" in done.stdout
 
 

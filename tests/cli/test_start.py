@@ -34,8 +34,8 @@ def test_output(ready):
         "expiring messages after 21 days\n"
         "expiring clients inactive for 21600 seconds every 3600 seconds\n"
         "creating new queues requires password\n")
-    assert re.fullmatch(r"info store queues=0 messages=0\ninfo start threads=\d+\ninfo stop signal=SIGTERM\n"
-                        r"info stopped status=0\n", "".join(server.err))
+    assert re.fullmatch(r"info store queues=0 messages=0\ninfo start threads=\d+\n"
+                        r"info stop signal=SIGTERM\ninfo stopped status=0\n", "".join(server.err))
 
 
 @pytest.mark.parametrize("settings, line", [

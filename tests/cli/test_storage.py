@@ -359,8 +359,8 @@ def test_import_and_export(ready):
     done = ready.run("journal", "import", "-y")
     assert (f"\nImport completed. Messages: {n}, queues: 5. The log is now {log}.bak\n"
             in done.stdout)
-    assert done.stdout.endswith(f"Set `store_messages: journal` in [STORE_LOG] of {ready.ini}, then "
-                                "start the server.\n")
+    assert done.stdout.endswith("Set `store_messages: journal` in [STORE_LOG] of "
+                                f"{ready.ini}, then start the server.\n")
     assert not log.exists() and Path(f"{log}.bak").read_text() == original
     use(ready, "journal")
     assert counts(ready.run("start", "-m").stderr) == (5, n)

@@ -71,8 +71,9 @@ def own_server(request):
 
     def start(ini=None, **options):
         """Starts one more server."""
+        options.setdefault("store", request.config.getoption("--store"))
         server = Server(find_binary(request.config.getoption("--server-binary")), ini=ini,
-                        store=request.config.getoption("--store"), **options)
+                        **options)
         servers.append(server)
         return server.start()
 
