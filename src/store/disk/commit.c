@@ -32,6 +32,13 @@ struct range {
     lsn_t first, last;
 };
 
+struct lost_list {
+    pthread_mutex_t mtx; /* taken last */
+    /* guarded by mtx */
+    struct range v[MAX_LOST];
+    unsigned n;
+};
+
 struct commit {
     /* fixed after commit_start() */
     struct commit_opts o;
@@ -54,11 +61,8 @@ struct commit {
     lsn_t flush_lsn;    /* somebody waits for this to be finished */
     bool kept;          /* the sinks put something back when a group was dropped */
     bool stopping;
-    /* guarded by lost_mtx, which is taken last */
-    pthread_mutex_t
-        *lost_mtx; /* owned; apart, so that commit_is_lost() can take it of a const commit */
-    struct range lost[MAX_LOST];
-    unsigned n_lost;
+    struct lost_list
+        *lost; /* owned; apart, so that commit_is_lost() can lock it of a const commit */
     /* atomic */
     _Atomic lsn_t durable_lsn; /* release: what was published may be acted on */
     _Atomic lsn_t synced_lsn;  /* release, as above */
@@ -90,29 +94,31 @@ lsn_t commit_synced_lsn(const struct commit *c) {
 }
 
 static void add_lost(struct commit *c, struct range r) {
-    pthread_mutex_lock(c->lost_mtx);
-    if (c->n_lost != 0 && c->lost[c->n_lost - 1].last + 1 >= r.first) {
-        c->lost[c->n_lost - 1].last = r.last; /* failed again without a group in between */
+    struct lost_list *l = c->lost;
+    pthread_mutex_lock(&l->mtx);
+    if (l->n != 0 && l->v[l->n - 1].last + 1 >= r.first) {
+        l->v[l->n - 1].last = r.last; /* failed again without a group in between */
     } else {
-        if (c->n_lost == MAX_LOST) { /* the two oldest become one; see commit_is_lost() */
-            c->lost[0].last = c->lost[1].last;
-            memmove(&c->lost[1], &c->lost[2], (MAX_LOST - 2) * sizeof c->lost[0]);
-            c->n_lost--;
+        if (l->n == MAX_LOST) { /* the two oldest become one; see commit_is_lost() */
+            l->v[0].last = l->v[1].last;
+            memmove(&l->v[1], &l->v[2], (MAX_LOST - 2) * sizeof l->v[0]);
+            l->n--;
         }
-        c->lost[c->n_lost++] = r;
+        l->v[l->n++] = r;
     }
-    pthread_mutex_unlock(c->lost_mtx);
+    pthread_mutex_unlock(&l->mtx);
     atomic_store_explicit(&c->lost_upto, r.last, memory_order_release);
 }
 
 bool commit_is_lost(const struct commit *c, lsn_t lsn) {
     if (lsn > atomic_load_explicit(&c->lost_upto, memory_order_acquire)) return false;
+    struct lost_list *l = c->lost;
     bool lost = false;
-    pthread_mutex_lock(c->lost_mtx);
-    for (unsigned i = 0; i < c->n_lost && !lost; i++) {
-        lost = lsn >= c->lost[i].first && lsn <= c->lost[i].last;
+    pthread_mutex_lock(&l->mtx);
+    for (unsigned i = 0; i < l->n && !lost; i++) {
+        lost = lsn >= l->v[i].first && lsn <= l->v[i].last;
     }
-    pthread_mutex_unlock(c->lost_mtx);
+    pthread_mutex_unlock(&l->mtx);
     return lost;
 }
 
@@ -349,7 +355,7 @@ static enum err init_sync(struct commit *c) {
     if (pthread_condattr_init(&attr) != 0) return E_NO_MEMORY;
     int r = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     if (r == 0) r = pthread_mutex_init(&c->mtx, NULL);
-    if (r == 0) r = pthread_mutex_init(c->lost_mtx, NULL);
+    if (r == 0) r = pthread_mutex_init(&c->lost->mtx, NULL);
     if (r == 0) r = pthread_cond_init(&c->work, &attr);
     if (r == 0) r = pthread_cond_init(&c->progress, &attr);
     (void)pthread_condattr_destroy(&attr);
@@ -360,9 +366,9 @@ enum err commit_new(const struct commit_opts *o, struct commit **ret) {
     struct commit *c = calloc(1, sizeof *c);
     if (c == NULL) return E_NO_MEMORY;
     c->o = *o;
-    c->lost_mtx = malloc(sizeof *c->lost_mtx);
-    if (c->lost_mtx == NULL || init_sync(c) != OK) {
-        free(c->lost_mtx);
+    c->lost = calloc(1, sizeof *c->lost);
+    if (c->lost == NULL || init_sync(c) != OK) {
+        free(c->lost);
         free(c);
         return E_NO_MEMORY;
     }
@@ -403,8 +409,8 @@ void commit_free(struct commit *c) {
     pthread_cond_destroy(&c->work);
     pthread_cond_destroy(&c->progress);
     pthread_mutex_destroy(&c->mtx);
-    pthread_mutex_destroy(c->lost_mtx);
-    free(c->lost_mtx);
+    pthread_mutex_destroy(&c->lost->mtx);
+    free(c->lost);
     free(c);
 }
 

@@ -7,7 +7,7 @@
 #include "base/rd.h"
 #include "base/wr.h"
 
-enum { SEGMENT_HEAD_USED = 56, CRC_LEN = 4 };
+enum { SEGMENT_HEAD_USED = 56 };
 static const char MAGIC[8] = {'S', 'M', 'P', 'J', 'R', 'N', 'L', '\n'};
 
 static void wr_u64(struct wr *w, uint64_t v) {

@@ -306,8 +306,10 @@ static enum err sink_retry(void *sink) {
     struct spare s;
     int fd;
     pthread_mutex_lock(&j->mtx);
-    const bool has = j->n_spares > 1;
+    bool has = false;
+    for (unsigned i = 0; i < j->n_spares; i++) has = has || j->spares[i].clean;
     pthread_mutex_unlock(&j->mtx);
+    journal__kick(j); /* to stock spares, and to see that there is room */
     if (has) return OK;
     const enum err e = journal__create_spare(j, &s, &fd);
     if (e != OK) return e;

@@ -212,7 +212,9 @@ static enum err sink_retry(void *sink) {
     uint64_t at = l->end;
     enum err e = OK;
     /* Only this thread takes from pending, and nothing is appended while the disk is full. */
-    for (size_t left = l->pending_bytes + sizeof zeros; left > 0 && e == OK;) {
+    size_t left = l->pending_bytes + sizeof zeros;
+    if (left > MAX_UNSYNCED) left = MAX_UNSYNCED;
+    while (left > 0 && e == OK) {
         int n_iov = 0;
         size_t n = 0;
         for (; n_iov < N_IOV && left > 0; n_iov++) {

@@ -59,15 +59,20 @@ static enum err bad_line(struct reader *r, struct bytes text, uint64_t at, const
     return E_STORE;
 }
 
+/* Zero bytes are never in a record: near the end they are what a torn group has left. */
+static bool has_zeros(struct reader *r, struct bytes text, uint64_t at) {
+    const bool yes = text.n != 0 && memchr(text.p, 0, text.n) != NULL;
+    if (yes && at + QUEUE_LOG_TORN_WINDOW >= r->size) r->in_torn = true;
+    return yes;
+}
+
 static enum err whole_line(struct reader *r, struct bytes text, uint64_t at) {
     r->n_seen++;
     if (r->in_long) { /* its end */
         r->in_long = false;
         return bad_line(r, text, at, "the line is too long");
     }
-    const bool has_zero = text.n != 0 && memchr(text.p, 0, text.n) != NULL;
-    if (has_zero && at + QUEUE_LOG_TORN_WINDOW >= r->size) r->in_torn = true;
-    if (has_zero) return bad_line(r, text, at, "the line has zero bytes");
+    if (has_zeros(r, text, at)) return bad_line(r, text, at, "the line has zero bytes");
     const enum err e = r->line(r->ctx, text);
     if (e == E_SYNTAX) return bad_line(r, text, at, "the line is not a record");
     if (e == OK) r->stats->n_lines++;
@@ -112,7 +117,9 @@ static enum err read_lines(struct reader *r, uint8_t *buf) {
         kept = n - used;
         if (kept > QUEUE_LOG_LINE_LEN && at < r->size) {
             /* Too long to be a record: its front is dealt with now, as a line of its own. */
-            e = bad_line(r, bytes_of(buf, kept), at - kept, "the line is too long");
+            const struct bytes front = bytes_of(buf + used, kept);
+            (void)has_zeros(r, front, at - kept);
+            e = bad_line(r, front, at - kept, "the line is too long");
             if (e != OK) return e;
             r->in_long = true;
             kept = 0;
