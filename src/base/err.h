@@ -27,7 +27,9 @@
     X(QUOTA,          "QUOTA",          "queue is full") \
     X(NO_MSG,         "NO_MSG",         "no such message to acknowledge") \
     X(LARGE_MSG,      "LARGE_MSG",      "message is larger than the version allows") \
+    X(NAME_NO_RESOLVER, "NAME NO_RESOLVER", "names are not resolved here") \
     X(INTERNAL,       "INTERNAL",       "server failed") \
+    X(PROXY_NO_AUTH,  "PROXY BROKER TRANSPORT NO_AUTH", "forwarded by a session without a key") \
     X(STORE,          "STORE storage",  "storage refused the change") \
     X(SYNTAX,         NULL,             "malformed input") \
     X(NO_MEMORY,      NULL,             "out of memory") \
@@ -40,6 +42,7 @@
     X(IDENTITY,       NULL,             "peer asked for another server identity") \
     X(CERT,           NULL,             "certificate is not acceptable") \
     X(KEY,            NULL,             "private key does not fit its certificate") \
+    X(HOST,           NULL,             "host is not allowed, or there is no way to it") \
     X(CONFIG,         NULL,             "bad configuration")
 /* clang-format on */
 

@@ -9,14 +9,16 @@ _Static_assert(SHA512_LEN == crypto_auth_hmacsha512_BYTES, "HKDF counts in SHA-5
 
 /* Set by crypto_init() before threads start, only read afterwards. Never freed: they serve until
  * the process ends. */
-static EVP_MD *md_sha256, *md_sha3_384, *md_sha512;
+static EVP_MD *md_md5, *md_sha256, *md_sha3_384, *md_sha512;
 
 enum err crypto_init(void) {
     if (sodium_init() < 0) return E_CRYPTO;
+    if (md_md5 == NULL) md_md5 = EVP_MD_fetch(NULL, "MD5", NULL);
     if (md_sha256 == NULL) md_sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     if (md_sha3_384 == NULL) md_sha3_384 = EVP_MD_fetch(NULL, "SHA3-384", NULL);
     if (md_sha512 == NULL) md_sha512 = EVP_MD_fetch(NULL, "SHA512", NULL);
-    const bool complete = md_sha256 != NULL && md_sha3_384 != NULL && md_sha512 != NULL;
+    const bool complete =
+        md_md5 != NULL && md_sha256 != NULL && md_sha3_384 != NULL && md_sha512 != NULL;
     ERR_clear_error();
     return complete ? OK : E_CRYPTO;
 }
@@ -37,6 +39,10 @@ static const uint8_t *start_of(struct bytes b) {
 
 static enum err digest(const EVP_MD *md, struct bytes m, uint8_t *ret) {
     return EVP_Digest(start_of(m), m.n, ret, NULL, md, NULL) == 1 ? OK : E_CRYPTO;
+}
+
+enum err crypto_md5(struct bytes m, uint8_t ret[MD5_LEN]) {
+    return digest(md_md5, m, ret);
 }
 
 enum err crypto_sha256(struct bytes m, uint8_t ret[SHA256_LEN]) {

@@ -10,7 +10,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-enum { SHA256_LEN = 32, SHA384_LEN = 48, SHA512_LEN = 64 };
+enum { MD5_LEN = 16, SHA256_LEN = 32, SHA384_LEN = 48, SHA512_LEN = 64 };
 
 /* Once, before threads start. E_CRYPTO when a library or algorithm is missing. */
 MUST_USE enum err crypto_init(void);
@@ -19,7 +19,9 @@ MUST_USE enum err crypto_init(void);
 bool crypto_equal(struct bytes a, struct bytes b);
 void crypto_wipe(void *p, size_t n); /* not removed by the optimiser */
 
-/* E_CRYPTO when the library fails, which is for want of memory. */
+/* E_CRYPTO when the library fails, which is for want of memory. MD5 only for the sums of ids that
+ * the protocol asks for: nothing is protected by it. */
+MUST_USE enum err crypto_md5(struct bytes m, uint8_t ret[MD5_LEN]);
 MUST_USE enum err crypto_sha256(struct bytes m, uint8_t ret[SHA256_LEN]);
 MUST_USE enum err crypto_sha3_384(struct bytes m, uint8_t ret[SHA384_LEN]);
 /* SHA-512 over the concatenation of two views, so that "what is signed" needs no copy. */

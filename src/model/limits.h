@@ -17,6 +17,13 @@ enum {
     DEFAULT_MESSAGE_QUOTA = 128,          /* messages; as the reference: apps count on it */
     RCV_KEYS_MAX = 32,                    /* recipient keys: each may cost a verification */
 
+    /* ---- notifications and services ---- */
+    NTFS_PER_NOTIFIER_MAX = 256,          /* pending ones, 48 bytes each; more: the oldest goes */
+    SERVICES_MAX = 10000,                 /* records; each keeps its certificates, ~2 KB */
+    DEFAULT_NTF_INTERVAL_MS = 1500,       /* milliseconds; as the reference */
+    DEFAULT_NTF_TTL_HOURS = 24,           /* hours; as the reference */
+    SERVICE_SCAN_QUEUES = 2000,           /* queues before other work gets its turn, ~0.2 ms */
+
     /* ---- storage ---- */
     MESSAGE_CACHE_BYTES = 33554432,       /* bytes of recent bodies kept in RAM beside the journal */
 
@@ -24,6 +31,22 @@ enum {
     SESSION_SUBSCRIPTIONS_MAX = 1000000,  /* ~120 bytes each; large clients have 10^5 */
     DEFAULT_PENDING_BYTES = 262144,       /* bytes of waiting answers; above: not read any more */
     SESSION_PENDING_BASE = 96,            /* bytes counted for each answer besides its text */
+
+    /* ---- proxy ---- */
+    DEFAULT_PROXY_CONCURRENCY = 32,       /* proxy commands of a session under way; as the reference */
+    PROXY_WAITING_MAX = 16,               /* more of them that wait, up to 16 KiB each; then the session
+                                           * is not read (what one block brings is taken in full) */
+    PROXY_RELAYS_MAX = 4096,              /* relays of one loop: connected, or failed not long ago */
+    PROXY_CONNECTING_MAX = 512,           /* of these, being connected to: up to 8 sockets each */
+    PROXY_FORWARDING_MAX = 8192,          /* commands under way on a loop: 128 MiB if no relay reads */
+    PROXY_RELAY_REQUESTS_MAX = 4096,      /* of these, at one relay */
+    PROXY_RELAY_UNSENT_MAX = 16777216,    /* bytes that one relay has yet to read */
+    PROXY_PROOF_MAX = 12288,              /* bytes of a relay's certificates and signed key */
+    DEFAULT_CONNECT_TIMEOUT_S = 25,       /* seconds to connect to a relay, handshakes included */
+    DEFAULT_REQUEST_TIMEOUT_S = 20,       /* seconds for its answer; apps wait for 20 to 60 */
+    DEFAULT_RETRY_AFTER_S = 30,           /* seconds for which a failure is answered from memory */
+    PROXY_PING_AFTER_S = 300,             /* seconds of a relay's silence */
+    PROXY_IDLE_S = 1800,                  /* seconds without a command, then it is disconnected */
 
     /* ---- times ---- */
     DEFAULT_TLS_TIMEOUT_S = 60,           /* seconds; as the reference */

@@ -211,7 +211,7 @@ static void open_session(struct conn *c) {
     c->state = CONN_OPEN;
     c->unique_len = (uint8_t)tls_unique(c->ssl, c->unique);
     set_io_deadline(c, 0);
-    void *session = NULL;
+    void *session = c->session;
     const enum err e = c->opts->ops->on_open(c, c->opts->server, &session);
     if (e != OK) {
         conn_close(c);
@@ -221,16 +221,20 @@ static void open_session(struct conn *c) {
     c->has_session = true;
 }
 
-static void shake_hands(struct conn *c) {
-    if (c->set->handshakes_left == 0) return; /* the event comes again in the next turn */
-    c->set->handshakes_left--;
+static void step_handshake(struct conn *c) {
     ERR_clear_error();
-    const int r = SSL_accept(c->ssl);
+    const int r = SSL_do_handshake(c->ssl);
     if (r == 1) {
         open_session(c);
     } else {
         check_failure(c, r);
     }
+}
+
+static void shake_hands(struct conn *c) {
+    if (c->set->handshakes_left == 0) return; /* the event comes again in the next turn */
+    c->set->handshakes_left--;
+    step_handshake(c);
 }
 
 static void on_poll_handshake(struct conn *c, int events) {
@@ -285,26 +289,58 @@ static struct conn *new_conn(struct conns *set, int fd, SSL_CTX *tls) {
     return c;
 }
 
-enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct conn_opts *o,
-                      struct admission_peer *owned_peer) {
+static enum err open_conn(struct loop *l, int owned_fd, SSL_CTX *tls, const struct conn_opts *o,
+                          struct conn **ret) {
     ASSERT_ON_LOOP(l);
     struct conn *c = new_conn(loop__conns(l), owned_fd, tls);
     const int r = c != NULL ? uv_poll_init(loop__uv(l), &c->poll, owned_fd) : 0;
     if (c == NULL || r != 0) {
         if (c != NULL) free_conn(c);
         (void)close(owned_fd);
-        admission_leave(o->admission, owned_peer);
         if (r == 0) return E_NO_MEMORY;
         errno = -r;
         return E_SYS;
     }
     c->opts = o;
-    c->peer = owned_peer;
     c->state = CONN_HANDSHAKE;
     conns__add(c);
     set_io_deadline(c, o->tls_timeout_ms);
+    *ret = c;
+    return OK;
+}
+
+enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct conn_opts *o,
+                      struct admission_peer *owned_peer) {
+    struct conn *c;
+    const enum err e = open_conn(l, owned_fd, tls, o, &c);
+    if (e != OK) {
+        const int saved = errno;
+        admission_leave(o->admission, owned_peer);
+        errno = saved;
+        return e;
+    }
+    c->peer = owned_peer;
+    SSL_set_accept_state(c->ssl);
     update_poll(c);
     return OK;
+}
+
+enum err conn__connect(struct loop *l, int owned_fd, SSL_CTX *tls, const struct conn_opts *o,
+                       void *session, struct conn **ret) {
+    struct conn *c;
+    const enum err e = open_conn(l, owned_fd, tls, o, &c);
+    if (e != OK) return e;
+    c->session = session;
+    c->has_session = true;
+    SSL_set_connect_state(c->ssl);
+    *ret = c;
+    return OK;
+}
+
+void conn__begin(struct conn *c) {
+    if (c->state != CONN_HANDSHAKE) return;
+    step_handshake(c);
+    update_poll(c);
 }
 
 /* ---- ending ---- */
@@ -349,7 +385,7 @@ void conn__destroy(struct conn *c) {
     discard_input(c);
     (void)shutdown(c->fd, SHUT_RDWR);
     (void)close(c->fd);
-    admission_leave(c->opts->admission, c->peer);
+    if (c->peer != NULL) admission_leave(c->opts->admission, c->peer);
 }
 
 void conn_close(struct conn *c) {

@@ -9,6 +9,9 @@
  * one encrypted block is buffered here. One connection gets at most CONN_BLOCKS_PER_TURN blocks
  * read per turn, so nobody waits for a busy neighbour.
  *
+ * The same on both sides of TLS: a server's connections come from a listener, a client's from
+ * dial_start().
+ *
  * Ends: peer closed, TLS or socket error, deadline, conn_close(). on_close() is called exactly once
  * for each on_open() that returned OK, is the last call, and comes from the end-of-turn hook, never
  * from inside conn_ functions. Idle memory: see docs/PERFORMANCE.md. */
@@ -26,7 +29,8 @@ struct admission;
 struct admission_peer;
 
 struct conn_ops {
-    /* TLS is up. *ret_session is what the other calls get. Any error closes the connection. */
+    /* TLS is up. *ret_session is what the other calls get; a client's is there already. Any error
+     * closes the connection. */
     enum err (*on_open)(struct conn *c, void *server, void **ret_session);
     /* block is writable scratch, CONN_BLOCK_LEN bytes, valid during the call. Any error closes the
      * connection. */
@@ -42,8 +46,9 @@ struct conn_ops {
 struct conn_opts {
     const struct conn_ops *ops;
     void *server;                /* borrowed; given to on_open */
-    struct admission *admission; /* borrowed */
-    /* From accept to the end of the TLS handshake; also from conn_finish() to the end. */
+    struct admission *admission; /* borrowed; not for clients */
+    /* From accept (or connect) to the end of the TLS handshake; also from conn_finish() to the end.
+     */
     int64_t tls_timeout_ms;
     int64_t block_timeout_ms; /* from the first byte of a block, or of a TLS record, to its last */
     /* For counters; may be NULL; owner loop. A connection that ended before TLS was up, whoever's

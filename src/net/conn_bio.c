@@ -8,6 +8,8 @@
  * that must be offered again, instead of at most 16. New blocks are made only when c->out is empty;
  * what may come on top are answers of TLS itself, and for these there is a limit. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -18,10 +20,31 @@ enum {
     /* One block in the smallest records that a client may ask for (RFC 6066), and some hundred
        answers to key updates. */
     UNSENT_MAX_BYTES = 32768,
+    /* A dead peer is noticed after 60 + 4 * 15 s. Not shorter: each probe wakes the radio of a
+       telephone. */
+    KEEPALIVE_IDLE_S = 60,
+    KEEPALIVE_INTERVAL_S = 15,
+    KEEPALIVE_PROBES = 4,
+    /* Unsent bytes in the kernel above which a socket takes no more: four blocks. Without it, a
+     * peer that does not read makes the kernel hold megabytes. */
+    KERNEL_UNSENT_MAX_BYTES = 65536,
 };
 
+static bool set_option(int fd, int level, int name, int value) {
+    return setsockopt(fd, level, name, &value, sizeof value) == 0;
+}
+
+bool conn__set_socket_options(int fd) {
+    return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
+           set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
+           set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S) &&
+           set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S) &&
+           set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES) &&
+           set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, KERNEL_UNSENT_MAX_BYTES);
+}
+
 static bool is_transient(int error) {
-    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+    return error == EAGAIN || error == EINTR; /* on Linux EWOULDBLOCK is EAGAIN */
 }
 
 /* False when the connection cannot go on. */

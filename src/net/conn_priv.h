@@ -57,6 +57,7 @@ struct conns {
     struct list to_write;
     struct list closing;
     struct list listeners;
+    struct list dials;               /* under way: dial.c */
     BIO_METHOD *bio_method;          /* owned */
     uv_timer_t tick;                 /* active while something may be on timed */
     uint8_t scratch[CONN_BLOCK_LEN]; /* for one block, while it is handed over */
@@ -83,7 +84,19 @@ void conn__destroy(struct conn *c); /* of a closing one: on_close(), frees */
 /* Closes it when one of its deadlines has passed. */
 void conn__time_out(struct conn *c, int64_t now_ms);
 
+/* ---- conn.c, for dial.c ---- */
+
+/* A client's connection over a connected socket, which is closed on error. session is what
+ * conn_ops get from the start: on_open() is handed it as *ret_session, and on_close() comes however
+ * the connection ends. E_NO_MEMORY, E_SYS (then there was no on_close()). */
+MUST_USE enum err conn__connect(struct loop *l, int owned_fd, SSL_CTX *tls,
+                                const struct conn_opts *o, void *session, struct conn **ret);
+/* Begins with TLS, as the client speaks first; on_open() may come before this returns. */
+void conn__begin(struct conn *c);
+
 /* ---- conn_bio.c ---- */
+
+bool conn__set_socket_options(int fd); /* what all our TCP sockets have; false with errno */
 
 BIO_METHOD *conn__bio_method_new(void); /* NULL when out of memory; BIO_meth_free() */
 bool conn__set_bio(struct conn *c);     /* puts the socket under TLS; false when out of memory */

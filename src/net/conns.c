@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "net/conn_priv.h"
+#include "net/dial_priv.h"
 #include "net/listener_priv.h"
 #include "net/loop_priv.h"
 
@@ -70,7 +71,8 @@ enum err conns__new(struct loop *l, struct conns **ret) {
         free(s);
         return E_NO_MEMORY;
     }
-    struct list *const lists[] = {&s->all, &s->timed, &s->to_write, &s->closing, &s->listeners};
+    struct list *const lists[] = {&s->all,     &s->timed,     &s->to_write,
+                                  &s->closing, &s->listeners, &s->dials};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) list_init(lists[i]);
     (void)uv_timer_init(loop__uv(l), &s->tick); /* cannot fail */
     *ret = s;
@@ -79,12 +81,13 @@ enum err conns__new(struct loop *l, struct conns **ret) {
 
 void conns__free(struct conns *s) {
     if (s == NULL) return;
-    assert(s->n == 0 && list_is_empty(&s->listeners));
+    assert(s->n == 0 && list_is_empty(&s->listeners) && list_is_empty(&s->dials));
     BIO_meth_free(s->bio_method);
     free(s);
 }
 
 void conns__close_all(struct conns *s) {
+    dial__end_all(&s->dials);
     for (struct list *n = s->all.next; n != &s->all; n = n->next) {
         conn_close(CONTAINER_OF(n, struct conn, all));
     }

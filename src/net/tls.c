@@ -9,9 +9,9 @@
 #include "crypto/cert.h"
 
 enum {
-    /* Clients send their chain once more in the SMP handshake, inside one block: a longer one
-       cannot be used. */
-    CLIENT_CHAIN_MAX_BYTES = 16384,
+    /* Clients and servers send their chain once more in the SMP handshake, inside one block: a
+       longer one cannot be used. */
+    PEER_CHAIN_MAX_BYTES = 16384,
 };
 
 static const char ALPN_SMP[] = "smp/1";
@@ -38,7 +38,7 @@ static int select_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_l
 
 /* Only the form of the chain is checked: which services are known is decided above, by fingerprint.
  */
-static int verify_client(X509_STORE_CTX *store, void *arg) {
+static int verify_peer(X509_STORE_CTX *store, void *arg) {
     const struct env *env = arg;
     STACK_OF(X509) *chain =
         X509_STORE_CTX_get0_untrusted(store); /* all that was sent, leaf first */
@@ -68,17 +68,15 @@ static bool forbid_resumption(SSL_CTX *ctx) {
 }
 
 static void set_behaviour(SSL_CTX *ctx, const struct env *env) {
-    (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                       SSL_OP_CIPHER_SERVER_PREFERENCE);
+    (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     /* This is what makes idle connections cheap: 13 instead of 45 KiB. */
     (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     /* A read ends after a record that carries no data (key update, alert), so that a stream of them
      * cannot hold the loop. */
     (void)SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY);
-    SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_cert_verify_callback(ctx, verify_client, (void *)(uintptr_t)env); /* read only */
-    SSL_CTX_set_max_cert_list(ctx, CLIENT_CHAIN_MAX_BYTES);
+    SSL_CTX_set_cert_verify_callback(ctx, verify_peer, (void *)(uintptr_t)env); /* read only */
+    SSL_CTX_set_max_cert_list(ctx, PEER_CHAIN_MAX_BYTES);
 }
 
 enum err tls_server_ctx_new(const struct server_cert *cert, const struct env *env, SSL_CTX **ret) {
@@ -87,8 +85,24 @@ enum err tls_server_ctx_new(const struct server_cert *cert, const struct env *en
     if (ctx == NULL) return E_NO_MEMORY;
     if (!set_algorithms(ctx) || !forbid_resumption(ctx)) return E_CRYPTO;
     set_behaviour(ctx, env);
+    (void)SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
     const enum err e = server_cert_use(cert, ctx);
     if (e != OK) return e;
+    *ret = STEAL(ctx);
+    return OK;
+}
+
+enum err tls_client_ctx_new(const struct env *env, SSL_CTX **ret) {
+    uint8_t alpn[1 + sizeof ALPN_SMP];
+    struct wr w = wr_init(alpn, sizeof alpn);
+    wr_short(&w, bytes_str(ALPN_SMP));
+    ERR_clear_error();
+    CLEANUP(free_ctx) SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    if (ctx == NULL) return E_NO_MEMORY;
+    if (!set_algorithms(ctx) || !forbid_resumption(ctx)) return E_CRYPTO;
+    set_behaviour(ctx, env);
+    if (SSL_CTX_set_alpn_protos(ctx, alpn, (unsigned)w.at) != 0) return E_NO_MEMORY; /* 0 is good */
     *ret = STEAL(ctx);
     return OK;
 }

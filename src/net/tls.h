@@ -22,6 +22,10 @@ enum { TLS_UNIQUE_MAX = 64 };
  * says whether client certificates are within their dates. */
 MUST_USE enum err tls_server_ctx_new(const struct server_cert *cert, const struct env *env,
                                      SSL_CTX **ret);
+/* The same for connections that we make: no server name, and of the server's chain only its form is
+ * checked, as of clients' (whoever knows the server's fingerprint compares it: tls_peer_chain()).
+ * As above. */
+MUST_USE enum err tls_client_ctx_new(const struct env *env, SSL_CTX **ret);
 void tls_ctx_free(SSL_CTX *ctx); /* NULL is a no-op */
 
 /* tls-unique of RFC 5929: the client's first Finished message. Returns its length, 0 before the

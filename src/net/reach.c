@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "net/reach.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdint.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/attr.h"
+
+/* ---- addresses ---- */
+
+struct block4 {
+    uint32_t net;
+    unsigned bits;
+};
+
+/* IANA "IPv4 Special-Purpose Address Registry", and all from 224.0.0.0 on. */
+static const struct block4 NOT_PUBLIC_4[] = {
+    {0x00000000, 8},  /* this network */
+    {0x0a000000, 8},  /* private */
+    {0x64400000, 10}, /* shared: carrier-grade NAT */
+    {0x7f000000, 8},  /* loopback */
+    {0xa9fe0000, 16}, /* link-local */
+    {0xac100000, 12}, /* private */
+    {0xc0000000, 24}, /* IETF protocol assignments */
+    {0xc0000200, 24}, /* documentation */
+    {0xc0586300, 24}, /* 6to4 relays */
+    {0xc0a80000, 16}, /* private */
+    {0xc6120000, 15}, /* benchmarks */
+    {0xc6336400, 24}, /* documentation */
+    {0xcb007100, 24}, /* documentation */
+    {0xe0000000, 3},  /* multicast, reserved, broadcast */
+};
+
+static bool is_public_4(uint32_t a) {
+    for (size_t i = 0; i < ARRAY_LEN(NOT_PUBLIC_4); i++) {
+        const uint32_t mask = UINT32_MAX << (32 - NOT_PUBLIC_4[i].bits);
+        if ((a & mask) == NOT_PUBLIC_4[i].net) return false;
+    }
+    return true;
+}
+
+static uint32_t read_4(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static bool starts_with(const uint8_t *a, const uint8_t *prefix, size_t n) {
+    return memcmp(a, prefix, n) == 0;
+}
+
+static bool is_public_6(const uint8_t a[16]) {
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
+    static const uint8_t special[3] = {0x20, 0x01, 0x00}; /* Teredo, ORCHID and others */
+    static const uint8_t documentation[4] = {0x20, 0x01, 0x0d, 0xb8};
+    if (starts_with(a, mapped, sizeof mapped)) return is_public_4(read_4(a + 12));
+    if (starts_with(a, nat64, sizeof nat64)) return is_public_4(read_4(a + 12));
+    if (a[0] == 0x20 && a[1] == 0x02) return is_public_4(read_4(a + 2)); /* 6to4 */
+    if (starts_with(a, special, sizeof special) && a[3] < 0x02) return false;
+    if (starts_with(a, special, sizeof special) && (a[3] & 0xf0) == 0x10) return false;
+    if (starts_with(a, special, sizeof special) && (a[3] & 0xf0) == 0x20) return false;
+    if (starts_with(a, documentation, sizeof documentation)) return false;
+    if (a[0] == 0x3f && a[1] == 0xff && a[2] < 0x10) return false; /* documentation */
+    return (a[0] & 0xe0) == 0x20; /* 2000::/3 is all global unicast there is */
+}
+
+bool reach_is_public(const struct sockaddr *a) {
+    if (a->sa_family == AF_INET) {
+        struct sockaddr_in v4;
+        memcpy(&v4, a, sizeof v4);
+        return is_public_4(ntohl(v4.sin_addr.s_addr));
+    }
+    if (a->sa_family != AF_INET6) return false;
+    struct sockaddr_in6 v6;
+    memcpy(&v6, a, sizeof v6);
+    return is_public_6(v6.sin6_addr.s6_addr);
+}
+
+/* ---- names ---- */
+
+static size_t length_without_dots(const char *host) {
+    size_t n = strlen(host);
+    while (n > 0 && host[n - 1] == '.') n--;
+    return n;
+}
+
+static bool ends_with_label(const char *host, const char *label) {
+    const size_t n = length_without_dots(host), n_label = strlen(label);
+    if (n < n_label || strncasecmp(host + n - n_label, label, n_label) != 0) return false;
+    return n == n_label || host[n - n_label - 1] == '.';
+}
+
+static bool is_ip(const char *host) {
+    struct in6_addr any;
+    return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
+}
+
+/* 127.1, 2130706433 and 0x7f.1 are addresses to those who look them up. */
+static bool ends_like_address(const char *host, size_t n) {
+    size_t from = n;
+    while (from > 0 && host[from - 1] != '.') from--;
+    return host[from] >= '0' && host[from] <= '9';
+}
+
+enum host_kind host_kind_of(const char *host) {
+    const size_t n = length_without_dots(host);
+    if (n == 0 || strlen(host) >= HOST_TEXT_MAX) return HOST_BAD;
+    if (is_ip(host)) return HOST_IP;
+    for (const char *c = host; *c != '\0'; c++) {
+        const bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
+        if (!letter && !(*c >= '0' && *c <= '9') && *c != '-' && *c != '_' && *c != '.') {
+            return HOST_BAD;
+        }
+    }
+    if (ends_like_address(host, n)) return HOST_BAD;
+    return ends_with_label(host, "onion") ? HOST_ONION : HOST_NAME;
+}
+
+bool host_is_local_name(const char *host) {
+    return ends_with_label(host, "localhost");
+}
