@@ -52,6 +52,7 @@ void conf_init(struct conf *c) {
 
 void conf_done(struct conf *c) {
     crypto_wipe(c->create_password, sizeof c->create_password);
+    crypto_wipe(c->socks_proxy, sizeof c->socks_proxy);
 }
 
 /* ---- reading ---- */
@@ -214,6 +215,10 @@ enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
 int64_t conf_message_ttl_s(const struct conf *c) {
     enum { SECONDS_PER_DAY = 86400 };
     return c->message_ttl_s != 0 ? c->message_ttl_s : c->expire_messages_days * SECONDS_PER_DAY;
+}
+
+int64_t conf_ntf_ttl_s(const struct conf *c) {
+    return c->ntf_ttl_s != 0 ? c->ntf_ttl_s : c->expire_ntfs_hours * 3600;
 }
 
 /* ---- printing ---- */

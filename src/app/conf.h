@@ -43,6 +43,7 @@ struct conf {
     char journal_path[CONF_TEXT_MAX]; /* "": `journal` in the state directory */
     int64_t expire_messages_days;
     bool expire_on_start, expire_on_send;
+    int64_t expire_ntfs_hours;
     /* [AUTH] */
     bool new_queues;
     char create_password[CONF_PASSWORD_MAX]; /* secret; "": none */
@@ -52,6 +53,13 @@ struct conf {
     struct conf_addresses bind; /* none: all addresses */
     int64_t threads;            /* 0: one for each processor */
     bool log_tls_errors;
+    bool accept_services;
+    /* [PROXY] */
+    bool proxy_enable, required_host_mode, allow_private_relays;
+    char host_mode[CONF_WORD_MAX], socks_mode[CONF_WORD_MAX];
+    char own_server_domains[CONF_TEXT_MAX];
+    char socks_proxy[CONF_TEXT_MAX]; /* secret; "": none */
+    int64_t proxy_concurrency, retry_after_error_s, connect_timeout_s, request_timeout_s;
     /* [INACTIVE_CLIENTS] */
     bool disconnect_inactive;
     int64_t inactive_ttl_s, inactive_check_s;
@@ -62,6 +70,8 @@ struct conf {
     int64_t message_ttl_s;       /* 0: expire_messages_days */
     int64_t expiry_interval_s;
     int64_t end_interval_ms;
+    int64_t ntf_interval_ms;
+    int64_t ntf_ttl_s; /* 0: expire_ntfs_hours */
     int64_t version_min, version_max;
 
     /* where each row of the table was set: line of the file, 0 when it was not */
@@ -88,6 +98,7 @@ MUST_USE enum err conf_load(struct conf *c, const char *file, conf_warn *warn, v
                             struct problem *ret_problem);
 
 int64_t conf_message_ttl_s(const struct conf *c); /* message_ttl, or expire_messages_days */
+int64_t conf_ntf_ttl_s(const struct conf *c);     /* notification_ttl, or expire_ntfs_hours */
 
 /* The settings that this version does not use, as "SECTION.key, ..."; empty when there are none. */
 void conf_list_unused(const struct conf *c, struct wr *w);

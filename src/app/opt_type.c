@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/socks.h"
+
 #include "app/options.h"
 
 static void print_number(struct wr *w, int64_t n) {
@@ -266,6 +268,20 @@ static void allowed_path(const struct opt *o, struct wr *w) {
     wr_str(w, "an absolute path");
 }
 
+/* ---- SOCKS proxy ---- */
+
+static enum err parse_socks(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    struct socks_proxy ignored;
+    return socks_proxy_parse(value, &ignored) == OK ? copy_text(value, field, CONF_TEXT_MAX)
+                                                    : E_CONFIG;
+}
+
+static void allowed_socks(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "host:port, or user:password@host:port");
+}
+
 /* ---- settings that are not read yet ---- */
 
 static enum err parse_any(const struct opt *o, const char *value, void *field) {
@@ -294,6 +310,7 @@ static const struct {
     [OPT_PORTS]     = {parse_ports,     print_ports,     allowed_ports},
     [OPT_ADDRESSES] = {parse_addresses, print_addresses, allowed_addresses},
     [OPT_PATH]      = {parse_path,      print_text,      allowed_path},
+    [OPT_SOCKS]     = {parse_socks,     print_text,      allowed_socks},
     [OPT_ANY]       = {parse_any,       NULL,            allowed_any},
 };
 // clang-format on

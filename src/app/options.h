@@ -16,6 +16,7 @@ enum opt_type {
     OPT_PORTS,     /* struct conf_ports */
     OPT_ADDRESSES, /* struct conf_addresses */
     OPT_PATH,      /* char[CONF_TEXT_MAX]: absolute; "": not set */
+    OPT_SOCKS,     /* char[CONF_TEXT_MAX]: socks_proxy_parse(); "": not set */
     OPT_ANY,       /* no field: a setting of the reference that is not read yet */
     N_OPT_TYPES
 };

@@ -26,6 +26,7 @@ enum err paths_init(struct paths *ret, struct problem *ret_problem) {
         {ret->state, state, "", ""},
         {ret->store_log, state, "/", "smp-server-store.log"},
         {ret->messages_log, state, "/", "smp-server-messages.log"},
+        {ret->ntfs_log, state, "/", "smp-server-ntfs.log"},
         {ret->journal, state, "/", "journal"},
         {ret->reference_journal, state, "/", "messages"},
         {ret->lock, state, "/", "smp-server.lock"},

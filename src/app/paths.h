@@ -13,7 +13,7 @@ struct paths {
     char ca_key[PATH_MAX], ca_crt[PATH_MAX], server_key[PATH_MAX], server_crt[PATH_MAX];
     /* $SMP_SERVER_LOG_PATH, or /var/opt/simplex */
     char state[PATH_MAX];
-    char store_log[PATH_MAX], messages_log[PATH_MAX];
+    char store_log[PATH_MAX], messages_log[PATH_MAX], ntfs_log[PATH_MAX];
     char journal[PATH_MAX];           /* ours, unless the settings name another place */
     char reference_journal[PATH_MAX]; /* the reference's, in a format of its own: never touched */
     char lock[PATH_MAX];

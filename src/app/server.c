@@ -12,10 +12,12 @@
 #include "app/ports.h"
 #include "app/progress.h"
 #include "base/log.h"
+#include "crypto/crypto.h"
 #include "model/limits.h"
 #include "net/admission.h"
 #include "net/listener.h"
 #include "net/loop.h"
+#include "proxy/proxy.h"
 #include "relay/relay.h"
 
 enum {
@@ -56,6 +58,7 @@ struct server {
     struct loop **loops; /* borrowed from workers */
     struct admission *admission;
     struct store *store;
+    struct proxy *proxy; /* NULL: switched off */
     struct relay *relay;
     struct durable_news durable_news;
     unsigned n_steps; /* of STEPS that are up */
@@ -200,6 +203,43 @@ static enum err up_loops(struct server *s, struct problem *p) {
     return e;
 }
 
+/* ---- proxy ---- */
+
+/* Names are looked up on libuv's threads, of which only half may do so at a time: with its 4, two
+ * names that nobody answers for would hold up all others. Idle threads cost next to nothing. */
+static const char LOOKUP_THREADS[] = "64";
+
+static enum err up_proxy(struct server *s, struct problem *p) {
+    const struct conf *c = s->o.conf;
+    struct socks_proxy socks = {.port = 0};
+    const bool has_socks = c->socks_proxy[0] != '\0';
+    if (!c->proxy_enable) return OK;
+    (void)setenv("UV_THREADPOOL_SIZE", LOOKUP_THREADS, 0);
+    enum err e = has_socks ? socks_proxy_parse(c->socks_proxy, &socks) : OK;
+    const struct proxy_opts o = {
+        .env = &ENV_SYSTEM,
+        .loops = s->loops,
+        .n_loops = s->n_workers,
+        .version_max = RELAY_VERSION_MAX,
+        .prefer_onion = strcmp(c->host_mode, "onion") == 0,
+        .required_host_mode = c->required_host_mode,
+        .own_domains = c->own_server_domains,
+        .socks = has_socks ? &socks : NULL,
+        .socks_always = strcmp(c->socks_mode, "always") == 0,
+        .allow_private = c->allow_private_relays,
+        .connect_timeout_ms = c->connect_timeout_s * 1000,
+        .request_timeout_ms = c->request_timeout_s * 1000,
+        .retry_after_ms = c->retry_after_error_s * 1000,
+    };
+    if (e == OK) e = proxy_new(&o, &s->proxy);
+    crypto_wipe(&socks, sizeof socks);
+    return e == OK ? OK : problem_set(p, e, "cannot start the proxy: %s", err_meaning(e));
+}
+
+static void down_proxy(struct server *s) {
+    proxy_free(s->proxy);
+}
+
 /* ---- relay ---- */
 
 static struct relay_opts relay_opts_from(const struct server *s) {
@@ -212,6 +252,8 @@ static struct relay_opts relay_opts_from(const struct server *s) {
         .n_loops = s->n_workers,
         .admission = s->admission,
         .cert = s->o.identity->cert,
+        .proxy = s->proxy,
+        .proxy_concurrency = (unsigned)c->proxy_concurrency,
         .version_min = (uint16_t)c->version_min,
         .version_max = (uint16_t)c->version_max,
         .allow_new_queues = c->new_queues,
@@ -221,6 +263,9 @@ static struct relay_opts relay_opts_from(const struct server *s) {
         .handshake_timeout_s = both != 0 ? both : DEFAULT_SMP_HANDSHAKE_TIMEOUT_S,
         .message_ttl_s = conf_message_ttl_s(c),
         .expiry_interval_s = c->expiry_interval_s,
+        .ntf_ttl_s = conf_ntf_ttl_s(c),
+        .ntf_interval_ms = c->ntf_interval_ms,
+        .accept_services = c->accept_services,
         .expire_on_start = c->expire_on_start,
         .expire_on_send = c->expire_on_send,
         .inactive_ttl_s = c->disconnect_inactive ? c->inactive_ttl_s : 0,
@@ -275,12 +320,16 @@ static enum err up_ports(struct server *s, struct problem *p) {
 
 static void end_threads(struct server *s) {
     send_durable_news_to(&s->durable_news, NULL);
+    proxy_stop(s->proxy);
     for (unsigned i = 0; i < s->n_workers; i++) loop_stop(s->loops[i]);
+    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+    /* Once more, for what one that was still running posted to one that had ended. */
     for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
 }
 
 static enum err up_threads(struct server *s, struct problem *p) {
     enum err e = relay_start(s->relay);
+    if (e == OK && s->proxy != NULL) e = proxy_start(s->proxy);
     if (e == OK) send_durable_news_to(&s->durable_news, s->relay);
     for (unsigned i = 0; i < s->n_workers && e == OK; i++) e = loop_start(s->loops[i]);
     if (e == OK) return OK;
@@ -360,6 +409,7 @@ static const struct step {
     {"admission", up_admission, down_admission, false},
     {"store", up_store, down_store, false},
     {"loops", up_loops, down_loops, false},
+    {"proxy", up_proxy, down_proxy, false},
     {"relay", up_relay, down_relay, false},
     {"storing", up_storing, down_storing, false},
     {"ports", up_ports, down_ports, true},

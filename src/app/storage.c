@@ -204,6 +204,7 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
         .store_log = s->on_disk ? paths->store_log : NULL,
         .messages_log = in_log ? paths->messages_log : NULL,
         .restore_messages = in_log,
+        .ntfs_log = in_log || s->in_journal ? paths->ntfs_log : NULL,
         .journal_dir = s->in_journal ? s->journal : NULL,
         .sync_interval_ms = s->sync_interval_ms,
         .skip_warnings = use->skip_warnings,

@@ -30,7 +30,11 @@ static void answer_link(const struct request *rq, lsn_t lsn) {
     struct link_data *link = NULL;
     enum err e = id_from_bytes(rq->to.entity, &link_id) ? OK : E_AUTH;
     if (e == OK) e = store_link_get(store_of(rq), rq->queue, &link_id, &link);
-    if (e == OK) {
+    if (e == OK && rq->fwd != NULL) {
+        struct wr w = answer_begin(rq);
+        reply_lnk(&w, rq->params, &rq->to, queue_snd_id(rq->queue), link);
+        answer_end(rq, &w, lsn);
+    } else if (e == OK) {
         session_add_link(rq->session, &rq->to, queue_snd_id(rq->queue), link, lsn);
     } else {
         answer_err(rq, e);

@@ -14,25 +14,27 @@ void cmd_ping(struct request *rq) {
 
 /* ---- SUB ---- */
 
-static enum err subscribe(struct session *s, struct queue *q) {
+static enum err subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn) {
     struct sub *sub = sub_find(s, queue_rcv_id(q));
     if (sub != NULL && sub->by_get) return E_CMD_PROHIBITED;
-    if (sub == NULL) return sub_subscribe(s, q);
+    if (sub == NULL) return sub_subscribe(s, q, ret_lsn);
     sub->has_delivered =
         false; /* again in the same connection: the unacknowledged message is delivered again */
-    return sub_register(s, q);
+    return sub_register(s, q, ret_lsn);
 }
 
 void cmd_sub(struct request *rq) {
     struct session *s = rq->session;
-    const enum err e = subscribe(s, rq->queue);
+    const struct service *svc = service_of(s, SUB_RECIPIENT);
+    lsn_t lsn = 0;
+    const enum err e = subscribe(s, rq->queue, &lsn);
     if (e != OK) {
         answer_err(rq, e);
         return;
     }
     struct wr w = answer_begin(rq);
-    reply_sok(&w, &s->params, &rq->to, NULL);
-    answer_end(rq, &w, 0);
+    reply_sok(&w, &s->params, &rq->to, svc != NULL ? service_id(svc) : NULL);
+    answer_end(rq, &w, lsn);
     rq->deliver_after = queue_ref(rq->queue);
 }
 
@@ -100,12 +102,13 @@ void cmd_ack(struct request *rq) {
     } else {
         answer_err(rq, e);
     }
+    if (sub->by_service && !sub->has_delivered) sub_remove(rq->session, sub);
 }
 
 /* ---- SEND ---- */
 
 static enum err check_send(const struct request *rq) {
-    if (rq->cmd->send.body.n > command_max_body(rq->session->params.version)) return E_LARGE_MSG;
+    if (rq->cmd->send.body.n > command_max_body(rq->params->version)) return E_LARGE_MSG;
     return rq->view->status == STATUS_OFF ? E_AUTH : OK;
 }
 
@@ -129,13 +132,13 @@ void cmd_send(struct request *rq) {
     const int64_t now_s = env_now_s(env);
     struct message *m = NULL;
     struct msg_written written = {0};
+    struct id id;
     enum err e = check_send(rq);
     if (e == OK && rq->view->block != NULL) {
         answer_blocked(rq);
         return;
     }
     if (e == OK) {
-        struct id id;
         env_random(env, &id, sizeof id);
         before_write(rq, now_s);
         e = message_new(&id, now_s, rq->cmd->send.notification, rq->cmd->send.body, &m);
@@ -144,4 +147,6 @@ void cmd_send(struct request *rq) {
     if (written.lsn > store_durable_lsn(store_of(rq))) rq->held_bytes = rq->cmd->send.body.n;
     answer_result(rq, e, written.lsn);
     if (written.was_empty) notify(rq->session->rl, NOTE_MESSAGE, written.sub, rq->queue);
+    if (e == OK && rq->cmd->send.notification && rq->view->has_notifier)
+        ntf_sent(rq->session, rq->queue, &id, now_s);
 }

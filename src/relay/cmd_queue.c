@@ -20,8 +20,8 @@ struct new_keys {
     uint8_t ntf_secret[X25519_LEN], ntf_pub[X25519_LEN];
 };
 
-static enum err agree(const struct env *env, const struct pubkey *theirs, uint8_t *ret_secret,
-                      uint8_t *ret_pub) {
+enum err agree_secret(const struct env *env, const struct pubkey *theirs,
+                      uint8_t ret_secret[X25519_LEN], uint8_t ret_pub[X25519_LEN]) {
     struct x25519_pair pair;
     x25519_pair_new(env, &pair);
     memcpy(ret_pub, pair.pub, X25519_LEN);
@@ -31,19 +31,23 @@ static enum err agree(const struct env *env, const struct pubkey *theirs, uint8_
 }
 
 static enum err make_keys(const struct env *env, const struct cmd_new *c, struct new_keys *ret) {
-    enum err e = agree(env, &c->rcv_dh_key, ret->rcv_secret, ret->rcv_pub);
-    if (e == OK && c->has_notifier) e = agree(env, &c->ntf_dh_key, ret->ntf_secret, ret->ntf_pub);
+    enum err e = agree_secret(env, &c->rcv_dh_key, ret->rcv_secret, ret->rcv_pub);
+    if (e == OK && c->has_notifier)
+        e = agree_secret(env, &c->ntf_dh_key, ret->ntf_secret, ret->ntf_pub);
     return e;
 }
 
-static bool password_fits(const struct relay *r, const struct cmd_new *c) {
+bool relay_password_fits(const struct relay *r, bool has, struct bytes password) {
     if (r->password == NULL) return true;
-    return c->has_basic_auth && crypto_equal(c->basic_auth, bytes_of(r->password, r->n_password));
+    return has && crypto_equal(password, bytes_of(r->password, r->n_password));
 }
 
 static enum err check_new_allowed(const struct request *rq) {
     const struct relay *r = rq->session->rl->relay;
-    if (!r->o.allow_new_queues || !password_fits(r, &rq->cmd->new_queue)) return E_AUTH;
+    const struct cmd_new *c = &rq->cmd->new_queue;
+    if (!r->o.allow_new_queues || !relay_password_fits(r, c->has_basic_auth, c->basic_auth))
+        return E_AUTH;
+    if (rq->session->service != NULL && !c->subscribe) return E_CMD_PROHIBITED;
     return conn_take_new_queue(rq->session->conn) ? OK : E_QUOTA;
 }
 
@@ -97,6 +101,11 @@ static enum err create_with(const struct request *rq, const struct new_ids *ids,
         .updated_day = (int32_t)(env_now_s(rq->session->rl->relay->o.env) / 86400),
     };
     memcpy(rec.dh_secret, keys->rcv_secret, sizeof rec.dh_secret);
+    const struct session_service *service = rq->session->service;
+    if (service != NULL) {
+        rec.has_rcv_service = true;
+        rec.rcv_service_id = *service_id(service->service);
+    }
     enum err e = keyset_new(&c->rcv_auth_key, 1, &rec.rcv_keys);
     if (e == OK && c->data.present)
         e = link_data_new(&ids->link, c->data.fixed, c->data.user, &rec.link);
@@ -127,6 +136,8 @@ static void answer_ids(const struct request *rq, const struct new_ids *ids,
         .snd_id = ids->snd,
         .mode = mode_of(c),
         .link_id = c->data.present ? &ids->link : NULL,
+        .service_id =
+            rq->session->service != NULL ? service_id(rq->session->service->service) : NULL,
         .notifier_id = c->has_notifier ? &ids->ntf : NULL,
     };
     memcpy(r.dh_key, keys->rcv_pub, sizeof r.dh_key);
@@ -134,6 +145,25 @@ static void answer_ids(const struct request *rq, const struct new_ids *ids,
     struct wr w = answer_begin(rq);
     reply_ids(&w, &rq->session->params, &rq->to, &r);
     answer_end(rq, &w, lsn);
+}
+
+/* A service's queue is associated since it was created; its session serves it from now on. */
+static enum err subscribe_new(struct session *s, struct queue *q, lsn_t *ret_lsn) {
+    lsn_t lsn = 0;
+    if (s->service == NULL) return sub_subscribe(s, q, &lsn);
+    const struct sub_request r = {.party = SUB_RECIPIENT,
+                                  .sub = s->self,
+                                  .service = s->service->service};
+    struct sub_moved moved;
+    const enum err e = store_subscribe(s->rl->relay->o.store, q, &r, &moved);
+    if (e != OK) return e;
+    const struct news served = {.kind = NOTE_SERVED,
+                                .to = moved.server,
+                                .service = s->service->service};
+    service_gained(s, queue_rcv_id(q), true);
+    if (!session_is(s, moved.server)) tell(s->rl, &served);
+    if (moved.lsn > *ret_lsn) *ret_lsn = moved.lsn;
+    return OK;
 }
 
 void cmd_new(struct request *rq) {
@@ -144,7 +174,7 @@ void cmd_new(struct request *rq) {
     enum err e = check_new_allowed(rq);
     if (e == OK) e = make_keys(rq->session->rl->relay->o.env, &rq->cmd->new_queue, &keys);
     if (e == OK) e = create(rq, &keys, &ids, &q, &lsn);
-    if (e == OK && rq->cmd->new_queue.subscribe) e = sub_subscribe(rq->session, q);
+    if (e == OK && rq->cmd->new_queue.subscribe) e = subscribe_new(rq->session, q, &lsn);
     if (e == OK) {
         answer_ids(rq, &ids, &keys, lsn);
     } else {
@@ -196,13 +226,16 @@ void cmd_off(struct request *rq) {
 
 void cmd_del(struct request *rq) {
     struct session *s = rq->session;
-    struct subscriber prev;
+    struct queue_ended ended;
     lsn_t lsn = 0;
-    const enum err e = store_queue_delete(store_of(rq), rq->queue, &prev, &lsn);
+    const enum err e = store_queue_delete(store_of(rq), rq->queue, &ended, &lsn);
     if (e == OK) {
         struct sub *own = sub_find(s, queue_rcv_id(rq->queue));
-        if (own != NULL) sub_remove(s, own); /* first: the deleting session is told OK, not DELD */
-        notify(s->rl, NOTE_DELETED, prev, rq->queue);
+        const bool was_own = session_is(s, ended.recipient.sub);
+        if (was_own && (own == NULL || own->by_service)) service_lost(s, queue_rcv_id(rq->queue));
+        if (own != NULL) sub_remove(s, own);
+        if (!was_own) notify(s->rl, NOTE_DELETED, ended.recipient.sub, rq->queue);
+        tell_notifier_gone(rq, &ended.notifier);
     }
     answer_result(rq, e, lsn);
 }

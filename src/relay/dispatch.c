@@ -21,6 +21,7 @@ struct job_item {
     enum err parse_err;          /* OK: cmd is set */
     size_t lookup;               /* index + 1 into lookups; 0: none */
     struct queue *deliver_after; /* counted; NULL: none */
+    struct forwarded *fwd;       /* owned; an RFWD taken apart: what is inside is run. Or NULL */
 };
 
 struct job {
@@ -36,6 +37,7 @@ struct job {
 void job_free(struct job *j) {
     if (j == NULL) return;
     for (size_t i = 0; i < j->n_lookups; i++) queue_unref(j->lookups[i].ret_queue);
+    for (size_t i = 0; j->items != NULL && i < j->n; i++) forwarded_free(j->items[i].fwd);
     free(j->items);
     free(j->lookups);
     free(j->content);
@@ -51,26 +53,32 @@ struct wr answer_begin(const struct request *rq) {
 void answer_end(const struct request *rq, const struct wr *w, lsn_t lsn) {
     if (wr_err(w) != OK) {
         answer_err(rq, E_INTERNAL);
-        return;
+    } else if (rq->fwd != NULL) {
+        forwarded_answer(rq->fwd, rq->session, wr_bytes(w), lsn, rq->held_bytes);
+    } else {
+        session_add_text(rq->session, wr_bytes(w), lsn, rq->held_bytes);
     }
-    session_add_text(rq->session, wr_bytes(w), lsn, rq->held_bytes);
 }
 
 void answer_ok(const struct request *rq, lsn_t lsn) {
     struct wr w = answer_begin(rq);
-    reply_ok(&w, &rq->session->params, &rq->to);
+    reply_ok(&w, rq->params, &rq->to);
     answer_end(rq, &w, lsn);
 }
 
 void answer_err(const struct request *rq, enum err e) {
     struct wr w = answer_begin(rq);
-    reply_err(&w, &rq->session->params, &rq->to, e);
-    session_add_text(rq->session, wr_bytes(&w), 0, 0);
+    reply_err(&w, rq->params, &rq->to, e);
+    if (rq->fwd != NULL) {
+        forwarded_answer(rq->fwd, rq->session, wr_bytes(&w), 0, 0);
+    } else {
+        session_add_text(rq->session, wr_bytes(&w), 0, 0);
+    }
 }
 
 void answer_blocked(const struct request *rq) {
     struct wr w = answer_begin(rq);
-    reply_blocked(&w, &rq->session->params, &rq->to, rq->view->block);
+    reply_blocked(&w, rq->params, &rq->to, rq->view->block);
     answer_end(rq, &w, 0);
 }
 
@@ -83,17 +91,19 @@ void answer_result(const struct request *rq, enum err e, lsn_t lsn) {
 }
 
 void dispatch_bad_block(struct session *s) {
-    const struct request rq = {.session = s};
+    const struct request rq = {.session = s, .params = &s->params};
     answer_err(&rq, E_BLOCK);
 }
 
 /* ---- handlers: the rows of commands.def that this version runs ---- */
 
 static cmd_fn *const HANDLERS[N_COMMANDS] = {
-    [CMD_NEW] = cmd_new,   [CMD_SUB] = cmd_sub,   [CMD_KEY] = cmd_key,   [CMD_RKEY] = cmd_rkey,
-    [CMD_LSET] = cmd_lset, [CMD_LDEL] = cmd_ldel, [CMD_GET] = cmd_get,   [CMD_ACK] = cmd_ack,
-    [CMD_OFF] = cmd_off,   [CMD_DEL] = cmd_del,   [CMD_QUE] = cmd_que,   [CMD_SKEY] = cmd_skey,
-    [CMD_SEND] = cmd_send, [CMD_LKEY] = cmd_lkey, [CMD_LGET] = cmd_lget, [CMD_PING] = cmd_ping,
+    [CMD_NEW] = cmd_new,   [CMD_SUB] = cmd_sub,   [CMD_KEY] = cmd_key,     [CMD_RKEY] = cmd_rkey,
+    [CMD_LSET] = cmd_lset, [CMD_LDEL] = cmd_ldel, [CMD_GET] = cmd_get,     [CMD_ACK] = cmd_ack,
+    [CMD_OFF] = cmd_off,   [CMD_DEL] = cmd_del,   [CMD_QUE] = cmd_que,     [CMD_SKEY] = cmd_skey,
+    [CMD_SEND] = cmd_send, [CMD_LKEY] = cmd_lkey, [CMD_LGET] = cmd_lget,   [CMD_PING] = cmd_ping,
+    [CMD_PRXY] = cmd_prxy, [CMD_PFWD] = cmd_pfwd, [CMD_NKEY] = cmd_nkey,   [CMD_NDEL] = cmd_ndel,
+    [CMD_NSUB] = cmd_nsub, [CMD_SUBS] = cmd_subs, [CMD_NSUBS] = cmd_nsubs, [CMD_RSLV] = cmd_rslv,
 };
 
 /* ---- authorization ---- */
@@ -109,12 +119,26 @@ static bool may_secure(const struct queue_view *v, const struct pubkey *key) {
            (v->snd_key.type == KEY_NONE || pubkey_equal(&v->snd_key, key));
 }
 
+enum { SIGNED_HEAD_MAX = SHA256_LEN + 1 + SESSION_ID_MAX };
+
+/* What is signed begins with the session; where the service signs too, the hash of its certificate
+ * comes first. */
+static struct bytes signed_head(const struct request *rq, uint8_t buf[SIGNED_HEAD_MAX]) {
+    const struct bytes session = wire_session(&rq->session->params);
+    if (!rq->t->has_service_sig) return session;
+    memcpy(buf, rq->session->service->cert_hash, SHA256_LEN);
+    memcpy(buf + SHA256_LEN, session.p, session.n);
+    return bytes_of(buf, SHA256_LEN + session.n);
+}
+
 /* v is NULL when there is no such queue: then every path goes through the dummy verification. */
 static bool verify(const struct request *rq, const struct command_row *row,
                    const struct queue_view *v) {
-    const struct session *s = rq->session;
-    const struct authz a = {rq->t->auth, wire_session(&s->params), rq->t->signed_text,
-                            rq->t->corr_id, s->priv};
+    uint8_t head[SIGNED_HEAD_MAX];
+    const struct authz a = {rq->t->auth, signed_head(rq, head), rq->t->signed_text, rq->t->corr_id,
+                            rq->session->priv};
+    const bool has_notifier =
+        v != NULL && v->has_notifier && bytes_equal(rq->t->entity, id_bytes(&v->ntf_id));
     const bool has_queue = row->lookup == LOOKUP_NOTHING || v != NULL;
     switch (row->key) {
     case NEED_KEY_NONE:
@@ -133,8 +157,9 @@ static bool verify(const struct request *rq, const struct command_row *row,
         if (v != NULL && v->snd_key.type == KEY_NONE && rq->t->auth.n == 0) return true;
         return authz_verify(&a, v != NULL ? &v->snd_key : NULL, v != NULL ? 1 : 0);
     case NEED_KEY_NOTIFIER:
-    case NEED_KEY_SERVICE:
-        break;
+        return authz_verify(&a, has_notifier ? &v->ntf_key : NULL, has_notifier ? 1 : 0);
+    case NEED_KEY_SERVICE: /* that signature is all: service_signature_fits() */
+        return true;
     }
     return false;
 }
@@ -165,29 +190,44 @@ static void run_verified(struct request *rq, const struct command_row *row,
     rq->view = v;
     if (!verify(rq, row, v)) {
         answer_err(rq, E_AUTH);
-    } else if (v != NULL && v->block != NULL && rq->cmd->tag != CMD_SEND) {
+    } else if (v != NULL && v->block != NULL && row->party != PARTY_NOTIFIER &&
+               rq->cmd->tag != CMD_SEND) {
         answer_blocked(rq); /* SEND looks at the length of the message first */
     } else {
-        if (v != NULL) touch(rq);
+        if (v != NULL && row->party != PARTY_NOTIFIER) touch(rq); /* to ask is not to use */
         HANDLERS[rq->cmd->tag](rq);
     }
+    rq->view = NULL;
     queue_view_done(&view);
 }
 
+/* The command that is run for an item. */
+static const struct command *item_command(const struct job_item *item) {
+    return item->fwd != NULL ? &forwarded_command(item->fwd)->cmd : &item->cmd;
+}
+
 static void run_item(const struct job *j, struct job_item *item) {
+    const struct forwarded_command *in = item->fwd != NULL ? forwarded_command(item->fwd) : NULL;
+    const struct transmission *t = in != NULL ? &in->t : &item->t;
+    const struct command *cmd = item_command(item);
     struct request rq = {
         .session = j->session,
-        .t = &item->t,
-        .cmd = &item->cmd,
-        .to = {.corr_id = item->t.corr_id, .entity = item->t.entity},
+        .params = in != NULL ? &in->params : &j->session->params,
+        .fwd = item->fwd,
+        .t = t,
+        .cmd = cmd,
+        .to = {.corr_id = t->corr_id, .entity = t->entity},
         .batch_len = j->n,
     };
-    const struct command_row *row = command_row(item->cmd.tag);
-    if (item->parse_err != OK) {
-        answer_err(&rq, item->parse_err);
-    } else if (row->key == NEED_KEY_SERVICE || item->t.has_service_sig) {
-        answer_err(&rq, E_SERVICE); /* no session of this version is a service's */
-    } else if (HANDLERS[item->cmd.tag] == NULL) {
+    const enum err parse_err = in != NULL ? in->parse_err : item->parse_err;
+    const struct command_row *row = command_row(cmd->tag);
+    if (parse_err != OK) {
+        answer_err(&rq, parse_err);
+    } else if (!service_may_send(j->session, command_row(item->cmd.tag))) {
+        answer_err(&rq, E_CMD_PROHIBITED);
+    } else if (in != NULL ? t->has_service_sig : !service_signature_fits(&rq, row)) {
+        answer_err(&rq, E_SERVICE);
+    } else if (HANDLERS[cmd->tag] == NULL) {
         answer_err(&rq, E_CMD_UNKNOWN);
     } else {
         run_verified(&rq, row, item->lookup != 0 ? &j->lookups[item->lookup - 1] : NULL);
@@ -203,8 +243,7 @@ static void job_run(struct job *j) {
     for (unsigned i = 0; i < j->n; i++) run_item(j, &j->items[i]);
     for (unsigned i = 0; i < j->n; i++) {
         struct queue *q = j->items[i].deliver_after;
-        struct sub *sub = q != NULL ? sub_find(j->session, queue_rcv_id(q)) : NULL;
-        if (sub != NULL) sub_deliver(j->session, sub, j->n > FEW_ANSWERS);
+        if (q != NULL) sub_deliver_queue(j->session, q, j->n > FEW_ANSWERS);
         queue_unref(q);
     }
 }
@@ -221,11 +260,13 @@ static const enum queue_id_kind LOOKUP_KINDS[] = {
 /* An entity that is no id of ours belongs to no queue: it is looked up as one that nobody can have
  * been given. */
 static void add_lookup(struct job *j, struct job_item *item) {
-    const struct command_row *row = command_row(item->cmd.tag);
-    if (item->parse_err != OK || row->lookup == LOOKUP_NOTHING) return;
+    const struct forwarded_command *in = item->fwd != NULL ? forwarded_command(item->fwd) : NULL;
+    const struct command_row *row = command_row(item_command(item)->tag);
+    const enum err parse_err = in != NULL ? in->parse_err : item->parse_err;
+    if (parse_err != OK || row->lookup == LOOKUP_NOTHING) return;
     struct store_lookup *l = &j->lookups[j->n_lookups++];
     *l = (struct store_lookup){.kind = LOOKUP_KINDS[row->lookup]};
-    (void)id_from_bytes(item->t.entity, &l->id);
+    (void)id_from_bytes(in != NULL ? in->t.entity : item->t.entity, &l->id);
     item->lookup = j->n_lookups;
 }
 
@@ -233,6 +274,9 @@ static void parse_item(const struct job *j, struct bytes t, struct job_item *ret
     const struct wire_params *p = &j->session->params;
     ret->parse_err = transmission_parse(t, p, &ret->t);
     if (ret->parse_err == OK) ret->parse_err = command_parse(&ret->t, p->version, &ret->cmd);
+    /* Not again when it is parsed from the copy: what is inside has its own memory. */
+    if (ret->parse_err == OK && ret->cmd.tag == CMD_RFWD && ret->fwd == NULL)
+        ret->parse_err = forwarded_open(j->session, &ret->t, ret->cmd.rfwd.body, &ret->fwd);
 }
 
 static enum err job_new(struct session *s, unsigned n, struct job **ret) {

@@ -86,6 +86,15 @@ enum err outbox_add_text(struct outbox *o, struct bytes transmission, lsn_t lsn,
     return OK;
 }
 
+enum err outbox_add_last(struct outbox *o, struct bytes transmission) {
+    struct out_item *i = item_new(OUT_TEXT, 0, transmission, (struct bytes){0});
+    if (i == NULL) return E_NO_MEMORY;
+    i->len = (uint32_t)transmission.n;
+    i->cost = (uint32_t)transmission.n;
+    push(o, &o->messages, i);
+    return OK;
+}
+
 enum err outbox_add_msg(struct outbox *o, struct bytes corr_id, struct queue *q, struct message *m,
                         lsn_t lsn, bool after_answers) {
     const lsn_t after = lsn > m->lsn ? lsn : m->lsn;
@@ -180,12 +189,15 @@ static enum verdict judge_msg(struct out_item *i, const struct outbox_env *env) 
 }
 
 static enum verdict judge(struct out_item *i, const struct outbox_env *env) {
-    if (i->lsn > store_durable_lsn(env->store)) {
-        if (!store_is_lost(env->store, i->lsn)) return HOLD_IT;
-        if (i->kind != OUT_MSG) return REFUSE_IT;
+    /* In this order: once the disk has room again, durability passes over what was lost. */
+    const lsn_t durable = store_durable_lsn(env->store);
+    const bool lost = store_is_lost(env->store, i->lsn);
+    if (lost && i->kind != OUT_MSG) return REFUSE_IT;
+    if (lost) {
         env->dropped(env->ctx, queue_rcv_id(i->queue), &i->message->id);
         return i->n_corr != 0 ? REFUSE_IT : DROP_IT;
     }
+    if (i->lsn > durable) return HOLD_IT;
     return i->kind == OUT_MSG ? judge_msg(i, env) : SEND_IT;
 }
 

@@ -59,6 +59,9 @@ void outbox_done(struct outbox *o);
 MUST_USE enum err outbox_add_text(struct outbox *o, struct bytes transmission, lsn_t lsn,
                                   size_t held_bytes);
 
+/* The same, but behind the messages that follow answers. */
+MUST_USE enum err outbox_add_last(struct outbox *o, struct bytes transmission);
+
 /* MSG: as the answer to corr_id (waiting for lsn, too), or from the server when corr_id is empty
  * (then it is dropped if `wants` says no when its turn comes). after_answers: into the second lane.
  * Takes references. E_NO_MEMORY. */

@@ -47,7 +47,7 @@ static void close_inactive(void *ctx) {
     const int64_t before_ms = loop_now_ms(rl->loop) - rl->relay->o.inactive_ttl_s * 1000;
     for (struct list *l = rl->sessions.next; l != &rl->sessions; l = l->next) {
         const struct session *s = CONTAINER_OF(l, struct session, in_loop);
-        if (s->n_subscribed == 0 && s->active_ms < before_ms)
+        if (!session_is_subscribed(s) && s->active_ms < before_ms)
             conn_close(s->conn); /* later: the list stays as it is */
     }
 }
@@ -128,6 +128,7 @@ static enum err start_loop(struct relay *r, unsigned index) {
     rl->index = (uint16_t)index;
     list_init(&rl->sessions);
     list_init(&rl->held);
+    list_init(&rl->ntf_waiting);
     atomic_init(&rl->durable_posted, false);
     if (r->o.inactive_ttl_s == 0) return OK;
     const uint64_t every_ms = (uint64_t)r->o.inactive_check_s * 1000;
@@ -139,7 +140,8 @@ enum err relay_start(struct relay *r) {
         const enum err e = start_loop(r, i);
         if (e != OK) return e;
     }
-    if (r->o.message_ttl_s == 0) return OK;
+    const enum err e = ntf_start(&r->loops[0]);
+    if (e != OK || r->o.message_ttl_s == 0) return e;
     const uint64_t first_ms = r->o.expire_on_start ? 0 : (uint64_t)r->o.expiry_interval_s * 1000;
     return schedule_expiry(&r->loops[0], first_ms, expiry_begin);
 }
@@ -149,6 +151,7 @@ void relay_free(struct relay *r) {
     for (unsigned i = 0; r->loops != NULL && i < r->o.n_loops; i++) {
         loop_timer_stop(&r->loops[i].inactive_timer);
         loop_timer_stop(&r->loops[i].expiry_timer);
+        ntf_stop(&r->loops[i]);
         free(r->loops[i].slots);
     }
     free(r->loops);

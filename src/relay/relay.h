@@ -9,6 +9,7 @@
 #include "store/store.h"
 
 struct relay;
+struct proxy;
 struct server_cert;
 
 struct relay_opts {
@@ -18,6 +19,8 @@ struct relay_opts {
     unsigned n_loops;
     struct admission *admission; /* borrowed */
     struct server_cert *cert;    /* borrowed */
+    struct proxy *proxy;         /* borrowed; NULL: nothing is forwarded to other relays */
+    unsigned proxy_concurrency;  /* of one session: proxy commands under way */
     uint16_t version_min,
         version_max; /* SMP versions offered; within those that this build speaks */
     bool allow_new_queues;
@@ -29,9 +32,12 @@ struct relay_opts {
     bool expire_on_start, expire_on_send;
     int64_t inactive_ttl_s; /* 0: idle connections are kept */
     int64_t inactive_check_s;
+    int64_t ntf_ttl_s;
+    int64_t ntf_interval_ms; /* notifications of this time go out together */
+    bool accept_services;
 };
 
-enum { RELAY_VERSION_MIN = 6, RELAY_VERSION_MAX = 19 }; /* SMP versions that this build speaks */
+enum { RELAY_VERSION_MIN = 6, RELAY_VERSION_MAX = 20 }; /* SMP versions that this build speaks */
 
 MUST_USE enum err relay_new(const struct relay_opts *o, struct relay **ret); /* E_NO_MEMORY */
 MUST_USE enum err relay_start(
@@ -41,3 +47,11 @@ const struct conn_opts *relay_conn_opts(const struct relay *r); /* borrowed */
 
 /* To be given as on_durable of the store; ctx is a struct relay. Any thread. */
 void relay_on_durable(void *relay);
+
+/* Blocks the queue with this id: its recipient and senders are answered with the reason from now
+ * on, and whoever is subscribed is told at once. Takes a reference. Any thread, between
+ * relay_start() and the end of the loops. E_AUTH: no such queue; E_STORE. */
+MUST_USE enum err relay_block_queue(struct relay *r, enum queue_id_kind kind, const struct id *id,
+                                    struct block_info *info);
+MUST_USE enum err relay_unblock_queue(struct relay *r, enum queue_id_kind kind,
+                                      const struct id *id);

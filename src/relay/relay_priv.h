@@ -33,10 +33,12 @@ struct relay_loop {
     uint32_t n_slots, first_free;
     uint64_t last_generation;
     struct list sessions;
-    struct list held; /* sessions whose next answers wait for durability */
-    struct loop_timer inactive_timer, expiry_timer;
-    struct store_cursor expiry_cursor;
-    uint64_t n_expired; /* in this pass */
+    struct list held;        /* sessions whose next answers wait for durability */
+    struct list ntf_waiting; /* sessions whose notifications go out at the next tick */
+    bool ntf_ticking;
+    struct loop_timer inactive_timer, expiry_timer, ntf_timer, ntf_expiry_timer;
+    struct store_cursor expiry_cursor, ntf_expiry_cursor;
+    uint64_t n_expired, n_ntfs_expired; /* in this pass */
     uint8_t
         scratch[SMP_BLOCK_LEN]; /* where one answer is encoded before it is copied to an outbox */
     /* atomic */
@@ -59,8 +61,35 @@ struct sub {
     struct idnode node;  /* recipient id */
     struct queue *queue; /* counted */
     bool by_get;         /* GET was used: it is no subscription, and SUB is prohibited */
+    bool by_service;     /* of the service that this session serves; only while a message waits */
     bool has_delivered;
     struct id delivered; /* the message that waits for ACK */
+};
+
+/* ---- notifiers of a session (ntf.c) ---- */
+
+struct nsub {
+    struct idnode node;  /* notifier id */
+    struct queue *queue; /* counted */
+    struct nsub *next_due;
+    bool is_due;     /* on the session's list */
+    bool by_service; /* of the service that this session serves; only while it is due */
+};
+
+/* ---- services (service.c) ---- */
+
+/* What a service's session has beyond others. Owner loop only. */
+struct session_service {
+    struct service *service; /* of the store */
+    enum service_role role;
+    struct pubkey key; /* Ed25519: of the service signature */
+    uint8_t cert_hash[SHA256_LEN];
+    lsn_t lsn;                 /* of its record: the service is not told before */
+    struct ids_sum subscribed; /* what the client counts on; nothing: another session serves */
+    bool serves_all;           /* SUBS or NSUBS was answered, and nobody took over since */
+    /* going through what waited when SUBS or NSUBS came */
+    struct loop_timer feed_timer;
+    struct store_cursor feed_cursor;
 };
 
 /* ---- sessions (session.c) ---- */
@@ -68,6 +97,7 @@ struct sub {
 enum session_state {
     SESSION_HELLO,     /* the server's hello is to be written */
     SESSION_HANDSHAKE, /* the client's hello is awaited */
+    SESSION_ACCEPTED,  /* a service is to be told its id */
     SESSION_REFUSED, /* a service is to be told that it is not accepted; then the connection ends */
     SESSION_RUNNING
 };
@@ -91,9 +121,22 @@ struct session {
     struct block_chain send_chain, receive_chain; /* secret */
     struct idmap subs;
     unsigned n_subscribed; /* of subs: those that are not by_get */
+    struct idmap nsubs;
+    struct nsub *due_head, *due_tail; /* borrowed from nsubs: notifications wait */
+    bool due_now;                     /* the tick has come; the rest follows as the client reads */
+    struct list in_ntf;
+    struct session_service *service; /* owned; NULL: not a service's */
     struct outbox outbox;
     struct job *job;   /* owned; a block that waits for the store, or NULL */
     int64_t active_ms; /* loop time of the last block in either direction */
+    /* forwarding to relays: cmd_proxy.c */
+    unsigned n_proxied, n_proxied_waiting; /* with the proxy; not yet */
+    struct list proxied_waiting;           /* owned */
+    bool is_starting_proxied;
+    /* as a proxy's session: cmd_rfwd.c */
+    bool has_client_key;
+    uint8_t client_key[X25519_LEN]; /* of the handshake */
+    struct box_key *proxy_key;      /* owned, secret; NULL until something is forwarded */
 };
 
 extern const struct conn_ops SESSION_OPS;
@@ -112,11 +155,19 @@ void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, s
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
                       struct link_data *link, lsn_t lsn);
 
+bool session_is_subscribed(const struct session *s); /* to anything that the server may send */
+/* As text, behind the messages that follow answers. */
+void session_add_last(struct session *s, struct bytes transmission);
+
 /* ---- requests (dispatch.c) ---- */
+
+struct forwarded;
 
 /* One command while it is run. Everything borrowed from its job. */
 struct request {
     struct session *session;
+    const struct wire_params *params; /* the session's, or of a forwarded command */
+    const struct forwarded *fwd;      /* NULL unless forwarded: then the answer goes its way */
     const struct transmission *t;
     const struct command *cmd;
     struct reply_to to;
@@ -141,12 +192,42 @@ void answer_err(const struct request *rq, enum err e);
 void answer_blocked(const struct request *rq);                       /* of a blocked queue */
 void answer_result(const struct request *rq, enum err e, lsn_t lsn); /* OK or ERR */
 
+/* ---- cmd_rfwd.c, for dispatch.c ---- */
+
+/* What came inside the layers. */
+struct forwarded_command {
+    struct wire_params params;
+    struct transmission t;
+    struct command cmd;
+    enum err parse_err; /* OK: cmd is set, and one that may be forwarded */
+};
+/* Takes both layers off an RFWD, t, of a proxy's session. Errors are for the proxy. *ret views
+ * nothing of t. */
+MUST_USE enum err forwarded_open(struct session *s, const struct transmission *t, struct bytes body,
+                                 struct forwarded **ret);
+const struct forwarded_command *forwarded_command(const struct forwarded *f); /* borrowed from f */
+void forwarded_free(struct forwarded *f);                                     /* NULL is a no-op */
+/* Answers: the transmission goes into both layers. */
+void forwarded_answer(const struct forwarded *f, struct session *s, struct bytes transmission,
+                      lsn_t lsn, size_t held_bytes);
+
 typedef void cmd_fn(struct request *rq);
 /* Handlers, one per row of commands.def that this version runs. They are called only for verified
  * requests. */
 cmd_fn cmd_new, cmd_key, cmd_rkey, cmd_skey, cmd_off, cmd_del, cmd_que; /* cmd_queue.c */
 cmd_fn cmd_lset, cmd_ldel, cmd_lkey, cmd_lget;                          /* cmd_link.c */
 cmd_fn cmd_sub, cmd_get, cmd_ack, cmd_send, cmd_ping;                   /* cmd_msg.c */
+cmd_fn cmd_prxy, cmd_pfwd;                                              /* cmd_proxy.c */
+
+void proxied_done(struct session *s); /* cmd_proxy.c: of a session that ends */
+/* cmd_queue.c: may its bearer make queues, and have commands forwarded? */
+bool relay_password_fits(const struct relay *r, bool has, struct bytes password);
+cmd_fn cmd_nkey, cmd_ndel, cmd_nsub, cmd_subs, cmd_nsubs, cmd_rslv; /* cmd_ntf.c */
+/* Tells whoever was subscribed to a notifier that it is gone. cmd_ntf.c */
+void tell_notifier_gone(const struct request *rq, const struct sub_ended *ended);
+/* Makes a key pair and agrees with theirs. E_CRYPTO: theirs is of low order. cmd_queue.c */
+MUST_USE enum err agree_secret(const struct env *env, const struct pubkey *theirs,
+                               uint8_t ret_secret[X25519_LEN], uint8_t ret_pub[X25519_LEN]);
 
 /* ---- subscription.c ---- */
 
@@ -156,16 +237,71 @@ MUST_USE enum err sub_add(struct session *s, struct queue *q, bool by_get, struc
 void sub_remove(struct session *s, struct sub *owned); /* tells the store unless by_get */
 void subs_done(struct session *s);                     /* all of them */
 /* Makes the session the queue's subscriber; whoever was is told END. */
-MUST_USE enum err sub_register(struct session *s, struct queue *q);
+MUST_USE enum err sub_register(struct session *s, struct queue *q, lsn_t *ret_lsn);
 /* Both of the above, or neither. */
-MUST_USE enum err sub_subscribe(struct session *s, struct queue *q);
+MUST_USE enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn);
 /* Delivers the oldest message, if any, unless one waits for ACK. */
 void sub_deliver(struct session *s, struct sub *sub, bool after_answers);
+/* The same for a queue to which the session or its service may be subscribed. */
+void sub_deliver_queue(struct session *s, struct queue *q, bool after_answers);
+/* After store_subscribe(): tells those who lost the queue or the service, and counts. id: of the
+ * queue or the notifier. */
+void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,
+                    const struct sub_moved *moved);
+void subs_drop_served(struct session *s); /* those of the service, which another session serves */
+bool session_is(const struct session *s, struct subscriber who);
 
 enum note_kind {
-    NOTE_MESSAGE, /* the queue is no longer empty */
-    NOTE_END,     /* another session subscribed */
-    NOTE_DELETED  /* the queue is gone */
+    NOTE_MESSAGE,     /* the queue is no longer empty */
+    NOTE_END,         /* another session subscribed */
+    NOTE_DELETED,     /* the queue is gone */
+    NOTE_BLOCKED,     /* the queue was blocked */
+    NOTE_NTF,         /* the notifier has a notification */
+    NOTE_NTF_END,     /* another session subscribed to the notifier */
+    NOTE_NTF_DELETED, /* the notifier is gone */
+    NOTE_SERVED       /* another session serves the service */
+};
+/* What happened, and who is told; everything borrowed. */
+struct news {
+    enum note_kind kind;
+    struct subscriber to;
+    struct queue *queue;       /* all but NOTE_SERVED */
+    const struct id *notifier; /* NOTE_NTF.. */
+    struct service *service;   /* NOTE_SERVED */
 };
 /* Tells a session of this or another loop; nobody is a no-op. */
+void tell(struct relay_loop *from, const struct news *n);
 void notify(struct relay_loop *from, enum note_kind kind, struct subscriber to, struct queue *q);
+/* The same from any thread. */
+void tell_from_outside(struct relay *r, const struct news *n);
+
+/* ---- ntf.c ---- */
+
+/* E_QUOTA at the session's limit, E_NO_MEMORY, E_AUTH. */
+MUST_USE enum err ntf_subscribe(struct session *s, struct queue *q, const struct id *notifier_id,
+                                lsn_t *ret_lsn);
+void ntf_sent(struct session *s, struct queue *q, const struct id *msg_id, int64_t ts_s);
+/* The notifier's notifications go out at the next tick. */
+void ntf_due(struct session *s, struct queue *q, const struct id *notifier_id);
+void ntf_pump(struct session *s); /* before a block is packed: as much as may wait */
+void ntf_take_news(struct session *s, const struct news *n);
+void ntf_drop_served(struct session *s); /* those of the service, which another session serves */
+void ntf_done(struct session *s);
+MUST_USE enum err ntf_start(struct relay_loop *rl);
+void ntf_stop(struct relay_loop *rl);
+
+/* ---- service.c ---- */
+
+/* A service's handshake; on an error it is refused, and *ret_refusal says how. */
+MUST_USE enum err service_open(struct session *s, const struct client_service *hello,
+                               enum transport_error *ret_refusal);
+void service_done(struct session *s);
+/* The service for which this session subscribes to queues of this party; NULL: for itself. */
+struct service *service_of(const struct session *s, enum sub_party party);
+bool service_may_send(const struct session *s, const struct command_row *row);
+/* Is the command's service signature as it has to be? */
+bool service_signature_fits(const struct request *rq, const struct command_row *row);
+void service_subscribe(const struct request *rq, enum sub_party party); /* SUBS, NSUBS */
+void service_gained(struct session *s, const struct id *id, bool associated);
+void service_lost(struct session *s, const struct id *id);
+void service_take_news(struct session *s, const struct news *n);

@@ -77,6 +77,9 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     s->legacy = legacy;
     list_init(&s->in_loop);
     list_init(&s->in_held);
+    list_init(&s->in_ntf);
+    idmap_init(&s->nsubs, r->map_seed);
+    list_init(&s->proxied_waiting);
     idmap_init(&s->subs, r->map_seed);
     outbox_init(&s->outbox);
     set_session_id(s, id);
@@ -100,6 +103,8 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
 
 void session_free(struct session *s) {
     outbox_done(&s->outbox);
+    if (s->proxy_key != NULL) crypto_wipe(s->proxy_key, sizeof *s->proxy_key);
+    free(s->proxy_key);
     crypto_wipe(s->priv, sizeof s->priv);
     crypto_wipe(&s->send_chain, sizeof s->send_chain);
     crypto_wipe(&s->receive_chain, sizeof s->receive_chain);
@@ -113,6 +118,9 @@ static void on_close(void *session) {
     list_remove(&s->in_held);
     give_slot_back(s);
     subs_done(s);
+    ntf_done(s);
+    service_done(s);
+    proxied_done(s);
     if (s->job == NULL) session_free(s); /* else when the store has answered: dispatch.c */
 }
 
@@ -136,26 +144,14 @@ static enum err write_hello(const struct session *s, uint8_t *block) {
     return block_seal(block, &content, NULL);
 }
 
-/* Is what the service presents its own: the chain of its TLS certificate, and a session key signed
- * by it? */
-static bool service_proves_itself(const struct session *s, const struct client_service *service) {
-    uint8_t buf[SMP_BLOCK_LEN];
-    struct bytes chain;
-    struct pubkey key;
-    return conn_peer_chain(s->conn, buf, sizeof buf, &chain) == OK &&
-           bytes_equal(chain, service->cert_chain) &&
-           cert_chain_verify_key(service->cert_chain, service->signed_key,
-                                 env_now_s(relay_of(s)->o.env), &key) == OK &&
-           key.type == KEY_ED25519;
-}
-
-/* This version keeps no service records, so every service is refused in the third message, with the
- * reason that applies. */
-static void refuse_service(struct session *s, const struct client_service *service) {
-    s->refusal =
-        service_proves_itself(s, service) ? TRANSPORT_HS_BAD_SERVICE : TRANSPORT_HS_BAD_AUTH;
-    s->state = SESSION_REFUSED;
-    conn_finish(s->conn);
+/* The service's third message: its id, or why it is refused; then the connection ends. */
+static void take_service(struct session *s, const struct client_service *hello) {
+    if (service_open(s, hello, &s->refusal) == OK) {
+        s->state = SESSION_ACCEPTED;
+    } else {
+        s->state = SESSION_REFUSED;
+        conn_finish(s->conn);
+    }
     conn_want_write(s->conn);
 }
 
@@ -184,17 +180,16 @@ static enum err take_hello(struct session *s, uint8_t *block) {
     const uint16_t max = s->legacy ? V_LEGACY : r->o.version_max;
     e = handshake_agree(min, max, hello.version, &s->params.version);
     if (e != OK) return e;
-    if (hello.has_service) {
-        refuse_service(s, &hello.service);
-        return OK;
-    }
     if (version_has(s->params.version, V_ENCRYPTED_BLOCK) && hello.key.type != KEY_NONE &&
         !hello.proxy_server) {
         e = start_encryption(s, &hello.key);
         if (e != OK) return e;
     }
+    s->has_client_key = hello.key.type != KEY_NONE;
+    memcpy(s->client_key, hello.key.b, sizeof s->client_key);
     conn_set_deadline(s->conn, 0);
     s->state = SESSION_RUNNING;
+    if (hello.has_service) take_service(s, &hello.service);
     return OK;
 }
 
@@ -203,8 +198,8 @@ static enum err take_hello(struct session *s, uint8_t *block) {
 /* Too much to write, or a block that waits for the store: read no further for now. */
 void session_adjust_reading(struct session *s) {
     const size_t max = relay_of(s)->o.pending_bytes_max;
-    const bool pause =
-        s->job != NULL || s->outbox.pending_bytes > (s->reading_paused ? max / 2 : max);
+    const bool pause = s->job != NULL || s->n_proxied_waiting >= PROXY_WAITING_MAX ||
+                       s->outbox.pending_bytes > (s->reading_paused ? max / 2 : max);
     if (pause == s->reading_paused || s->conn == NULL) return;
     s->reading_paused = pause;
     if (pause) {
@@ -283,6 +278,7 @@ static bool fill_running(struct session *s, uint8_t *block) {
         .ctx = s,
     };
     struct wr content = block_begin(block, s->encrypted);
+    if (s->due_now) ntf_pump(s);
     const enum outbox_state state = outbox_pack(&s->outbox, &env, &content);
     session_adjust_reading(s);
     if (state == OUTBOX_HELD && list_is_empty(&s->in_held))
@@ -307,6 +303,27 @@ static enum err write_refusal(const struct session *s, uint8_t *block) {
     return block_seal(block, &content, NULL);
 }
 
+static enum err write_acceptance(const struct session *s, uint8_t *block) {
+    struct wr content = block_begin(block, false);
+    service_accepted_write(id_bytes(service_id(s->service->service)), &content);
+    return block_seal(block, &content, NULL);
+}
+
+/* A service learns its id when its record is durable. */
+static bool fill_acceptance(struct session *s, uint8_t *block) {
+    const struct store *store = relay_of(s)->o.store;
+    if (s->service->lsn <= store_durable_lsn(store)) {
+        s->state = SESSION_RUNNING;
+        return fill_plain(s, block, write_acceptance);
+    }
+    if (store_is_lost(store, s->service->lsn)) {
+        conn_close(s->conn);
+    } else if (list_is_empty(&s->in_held)) {
+        list_push_back(&s->rl->held, &s->in_held);
+    }
+    return false;
+}
+
 static bool fill(void *session, uint8_t *block) {
     struct session *s = session;
     switch (s->state) {
@@ -315,6 +332,8 @@ static bool fill(void *session, uint8_t *block) {
         return fill_plain(s, block, write_hello);
     case SESSION_HANDSHAKE:
         return false;
+    case SESSION_ACCEPTED:
+        return fill_acceptance(s, block);
     case SESSION_REFUSED:
         s->state = SESSION_HANDSHAKE; /* said once; the connection is finishing */
         return fill_plain(s, block, write_refusal);
@@ -339,6 +358,15 @@ static void added(struct session *s, enum err e) {
 
 void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn, size_t held_bytes) {
     added(s, outbox_add_text(&s->outbox, transmission, lsn, held_bytes));
+}
+
+void session_add_last(struct session *s, struct bytes transmission) {
+    added(s, outbox_add_last(&s->outbox, transmission));
+}
+
+bool session_is_subscribed(const struct session *s) {
+    return s->n_subscribed != 0 || s->nsubs.n_entries != 0 ||
+           (s->service != NULL && s->service->subscribed.n != 0);
 }
 
 void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m,

@@ -3,7 +3,8 @@
  * them.
  *
  * The store names one subscriber per queue. A session keeps its own record of each queue it uses,
- * with the message that waits for ACK. News carries no message: the receiving session looks at the
+ * with the message that waits for ACK; a session that serves a service has such a record only of
+ * queues from which a message waits. News carries no message: the receiving session looks at the
  * queue itself, so a note that arrives late, twice, or after the subscription moved does no harm.
  * Semantics: behaviour, "Messages". */
 #include <stdlib.h>
@@ -33,10 +34,9 @@ enum err sub_add(struct session *s, struct queue *q, bool by_get, struct sub **r
 }
 
 static void sub_free(struct session *s, struct sub *sub) {
-    if (!sub->by_get) {
-        s->n_subscribed--;
-        store_unsubscribe(s->rl->relay->o.store, sub->queue, s->self);
-    }
+    if (!sub->by_get) s->n_subscribed--;
+    if (!sub->by_get && !sub->by_service)
+        store_unsubscribe(s->rl->relay->o.store, sub->queue, SUB_RECIPIENT, s->self);
     queue_unref(sub->queue);
     free(sub);
 }
@@ -55,23 +55,65 @@ void subs_done(struct session *s) {
     idmap_done(&s->subs);
 }
 
-static bool is_self(const struct session *s, struct subscriber who) {
-    return who.node == s->self.node && who.loop == s->self.loop && who.slot == s->self.slot &&
-           who.generation == s->self.generation;
+/* ---- the service has a new session ---- */
+
+/* Sorts into those that stay and those that go. */
+static void keep_or_drop(struct idnode *node, void *ctx) {
+    struct session *s = ctx;
+    struct sub *sub = CONTAINER_OF(node, struct sub, node);
+    if (sub->by_service || idmap_insert(&s->subs, node) != OK) sub_free(s, sub);
 }
 
-enum err sub_register(struct session *s, struct queue *q) {
-    struct subscriber prev;
-    const enum err e = store_subscribe(s->rl->relay->o.store, q, s->self, &prev);
-    if (e == OK && !is_self(s, prev)) notify(s->rl, NOTE_END, prev, q);
-    return e;
+void subs_drop_served(struct session *s) {
+    struct idmap all = s->subs;
+    idmap_init(&s->subs, s->rl->relay->map_seed);
+    idmap_each(&all, keep_or_drop, s);
+    idmap_done(&all);
 }
 
-enum err sub_subscribe(struct session *s, struct queue *q) {
+/* ---- subscribing ---- */
+
+bool session_is(const struct session *s, struct subscriber who) {
+    return subscriber_equal(s->self, who);
+}
+
+void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,
+                    const struct sub_moved *moved) {
+    const struct news lost = {
+        .kind = party == SUB_RECIPIENT ? NOTE_END : NOTE_NTF_END,
+        .to = moved->prev,
+        .queue = q,
+        .notifier = party == SUB_RECIPIENT ? NULL : id,
+    };
+    if (!session_is(s, moved->prev)) tell(s->rl, &lost);
+    struct service *svc = service_of(s, party);
+    if (svc == NULL) {
+        if (moved->was_served && session_is(s, moved->prev)) service_lost(s, id); /* its own */
+        return;
+    }
+    service_gained(s, id, moved->associated);
+    const struct news served = {.kind = NOTE_SERVED, .to = moved->server, .service = svc};
+    if (!session_is(s, moved->server)) tell(s->rl, &served);
+}
+
+enum err sub_register(struct session *s, struct queue *q, lsn_t *ret_lsn) {
+    const struct sub_request r = {.party = SUB_RECIPIENT,
+                                  .sub = s->self,
+                                  .service = service_of(s, SUB_RECIPIENT)};
+    struct sub_moved moved;
+    const enum err e = store_subscribe(s->rl->relay->o.store, q, &r, &moved);
+    if (e != OK) return e;
+    sub_tell_moved(s, SUB_RECIPIENT, q, queue_rcv_id(q), &moved);
+    *ret_lsn = moved.lsn;
+    return OK;
+}
+
+enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn) {
+    if (service_of(s, SUB_RECIPIENT) != NULL) return sub_register(s, q, ret_lsn);
     struct sub *sub;
     enum err e = sub_add(s, q, false, &sub);
     if (e != OK) return e;
-    e = sub_register(s, q);
+    e = sub_register(s, q, ret_lsn);
     if (e != OK) sub_remove(s, sub);
     return e;
 }
@@ -86,18 +128,38 @@ void sub_deliver(struct session *s, struct sub *sub, bool after_answers) {
     message_unref(m);
 }
 
+/* The record of a queue from which the service's session is sent a message. */
+static struct sub *add_served(struct session *s, struct queue *q) {
+    struct sub *sub = NULL;
+    if (s->service == NULL ||
+        !store_is_subscribed(s->rl->relay->o.store, q, SUB_RECIPIENT, s->self) ||
+        sub_add(s, q, false, &sub) != OK) {
+        return NULL;
+    }
+    sub->by_service = true;
+    return sub;
+}
+
+void sub_deliver_queue(struct session *s, struct queue *q, bool after_answers) {
+    struct sub *sub = sub_find(s, queue_rcv_id(q));
+    if (sub != NULL && sub->by_get) return;
+    if (sub == NULL) sub = add_served(s, q);
+    if (sub == NULL) return;
+    sub_deliver(s, sub, after_answers);
+    if (sub->by_service && !sub->has_delivered) sub_remove(s, sub); /* there was none */
+}
+
 /* ---- notes ---- */
 
 struct note {
-    struct loop_msg msg; /* first: loop_msg.run gets it */
-    enum note_kind kind;
+    struct loop_msg msg;   /* first: loop_msg.run gets it */
     struct relay_loop *rl; /* the receiver's */
-    struct subscriber to;
-    struct queue *queue; /* counted */
+    struct news news;      /* queue counted, notifier is that below */
+    struct id notifier;
 };
 
-static void tell_end(struct session *s, struct sub *sub, enum note_kind kind) {
-    const struct reply_to to = {.entity = id_bytes(queue_rcv_id(sub->queue))};
+static void tell_end(struct session *s, struct queue *q, enum note_kind kind) {
+    const struct reply_to to = {.entity = id_bytes(queue_rcv_id(q))};
     struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
     if (kind == NOTE_END) {
         reply_end(&w, &s->params, &to);
@@ -105,45 +167,95 @@ static void tell_end(struct session *s, struct sub *sub, enum note_kind kind) {
         reply_deld(&w, &s->params, &to);
     }
     session_add_text(s, wr_bytes(&w), 0, 0);
-    sub_remove(s, sub);
+}
+
+static void end_sub(struct session *s, struct sub *sub, struct queue *q, enum note_kind kind) {
+    tell_end(s, q, kind);
+    if (sub == NULL || sub->by_service) service_lost(s, queue_rcv_id(q));
+    if (sub != NULL) sub_remove(s, sub);
+}
+
+static void tell_blocked(struct session *s, struct queue *q) {
+    struct queue_view v;
+    if (store_queue_view(s->rl->relay->o.store, q, &v) != OK) return;
+    if (v.block != NULL) {
+        const struct reply_to to = {.entity = id_bytes(queue_rcv_id(q))};
+        struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
+        reply_blocked(&w, &s->params, &to, v.block);
+        session_add_text(s, wr_bytes(&w), 0, 0);
+    }
+    queue_view_done(&v);
+}
+
+static void take_queue_news(struct session *s, const struct news *n) {
+    struct queue *q = n->queue;
+    struct sub *sub = sub_find(s, queue_rcv_id(q));
+    if (sub != NULL ? sub->by_get : s->service == NULL) return;
+    switch (n->kind) {
+    case NOTE_MESSAGE:
+        sub_deliver_queue(s, q, false);
+        break;
+    case NOTE_END: /* unless the session has subscribed again in the meantime */
+        if (!store_is_subscribed(s->rl->relay->o.store, q, SUB_RECIPIENT, s->self))
+            end_sub(s, sub, q, n->kind);
+        break;
+    case NOTE_DELETED:
+        end_sub(s, sub, q, n->kind);
+        break;
+    case NOTE_BLOCKED:
+        tell_blocked(s, q);
+        break;
+    case NOTE_NTF:
+    case NOTE_NTF_END:
+    case NOTE_NTF_DELETED:
+    case NOTE_SERVED:
+        break;
+    }
 }
 
 /* On the receiver's loop. */
-static void take_note(struct relay_loop *rl, enum note_kind kind, struct subscriber to,
-                      struct queue *q) {
-    struct session *s = session_find(rl, to);
-    struct sub *sub = s != NULL ? sub_find(s, queue_rcv_id(q)) : NULL;
-    if (sub == NULL || sub->by_get) return;
-    switch (kind) {
-    case NOTE_MESSAGE:
-        sub_deliver(s, sub, false);
-        break;
-    case NOTE_END: /* unless the session has subscribed again in the meantime */
-        if (!store_is_subscribed(rl->relay->o.store, q, to)) tell_end(s, sub, kind);
-        break;
-    case NOTE_DELETED:
-        tell_end(s, sub, kind);
-        break;
+static void take_news(struct relay_loop *rl, const struct news *n) {
+    struct session *s = session_find(rl, n->to);
+    if (s == NULL) return;
+    if (n->kind == NOTE_SERVED) {
+        service_take_news(s, n);
+    } else if (n->notifier != NULL) {
+        ntf_take_news(s, n);
+    } else {
+        take_queue_news(s, n);
     }
 }
 
 static void note_run(struct loop_msg *msg) {
     struct note *n = CONTAINER_OF(msg, struct note, msg);
-    take_note(n->rl, n->kind, n->to, n->queue);
-    queue_unref(n->queue);
+    take_news(n->rl, &n->news);
+    queue_unref(n->news.queue);
     free(n);
 }
 
-void notify(struct relay_loop *from, enum note_kind kind, struct subscriber to, struct queue *q) {
-    if (to.generation == 0) return;
-    if (to.loop == from->index) {
-        take_note(from, kind, to, q);
-        return;
-    }
-    struct note *n = malloc(sizeof *n);
-    if (n == NULL)
+void tell_from_outside(struct relay *r, const struct news *n) {
+    if (n->to.generation == 0) return;
+    struct note *note = malloc(sizeof *note);
+    if (note == NULL)
         return; /* out of memory: the receiver sees the queue's state when it subscribes again */
-    *n = (struct note){.msg = {.run = note_run}, .kind = kind, .to = to, .queue = queue_ref(q)};
-    n->rl = &from->relay->loops[to.loop];
-    loop_post(n->rl->loop, &n->msg);
+    *note = (struct note){.msg = {.run = note_run}, .rl = &r->loops[n->to.loop], .news = *n};
+    if (n->queue != NULL) (void)queue_ref(n->queue);
+    if (n->notifier != NULL) {
+        note->notifier = *n->notifier;
+        note->news.notifier = &note->notifier;
+    }
+    loop_post(note->rl->loop, &note->msg);
+}
+
+void tell(struct relay_loop *from, const struct news *n) {
+    if (n->to.generation != 0 && n->to.loop == from->index) {
+        take_news(from, n);
+    } else {
+        tell_from_outside(from->relay, n);
+    }
+}
+
+void notify(struct relay_loop *from, enum note_kind kind, struct subscriber to, struct queue *q) {
+    const struct news n = {.kind = kind, .to = to, .queue = q};
+    tell(from, &n);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
+#include "store/service_table.h"
 
 enum { N_STRIPES = 256, N_KINDS = ID_NOTIFIER + 1, CACHE_LINE = 64 };
 
@@ -18,6 +19,7 @@ struct queue_table {
     /* fixed after queue_table_new() */
     uint64_t stripe_seed[3];
     struct stripe index[N_KINDS][N_STRIPES];
+    struct service_table services;
     /* atomic */
     _Atomic uint64_t n_queues; /* relaxed: a figure for reports */
 };
@@ -35,6 +37,10 @@ struct link_entry *queue_link(const struct queue *q) {
 
 struct notifier_entry *queue_notifier_of(const struct queue *q) {
     return q->extra != NULL ? q->extra->notifier : NULL;
+}
+
+struct service *queue_rcv_service(const struct queue *q) {
+    return q->extra != NULL ? q->extra->rcv_service : NULL;
 }
 
 static bool is_small(const struct pubkey *k) {
@@ -142,6 +148,10 @@ static void free_link(struct link_entry *l) {
 
 static void free_notifier(struct notifier_entry *n) {
     if (n == NULL) return;
+    for (struct ntf_entry *ntf = n->head, *next; ntf != NULL; ntf = next) {
+        next = ntf->next;
+        free(ntf);
+    }
     crypto_wipe(n->rec.dh_secret, sizeof n->rec.dh_secret);
     free(n);
 }
@@ -219,6 +229,7 @@ enum err queue_table_new(const struct env *env, struct queue_table **ret) {
     env_random(env, map_seed, sizeof map_seed);
     env_random(env, t->stripe_seed, sizeof t->stripe_seed);
     atomic_init(&t->n_queues, 0);
+    service_table_init(&t->services, env);
     for (unsigned k = 0; k < N_KINDS; k++) {
         for (unsigned i = 0; i < N_STRIPES; i++) {
             pthread_mutex_init(&t->index[k][i].mtx, NULL);
@@ -244,6 +255,7 @@ void queue_table_free(struct queue_table *t) {
             pthread_mutex_destroy(&t->index[k][i].mtx);
         }
     }
+    service_table_done(&t->services);
     free(t);
 }
 
@@ -303,17 +315,21 @@ enum err queue_table_add_notifier(struct queue_table *t, struct queue *q,
     n->alias.node.id = rec->id;
     n->alias.queue = q;
     n->rec = *rec;
-    const enum err e = index_insert(t, ID_NOTIFIER, &n->alias.node);
+    enum err e =
+        rec->has_service ? service_table_need(&t->services, &rec->service_id, &n->service) : OK;
+    if (e == OK) e = index_insert(t, ID_NOTIFIER, &n->alias.node);
     if (e != OK) {
         free_notifier(n);
         return e;
     }
+    service_count(n->service, SUB_NOTIFIER, &rec->id);
     *ret = n;
     return OK;
 }
 
 void queue_table_remove_notifier(struct queue_table *t, struct notifier_entry *owned) {
     if (owned == NULL) return;
+    service_uncount(owned->service, SUB_NOTIFIER, &owned->rec.id);
     index_remove(t, ID_NOTIFIER, &owned->alias.node);
     free_notifier(owned);
 }
@@ -321,18 +337,17 @@ void queue_table_remove_notifier(struct queue_table *t, struct notifier_entry *o
 /* ---- adding and removing queues ---- */
 
 /* The parts of a record that live in queue_extra, but link and notifier, which are indexed. */
-static enum err set_extra(struct queue *q, const struct queue_rec *rec) {
+static enum err set_extra(struct queue_table *t, struct queue *q, const struct queue_rec *rec) {
     if (rec->block == NULL && !rec->has_rcv_service && rec->link == NULL && rec->notifier == NULL)
         return OK;
     const enum err e = queue_need_extra(q);
     if (e != OK) return e;
     if (rec->block != NULL) q->extra->block = block_info_ref(rec->block);
-    q->extra->has_rcv_service = rec->has_rcv_service;
-    q->extra->rcv_service_id = rec->rcv_service_id;
-    return OK;
+    if (!rec->has_rcv_service) return OK;
+    return service_table_need(&t->services, &rec->rcv_service_id, &q->extra->rcv_service);
 }
 
-static enum err queue_new(const struct queue_rec *rec, struct queue **ret) {
+static enum err queue_new(struct queue_table *t, const struct queue_rec *rec, struct queue **ret) {
     struct queue *q = calloc(1, sizeof *q);
     if (q == NULL) return E_NO_MEMORY;
     q->rcv_node.id = rec->rcv_id;
@@ -344,7 +359,7 @@ static enum err queue_new(const struct queue_rec *rec, struct queue **ret) {
     atomic_init(&q->refs, 1);
     enum err e = queue_set_rcv_keys(q, rec->rcv_keys);
     if (e == OK) e = queue_set_snd_key(q, &rec->snd_key);
-    if (e == OK) e = set_extra(q, rec);
+    if (e == OK) e = set_extra(t, q, rec);
     if (e != OK) {
         queue_unref(q);
         return e;
@@ -375,7 +390,7 @@ static enum err index_others(struct queue_table *t, struct queue *q, const struc
 enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec,
                          struct queue **ret_queue) {
     struct queue *q;
-    enum err e = queue_new(rec, &q);
+    enum err e = queue_new(t, rec, &q);
     if (e != OK) return e;
     e = index_others(t, q, rec);
     if (e != OK) {
@@ -387,6 +402,7 @@ enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec,
     if (e == OK) {
         q->live = true;
         (void)queue_ref(q); /* the table's own */
+        service_count(queue_rcv_service(q), SUB_RECIPIENT, queue_rcv_id(q));
     }
     queue_unlock(t, q);
     if (e != OK) {
@@ -400,6 +416,7 @@ enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec,
 }
 
 void queue_table_remove(struct queue_table *t, struct queue *q) {
+    service_uncount(queue_rcv_service(q), SUB_RECIPIENT, queue_rcv_id(q));
     index_remove(t, ID_RECIPIENT, &q->rcv_node);
     unindex_others(t, q);
     atomic_fetch_sub_explicit(&t->n_queues, 1, memory_order_relaxed);
@@ -434,6 +451,10 @@ bool queue_table_scan(struct queue_table *t, struct store_cursor *c, unsigned ma
         if (c->bucket == 0) c->shard++;
     }
     return c->shard < N_STRIPES;
+}
+
+struct service_table *queue_table_services(struct queue_table *t) {
+    return &t->services;
 }
 
 uint64_t queue_table_size(const struct queue_table *t) {

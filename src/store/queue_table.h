@@ -30,9 +30,20 @@ struct link_entry {
     struct link_data *data; /* counted */
 };
 
+/* A notification that waits; 48 bytes with the allocator's share. What is sent is made from it. */
+struct ntf_entry {
+    struct ntf_entry *next;
+    struct id msg_id;
+    uint32_t ts_s; /* Unix seconds of the message */
+};
+
 struct notifier_entry {
     struct queue_alias alias;
-    struct queue_notifier rec;
+    struct queue_notifier rec;     /* has_service, service_id: not used, see service */
+    struct service *service;       /* borrowed from the service table; NULL: none */
+    struct subscriber sub;         /* nobody while there is a service */
+    struct ntf_entry *head, *tail; /* owned, oldest first */
+    unsigned n_ntfs;
 };
 
 /* What most queues do not have. */
@@ -43,8 +54,7 @@ struct queue_extra {
     struct link_entry *link;         /* owned, or NULL */
     struct notifier_entry *notifier; /* owned, or NULL */
     struct block_info *block;        /* counted, or NULL */
-    bool has_rcv_service;
-    struct id rcv_service_id;
+    struct service *rcv_service;     /* borrowed from the service table; NULL: none */
 };
 
 /* A stored message; 64 bytes with the allocator's share. */
@@ -82,6 +92,7 @@ struct queue {
 };
 
 struct queue_table;
+struct service_table;
 
 MUST_USE enum err queue_table_new(const struct env *env,
                                   struct queue_table **ret); /* E_NO_MEMORY */
@@ -117,7 +128,8 @@ void queue_table_remove_notifier(struct queue_table *t, struct notifier_entry *o
 bool queue_table_scan(struct queue_table *t, struct store_cursor *c, unsigned max,
                       void (*visit)(struct queue *q, void *ctx), void *ctx);
 
-uint64_t queue_table_size(const struct queue_table *t); /* queues; any thread, relaxed */
+uint64_t queue_table_size(const struct queue_table *t);            /* queues; any thread, relaxed */
+struct service_table *queue_table_services(struct queue_table *t); /* borrowed */
 
 /* ---- one queue; under its lock, or before it is shared ---- */
 
@@ -130,6 +142,7 @@ struct pubkey queue_small_rcv_key(
     const struct queue *q); /* KEY_NONE: they are in extra->rcv_keys */
 MUST_USE enum err queue_set_rcv_keys(
     struct queue *q, struct keyset *keys); /* takes a reference when it keeps it; E_NO_MEMORY */
+struct service *queue_rcv_service(const struct queue *q); /* NULL: none */
 void queue_push(struct queue *q, struct msg_entry *owned);
 struct msg_entry *queue_pop(
     struct queue *q); /* the oldest, owned by the caller; the queue must not be empty */

@@ -106,22 +106,78 @@ enum err store_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t 
     return s->ops->queue_touch(s, q, day, ret_lsn);
 }
 
-enum err store_subscribe(struct store *s, struct queue *q, struct subscriber sub,
-                         struct subscriber *ret_prev) {
-    return s->ops->subscribe(s, q, sub, ret_prev);
+enum err store_queue_block(struct store *s, struct queue *q, struct block_info *info,
+                           struct subscriber *ret_sub, lsn_t *ret_lsn) {
+    return s->ops->queue_block(s, q, info, ret_sub, ret_lsn);
 }
 
-bool store_is_subscribed(struct store *s, struct queue *q, struct subscriber sub) {
-    return s->ops->is_subscribed(s, q, sub);
+enum err store_queue_unblock(struct store *s, struct queue *q, lsn_t *ret_lsn) {
+    return s->ops->queue_unblock(s, q, ret_lsn);
 }
 
-void store_unsubscribe(struct store *s, struct queue *q, struct subscriber sub) {
-    s->ops->unsubscribe(s, q, sub);
+enum err store_subscribe(struct store *s, struct queue *q, const struct sub_request *r,
+                         struct sub_moved *ret) {
+    return s->ops->subscribe(s, q, r, ret);
 }
 
-enum err store_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev,
+bool store_is_subscribed(struct store *s, struct queue *q, enum sub_party party,
+                         struct subscriber sub) {
+    return s->ops->is_subscribed(s, q, party, sub);
+}
+
+void store_unsubscribe(struct store *s, struct queue *q, enum sub_party party,
+                       struct subscriber sub) {
+    s->ops->unsubscribe(s, q, party, sub);
+}
+
+enum err store_queue_delete(struct store *s, struct queue *q, struct queue_ended *ret,
                             lsn_t *ret_lsn) {
-    return s->ops->queue_delete(s, q, ret_prev, ret_lsn);
+    return s->ops->queue_delete(s, q, ret, ret_lsn);
+}
+
+enum err store_notifier_set(struct store *s, struct queue *q, const struct queue_notifier *n,
+                            struct sub_ended *ret_ended, lsn_t *ret_lsn) {
+    return s->ops->notifier_set(s, q, n, ret_ended, ret_lsn);
+}
+
+enum err store_notifier_delete(struct store *s, struct queue *q, struct sub_ended *ret_ended,
+                               lsn_t *ret_lsn) {
+    return s->ops->notifier_delete(s, q, ret_ended, ret_lsn);
+}
+
+enum err store_ntf_add(struct store *s, struct queue *q, const struct id *msg_id, int64_t ts_s,
+                       struct ntf_added *ret) {
+    return s->ops->ntf_add(s, q, msg_id, ts_s, ret);
+}
+
+enum err store_ntf_take(struct store *s, struct queue *q, const struct id *notifier_id,
+                        struct subscriber sub, struct ntf_batch *ret) {
+    return s->ops->ntf_take(s, q, notifier_id, sub, ret);
+}
+
+enum err store_service_open(struct store *s, const struct service_rec *rec, bool may_create,
+                            struct service **ret, lsn_t *ret_lsn) {
+    return s->ops->service_open(s, rec, may_create, ret, ret_lsn);
+}
+
+void store_service_subscribe(struct store *s, struct service *svc, enum sub_party party,
+                             struct subscriber sub, struct subscriber *ret_prev,
+                             struct ids_sum *ret_sum) {
+    s->ops->service_subscribe(s, svc, party, sub, ret_prev, ret_sum);
+}
+
+bool store_service_is_subscribed(struct store *s, struct service *svc, struct subscriber sub) {
+    return s->ops->service_is_subscribed(s, svc, sub);
+}
+
+void store_service_unsubscribe(struct store *s, struct service *svc, struct subscriber sub) {
+    s->ops->service_unsubscribe(s, svc, sub);
+}
+
+bool store_service_scan(struct store *s, struct service *svc, enum sub_party party,
+                        struct store_cursor *c, unsigned max_queues,
+                        void (*found)(struct queue *q, void *ctx), void *ctx) {
+    return s->ops->service_scan(s, svc, party, c, max_queues, found, ctx);
 }
 
 enum err store_msg_write(struct store *s, struct queue *q, struct message *owned,
@@ -154,6 +210,11 @@ bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_t
 enum err store_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s,
                             unsigned *ret_expired) {
     return s->ops->expire_queue(s, q, before_ts_s, ret_expired);
+}
+
+bool store_ntf_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                           unsigned max_queues, unsigned *ret_expired) {
+    return s->ops->ntf_expire_step(s, c, before_ts_s, max_queues, ret_expired);
 }
 
 struct store_counts store_counts(struct store *s) {

@@ -18,6 +18,7 @@
 #include "base/env.h"
 #include "model/message.h"
 #include "model/queue.h"
+#include "model/service.h"
 
 struct store;
 struct queue;
@@ -34,6 +35,8 @@ struct store_opts {
                               all paths */
     const char *messages_log;  /* path: messages are saved there at an orderly stop; NULL: not */
     bool restore_messages;     /* read messages_log at start; it becomes .bak */
+    const char *ntfs_log;      /* path: notifications are saved there at an orderly stop and read at
+                                * start, when it becomes .bak; NULL: not */
     const char *journal_dir;   /* backend "journal" */
     unsigned sync_interval_ms; /* 0: sync before anything is acknowledged */
     bool skip_warnings;        /* go on with what is readable; what is not is set aside */
@@ -116,6 +119,8 @@ struct queue_view {
     struct block_info *block; /* counted; of a blocked queue, else NULL */
     int32_t updated_day;
     bool has_link, has_notifier;
+    struct id ntf_id;      /* when has_notifier */
+    struct pubkey ntf_key; /* when has_notifier */
 };
 /* The recipient keys, wherever they are; borrowed from v. */
 const struct pubkey *queue_view_rcv_keys(const struct queue_view *v, size_t *ret_n);
@@ -144,9 +149,19 @@ MUST_USE enum err store_link_delete(struct store *s, struct queue *q,
 MUST_USE enum err store_queue_suspend(struct store *s, struct queue *q, lsn_t *ret_lsn);
 MUST_USE enum err store_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t *ret_lsn);
 
-/* ---- subscriptions: one subscriber per queue, named so that another process could be meant ----
- */
+/* For good, with a reason: recipient and sender are told so from then on. Takes a reference.
+ * *ret_sub is who has to be told at once. */
+struct subscriber;
+MUST_USE enum err store_queue_block(struct store *s, struct queue *q, struct block_info *info,
+                                    struct subscriber *ret_sub, lsn_t *ret_lsn);
+MUST_USE enum err store_queue_unblock(struct store *s, struct queue *q, lsn_t *ret_lsn);
 
+/* ---- subscriptions ----
+ *
+ * A queue has one subscriber for its messages and one for its notifications. Each is a session, or
+ * a service that the queue is associated with; then it is whatever session serves that service. */
+
+/* A session, named so that another process could be meant. */
 struct subscriber {
     uint16_t node; /* 0: this process */
     uint16_t loop;
@@ -154,16 +169,110 @@ struct subscriber {
     uint64_t generation; /* 0: nobody; a slot that was used again has another one */
 };
 
-/* Makes `sub` the subscriber; *ret_prev is who it was. */
-MUST_USE enum err store_subscribe(struct store *s, struct queue *q, struct subscriber sub,
-                                  struct subscriber *ret_prev);
+static inline bool subscriber_equal(struct subscriber a, struct subscriber b) {
+    return a.node == b.node && a.loop == b.loop && a.slot == b.slot && a.generation == b.generation;
+}
+
+enum sub_party { SUB_RECIPIENT, SUB_NOTIFIER, N_SUB_PARTIES };
+
+struct service; /* lives as long as the store */
+
+struct sub_request {
+    enum sub_party party;
+    struct id notifier_id; /* SUB_NOTIFIER: E_AUTH when the queue has another one by now */
+    struct subscriber sub;
+    struct service *service; /* the queue becomes associated with it, and `sub` serves it from now
+                              * on; NULL: `sub` itself, and the queue with no service */
+};
+struct sub_moved {
+    struct subscriber prev;   /* who had the queue, itself or for another service */
+    struct subscriber server; /* who served `service` before */
+    bool was_served;          /* prev had it for a service */
+    bool associated;          /* newly with `service` */
+    bool has_ntfs;            /* SUB_NOTIFIER: there are some to be taken */
+    lsn_t lsn;
+};
+MUST_USE enum err store_subscribe(struct store *s, struct queue *q, const struct sub_request *r,
+                                  struct sub_moved *ret);
 /* Is `sub` the subscriber now? False for a deleted queue. */
-bool store_is_subscribed(struct store *s, struct queue *q, struct subscriber sub);
-/* Takes `sub` out, if it still is the subscriber. */
-void store_unsubscribe(struct store *s, struct queue *q, struct subscriber sub);
-/* Deletes record, messages and subscription; *ret_prev is who was subscribed. */
-MUST_USE enum err store_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev,
+bool store_is_subscribed(struct store *s, struct queue *q, enum sub_party party,
+                         struct subscriber sub);
+/* Takes `sub` out, if it is the subscriber itself. */
+void store_unsubscribe(struct store *s, struct queue *q, enum sub_party party,
+                       struct subscriber sub);
+
+/* Who lost a subscription because what it was to is gone. */
+struct sub_ended {
+    struct subscriber sub; /* nobody: nobody has to be told */
+    struct id id;          /* of a notifier */
+};
+struct queue_ended {
+    struct sub_ended recipient, notifier;
+};
+/* Deletes record, messages, notifications and subscriptions. */
+MUST_USE enum err store_queue_delete(struct store *s, struct queue *q, struct queue_ended *ret,
                                      lsn_t *ret_lsn);
+
+/* ---- notifications ---- */
+
+/* Sets the queue's notifier or replaces it. E_EXISTS when its id is taken: nothing changed. */
+MUST_USE enum err store_notifier_set(struct store *s, struct queue *q,
+                                     const struct queue_notifier *n, struct sub_ended *ret_ended,
+                                     lsn_t *ret_lsn);
+MUST_USE enum err store_notifier_delete(struct store *s, struct queue *q,
+                                        struct sub_ended *ret_ended,
+                                        lsn_t *ret_lsn); /* OK when there is none */
+
+struct ntf_added {
+    bool was_empty; /* the subscriber, if any, waits for this one */
+    struct subscriber sub;
+    struct id notifier_id;
+};
+/* Keeps a notification of a message until it is taken; of more than NTFS_PER_NOTIFIER_MAX the
+ * oldest is dropped. E_NOT_FOUND when the queue has no notifier. */
+MUST_USE enum err store_ntf_add(struct store *s, struct queue *q, const struct id *msg_id,
+                                int64_t ts_s, struct ntf_added *ret);
+
+enum { NTF_BATCH_MAX = 16 };
+struct ntf_batch {
+    uint8_t dh_secret[X25519_LEN]; /* secret: wipe */
+    unsigned n;
+    struct {
+        struct id msg_id;
+        int64_t ts_s;
+    } items[NTF_BATCH_MAX]; /* oldest first */
+    bool more;
+};
+/* Takes notifications out, for `sub` to send. E_AUTH when that is not the subscriber of this
+ * notifier. */
+MUST_USE enum err store_ntf_take(struct store *s, struct queue *q, const struct id *notifier_id,
+                                 struct subscriber sub, struct ntf_batch *ret);
+
+/* ---- services ---- */
+
+/* The service known by rec->cert_hash, or a new one of this record. E_SERVICE when it is known in
+ * another role, E_LIMIT when there are too many. may_create false: E_NOT_FOUND for an unknown one.
+ * What depends on it waits for *ret_lsn. */
+MUST_USE enum err store_service_open(struct store *s, const struct service_rec *rec,
+                                     bool may_create, struct service **ret, lsn_t *ret_lsn);
+const struct id *service_id(const struct service *svc); /* borrowed; never changes */
+/* Makes `sub` the session that serves all queues of this party; *ret_prev is who was, *ret_sum what
+ * they are. */
+void store_service_subscribe(struct store *s, struct service *svc, enum sub_party party,
+                             struct subscriber sub, struct subscriber *ret_prev,
+                             struct ids_sum *ret_sum);
+bool store_service_is_subscribed(struct store *s, struct service *svc, struct subscriber sub);
+void store_service_unsubscribe(struct store *s, struct service *svc, struct subscriber sub);
+
+struct store_cursor {
+    size_t shard, bucket; /* private to the backend; start with zeroes */
+};
+/* Calls found() for those of about max_queues queues that are associated with the service and have
+ * something to deliver to it, and moves on: under the queue's lock, for taking a reference and no
+ * more. True: more to look at. */
+bool store_service_scan(struct store *s, struct service *svc, enum sub_party party,
+                        struct store_cursor *c, unsigned max_queues,
+                        void (*found)(struct queue *q, void *ctx), void *ctx);
 
 /* ---- messages ---- */
 
@@ -195,9 +304,6 @@ bool store_msg_fetch(struct store *s, struct queue *q, struct message *m, struct
 
 /* ---- expiry ---- */
 
-struct store_cursor {
-    size_t shard, bucket; /* private to the backend; start with zeroes */
-};
 /* Deletes messages received before before_ts_s in about max_queues queues and moves on. True: more
  * to look at. */
 bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
@@ -205,7 +311,12 @@ bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_t
 MUST_USE enum err store_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s,
                                      unsigned *ret_expired);
 
+/* Deletes notifications of messages received before before_ts_s, as store_expire_step() does
+ * messages. */
+bool store_ntf_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                           unsigned max_queues, unsigned *ret_expired);
+
 struct store_counts {
-    uint64_t n_queues, n_messages;
+    uint64_t n_queues, n_messages, n_ntfs;
 };
 struct store_counts store_counts(struct store *s);

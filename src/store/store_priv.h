@@ -30,12 +30,35 @@ struct store_ops {
     enum err (*link_delete)(struct store *s, struct queue *q, lsn_t *ret_lsn);
     enum err (*queue_suspend)(struct store *s, struct queue *q, lsn_t *ret_lsn);
     enum err (*queue_touch)(struct store *s, struct queue *q, int32_t day, lsn_t *ret_lsn);
-    enum err (*subscribe)(struct store *s, struct queue *q, struct subscriber sub,
-                          struct subscriber *ret_prev);
-    bool (*is_subscribed)(struct store *s, struct queue *q, struct subscriber sub);
-    void (*unsubscribe)(struct store *s, struct queue *q, struct subscriber sub);
-    enum err (*queue_delete)(struct store *s, struct queue *q, struct subscriber *ret_prev,
+    enum err (*queue_block)(struct store *s, struct queue *q, struct block_info *info,
+                            struct subscriber *ret_sub, lsn_t *ret_lsn);
+    enum err (*queue_unblock)(struct store *s, struct queue *q, lsn_t *ret_lsn);
+    enum err (*subscribe)(struct store *s, struct queue *q, const struct sub_request *r,
+                          struct sub_moved *ret);
+    bool (*is_subscribed)(struct store *s, struct queue *q, enum sub_party party,
+                          struct subscriber sub);
+    void (*unsubscribe)(struct store *s, struct queue *q, enum sub_party party,
+                        struct subscriber sub);
+    enum err (*queue_delete)(struct store *s, struct queue *q, struct queue_ended *ret,
                              lsn_t *ret_lsn);
+    enum err (*notifier_set)(struct store *s, struct queue *q, const struct queue_notifier *n,
+                             struct sub_ended *ret_ended, lsn_t *ret_lsn);
+    enum err (*notifier_delete)(struct store *s, struct queue *q, struct sub_ended *ret_ended,
+                                lsn_t *ret_lsn);
+    enum err (*ntf_add)(struct store *s, struct queue *q, const struct id *msg_id, int64_t ts_s,
+                        struct ntf_added *ret);
+    enum err (*ntf_take)(struct store *s, struct queue *q, const struct id *notifier_id,
+                         struct subscriber sub, struct ntf_batch *ret);
+    enum err (*service_open)(struct store *s, const struct service_rec *rec, bool may_create,
+                             struct service **ret, lsn_t *ret_lsn);
+    void (*service_subscribe)(struct store *s, struct service *svc, enum sub_party party,
+                              struct subscriber sub, struct subscriber *ret_prev,
+                              struct ids_sum *ret_sum);
+    bool (*service_is_subscribed)(struct store *s, struct service *svc, struct subscriber sub);
+    void (*service_unsubscribe)(struct store *s, struct service *svc, struct subscriber sub);
+    bool (*service_scan)(struct store *s, struct service *svc, enum sub_party party,
+                         struct store_cursor *c, unsigned max_queues,
+                         void (*found)(struct queue *q, void *ctx), void *ctx);
     enum err (*msg_write)(struct store *s, struct queue *q, struct message *owned,
                           struct msg_written *ret);
     enum err (*msg_peek)(struct store *s, struct queue *q, struct message **ret);
@@ -47,6 +70,8 @@ struct store_ops {
                         unsigned max_queues, unsigned *ret_expired);
     enum err (*expire_queue)(struct store *s, struct queue *q, int64_t before_ts_s,
                              unsigned *ret_expired);
+    bool (*ntf_expire_step)(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                            unsigned max_queues, unsigned *ret_expired);
     struct store_counts (*counts)(struct store *s);
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "wire/command.h"
 
-enum { IDS_HASH_LEN = 16 };
+enum { NAME_MAX_LEN = 253, LABEL_MAX_LEN = 63 }; /* bytes; as in the DNS */
 
 /* ---- pieces of parameters ---- */
 
@@ -180,6 +180,36 @@ static void parse_rfwd(struct rd *r, uint16_t version, struct command *ret) {
     ret->rfwd.body = rd_tail(r);
 }
 
+static bool is_label(struct bytes b) {
+    if (b.n == 0 || b.n > LABEL_MAX_LEN || b.p[0] == '-' || b.p[b.n - 1] == '-') return false;
+    for (size_t i = 0; i < b.n; i++) {
+        const uint8_t c = b.p[i], letter = c | 0x20;
+        const bool hyphen = c == '-' && b.p[i - 1] != '-';
+        if ((letter < 'a' || letter > 'z') && (c < '0' || c > '9') && !hyphen) return false;
+    }
+    return true;
+}
+
+/* A domain: two labels or more, of ASCII letters, digits and single hyphens. After a space may come
+ * what later versions add. */
+static void parse_rslv(struct rd *r, uint16_t version, struct command *ret) {
+    (void)version;
+    rd_lit(r, ' ');
+    const struct bytes name = rd_until(r, ' ');
+    (void)rd_tail(r);
+    struct rd labels = rd_init(name);
+    unsigned n = 0;
+    bool good = r->err == OK && name.n != 0 && name.n <= NAME_MAX_LEN;
+    while (good) {
+        good = is_label(rd_until(&labels, '.'));
+        n++;
+        if (rd_left(&labels) == 0) break;
+        rd_lit(&labels, '.');
+    }
+    if (!good || n < 2) rd_fail(r);
+    ret->rslv.name = name;
+}
+
 static void parse_nothing(struct rd *r, uint16_t version, struct command *ret) {
     (void)r;
     (void)version;
@@ -193,23 +223,41 @@ typedef void parse_fn(struct rd *r, uint16_t version, struct command *ret);
 #define CRED_YES CREDENTIAL_YES
 #define CRED_NO  CREDENTIAL_NO
 #define CRED_OPT CREDENTIAL_OPT
+#define SIG_YES  true
+#define SIG_NO   false
 
 static const struct command_row ROWS[N_COMMANDS] = {
-#define CMD(tag, since, party, auth, entity, lookup, key, fn, params)                              \
-    [CMD_##tag] = {#tag,          since,           PARTY_##party, CRED_##auth,                     \
-                   CRED_##entity, LOOKUP_##lookup, NEED_KEY_##key},
+#define CMD(tag, since, party, auth, entity, sig, lookup, key, fn, params)                         \
+    [CMD_##tag] = {#tag,          since,     PARTY_##party,   CRED_##auth,                         \
+                   CRED_##entity, SIG_##sig, LOOKUP_##lookup, NEED_KEY_##key},
 #include "wire/commands.def"
 #undef CMD
 };
 
 static parse_fn *const PARSERS[N_COMMANDS] = {
-#define CMD(tag, since, party, auth, entity, lookup, key, fn, params) [CMD_##tag] = parse_##params,
+#define CMD(tag, since, party, auth, entity, sig, lookup, key, fn, params)                         \
+    [CMD_##tag] = parse_##params,
 #include "wire/commands.def"
 #undef CMD
 };
 
 const struct command_row *command_row(enum command_tag tag) {
     return &ROWS[tag];
+}
+
+/* Which services a party may be; 0: any. */
+static const char PARTY_ROLES[] = {
+    [PARTY_CREATOR] = SERVICE_MESSAGING,           [PARTY_RECIPIENT] = SERVICE_MESSAGING,
+    [PARTY_RECIPIENT_SERVICE] = SERVICE_MESSAGING, [PARTY_SENDER] = SERVICE_MESSAGING,
+    [PARTY_SENDER_LINK] = SERVICE_MESSAGING,       [PARTY_NOTIFIER] = SERVICE_NOTIFIER,
+    [PARTY_NOTIFIER_SERVICE] = SERVICE_NOTIFIER,   [PARTY_IDLE] = 0,
+    [PARTY_PROXIED_CLIENT] = SERVICE_MESSAGING,    [PARTY_PROXY_SERVICE] = SERVICE_PROXY,
+    [PARTY_RESOLVER] = SERVICE_MESSAGING,
+};
+
+bool command_fits_role(const struct command_row *row, enum service_role role) {
+    const char wanted = PARTY_ROLES[row->party];
+    return wanted == 0 || wanted == (char)role;
 }
 
 /* ---- the driver ---- */

@@ -7,11 +7,12 @@
 #pragma once
 
 #include "crypto/key.h"
+#include "model/service.h"
 #include "wire/transmission.h"
 #include "wire/version.h"
 
 enum command_tag {
-#define CMD(tag, since, party, auth, entity, lookup, key, fn, params) CMD_##tag,
+#define CMD(tag, since, party, auth, entity, sig, lookup, key, fn, params) CMD_##tag,
 #include "wire/commands.def"
 #undef CMD
     N_COMMANDS
@@ -27,7 +28,8 @@ enum command_party {
     PARTY_NOTIFIER_SERVICE,
     PARTY_IDLE,
     PARTY_PROXIED_CLIENT,
-    PARTY_PROXY_SERVICE
+    PARTY_PROXY_SERVICE,
+    PARTY_RESOLVER
 };
 enum credential { CREDENTIAL_NO, CREDENTIAL_YES, CREDENTIAL_OPT };
 enum command_lookup {
@@ -51,10 +53,13 @@ struct command_row {
     uint8_t since;
     enum command_party party;
     enum credential auth, entity;
+    bool service_sig; /* needs the service signature in the session of a service */
     enum command_lookup lookup;
     enum command_key key;
 };
 const struct command_row *command_row(enum command_tag tag); /* static */
+/* May a service of this role send it? */
+bool command_fits_role(const struct command_row *row, enum service_role role);
 
 /* What the creator says about the queue (versions 9 to 14 know only the mode). */
 struct new_queue_data {
@@ -120,6 +125,9 @@ struct command {
         struct {
             struct bytes body;
         } rfwd;
+        struct {
+            struct bytes name;
+        } rslv;
     };
 };
 

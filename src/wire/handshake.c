@@ -94,6 +94,11 @@ enum err handshake_agree(uint16_t min, uint16_t max, uint16_t client_version, ui
     return OK;
 }
 
+uint16_t handshake_proxy_max(uint16_t relay_max, uint16_t our_max) {
+    const bool knows_proxies = version_has(relay_max, V_PROXY_SERVER);
+    return knows_proxies || our_max < V_DELETED_EVENT ? our_max : (uint16_t)V_DELETED_EVENT;
+}
+
 /* ---- third message ---- */
 
 static const char *const TRANSPORT_ERRORS[] = {

@@ -53,6 +53,11 @@ enum transport_error {
     TRANSPORT_HS_BAD_AUTH,
     TRANSPORT_HS_BAD_SERVICE
 };
+/* The newest version that a proxy may agree with a relay that offers up to relay_max. Older relays
+ * do not know that a proxy is calling: from V_ENCRYPTED_BLOCK on they would encrypt blocks, whose
+ * room is too small for what is forwarded. */
+uint16_t handshake_proxy_max(uint16_t relay_max, uint16_t our_max);
+
 const char *transport_error_text(enum transport_error e); /* as on the wire; static */
 
 /* Third message, only to services. */

@@ -8,6 +8,7 @@
 #include "base/rd.h"
 #include "crypto/base64.h"
 #include "model/limits.h"
+#include "model/ntf.h"
 
 /* Answers carry no authorization: an empty short string, which also says that there is no service
  * signature. */
@@ -54,6 +55,84 @@ void reply_blocked(struct wr *w, const struct wire_params *p, const struct reply
     const bool all = version_has(p->version, V_CLIENT_NOTICES);
     write_text(w, p, to, "ERR BLOCKED ");
     wr_bytes_raw(w, all ? rd_tail(&text) : rd_until(&text, ',')); /* reason[,notice={...}] */
+}
+
+/* ---- private message routing ---- */
+
+/* NETWORK has details in newer references, which do not send them yet (Protocol.hs, instance
+ * Encoding BrokerErrorType). */
+static void write_broker_err(struct wr *w, const struct proxy_failure *f) {
+    const struct bytes text = bytes_of(f->text, f->n_text);
+    switch (f->error) {
+    case PROXY_RESPONSE:
+        wr_str(w, "RESPONSE ");
+        wr_short(w, text);
+        break;
+    case PROXY_UNEXPECTED:
+        wr_str(w, "UNEXPECTED ");
+        wr_short(w, text);
+        break;
+    case PROXY_TRANSPORT:
+        wr_str(w, "TRANSPORT ");
+        wr_str(w, transport_error_text(f->transport));
+        break;
+    case PROXY_TIMEOUT:
+        wr_str(w, "TIMEOUT");
+        break;
+    case PROXY_HOST:
+        wr_str(w, "HOST");
+        break;
+    default:
+        wr_str(w, "NETWORK");
+        break;
+    }
+}
+
+void reply_proxy_err(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                     const struct proxy_failure *f) {
+    switch (f->error) {
+    case PROXY_CRYPTO:
+        reply_err(w, p, to, E_CRYPTO);
+        return;
+    case PROXY_OK:
+    case PROXY_INTERNAL:
+        reply_err(w, p, to, E_INTERNAL);
+        return;
+    case PROXY_BASIC_AUTH:
+        write_text(w, p, to, "ERR PROXY BASIC_AUTH");
+        return;
+    case PROXY_NO_SESSION:
+        write_text(w, p, to, "ERR PROXY NO_SESSION");
+        return;
+    case PROXY_PROTOCOL:
+        write_text(w, p, to, "ERR PROXY PROTOCOL ");
+        wr_bytes_raw(w, bytes_of(f->text, f->n_text));
+        return;
+    default:
+        write_text(w, p, to, "ERR PROXY BROKER ");
+        write_broker_err(w, f);
+        return;
+    }
+}
+
+void reply_pkey(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                const struct reply_pkey *k) {
+    write_text(w, p, to, "PKEY ");
+    wr_short(w, k->session_id);
+    wr_u16(w, k->version_min);
+    wr_u16(w, k->version_max);
+    wr_bytes_raw(w, k->cert_chain);
+    wr_large(w, k->signed_key);
+}
+
+void reply_pres(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                struct bytes body) {
+    write_text(w, p, to, "PRES ");
+    wr_bytes_raw(w, body);
+}
+
+void reply_rres_begin(struct wr *w, const struct wire_params *p, const struct reply_to *to) {
+    write_text(w, p, to, "RRES ");
 }
 
 void reply_pong(struct wr *w, const struct wire_params *p, const struct reply_to *to) {
@@ -105,6 +184,46 @@ void reply_lnk(struct wr *w, const struct wire_params *p, const struct reply_to 
     wr_short(w, id_bytes(snd_id));
     wr_large(w, link_data_fixed(link));
     wr_large(w, link_data_user(link));
+}
+
+/* ---- notifications and services ---- */
+
+void reply_nid(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+               const struct id *notifier_id, const uint8_t dh_key[X25519_LEN]) {
+    write_text(w, p, to, "NID ");
+    wr_short(w, id_bytes(notifier_id));
+    write_x25519(w, dh_key);
+}
+
+void reply_nmsg(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                const struct reply_ntf *n) {
+    uint8_t meta[NTF_META_LEN];
+    ntf_seal_meta(n->dh_secret, n->nonce, n->msg_id, n->ts_s, meta);
+    write_text(w, p, to, "NMSG ");
+    wr_bytes_raw(w, bytes_of(n->nonce, BOX_NONCE_LEN));
+    wr_short(w, bytes_of(meta, sizeof meta));
+}
+
+static void write_sum(struct wr *w, const struct wire_params *p, const struct ids_sum *sum) {
+    wr_i64(w, sum->n);
+    if (version_has(p->version, V_RCV_SERVICE)) wr_short(w, bytes_of(sum->hash, IDS_HASH_LEN));
+}
+
+void reply_soks(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                const struct ids_sum *sum) {
+    write_text(w, p, to, "SOKS ");
+    write_sum(w, p, sum);
+}
+
+void reply_ends(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                const struct ids_sum *sum) {
+    write_text(w, p, to, "ENDS ");
+    write_sum(w, p, sum);
+}
+
+void reply_alls(struct wr *w, const struct wire_params *p) {
+    const struct reply_to nobody = {0};
+    write_text(w, p, &nobody, "ALLS");
 }
 
 /* ---- INFO ---- */

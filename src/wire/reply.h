@@ -11,6 +11,8 @@
 #include "crypto/key.h"
 #include "model/message.h"
 #include "model/queue.h"
+#include "model/service.h"
+#include "wire/handshake.h"
 #include "wire/version.h"
 
 /* To whom a reply goes; corr_id is empty in messages that the server starts. */
@@ -44,6 +46,44 @@ void reply_err(struct wr *w, const struct wire_params *p, const struct reply_to 
 /* ERR BLOCKED with its reason; AUTH below version 12, without the notice below 18. */
 void reply_blocked(struct wr *w, const struct wire_params *p, const struct reply_to *to,
                    const struct block_info *info);
+/* Why a command could not be forwarded, or run at the relay. */
+enum proxy_error {
+    PROXY_OK,
+    PROXY_BASIC_AUTH, /* the proxy is not for everybody, or for nobody */
+    PROXY_NO_SESSION, /* there is no such connection to a relay (any more) */
+    PROXY_PROTOCOL,   /* the relay answered ERR text */
+    PROXY_RESPONSE,   /* ... something that cannot be read; text is what is wrong with it */
+    PROXY_UNEXPECTED, /* ... something else than an answer to this; text is its beginning */
+    PROXY_NETWORK,    /* no connection, or it broke */
+    PROXY_TIMEOUT,    /* no answer in time */
+    PROXY_HOST,       /* no host of the relay's is one that this proxy connects to */
+    PROXY_TRANSPORT,  /* the SMP handshake failed; transport says how */
+    PROXY_CRYPTO,     /* the relay's answer cannot be opened */
+    PROXY_INTERNAL    /* the proxy failed */
+};
+enum { PROXY_TEXT_MAX = 128 };
+struct proxy_failure {
+    enum proxy_error error;
+    enum transport_error transport;
+    uint8_t n_text;
+    char text[PROXY_TEXT_MAX]; /* printable ASCII, not terminated */
+};
+void reply_proxy_err(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                     const struct proxy_failure *f);
+
+/* The relay's part of its handshake, for the proxied client to verify. */
+struct reply_pkey {
+    struct bytes session_id;
+    uint16_t version_min, version_max;
+    struct bytes cert_chain; /* SMP encoding */
+    struct bytes signed_key; /* DER */
+};
+void reply_pkey(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                const struct reply_pkey *k);
+void reply_pres(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                struct bytes body);
+/* Only the head: the two layers of the answer follow (wire/forward.h). */
+void reply_rres_begin(struct wr *w, const struct wire_params *p, const struct reply_to *to);
 void reply_pong(struct wr *w, const struct wire_params *p, const struct reply_to *to);
 void reply_ids(struct wr *w, const struct wire_params *p, const struct reply_to *to,
                const struct reply_ids *ids);
@@ -57,6 +97,26 @@ void reply_info(struct wr *w, const struct wire_params *p, const struct reply_to
 void reply_end(struct wr *w, const struct wire_params *p, const struct reply_to *to);
 /* END below version 10. */
 void reply_deld(struct wr *w, const struct wire_params *p, const struct reply_to *to);
+
+void reply_nid(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+               const struct id *notifier_id, const uint8_t dh_key[X25519_LEN]);
+
+/* A notification as it is sent: for the client of the notifier, who holds the other key. */
+struct reply_ntf {
+    const struct id *msg_id;
+    int64_t ts_s;
+    const uint8_t *dh_secret; /* X25519_LEN bytes; secret */
+    const uint8_t *nonce;     /* BOX_NONCE_LEN bytes */
+};
+void reply_nmsg(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                const struct reply_ntf *n);
+
+/* Queues of a service; the hash from version 19. */
+void reply_soks(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                const struct ids_sum *sum);
+void reply_ends(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                const struct ids_sum *sum);
+void reply_alls(struct wr *w, const struct wire_params *p); /* to no entity; from version 19 */
 
 /* MSG, its body boxed for the recipient in place: no copy of the plain text is left behind. */
 void reply_msg(struct wr *w, const struct wire_params *p, const struct reply_to *to,

@@ -12,6 +12,15 @@ enum err batch_split(struct bytes content, struct bytes ret[SMP_BATCH_MAX], unsi
     return OK;
 }
 
+/* An empty authorization also says that there is no service signature. */
+void transmission_begin(struct wr *w, const struct wire_params *p, struct bytes corr_id,
+                        struct bytes entity) {
+    wr_u8(w, 0);
+    if (!version_has(p->version, V_AUTH_CMDS)) wr_bytes_raw(w, wire_session(p));
+    wr_short(w, corr_id);
+    wr_short(w, entity);
+}
+
 enum err transmission_parse(struct bytes t, const struct wire_params *p, struct transmission *ret) {
     *ret = (struct transmission){0};
     struct transmission parts = {0};

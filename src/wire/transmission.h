@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/rd.h"
+#include "base/wr.h"
 #include "model/limits.h"
 #include "wire/version.h"
 
@@ -22,6 +23,10 @@ struct transmission {
     struct bytes command;     /* tag and parameters */
     struct bytes signed_text; /* corr_id to the end; signed is wire_session() followed by this */
 };
+
+/* The head of a transmission without authorization; the command follows. */
+void transmission_begin(struct wr *w, const struct wire_params *p, struct bytes corr_id,
+                        struct bytes entity);
 
 /* E_BLOCK: not a transmission; when only the authorization has an impossible length, ret->corr_id
  * is set for the answer, else it is empty. E_SESSION: names another session (version 6); corr_id is

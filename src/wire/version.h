@@ -10,6 +10,11 @@ enum smp_version {
 #undef VERSION
 };
 
+/* The newest version that a proxy tells clients a relay has, whatever it has: proxies and relays
+ * are brought up to date before apps are, and the versions of apps must not tell them apart
+ * (reference: Transport.hs, proxiedSMPRelayVersion). */
+enum { PROXIED_VERSION_MAX = V_NEW_NTF_CREDS };
+
 enum { SESSION_ID_MAX = 64 };
 
 /* Parameters of one session; fixed after the handshake. */

@@ -121,6 +121,11 @@ static void put_rfwd(struct wr *w, uint16_t version) {
     wr_str(w, " body");
 }
 
+static void put_rslv(struct wr *w, uint16_t version) {
+    (void)version;
+    wr_str(w, " alice.simplex");
+}
+
 /* What to answer without anything, with an authorization alone, with an entity alone, with both. */
 /* clang-format off */
 #define NEEDS_BOTH   {E_CMD_NO_AUTH,   E_CMD_NO_AUTH,   E_CMD_NO_AUTH,  OK}
@@ -162,6 +167,7 @@ static const struct sample {
     [CMD_PRXY]  = {"PRXY",  put_prxy,      BARE,        0, false, NEITHER},
     [CMD_PFWD]  = {"PFWD",  put_pfwd,      WITH_ENTITY, 4, true,  ENTITY_ONLY},
     [CMD_RFWD]  = {"RFWD",  put_rfwd,      BARE,        4, true,  NEITHER},
+    [CMD_RSLV]  = {"RSLV",  put_rslv,      BARE,        6, true,  NEITHER},
 };
 /* clang-format on */
 
@@ -268,7 +274,7 @@ static void unknown_tags_are_refused(void **state) {
         "HELO",
         "HELLO",
         "SUB\r ",
-        "RSLV",
+        "RSLVE",
         "NEW2",
         "K",
         /* what only a server says */
@@ -743,6 +749,64 @@ static void largest_body_by_version(void **state) {
     }
 }
 
+/* ---- services and names ---- */
+
+static void names_are_domains(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        enum err e;
+    } ROWS[] = {
+        {"RSLV a.b", OK},
+        {"RSLV A-1.b-c.SIMPLEX", OK},
+        {"RSLV a.b c?", OK},
+        {"RSLV", E_CMD_SYNTAX},
+        {"RSLV ", E_CMD_SYNTAX},
+        {"RSLV simplex", E_CMD_SYNTAX},
+        {"RSLV .simplex", E_CMD_SYNTAX},
+        {"RSLV a.", E_CMD_SYNTAX},
+        {"RSLV a..b", E_CMD_SYNTAX},
+        {"RSLV -a.b", E_CMD_SYNTAX},
+        {"RSLV a-.b", E_CMD_SYNTAX},
+        {"RSLV a--b.c", E_CMD_SYNTAX},
+        {"RSLV a_b.c", E_CMD_SYNTAX},
+        {"RSLV \xc3\xa4.b", E_CMD_SYNTAX},
+    };
+    struct command c;
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        assert_int_equal(parse_with(BARE, 20, bytes_str(ROWS[i].text), &c), ROWS[i].e);
+    }
+    assert_int_equal(parse_with(BARE, 20, bytes_str(ROWS[2].text), &c), OK);
+    assert_text(c.rslv.name, "a.b");
+    char label[5 + 64 + 3] = "RSLV ";
+    memset(label + 5, 'a', 64);
+    memcpy(label + 5 + 64, ".b", 3);
+    assert_int_equal(parse_with(BARE, 20, bytes_str(label), &c), E_CMD_SYNTAX);
+    assert_int_equal(parse_with(BARE, 20, bytes_of((uint8_t *)"RSLV ", 5), &c), E_CMD_SYNTAX);
+}
+
+static void each_role_has_its_parties(void **state) {
+    (void)state;
+    static const enum command_tag NOTIFIER[] = {CMD_NSUB, CMD_NSUBS, CMD_PING};
+    static const enum command_tag PROXY[] = {CMD_RFWD, CMD_PING};
+    unsigned n_notifier = 0, n_proxy = 0, n_messaging = 0;
+    for (unsigned i = 0; i < N_COMMANDS; i++) {
+        const struct command_row *row = command_row((enum command_tag)i);
+        n_notifier += command_fits_role(row, SERVICE_NOTIFIER);
+        n_proxy += command_fits_role(row, SERVICE_PROXY);
+        n_messaging += command_fits_role(row, SERVICE_MESSAGING);
+        const bool signs = i == CMD_NEW || i == CMD_SUB || i == CMD_NSUB;
+        assert_int_equal(row->service_sig, signs);
+    }
+    assert_int_equal(n_notifier, ARRAY_LEN(NOTIFIER));
+    assert_int_equal(n_proxy, ARRAY_LEN(PROXY));
+    assert_int_equal(n_messaging, N_COMMANDS - n_notifier - n_proxy + 2);
+    for (size_t i = 0; i < ARRAY_LEN(NOTIFIER); i++)
+        assert_true(command_fits_role(command_row(NOTIFIER[i]), SERVICE_NOTIFIER));
+    for (size_t i = 0; i < ARRAY_LEN(PROXY); i++)
+        assert_true(command_fits_role(command_row(PROXY[i]), SERVICE_PROXY));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_command_is_read_in_each_version),
@@ -768,6 +832,8 @@ int main(void) {
         cmocka_unit_test(proxy_parameters),
         cmocka_unit_test(service_subscriptions),
         cmocka_unit_test(largest_body_by_version),
+        cmocka_unit_test(names_are_domains),
+        cmocka_unit_test(each_role_has_its_parties),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
 }

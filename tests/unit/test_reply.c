@@ -409,6 +409,112 @@ static void msg_that_does_not_fit_fails(void **state) {
     }
 }
 
+/* ---- notifications and services ---- */
+
+static void write_nid(struct wr *w, const struct wire_params *p, const void *what) {
+    static const uint8_t KEY[X25519_LEN] = {7};
+    reply_nid(w, p, &TO, what, KEY);
+}
+
+static void nid(void **state) {
+    (void)state;
+    static const uint8_t KEY[X25519_LEN] = {7};
+    const struct pubkey key = pubkey_from_x25519(KEY);
+    const struct id id = sample_id('n');
+    uint8_t text[BUF_LEN];
+    struct wr w = wr_init(text, sizeof text);
+    wr_str(&w, "NID ");
+    put_id(&w, 'n');
+    wr_u8(&w, 44);
+    pubkey_write_spki(&key, &w);
+    for (uint16_t v = FIRST_VERSION; v <= LAST_VERSION; v++)
+        assert_reply(v, write_nid, &id, wr_bytes(&w));
+}
+
+static void write_nmsg(struct wr *w, const struct wire_params *p, const void *what) {
+    reply_nmsg(w, p, &TO, what);
+}
+
+static void nmsg_tells_id_and_time(void **state) {
+    (void)state;
+    static const uint8_t NONCE[BOX_NONCE_LEN] = {1, 2, 3};
+    const struct id id = sample_id('m');
+    const struct reply_ntf ntf = {&id, 1700000000, QUEUE_SECRET, NONCE};
+    uint8_t box[BOX_TAG_LEN + 128], text[BUF_LEN];
+    struct wr meta = wr_init(box + BOX_TAG_LEN, 128);
+    wr_u16(&meta, 1 + ID_LEN + 8);
+    put_id(&meta, 'm');
+    wr_i64(&meta, 1700000000);
+    put_fill(&meta, '#', 128 - meta.at);
+    const struct box_key key = box_key_from_secret(QUEUE_SECRET);
+    struct box_nonce nonce;
+    memcpy(nonce.b, NONCE, sizeof nonce.b);
+    box_seal(&key, &nonce, box, 128);
+    struct wr w = wr_init(text, sizeof text);
+    wr_str(&w, "NMSG ");
+    wr_bytes_raw(&w, bytes_of(NONCE, sizeof NONCE));
+    wr_short(&w, bytes_of(box, sizeof box));
+    for (uint16_t v = FIRST_VERSION; v <= LAST_VERSION; v++)
+        assert_reply(v, write_nmsg, &ntf, wr_bytes(&w));
+}
+
+struct sum_row {
+    void (*fn)(struct wr *, const struct wire_params *, const struct reply_to *,
+               const struct ids_sum *);
+    struct ids_sum sum;
+};
+
+static void write_sum(struct wr *w, const struct wire_params *p, const void *what) {
+    const struct sum_row *row = what;
+    row->fn(w, p, &TO, &row->sum);
+}
+
+static void sums_have_their_hash_from_version_19(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct sum_row row = {i == 0 ? reply_soks : reply_ends, {.n = 0x0102}};
+        memset(row.sum.hash, 'h', sizeof row.sum.hash);
+        for (uint16_t v = FIRST_VERSION; v <= 20; v++) {
+            uint8_t text[64];
+            struct wr w = wr_init(text, sizeof text);
+            wr_str(&w, i == 0 ? "SOKS " : "ENDS ");
+            wr_i64(&w, 0x0102);
+            if (v >= 19) wr_short(&w, bytes_of(row.sum.hash, IDS_HASH_LEN));
+            assert_reply(v, write_sum, &row, wr_bytes(&w));
+        }
+    }
+}
+
+static void alls_names_nobody(void **state) {
+    (void)state;
+    const struct wire_params p = sample_params(19);
+    uint8_t buf[16];
+    struct wr w = wr_init(buf, sizeof buf);
+    reply_alls(&w, &p);
+    assert_bytes(wr_bytes(&w), bytes_of((const uint8_t *)"\0\0\0ALLS", 7));
+}
+
+static void a_sum_is_the_same_in_any_order(void **state) {
+    (void)state;
+    /* MD5 of 24 bytes 'a', by another program */
+    static const uint8_t MD5_A[IDS_HASH_LEN] = {0x40, 0xed, 0xae, 0x4b, 0xad, 0x0e, 0x5b, 0xf6,
+                                                0xd6, 0xc2, 0xdc, 0x56, 0x15, 0xa8, 0x6a, 0xfb};
+    const struct id a = sample_id('a'), b = sample_id('b');
+    struct ids_sum one = {0}, two = {0};
+    const struct ids_sum nothing = {0};
+    ids_sum_add(&one, &a);
+    assert_memory_equal(one.hash, MD5_A, sizeof MD5_A);
+    ids_sum_add(&one, &b);
+    ids_sum_add(&two, &b);
+    ids_sum_add(&two, &a);
+    assert_memory_equal(&one, &two, sizeof one);
+    ids_sum_remove(&one, &b);
+    assert_memory_equal(one.hash, MD5_A, sizeof MD5_A);
+    ids_sum_remove(&one, &a);
+    ids_sum_remove(&one, &a);
+    assert_memory_equal(&one, &nothing, sizeof one);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts),
@@ -425,6 +531,11 @@ int main(void) {
         cmocka_unit_test(quota_marker_has_the_length_of_a_message),
         cmocka_unit_test(largest_msg_fits_a_block),
         cmocka_unit_test(msg_that_does_not_fit_fails),
+        cmocka_unit_test(nid),
+        cmocka_unit_test(nmsg_tells_id_and_time),
+        cmocka_unit_test(sums_have_their_hash_from_version_19),
+        cmocka_unit_test(alls_names_nobody),
+        cmocka_unit_test(a_sum_is_the_same_in_any_order),
     };
     return cmocka_run_group_tests_name("reply", tests, init_crypto, NULL);
 }

@@ -268,6 +268,23 @@ static unsigned count(struct fixture *f, struct queue *q) {
     return n;
 }
 
+static enum err subscribe(struct fixture *f, struct queue *q, struct subscriber sub,
+                          struct subscriber *ret_prev) {
+    const struct sub_request r = {.party = SUB_RECIPIENT, .sub = sub};
+    struct sub_moved moved = {0};
+    const enum err e = store_subscribe(f->store, q, &r, &moved);
+    *ret_prev = moved.prev;
+    return e;
+}
+
+static enum err delete_queue(struct fixture *f, struct queue *q, struct subscriber *ret_prev,
+                             lsn_t *ret_lsn) {
+    struct queue_ended ended = {0};
+    const enum err e = store_queue_delete(f->store, q, &ended, ret_lsn);
+    *ret_prev = ended.recipient.sub;
+    return e;
+}
+
 static struct queue_view view(struct fixture *f, struct queue *q) {
     struct queue_view v;
     assert_int_equal(store_queue_view(f->store, q, &v), OK);
@@ -454,7 +471,7 @@ static void a_queue_is_made_with_link_and_notifier(struct fixture *f) {
     assert_true(v.has_notifier);
     queue_view_done(&v);
     struct subscriber prev;
-    assert_int_equal(store_queue_delete(f->store, a.queue, &prev, &lsn), OK);
+    assert_int_equal(delete_queue(f, a.queue, &prev, &lsn), OK);
     assert_false(exists(f, ID_LINK, link_id));
     assert_false(exists(f, ID_NOTIFIER, notifier.id));
     link_data_unref(a.rec.link);
@@ -468,13 +485,13 @@ static void the_subscriber_is_the_last_who_asked(struct fixture *f) {
     const struct subscriber one = {.loop = 0, .slot = 1, .generation = 1},
                             two = {.loop = 1, .slot = 1, .generation = 2};
     struct subscriber prev;
-    assert_int_equal(store_subscribe(f->store, a.queue, one, &prev), OK);
+    assert_int_equal(subscribe(f, a.queue, one, &prev), OK);
     assert_int_equal(prev.generation, 0);
-    assert_int_equal(store_subscribe(f->store, a.queue, two, &prev), OK);
+    assert_int_equal(subscribe(f, a.queue, two, &prev), OK);
     assert_int_equal(prev.generation, 1);
-    assert_false(store_is_subscribed(f->store, a.queue, one));
-    store_unsubscribe(f->store, a.queue, one); /* too late: changes nothing */
-    assert_true(store_is_subscribed(f->store, a.queue, two));
+    assert_false(store_is_subscribed(f->store, a.queue, SUB_RECIPIENT, one));
+    store_unsubscribe(f->store, a.queue, SUB_RECIPIENT, one); /* too late: changes nothing */
+    assert_true(store_is_subscribed(f->store, a.queue, SUB_RECIPIENT, two));
     struct id id;
     struct msg_written w;
     assert_int_equal(write_message(f, a.queue, 1, &id, &w), OK);
@@ -483,9 +500,9 @@ static void the_subscriber_is_the_last_who_asked(struct fixture *f) {
     assert_int_equal(write_message(f, a.queue, 2, &id, &w), OK);
     assert_false(w.was_empty);
     lsn_t lsn;
-    assert_int_equal(store_queue_delete(f->store, a.queue, &prev, &lsn), OK);
+    assert_int_equal(delete_queue(f, a.queue, &prev, &lsn), OK);
     assert_int_equal(prev.generation, 2);
-    assert_false(store_is_subscribed(f->store, a.queue, two));
+    assert_false(store_is_subscribed(f->store, a.queue, SUB_RECIPIENT, two));
     drop(&a);
 }
 
@@ -618,7 +635,7 @@ static void a_deleted_queue_is_as_if_it_had_never_been(struct fixture *f) {
     struct queue_view v;
     unsigned n;
     assert_int_equal(write_message(f, a.queue, 1, &id, &w), OK);
-    assert_int_equal(store_queue_delete(f->store, a.queue, &prev, &lsn), OK);
+    assert_int_equal(delete_queue(f, a.queue, &prev, &lsn), OK);
     wait_durable(f, lsn);
     assert_false(exists(f, ID_RECIPIENT, a.rec.rcv_id));
     assert_false(exists(f, ID_SENDER, a.rec.snd_id));
@@ -628,12 +645,12 @@ static void a_deleted_queue_is_as_if_it_had_never_been(struct fixture *f) {
     assert_int_equal(store_queue_touch(f->store, a.queue, 1, &lsn), E_AUTH);
     assert_int_equal(set_link(f, a.queue, new_id(f), "a", "b"), E_AUTH);
     assert_int_equal(store_link_delete(f->store, a.queue, &lsn), E_AUTH);
-    assert_int_equal(store_subscribe(f->store, a.queue, prev, &prev), E_AUTH);
+    assert_int_equal(subscribe(f, a.queue, prev, &prev), E_AUTH);
     assert_int_equal(store_msg_peek(f->store, a.queue, &m), E_AUTH);
     assert_int_equal(store_msg_count(f->store, a.queue, &n), E_AUTH);
     assert_int_equal(store_msg_ack(f->store, a.queue, &id, NULL, &lsn), E_AUTH);
     assert_int_equal(write_message(f, a.queue, 2, &id, &w), E_AUTH);
-    assert_int_equal(store_queue_delete(f->store, a.queue, &prev, &lsn), E_AUTH);
+    assert_int_equal(delete_queue(f, a.queue, &prev, &lsn), E_AUTH);
     assert_int_equal(store_counts(f->store).n_queues, 0);
     assert_int_equal(store_counts(f->store).n_messages, 0);
     if (survives_stop(f)) {

@@ -20,18 +20,21 @@ void ram_count_messages(struct ram_store *m, int64_t n) {
     atomic_fetch_add_explicit(&m->n_messages, (uint64_t)n, memory_order_relaxed);
 }
 
+enum err ram_log_line(struct ram_store *m, struct bytes line, lsn_t *ret_lsn) {
+    enum err e = commit_begin(m->commit, ret_lsn);
+    if (e != OK) return e;
+    e = queue_log_append(m->log, line);
+    commit_end(m->commit);
+    return e;
+}
+
 enum err ram_log(struct ram_store *m, const struct record *r, lsn_t *ret_lsn) {
     *ret_lsn = 0;
     if (m->log == NULL) return OK;
     uint8_t line[RECORD_LINE_MAX];
     struct wr w = wr_init(line, sizeof line);
     record_write(r, &w);
-    if (wr_err(&w) != OK) return E_INTERNAL;
-    enum err e = commit_begin(m->commit, ret_lsn);
-    if (e != OK) return e;
-    e = queue_log_append(m->log, wr_bytes(&w));
-    commit_end(m->commit);
-    return e;
+    return wr_err(&w) == OK ? ram_log_line(m, wr_bytes(&w), ret_lsn) : E_INTERNAL;
 }
 
 /* ---- finding ---- */
@@ -43,35 +46,6 @@ static void ram_load(struct store *s, struct store_lookup *lookups, size_t n, st
         lookups[i].ret_err = lookups[i].ret_queue != NULL ? OK : E_AUTH;
     }
     done(ctx);
-}
-
-/* ---- subscribers ---- */
-
-static bool same_subscriber(struct subscriber a, struct subscriber b) {
-    return a.node == b.node && a.loop == b.loop && a.slot == b.slot && a.generation == b.generation;
-}
-
-static enum err ram_subscribe(struct store *s, struct queue *q, struct subscriber sub,
-                              struct subscriber *ret_prev) {
-    const enum err e = ram_lock_live(ram_of(s), q);
-    if (e != OK) return e;
-    *ret_prev = q->sub;
-    q->sub = sub;
-    ram_unlock(ram_of(s), q);
-    return OK;
-}
-
-static bool ram_is_subscribed(struct store *s, struct queue *q, struct subscriber sub) {
-    queue_lock(ram_of(s)->table, q);
-    const bool is = q->live && same_subscriber(q->sub, sub);
-    ram_unlock(ram_of(s), q);
-    return is;
-}
-
-static void ram_unsubscribe(struct store *s, struct queue *q, struct subscriber sub) {
-    queue_lock(ram_of(s)->table, q);
-    if (same_subscriber(q->sub, sub)) q->sub = (struct subscriber){0};
-    ram_unlock(ram_of(s), q);
 }
 
 /* ---- durability ---- */
@@ -97,6 +71,7 @@ static struct store_counts ram_counts(struct store *s) {
     return (struct store_counts){
         .n_queues = queue_table_size(ram_of(s)->table),
         .n_messages = atomic_load_explicit(&ram_of(s)->n_messages, memory_order_relaxed),
+        .n_ntfs = atomic_load_explicit(&ram_of(s)->n_ntfs, memory_order_relaxed),
     };
 }
 
@@ -124,7 +99,12 @@ static enum err ram_stop(struct store *s, struct store_problem *ret_problem) {
                            "lost");
         }
     }
-    if (m->journal != NULL || m->log == NULL || m->o.messages_log == NULL) return e;
+    if (m->log == NULL) return e;
+    if (m->o.ntfs_log != NULL) {
+        const enum err saved = ram_save_ntfs(m, m->o.ntfs_log, ret_problem);
+        if (saved != OK) e = saved;
+    }
+    if (m->journal != NULL || m->o.messages_log == NULL) return e;
     uint64_t n;
     const enum err saved = ram_save_messages(m, m->o.messages_log, &n, ret_problem);
     return saved != OK ? saved : e;
@@ -142,10 +122,6 @@ static void ram_close(struct store *s) {
     ram_cache_done(m);
     commit_free(m->commit);
     queue_table_free(m->table);
-    for (struct service_line *l = m->services, *next; l != NULL; l = next) {
-        next = l->next;
-        free(l);
-    }
     pthread_mutex_destroy(&m->cache.mtx);
     free(m);
 }
@@ -191,6 +167,18 @@ static const struct store_ops RAM_OPS = {
     .msg_fetch = ram_msg_fetch,
     .expire_step = ram_expire_step,
     .expire_queue = ram_expire_queue,
+    .queue_block = ram_queue_block,
+    .queue_unblock = ram_queue_unblock,
+    .notifier_set = ram_notifier_set,
+    .notifier_delete = ram_notifier_delete,
+    .ntf_add = ram_ntf_add,
+    .ntf_take = ram_ntf_take,
+    .ntf_expire_step = ram_ntf_expire_step,
+    .service_open = ram_service_open,
+    .service_subscribe = ram_service_subscribe,
+    .service_is_subscribed = ram_service_is_subscribed,
+    .service_unsubscribe = ram_service_unsubscribe,
+    .service_scan = ram_service_scan,
     .counts = ram_counts,
 };
 
@@ -223,6 +211,7 @@ static enum err open_disk(struct ram_store *m, bool with_journal,
     enum err e = commit_new(&co, &m->commit);
     if (e == OK) e = ram_load_log(m, ret_problem);
     if (e == OK && with_journal) e = open_journal(m, ret_problem);
+    if (e == OK && m->o.ntfs_log != NULL) e = ram_restore_ntfs(m, m->o.ntfs_log, ret_problem);
     if (e != OK || with_journal || !m->o.restore_messages || m->o.messages_log == NULL) return e;
     uint64_t n;
     return ram_restore_messages(m, m->o.messages_log, &n, ret_problem);
@@ -236,6 +225,7 @@ static enum err open_ram(const struct store_opts *o, bool with_journal, struct s
     m->o = *o;
     pthread_mutex_init(&m->cache.mtx, NULL);
     atomic_init(&m->n_messages, 0);
+    atomic_init(&m->n_ntfs, 0);
     enum err e = queue_table_new(o->env, &m->table);
     if (e == OK && o->store_log != NULL) e = open_disk(m, with_journal, ret_problem);
     if (e != OK) {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "crypto/crypto.h"
 #include "store/ram/ram_priv.h"
+#include "store/service_table.h"
 
 enum { DAY_S = 86400 };
 
@@ -112,18 +113,23 @@ static void apply_unblock(struct queue *q) {
     if (q->extra != NULL) block_info_unref(STEAL(q->extra->block));
 }
 
-static enum err apply_queue_service(struct queue *q, const struct record *r) {
+static enum err apply_queue_service(struct loader *l, struct queue *q, const struct record *r) {
+    struct service *svc;
+    struct notifier_entry *n = queue_notifier_of(q);
+    enum err e = ram_service_find(l->store, r, &svc);
+    if (e != OK) return e;
     if (r->party == 'N') {
-        struct notifier_entry *n = queue_notifier_of(q);
         if (n == NULL) return E_NOT_FOUND;
-        n->rec.has_service = r->has_service;
-        n->rec.service_id = r->service_id;
+        service_uncount(n->service, SUB_NOTIFIER, &n->rec.id);
+        service_count(svc, SUB_NOTIFIER, &n->rec.id);
+        n->service = svc;
         return OK;
     }
-    const enum err e = queue_need_extra(q);
+    e = queue_need_extra(q);
     if (e != OK) return e;
-    q->extra->has_rcv_service = r->has_service;
-    q->extra->rcv_service_id = r->service_id;
+    service_uncount(q->extra->rcv_service, SUB_RECIPIENT, queue_rcv_id(q));
+    service_count(svc, SUB_RECIPIENT, queue_rcv_id(q));
+    q->extra->rcv_service = svc;
     return OK;
 }
 
@@ -167,7 +173,7 @@ static enum err apply_to_queue(struct loader *l, struct queue *q, const struct r
         q->updated_day = (int32_t)(r->updated_at_s / DAY_S);
         return OK;
     case RECORD_QUEUE_SERVICE:
-        return apply_queue_service(q, r);
+        return apply_queue_service(l, q, r);
     case RECORD_CREATE:
     case RECORD_NEW_SERVICE:
     case N_RECORD_TAGS:
@@ -176,21 +182,9 @@ static enum err apply_to_queue(struct loader *l, struct queue *q, const struct r
     return E_INTERNAL;
 }
 
-static enum err keep_service(struct loader *l, struct bytes line) {
-    struct service_line *s = malloc(sizeof *s + line.n);
-    if (s == NULL) return E_NO_MEMORY;
-    s->n = line.n;
-    memcpy(s->text, line.p, line.n);
-    struct service_line **end = &l->store->services;
-    while (*end != NULL) end = &(*end)->next;
-    s->next = NULL;
-    *end = s;
-    return OK;
-}
-
 static enum err apply(struct loader *l, const struct record *r, struct bytes line) {
     if (r->tag == RECORD_CREATE) return apply_create(l, r);
-    if (r->tag == RECORD_NEW_SERVICE) return keep_service(l, line);
+    if (r->tag == RECORD_NEW_SERVICE) return ram_service_load(l->store, r, line);
     struct queue *q = queue_table_find(l->store->table, ID_RECIPIENT, &r->rcv_id);
     if (q == NULL) return E_NOT_FOUND;
     const enum err e = apply_to_queue(l, q, r);
@@ -243,12 +237,12 @@ static struct record record_of(const struct queue *q, const struct pubkey *small
     if (x->notifier != NULL) {
         r.has_notifier = true;
         r.notifier = x->notifier->rec;
-        r.has_ntf_service = x->notifier->rec.has_service;
-        r.ntf_service_id = x->notifier->rec.service_id;
+        r.has_ntf_service = x->notifier->service != NULL;
+        if (r.has_ntf_service) r.ntf_service_id = *service_id(x->notifier->service);
     }
     if (x->block != NULL) r.info = bytes_of(x->block->text, x->block->n);
-    r.has_service = x->has_rcv_service;
-    r.service_id = x->rcv_service_id;
+    r.has_service = x->rcv_service != NULL;
+    if (r.has_service) r.service_id = *service_id(x->rcv_service);
     return r;
 }
 
@@ -267,9 +261,7 @@ static enum err write_all(void *ctx, struct queue_log_writer *writer) {
     struct ram_store *m = ctx;
     struct compaction c = {.writer = writer, .line = malloc(RECORD_LINE_MAX)};
     if (c.line == NULL) return E_NO_MEMORY;
-    for (const struct service_line *s = m->services; s != NULL && c.err == OK; s = s->next) {
-        c.err = queue_log_put(writer, bytes_of(s->text, s->n));
-    }
+    c.err = ram_service_write_all(m, writer);
     struct store_cursor cursor = {0};
     while (c.err == OK &&
            queue_table_scan(m->table, &cursor, EXPIRY_QUEUES_PER_STEP, put_queue, &c))

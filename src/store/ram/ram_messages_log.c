@@ -66,7 +66,7 @@ static enum err restore_line(void *ctx, struct bytes text) {
 }
 
 /* The log has done its duty; it is kept once, as the reference does. */
-static enum err set_aside(struct ram_store *m, const char *path) {
+enum err ram_set_aside(struct ram_store *m, const char *path) {
     char bak[4096];
     const int n = snprintf(bak, sizeof bak, "%s.bak", path);
     if (n < 0 || (size_t)n >= sizeof bak) return E_SYS;
@@ -98,7 +98,7 @@ enum err ram_restore_messages(struct ram_store *m, const char *path, uint64_t *r
     if (e != OK) (void)snprintf(ret_problem->text, sizeof ret_problem->text, "%s", problem.text);
     /* durable before the only other copy is set aside */
     if (e == OK && m->started) e = commit_flush(m->commit);
-    if (e == OK) e = set_aside(m, path);
+    if (e == OK) e = ram_set_aside(m, path);
     if (x.n_unknown > 0) {
         log_line(LOG_WARN, "messages-skipped", "count=%llu their queues do not exist",
                  (unsigned long long)x.n_unknown);
@@ -154,21 +154,20 @@ static enum err copy_messages(struct ram_store *m, struct queue *q, struct messa
     *ret_n = 0;
     if (ram_lock_live(m, q) != OK) return OK; /* deleted in the meantime */
     enum err e = OK;
-    if (q->n_messages > 0) {
-        *ret = calloc(q->n_messages, sizeof **ret);
-        if (*ret == NULL) e = E_NO_MEMORY;
-    }
+    struct message **messages = calloc((size_t)q->n_messages + 1, sizeof(struct message *));
+    if (messages == NULL) e = E_NO_MEMORY;
     for (const struct msg_entry *entry = q->head; entry != NULL && e == OK; entry = entry->next) {
-        e = ram_entry_message(entry, &(*ret)[*ret_n]);
+        e = ram_entry_message(entry, &messages[*ret_n]);
         if (e == OK) (*ret_n)++;
     }
+    *ret = messages;
     ram_unlock(m, q);
     return e;
 }
 
 static void save_queue(struct saver *x, struct queue *q) {
-    struct message **messages;
-    size_t n;
+    struct message **messages = NULL;
+    size_t n = 0;
     const enum err e = copy_messages(x->store, q, &messages, &n);
     if (x->err == OK) x->err = e;
     for (size_t i = 0; i < n; i++) {
@@ -222,7 +221,7 @@ static enum err save_all(struct saver *x, const char *path) {
 }
 
 /* The rename is on stable storage. */
-static enum err sync_parent(const struct vfs *v, const char *path) {
+enum err ram_sync_parent(const struct vfs *v, const char *path) {
     char dir[4096];
     const char *slash = strrchr(path, '/');
     const int n = slash != NULL ? (int)(slash - path) : 0;
@@ -239,7 +238,7 @@ enum err ram_save_messages(struct ram_store *m, const char *path, uint64_t *ret_
     struct saver x = {.store = m, .buf = malloc(WRITE_BUFFER_LEN)};
     enum err e = x.buf != NULL ? save_all(&x, temp) : E_NO_MEMORY;
     if (e == OK) e = m->o.vfs->rename(m->o.vfs->ctx, temp, path);
-    if (e == OK) e = sync_parent(m->o.vfs, path);
+    if (e == OK) e = ram_sync_parent(m->o.vfs, path);
     *ret_n = x.n;
     free(x.queues);
     free(x.buf);

@@ -70,7 +70,7 @@ static enum err write_locked(struct ram_store *m, struct queue *q, struct messag
                              struct msg_written *ret) {
     if (q->refuses && q->n_messages != 0) return E_QUOTA;
     const bool over = q->n_messages >= m->o.quota;
-    const struct msg_written written = {.was_empty = q->n_messages == 0, .sub = q->sub};
+    const struct msg_written written = {.was_empty = q->n_messages == 0, .sub = ram_subscriber(q)};
     lsn_t lsn = 0;
     const enum err e = over ? store_marker(m, q, msg, &lsn) : store_message(m, q, msg);
     if (e != OK && e != E_QUOTA) return e;

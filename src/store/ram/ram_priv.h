@@ -33,13 +33,6 @@ struct cache {
     size_t n_bytes;
 };
 
-/* A NEW_SERVICE line, kept word for word. */
-struct service_line {
-    struct service_line *next;
-    size_t n;
-    uint8_t text[];
-};
-
 struct ram_store {
     struct store base;
     /* fixed after open */
@@ -49,10 +42,9 @@ struct ram_store {
     struct queue_log *log;     /* owned; NULL: nothing on disk */
     struct journal *journal;   /* owned; NULL: messages in RAM */
     bool started;
-    struct service_line *services; /* owned */
     struct cache cache;
     /* atomic */
-    _Atomic uint64_t n_messages; /* relaxed: a figure for reports */
+    _Atomic uint64_t n_messages, n_ntfs; /* relaxed: figures for reports */
 };
 
 static inline struct ram_store *ram_of(struct store *s) {
@@ -75,6 +67,9 @@ void ram_count_messages(struct ram_store *m, int64_t n);
  * E_STORE, E_NO_MEMORY. */
 MUST_USE enum err ram_log(struct ram_store *m, const struct record *r, lsn_t *ret_lsn);
 
+/* The same for a line that is ready; the log must be there. */
+MUST_USE enum err ram_log_line(struct ram_store *m, struct bytes line, lsn_t *ret_lsn);
+
 /* ---- ram_queue.c: records ---- */
 enum err ram_queue_view(struct store *s, struct queue *q, struct queue_view *ret);
 enum err ram_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
@@ -84,7 +79,7 @@ enum err ram_queue_secure(struct store *s, struct queue *q, const struct pubkey 
 enum err ram_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys, lsn_t *ret_lsn);
 enum err ram_queue_suspend(struct store *s, struct queue *q, lsn_t *ret_lsn);
 enum err ram_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t *ret_lsn);
-enum err ram_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev,
+enum err ram_queue_delete(struct store *s, struct queue *q, struct queue_ended *ret,
                           lsn_t *ret_lsn);
 enum err ram_link_set(struct store *s, struct queue *q, struct link_data *link, lsn_t *ret_lsn);
 enum err ram_link_get(struct store *s, struct queue *q, const struct id *link_id,
@@ -121,6 +116,58 @@ struct journal_owner ram_journal_owner(struct ram_store *m);
  * be read. Never on a loop, never under a queue's lock. */
 MUST_USE enum err ram_bring_body(struct ram_store *m, struct queue *q, struct message *msg);
 
+/* ---- ram_sub.c: subscribers, blocking ---- */
+struct subscriber ram_subscriber(const struct queue *q);              /* under the queue's lock */
+struct subscriber ram_ntf_subscriber(const struct notifier_entry *n); /* likewise */
+enum err ram_subscribe(struct store *s, struct queue *q, const struct sub_request *r,
+                       struct sub_moved *ret);
+bool ram_is_subscribed(struct store *s, struct queue *q, enum sub_party party,
+                       struct subscriber sub);
+void ram_unsubscribe(struct store *s, struct queue *q, enum sub_party party, struct subscriber sub);
+enum err ram_queue_block(struct store *s, struct queue *q, struct block_info *info,
+                         struct subscriber *ret_sub, lsn_t *ret_lsn);
+enum err ram_queue_unblock(struct store *s, struct queue *q, lsn_t *ret_lsn);
+
+/* ---- ram_service.c: service clients ---- */
+enum err ram_service_open(struct store *s, const struct service_rec *rec, bool may_create,
+                          struct service **ret, lsn_t *ret_lsn);
+void ram_service_subscribe(struct store *s, struct service *svc, enum sub_party party,
+                           struct subscriber sub, struct subscriber *ret_prev,
+                           struct ids_sum *ret_sum);
+bool ram_service_is_subscribed(struct store *s, struct service *svc, struct subscriber sub);
+void ram_service_unsubscribe(struct store *s, struct service *svc, struct subscriber sub);
+bool ram_service_scan(struct store *s, struct service *svc, enum sub_party party,
+                      struct store_cursor *c, unsigned max_queues,
+                      void (*found)(struct queue *q, void *ctx), void *ctx);
+/* A NEW_SERVICE line of the log. E_EXISTS, E_SYNTAX, E_NO_MEMORY. */
+MUST_USE enum err ram_service_load(struct ram_store *m, const struct record *r, struct bytes line);
+/* The service that a record names, or NULL when it names none. E_NO_MEMORY. */
+MUST_USE enum err ram_service_find(struct ram_store *m, const struct record *r,
+                                   struct service **ret);
+MUST_USE enum err ram_service_write_all(struct ram_store *m, struct queue_log_writer *w);
+
+/* ---- ram_ntf.c: notifiers and notifications ---- */
+enum err ram_notifier_set(struct store *s, struct queue *q, const struct queue_notifier *n,
+                          struct sub_ended *ret_ended, lsn_t *ret_lsn);
+enum err ram_notifier_delete(struct store *s, struct queue *q, struct sub_ended *ret_ended,
+                             lsn_t *ret_lsn);
+enum err ram_ntf_add(struct store *s, struct queue *q, const struct id *msg_id, int64_t ts_s,
+                     struct ntf_added *ret);
+enum err ram_ntf_take(struct store *s, struct queue *q, const struct id *notifier_id,
+                      struct subscriber sub, struct ntf_batch *ret);
+bool ram_ntf_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                         unsigned max_queues, unsigned *ret_expired);
+void ram_count_ntfs(struct ram_store *m, int64_t n);
+/* Under the queue's lock, or before it is shared. E_NO_MEMORY. */
+MUST_USE enum err ram_ntf_push(struct ram_store *m, struct notifier_entry *n,
+                               const struct id *msg_id, int64_t ts_s);
+
+/* ---- ram_ntf_log.c: notifications at start and stop ---- */
+MUST_USE enum err ram_restore_ntfs(struct ram_store *m, const char *path,
+                                   struct store_problem *ret_problem);
+MUST_USE enum err ram_save_ntfs(struct ram_store *m, const char *path,
+                                struct store_problem *ret_problem);
+
 /* ---- ram_load.c: the store log ---- */
 MUST_USE enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem);
 /* ---- ram_messages_log.c ---- */
@@ -128,3 +175,7 @@ MUST_USE enum err ram_restore_messages(struct ram_store *m, const char *path, ui
                                        struct store_problem *ret_problem);
 MUST_USE enum err ram_save_messages(struct ram_store *m, const char *path, uint64_t *ret_n,
                                     struct store_problem *ret_problem);
+/* A log that has done its duty is kept once, as `<path>.bak`; none is fine. E_SYS. */
+MUST_USE enum err ram_set_aside(struct ram_store *m, const char *path);
+/* What was renamed beside path is on stable storage. E_SYS. */
+MUST_USE enum err ram_sync_parent(const struct vfs *v, const char *path);

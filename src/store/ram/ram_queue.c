@@ -15,6 +15,7 @@ enum err ram_queue_view(struct store *s, struct queue *q, struct queue_view *ret
     const enum err e = ram_lock_live(m, q);
     if (e != OK) return e;
     const struct queue_extra *x = q->extra;
+    const struct notifier_entry *n = queue_notifier_of(q);
     *ret = (struct queue_view){
         .rcv_key = queue_small_rcv_key(q),
         .rcv_keys = x != NULL && x->rcv_keys != NULL ? keyset_ref(x->rcv_keys) : NULL,
@@ -24,8 +25,12 @@ enum err ram_queue_view(struct store *s, struct queue *q, struct queue_view *ret
         .block = x != NULL && x->block != NULL ? block_info_ref(x->block) : NULL,
         .updated_day = q->updated_day,
         .has_link = queue_link(q) != NULL,
-        .has_notifier = queue_notifier_of(q) != NULL,
+        .has_notifier = n != NULL,
     };
+    if (n != NULL) {
+        ret->ntf_id = n->rec.id;
+        ret->ntf_key = n->rec.key;
+    }
     ram_unlock(m, q);
     return OK;
 }
@@ -54,7 +59,11 @@ static struct record create_record(const struct queue_rec *rec) {
     if (rec->notifier != NULL) {
         r.has_notifier = true;
         r.notifier = *rec->notifier;
+        r.has_ntf_service = rec->notifier->has_service;
+        r.ntf_service_id = rec->notifier->service_id;
     }
+    r.has_service = rec->has_rcv_service;
+    r.service_id = rec->rcv_service_id;
     return r;
 }
 
@@ -263,10 +272,11 @@ static enum err log_delete(struct ram_store *m, const struct queue *q, lsn_t *re
     return OK;
 }
 
-enum err ram_queue_delete(struct store *s, struct queue *q, struct subscriber *ret_prev,
+enum err ram_queue_delete(struct store *s, struct queue *q, struct queue_ended *ret,
                           lsn_t *ret_lsn) {
     struct ram_store *m = ram_of(s);
     *ret_lsn = 0;
+    *ret = (struct queue_ended){0};
     enum err e = ram_lock_live(m, q);
     if (e != OK) return e;
     e = log_delete(m, q, ret_lsn);
@@ -274,8 +284,13 @@ enum err ram_queue_delete(struct store *s, struct queue *q, struct subscriber *r
         ram_unlock(m, q);
         return e;
     }
+    const struct notifier_entry *n = queue_notifier_of(q);
     q->live = false;
-    *ret_prev = q->sub;
+    ret->recipient.sub = ram_subscriber(q);
+    if (n != NULL) {
+        ret->notifier = (struct sub_ended){ram_ntf_subscriber(n), n->rec.id};
+        ram_count_ntfs(m, -(int64_t)n->n_ntfs);
+    }
     q->sub = (struct subscriber){0};
     struct msg_entry *messages = q->head;
     ram_count_messages(m, -(int64_t)q->n_messages);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* smp_client.h -- a client of one SMP server: one connection, many requests at once.
+ *
+ * Made by smp_client_open(), which connects: name, TCP, TLS, SMP handshake, all within one time
+ * limit. Requests are matched with answers by correlation id, each has a time limit, and whatever
+ * becomes of the connection, each is answered exactly once. When a request's time is up and nothing
+ * at all came since it was made, the connection is taken for dead. A silent connection is asked
+ * whether it lives (PING), one without requests is closed after a while. There is no reconnecting
+ * here: on_down() is the end, and whoever wants another connection opens one.
+ *
+ * All on the loop it was opened on. */
+#pragma once
+
+#include "base/idmap.h"
+#include "base/list.h"
+#include "net/dial.h"
+#include "wire/reply.h"
+
+struct smp_client;
+struct smp_request;
+
+struct smp_client_opts {
+    const struct env *env;        /* borrowed */
+    const struct dial_opts *dial; /* borrowed; its conn is smp_client_conn_opts() */
+    uint16_t version_min, version_max;
+    bool is_proxy;              /* says so, and does without block encryption */
+    int64_t connect_timeout_ms; /* until the handshake is done */
+    int64_t request_timeout_ms;
+    int64_t ping_after_ms; /* of silence; 0: never */
+    int64_t idle_ms;       /* without requests, then it is closed; 0: never */
+    size_t requests_max;   /* without an answer */
+    size_t unsent_max;     /* bytes of requests that the socket did not take yet */
+};
+
+struct smp_target {
+    char host[HOST_TEXT_MAX];
+    uint16_t port;
+    uint8_t identity[32]; /* SHA-256 of the server's identity certificate */
+};
+
+struct smp_client_events {
+    void (*on_up)(void *ctx); /* requests may be made from here on */
+    /* The server says something of itself: entity and message view the block. May be NULL. */
+    void (*on_event)(void *ctx, struct bytes entity, struct bytes message);
+    /* The end; why->error is never PROXY_OK. All requests are answered; the client is freed when
+     * this returns. */
+    void (*on_down)(void *ctx, const struct proxy_failure *why);
+};
+
+/* One request. The caller embeds it; it belongs to the client until done() is called. */
+struct smp_request {
+    struct idnode node; /* id: correlation id, set by the caller, random */
+    struct list pending, unsent;
+    int64_t made_ms;
+    uint8_t *transmission; /* owned by the client, which frees it when it is written */
+    size_t n;
+    /* why->error is PROXY_OK: message is the n bytes of the answer, writable and valid during the
+     * call. Else there is none. */
+    void (*done)(struct smp_request *rq, const struct proxy_failure *why, uint8_t *message,
+                 size_t n);
+};
+
+extern const struct conn_ops SMP_CLIENT_OPS; /* for struct conn_opts */
+
+/* E_HOST, E_NO_MEMORY, E_SYS: then nothing is called. */
+MUST_USE enum err smp_client_open(struct loop *l, const struct smp_client_opts *o,
+                                  const struct smp_client_events *events, void *ctx,
+                                  const struct smp_target *to, struct smp_client **ret);
+/* Closes; on_down() comes later, but at once when it was not connected yet. */
+void smp_client_close(struct smp_client *c);
+
+bool smp_client_is_up(const struct smp_client *c);
+
+/* When up. E_LIMIT when too much is under way: then rq is the caller's still. */
+MUST_USE enum err smp_client_request(struct smp_client *c, struct smp_request *rq);
+
+/* When up; all borrowed. */
+const struct wire_params *smp_client_params(const struct smp_client *c);
+/* What both sides speak: the server's range within ours. */
+void smp_client_versions(const struct smp_client *c, uint16_t *ret_min, uint16_t *ret_max);
+/* What the server proved its session key with; both empty below V_AUTH_CMDS. */
+struct bytes smp_client_chain(const struct smp_client *c);
+struct bytes smp_client_signed_key(const struct smp_client *c);
+/* The key that both session keys agree on; NULL below V_AUTH_CMDS. */
+const struct box_key *smp_client_shared_key(const struct smp_client *c);

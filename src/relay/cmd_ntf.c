@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* cmd_ntf.c -- commands about notifiers, of services, and of names (spec: behaviour,
+ * "Notifications", "Services"). */
+#include "relay/relay_priv.h"
+
+enum { NKEY_ATTEMPTS = 3 }; /* random ids do not collide; a broken generator must not loop */
+
+static struct store *store_of(const struct request *rq) {
+    return rq->session->rl->relay->o.store;
+}
+
+/* ---- notifiers ---- */
+
+void tell_notifier_gone(const struct request *rq, const struct sub_ended *ended) {
+    struct session *s = rq->session;
+    const struct news n = {.kind = NOTE_NTF_DELETED,
+                           .to = ended->sub,
+                           .queue = rq->queue,
+                           .notifier = &ended->id};
+    tell(s->rl, &n);
+}
+
+static enum err set_notifier(const struct request *rq, struct queue_notifier *n,
+                             struct sub_ended *ret_ended, lsn_t *ret_lsn) {
+    enum err e = E_EXISTS;
+    for (unsigned i = 0; i < NKEY_ATTEMPTS && e == E_EXISTS; i++) {
+        env_random(rq->session->rl->relay->o.env, &n->id, sizeof n->id);
+        e = store_notifier_set(store_of(rq), rq->queue, n, ret_ended, ret_lsn);
+    }
+    return e == E_EXISTS ? E_INTERNAL : e;
+}
+
+void cmd_nkey(struct request *rq) {
+    struct queue_notifier n = {.key = rq->cmd->nkey.key};
+    struct sub_ended ended;
+    uint8_t pub[X25519_LEN];
+    lsn_t lsn = 0;
+    enum err e =
+        agree_secret(rq->session->rl->relay->o.env, &rq->cmd->nkey.dh_key, n.dh_secret, pub);
+    if (e == OK) e = set_notifier(rq, &n, &ended, &lsn);
+    if (e == OK) {
+        tell_notifier_gone(rq, &ended);
+        struct wr w = answer_begin(rq);
+        reply_nid(&w, rq->params, &rq->to, &n.id, pub);
+        answer_end(rq, &w, lsn);
+    } else {
+        answer_err(rq, e);
+    }
+    crypto_wipe(&n, sizeof n);
+}
+
+void cmd_ndel(struct request *rq) {
+    struct sub_ended ended;
+    lsn_t lsn = 0;
+    const enum err e = store_notifier_delete(store_of(rq), rq->queue, &ended, &lsn);
+    if (e == OK) tell_notifier_gone(rq, &ended);
+    answer_result(rq, e, lsn);
+}
+
+void cmd_nsub(struct request *rq) {
+    const struct service *svc = service_of(rq->session, SUB_NOTIFIER);
+    lsn_t lsn = 0;
+    const enum err e = ntf_subscribe(rq->session, rq->queue, &rq->view->ntf_id, &lsn);
+    if (e != OK) {
+        answer_err(rq, e);
+        return;
+    }
+    struct wr w = answer_begin(rq);
+    reply_sok(&w, rq->params, &rq->to, svc != NULL ? service_id(svc) : NULL);
+    answer_end(rq, &w, lsn);
+}
+
+/* ---- services ---- */
+
+void cmd_subs(struct request *rq) {
+    service_subscribe(rq, SUB_RECIPIENT);
+}
+
+void cmd_nsubs(struct request *rq) {
+    service_subscribe(rq, SUB_NOTIFIER);
+}
+
+/* ---- names ---- */
+
+/* A resolver would be asked from here, and answer later with RNAME or another NAME error. */
+void cmd_rslv(struct request *rq) {
+    answer_err(rq, E_NAME_NO_RESOLVER);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ntf.c -- notifications: who is subscribed to a notifier, and how they go out in batches (spec:
+ * behaviour, "Notifications").
+ *
+ * The store keeps a notification until the notifier's subscriber takes it. The first one that waits
+ * puts the notifier on its session's list, and the session on its loop's; the loop's timer runs
+ * only while somebody is there, and one tick sends what came in the interval, in shared blocks.
+ * What is too much for one session's outbox follows as its client reads. Owner loop only. */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "relay/relay_priv.h"
+
+static const struct relay_opts *opts_of(const struct session *s) {
+    return &s->rl->relay->o;
+}
+
+/* ---- a session's notifiers ---- */
+
+static struct nsub *nsub_find(struct session *s, const struct id *notifier_id) {
+    struct idnode *node = idmap_find(&s->nsubs, notifier_id);
+    return node != NULL ? CONTAINER_OF(node, struct nsub, node) : NULL;
+}
+
+static enum err nsub_add(struct session *s, struct queue *q, const struct id *notifier_id,
+                         bool by_service, struct nsub **ret) {
+    if (s->nsubs.n_entries >= SESSION_SUBSCRIPTIONS_MAX) return E_QUOTA;
+    struct nsub *n = calloc(1, sizeof *n);
+    if (n == NULL) return E_NO_MEMORY;
+    n->node.id = *notifier_id;
+    n->by_service = by_service;
+    const enum err e = idmap_insert(&s->nsubs, &n->node);
+    if (e != OK) {
+        free(n);
+        return e;
+    }
+    n->queue = queue_ref(q);
+    *ret = n;
+    return OK;
+}
+
+static void unlink_due(struct session *s, struct nsub *n) {
+    struct nsub *before = NULL, *at = s->due_head;
+    if (!n->is_due) return;
+    while (at != n) {
+        before = at;
+        at = at->next_due;
+    }
+    if (before != NULL) {
+        before->next_due = n->next_due;
+    } else {
+        s->due_head = n->next_due;
+    }
+    if (s->due_tail == n) s->due_tail = before;
+    n->is_due = false;
+}
+
+static void nsub_free(struct session *s, struct nsub *n) {
+    if (!n->by_service) store_unsubscribe(opts_of(s)->store, n->queue, SUB_NOTIFIER, s->self);
+    queue_unref(n->queue);
+    free(n);
+}
+
+static void nsub_remove(struct session *s, struct nsub *owned) {
+    unlink_due(s, owned);
+    (void)idmap_remove(&s->nsubs, &owned->node.id);
+    nsub_free(s, owned);
+}
+
+static void free_visited(struct idnode *node, void *ctx) {
+    nsub_free(ctx, CONTAINER_OF(node, struct nsub, node));
+}
+
+void ntf_done(struct session *s) {
+    list_remove(&s->in_ntf);
+    s->due_head = s->due_tail = NULL;
+    idmap_each(&s->nsubs, free_visited, s);
+    idmap_done(&s->nsubs);
+}
+
+/* A session that serves a service has no notifiers but those that are due. */
+void ntf_drop_served(struct session *s) {
+    ntf_done(s);
+    idmap_init(&s->nsubs, s->rl->relay->map_seed);
+    s->due_now = false;
+}
+
+/* ---- sending ---- */
+
+static void tick(void *ctx) {
+    struct relay_loop *rl = ctx;
+    rl->ntf_ticking = false;
+    for (struct list *l; (l = list_first(&rl->ntf_waiting)) != NULL;) {
+        struct session *s = CONTAINER_OF(l, struct session, in_ntf);
+        list_remove(l);
+        s->due_now = true;
+        conn_want_write(s->conn);
+    }
+}
+
+static void want_tick(struct session *s) {
+    struct relay_loop *rl = s->rl;
+    if (list_is_empty(&s->in_ntf)) list_push_back(&rl->ntf_waiting, &s->in_ntf);
+    if (rl->ntf_ticking) return;
+    const uint64_t ms = (uint64_t)opts_of(s)->ntf_interval_ms;
+    rl->ntf_ticking = loop_timer_start(rl->loop, &rl->ntf_timer, ms, 0, tick, rl) == OK;
+}
+
+static void mark_due(struct session *s, struct nsub *n) {
+    if (!n->is_due) {
+        n->is_due = true;
+        n->next_due = NULL;
+        if (s->due_tail != NULL) {
+            s->due_tail->next_due = n;
+        } else {
+            s->due_head = n;
+        }
+        s->due_tail = n;
+    }
+    if (!s->due_now) want_tick(s);
+}
+
+void ntf_due(struct session *s, struct queue *q, const struct id *notifier_id) {
+    struct nsub *n = nsub_find(s, notifier_id);
+    if (n == NULL && (s->service == NULL || nsub_add(s, q, notifier_id, true, &n) != OK)) return;
+    mark_due(s, n);
+}
+
+/* One batch of one notifier; true: it has more. */
+static bool send_batch(struct session *s, const struct nsub *n) {
+    struct ntf_batch batch;
+    const enum err e = store_ntf_take(opts_of(s)->store, n->queue, &n->node.id, s->self, &batch);
+    if (e != OK) return false; /* deleted, or another's by now */
+    const struct reply_to to = {.entity = id_bytes(&n->node.id)};
+    for (unsigned i = 0; i < batch.n; i++) {
+        uint8_t nonce[BOX_NONCE_LEN];
+        env_random(opts_of(s)->env, nonce, sizeof nonce);
+        const struct reply_ntf ntf = {
+            .msg_id = &batch.items[i].msg_id,
+            .ts_s = batch.items[i].ts_s,
+            .dh_secret = batch.dh_secret,
+            .nonce = nonce,
+        };
+        struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
+        reply_nmsg(&w, &s->params, &to, &ntf);
+        session_add_text(s, wr_bytes(&w), 0, 0);
+    }
+    crypto_wipe(batch.dh_secret, sizeof batch.dh_secret);
+    return batch.more;
+}
+
+void ntf_pump(struct session *s) {
+    while (s->due_head != NULL && s->outbox.pending_bytes < opts_of(s)->pending_bytes_max / 2) {
+        struct nsub *n = s->due_head;
+        if (send_batch(s, n)) continue;
+        s->due_head = n->next_due;
+        if (s->due_head == NULL) s->due_tail = NULL;
+        n->is_due = false;
+        if (n->by_service) nsub_remove(s, n);
+    }
+    s->due_now = s->due_head != NULL;
+}
+
+void ntf_sent(struct session *s, struct queue *q, const struct id *msg_id, int64_t ts_s) {
+    struct ntf_added added;
+    const enum err e = store_ntf_add(opts_of(s)->store, q, msg_id, ts_s, &added);
+    if (e != OK || !added.was_empty) return; /* a message without its notification is still sent */
+    const struct news n = {.kind = NOTE_NTF,
+                           .to = added.sub,
+                           .queue = q,
+                           .notifier = &added.notifier_id};
+    tell(s->rl, &n);
+}
+
+/* ---- subscribing ---- */
+
+enum err ntf_subscribe(struct session *s, struct queue *q, const struct id *notifier_id,
+                       lsn_t *ret_lsn) {
+    struct service *svc = service_of(s, SUB_NOTIFIER);
+    struct nsub *own = nsub_find(s, notifier_id);
+    const bool is_new = own == NULL && svc == NULL;
+    enum err e = is_new ? nsub_add(s, q, notifier_id, false, &own) : OK;
+    if (e != OK) return e;
+    const struct sub_request r = {SUB_NOTIFIER, *notifier_id, s->self, svc};
+    struct sub_moved moved;
+    e = store_subscribe(opts_of(s)->store, q, &r, &moved);
+    if (e != OK) {
+        if (is_new) nsub_remove(s, own);
+        return e;
+    }
+    sub_tell_moved(s, SUB_NOTIFIER, q, notifier_id, &moved);
+    if (moved.has_ntfs) ntf_due(s, q, notifier_id);
+    *ret_lsn = moved.lsn;
+    return OK;
+}
+
+static void end_nsub(struct session *s, const struct news *n, struct nsub *own) {
+    const struct reply_to to = {.entity = id_bytes(n->notifier)};
+    struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
+    if (n->kind == NOTE_NTF_END) {
+        reply_end(&w, &s->params, &to);
+    } else {
+        reply_deld(&w, &s->params, &to);
+    }
+    session_add_text(s, wr_bytes(&w), 0, 0);
+    if (own == NULL || own->by_service) service_lost(s, n->notifier);
+    if (own != NULL) nsub_remove(s, own);
+}
+
+void ntf_take_news(struct session *s, const struct news *n) {
+    struct nsub *own = nsub_find(s, n->notifier);
+    if (own == NULL && s->service == NULL) return;
+    if (n->kind == NOTE_NTF) {
+        ntf_due(s, n->queue, n->notifier);
+    } else if (n->kind == NOTE_NTF_DELETED ||
+               !store_is_subscribed(opts_of(s)->store, n->queue, SUB_NOTIFIER, s->self)) {
+        end_nsub(s, n, own); /* unless the session has subscribed again in the meantime */
+    }
+}
+
+/* ---- expiry: the first loop walks over all queues, a few at a time ---- */
+
+static void expiry_step(void *ctx);
+
+static void expiry_begin(void *ctx) {
+    struct relay_loop *rl = ctx;
+    rl->ntf_expiry_cursor = (struct store_cursor){0};
+    rl->n_ntfs_expired = 0;
+    expiry_step(rl);
+}
+
+static enum err schedule(struct relay_loop *rl, uint64_t ms, void (*fn)(void *ctx)) {
+    return loop_timer_start(rl->loop, &rl->ntf_expiry_timer, ms, 0, fn, rl);
+}
+
+static void expiry_step(void *ctx) {
+    struct relay_loop *rl = ctx;
+    const struct relay_opts *o = &rl->relay->o;
+    unsigned n = 0;
+    const int64_t before = env_now_s(o->env) - o->ntf_ttl_s;
+    const bool more =
+        store_ntf_expire_step(o->store, &rl->ntf_expiry_cursor, before, EXPIRY_QUEUES_PER_STEP, &n);
+    rl->n_ntfs_expired += n;
+    if (!more && rl->n_ntfs_expired > 0) {
+        log_line(LOG_INFO, "notifications-expired", "count=%llu",
+                 (unsigned long long)rl->n_ntfs_expired);
+    }
+    const enum err e = more ? schedule(rl, 0, expiry_step)
+                            : schedule(rl, (uint64_t)o->expiry_interval_s * 1000, expiry_begin);
+    if (e != OK) log_line(LOG_ERROR, "notification-expiry-stopped", "error=%s", err_name(e));
+}
+
+enum err ntf_start(struct relay_loop *rl) {
+    return rl->relay->o.ntf_ttl_s != 0 ? schedule(rl, 0, expiry_begin) : OK;
+}
+
+void ntf_stop(struct relay_loop *rl) {
+    loop_timer_stop(&rl->ntf_timer);
+    loop_timer_stop(&rl->ntf_expiry_timer);
+}

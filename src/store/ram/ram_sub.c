@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ram_sub.c -- who gets the messages and notifications of a queue: a session, or the session that
+ * serves the service which the queue is associated with. Associations are part of the record, so a
+ * change of one is logged; the rest is of this process only. */
+#include <assert.h>
+
+#include "store/ram/ram_priv.h"
+#include "store/service_table.h"
+
+struct subscriber ram_subscriber(const struct queue *q) {
+    struct service *svc = queue_rcv_service(q);
+    return svc != NULL ? service_subscriber(svc) : q->sub;
+}
+
+struct subscriber ram_ntf_subscriber(const struct notifier_entry *n) {
+    return n->service != NULL ? service_subscriber(n->service) : n->sub;
+}
+
+/* ---- subscribing ---- */
+
+/* What a subscription of one party changes in a queue. */
+struct sub_place {
+    struct service **service; /* NULL: there is none, and none is wanted */
+    struct subscriber *sub;
+    const struct id *id; /* by which the service counts it */
+    char party;          /* as in the log */
+};
+
+static enum err recipient_place(struct queue *q, bool for_service, struct sub_place *ret) {
+    if (for_service && queue_need_extra(q) != OK) return E_NO_MEMORY;
+    struct service **service = q->extra != NULL ? &q->extra->rcv_service : NULL;
+    *ret = (struct sub_place){service, &q->sub, queue_rcv_id(q), 'R'};
+    return OK;
+}
+
+static enum err notifier_place(struct queue *q, const struct id *id, struct sub_place *ret) {
+    struct notifier_entry *n = queue_notifier_of(q);
+    if (n == NULL || !id_equal(&n->rec.id, id)) return E_AUTH;
+    *ret = (struct sub_place){&n->service, &n->sub, &n->rec.id, 'N'};
+    return OK;
+}
+
+/* Makes or removes the association; whoever served the service before has to be told. */
+static enum err associate(struct ram_store *m, const struct queue *q, const struct sub_request *r,
+                          const struct sub_place *p, struct sub_moved *ret) {
+    struct record line = {
+        .tag = RECORD_QUEUE_SERVICE,
+        .rcv_id = *queue_rcv_id(q),
+        .party = p->party,
+        .has_service = r->service != NULL,
+    };
+    if (r->service != NULL) line.service_id = *service_id(r->service);
+    const enum err e = ram_log(m, &line, &ret->lsn);
+    if (e != OK) return e;
+    assert(p->service != NULL);
+    struct service *old = *p->service;
+    ret->was_served = old != NULL;
+    if (old != NULL) ret->prev = service_subscriber(old);
+    service_uncount(old, r->party, p->id);
+    service_count(r->service, r->party, p->id);
+    *p->service = r->service;
+    ret->associated = r->service != NULL;
+    return OK;
+}
+
+/* Under the queue's lock. */
+static enum err subscribe_locked(struct ram_store *m, struct queue *q, const struct sub_request *r,
+                                 struct sub_moved *ret) {
+    struct sub_place p;
+    enum err e = r->party == SUB_RECIPIENT ? recipient_place(q, r->service != NULL, &p)
+                                           : notifier_place(q, &r->notifier_id, &p);
+    if (e != OK) return e;
+    const struct service *old = p.service != NULL ? *p.service : NULL;
+    if (old != r->service) e = associate(m, q, r, &p, ret);
+    if (e != OK) return e;
+    if (old == NULL) ret->prev = *p.sub;
+    *p.sub = r->service == NULL ? r->sub : (struct subscriber){0};
+    if (r->service != NULL) {
+        struct ids_sum sum;
+        ret->server = service_take(r->service, r->sub, r->party, &sum);
+    }
+    ret->has_ntfs = r->party == SUB_NOTIFIER && queue_notifier_of(q)->head != NULL;
+    return OK;
+}
+
+enum err ram_subscribe(struct store *s, struct queue *q, const struct sub_request *r,
+                       struct sub_moved *ret) {
+    *ret = (struct sub_moved){0};
+    enum err e = ram_lock_live(ram_of(s), q);
+    if (e != OK) return e;
+    e = subscribe_locked(ram_of(s), q, r, ret);
+    ram_unlock(ram_of(s), q);
+    return e;
+}
+
+bool ram_is_subscribed(struct store *s, struct queue *q, enum sub_party party,
+                       struct subscriber sub) {
+    if (ram_lock_live(ram_of(s), q) != OK) return false;
+    const struct notifier_entry *n = queue_notifier_of(q);
+    bool is = false;
+    if (party == SUB_RECIPIENT) is = subscriber_equal(ram_subscriber(q), sub);
+    if (party == SUB_NOTIFIER && n != NULL) is = subscriber_equal(ram_ntf_subscriber(n), sub);
+    ram_unlock(ram_of(s), q);
+    return is;
+}
+
+static void leave(struct subscriber *place, struct subscriber sub) {
+    if (subscriber_equal(*place, sub)) *place = (struct subscriber){0};
+}
+
+void ram_unsubscribe(struct store *s, struct queue *q, enum sub_party party,
+                     struct subscriber sub) {
+    if (ram_lock_live(ram_of(s), q) != OK) return;
+    if (party == SUB_RECIPIENT) leave(&q->sub, sub);
+    if (party == SUB_NOTIFIER && queue_notifier_of(q) != NULL)
+        leave(&queue_notifier_of(q)->sub, sub);
+    ram_unlock(ram_of(s), q);
+}
+
+/* ---- blocking ---- */
+
+enum err ram_queue_block(struct store *s, struct queue *q, struct block_info *info,
+                         struct subscriber *ret_sub, lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    const struct record r = {.tag = RECORD_BLOCK,
+                             .rcv_id = *queue_rcv_id(q),
+                             .info = bytes_of(info->text, info->n)};
+    struct block_info *old = NULL;
+    e = queue_need_extra(q);
+    if (e == OK) e = ram_log(m, &r, ret_lsn);
+    if (e == OK) {
+        old = q->extra->block;
+        q->extra->block = block_info_ref(info);
+        q->status = STATUS_BLOCKED;
+        *ret_sub = ram_subscriber(q);
+    }
+    ram_unlock(m, q);
+    block_info_unref(old);
+    return e;
+}
+
+enum err ram_queue_unblock(struct store *s, struct queue *q, lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    *ret_lsn = 0;
+    enum err e = ram_lock_live(m, q);
+    if (e != OK) return e;
+    const struct record r = {.tag = RECORD_UNBLOCK, .rcv_id = *queue_rcv_id(q)};
+    struct block_info *old = NULL;
+    e = ram_log(m, &r, ret_lsn);
+    if (e == OK) {
+        q->status = STATUS_ACTIVE;
+        if (q->extra != NULL) old = STEAL(q->extra->block);
+    }
+    ram_unlock(m, q);
+    block_info_unref(old);
+    return e;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "store/service_table.h"
+
+#include <stdlib.h>
+
+void service_table_init(struct service_table *t, const struct env *env) {
+    uint64_t seed[3];
+    env_random(env, seed, sizeof seed);
+    *t = (struct service_table){0};
+    pthread_mutex_init(&t->mtx, NULL);
+    idmap_init(&t->by_id, seed);
+    idmap_init(&t->by_cert, seed);
+}
+
+static void free_service(struct idnode *node, void *ctx) {
+    (void)ctx;
+    struct service *svc = CONTAINER_OF(node, struct service, by_id);
+    pthread_mutex_destroy(&svc->mtx);
+    free(svc->line);
+    free(svc);
+}
+
+void service_table_done(struct service_table *t) {
+    idmap_done(&t->by_cert);
+    idmap_each(&t->by_id, free_service, NULL);
+    idmap_done(&t->by_id);
+    pthread_mutex_destroy(&t->mtx);
+}
+
+/* ---- finding and adding ---- */
+
+/* A certificate's key in the map: a SHA-256 is as good cut to the length of an id. */
+static struct id cert_key(const uint8_t hash[SHA256_LEN]) {
+    struct id key;
+    memcpy(key.b, hash, ID_LEN);
+    return key;
+}
+
+static enum err need_locked(struct service_table *t, const struct id *id, struct service **ret) {
+    struct idnode *node = idmap_find(&t->by_id, id);
+    if (node != NULL) {
+        *ret = CONTAINER_OF(node, struct service, by_id);
+        return OK;
+    }
+    struct service *svc = calloc(1, sizeof *svc);
+    if (svc == NULL) return E_NO_MEMORY;
+    svc->by_id.id = *id;
+    const enum err e = idmap_insert(&t->by_id, &svc->by_id);
+    if (e != OK) {
+        free(svc);
+        return e;
+    }
+    pthread_mutex_init(&svc->mtx, NULL);
+    *ret = svc;
+    return OK;
+}
+
+enum err service_table_need(struct service_table *t, const struct id *id, struct service **ret) {
+    pthread_mutex_lock(&t->mtx);
+    const enum err e = need_locked(t, id, ret);
+    pthread_mutex_unlock(&t->mtx);
+    return e;
+}
+
+struct service *service_table_by_cert(struct service_table *t, const uint8_t hash[SHA256_LEN]) {
+    const struct id key = cert_key(hash);
+    struct idnode *node = idmap_find(&t->by_cert, &key);
+    return node != NULL ? CONTAINER_OF(node, struct service, by_cert) : NULL;
+}
+
+static enum err copy_line(struct bytes line, uint8_t **ret) {
+    *ret = NULL;
+    if (line.n == 0) return OK;
+    *ret = malloc(line.n);
+    if (*ret == NULL) return E_NO_MEMORY;
+    memcpy(*ret, line.p, line.n);
+    return OK;
+}
+
+enum err service_table_add(struct service_table *t, const struct service_rec *rec,
+                           struct bytes line, struct service **ret) {
+    struct service *svc;
+    uint8_t *copy;
+    enum err e = need_locked(t, &rec->id, &svc);
+    if (e != OK) return e;
+    if (svc->is_described) return E_EXISTS;
+    e = copy_line(line, &copy);
+    if (e != OK) return e;
+    svc->by_cert.id = cert_key(rec->cert_hash);
+    e = idmap_insert(&t->by_cert, &svc->by_cert);
+    if (e != OK) {
+        free(copy);
+        return e;
+    }
+    svc->is_described = true;
+    svc->role = rec->role;
+    memcpy(svc->cert_hash, rec->cert_hash, sizeof svc->cert_hash);
+    svc->line = copy;
+    svc->n_line = line.n;
+    if (t->last != NULL) t->last->next = svc;
+    if (t->first == NULL) t->first = svc;
+    t->last = svc;
+    t->n++;
+    *ret = svc;
+    return OK;
+}
+
+/* ---- one service ---- */
+
+void service_count(struct service *svc, enum sub_party party, const struct id *id) {
+    if (svc == NULL) return;
+    pthread_mutex_lock(&svc->mtx);
+    ids_sum_add(&svc->sums[party], id);
+    pthread_mutex_unlock(&svc->mtx);
+}
+
+void service_uncount(struct service *svc, enum sub_party party, const struct id *id) {
+    if (svc == NULL) return;
+    pthread_mutex_lock(&svc->mtx);
+    ids_sum_remove(&svc->sums[party], id);
+    pthread_mutex_unlock(&svc->mtx);
+}
+
+struct subscriber service_subscriber(struct service *svc) {
+    pthread_mutex_lock(&svc->mtx);
+    const struct subscriber sub = svc->sub;
+    pthread_mutex_unlock(&svc->mtx);
+    return sub;
+}
+
+struct subscriber service_take(struct service *svc, struct subscriber sub, enum sub_party party,
+                               struct ids_sum *ret_sum) {
+    pthread_mutex_lock(&svc->mtx);
+    const struct subscriber prev = svc->sub;
+    svc->sub = sub;
+    *ret_sum = svc->sums[party];
+    pthread_mutex_unlock(&svc->mtx);
+    return prev;
+}
+
+void service_leave(struct service *svc, struct subscriber sub) {
+    pthread_mutex_lock(&svc->mtx);
+    if (subscriber_equal(svc->sub, sub)) svc->sub = (struct subscriber){0};
+    pthread_mutex_unlock(&svc->mtx);
+}
+
+const struct id *service_id(const struct service *svc) {
+    return &svc->by_id.id;
+}

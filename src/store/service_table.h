@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* service_table.h -- service clients in RAM: who they are, who serves them now, how many queues
+ * they have.
+ *
+ * A service is found by its id or by the hash of its identity certificate, and is never removed
+ * while the store is open: a pointer to one stays good. A queue that is associated with a service
+ * points to it (queue_table.h); here is only the sum over those queues, changed with each
+ * association, so that nobody has to count. A log may name a service before the line that describes
+ * it: such a service has an id alone until then.
+ *
+ * Locks: the table's mutex, for finding and adding; each service's own, for its subscriber and
+ * sums. The latter may be taken under a queue's stripe, the former may not. Any thread. */
+#pragma once
+
+#include <pthread.h>
+
+#include "base/env.h"
+#include "base/idmap.h"
+#include "model/service.h"
+#include "store/store.h"
+
+struct service {
+    /* guarded by the table's mutex; fixed once described */
+    struct idnode by_id, by_cert; /* by_cert: the first bytes of cert_hash */
+    bool is_described;
+    enum service_role role;
+    uint8_t cert_hash[SHA256_LEN];
+    uint8_t *line; /* owned: its line of the store log, word for word; NULL: nothing is written */
+    size_t n_line;
+    bool is_logged;
+    lsn_t lsn;            /* of that line */
+    struct service *next; /* in the order of their lines */
+    /* guarded by mtx */
+    pthread_mutex_t mtx;
+    struct subscriber sub;
+    struct ids_sum sums[N_SUB_PARTIES];
+};
+
+struct service_table {
+    pthread_mutex_t mtx;
+    /* guarded by mtx */
+    struct idmap by_id, by_cert;
+    struct service *first, *last; /* owned, those that are described */
+    size_t n;                     /* of them */
+};
+
+void service_table_init(struct service_table *t, const struct env *env);
+void service_table_done(struct service_table *t);
+
+/* The service with this id, which may be one that nothing else is known of yet. E_NO_MEMORY. */
+MUST_USE enum err service_table_need(struct service_table *t, const struct id *id,
+                                     struct service **ret);
+/* NULL when there is none. The table's mutex is held. */
+struct service *service_table_by_cert(struct service_table *t, const uint8_t hash[SHA256_LEN]);
+/* Describes a service; line may be empty. E_EXISTS when the id or the certificate is taken,
+ * E_NO_MEMORY. The table's mutex is held. */
+MUST_USE enum err service_table_add(struct service_table *t, const struct service_rec *rec,
+                                    struct bytes line, struct service **ret);
+
+/* A queue (or notifier) of this id was associated, or is no more; NULL is a no-op. */
+void service_count(struct service *svc, enum sub_party party, const struct id *id);
+void service_uncount(struct service *svc, enum sub_party party, const struct id *id);
+struct subscriber service_subscriber(struct service *svc);
+/* Makes `sub` the subscriber; who it was before. *ret_sum: the queues of this party. */
+struct subscriber service_take(struct service *svc, struct subscriber sub, enum sub_party party,
+                               struct ids_sum *ret_sum);
+void service_leave(struct service *svc, struct subscriber sub); /* if it still is the subscriber */
