@@ -20,7 +20,7 @@ setup_tests = meson introspect $(1) --tests | grep -q '"suite"' || \
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check asan tsan clang lint dev format fuzz soak crash bench-idle bench-start install clean help \
+.PHONY: all run check asan tsan clang lint dev format fuzz soak soak-proxy crash bench-idle bench-start bench-proxy install clean help \
 	deps-build deps-test deps-lint deps-fuzz
 
 all: deps-build ## build build/smp-server (the default)
@@ -74,6 +74,12 @@ soak: all deps-test ## push SOAK_N (1000000) messages through one server
 
 crash: all deps-test ## kill a server CRASH_ROUNDS (200) times under load, and check what it kept
 	@tools/run-tests build --no-unit --crash $(CRASH_ROUNDS)
+
+soak-proxy: all deps-test ## forward 10,000 messages with 1, 16 and 256 under way
+	@$$(tools/find-python) tests/soak/proxy.py --server-binary build/smp-server
+
+bench-proxy: all deps-test ## measure the CPU of a forwarded message against a direct one
+	@$$(tools/find-python) tests/bench/proxy.py --server-binary build/smp-server
 
 bench-idle: all deps-test ## measure the memory of idle connections
 	@$$(tools/find-python) tests/bench/idle.py --server-binary build/smp-server

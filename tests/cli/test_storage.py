@@ -98,7 +98,7 @@ def test_journal_path(ready):
     ready.set("STORE_LOG", "journal_path", place)
     stop_with_messages(ready, "journal")
     assert list(place.glob("*.journal"))
-    assert names(ready) == {"smp-server-store.log"}
+    assert names(ready) == {"smp-server-store.log", "smp-server-ntfs.log"}
 
 
 def test_memory_keeps_all_at_an_orderly_stop(ready):
@@ -113,7 +113,8 @@ def test_memory_keeps_all_at_an_orderly_stop(ready):
     assert log.read_text().count("\n") == 3
     server = ready.start()
     assert counts(server.err) == (1, 3)
-    assert names(ready) == {"smp-server-store.log", "smp-server-messages.log.bak"}
+    assert names(ready) == {"smp-server-store.log", "smp-server-messages.log.bak",
+                            "smp-server-ntfs.log.bak"}
     assert drain(ready, queue) == BODIES
     server.stop()
     assert log.read_text() == ""

@@ -4,6 +4,7 @@
 import base64
 import os
 
+import pytest
 from smp import Queue, make_key
 from smp.commands import send_command
 from smp.connection import Connection
@@ -58,19 +59,25 @@ def break_block(conn):
         pass
 
 
+def printed(server):
+    """Everything that the server printed."""
+    return ["".join(server.stdout).encode(), "".join(server.stderr).encode()]
+
+
 def written(server):
-    """Everything that the server printed and wrote."""
-    found = ["".join(server.stdout).encode(), "".join(server.stderr).encode()]
-    found += [path.read_bytes() for path in server.state.rglob("*") if path.is_file()]
-    return found
+    """All its files but those in which queues and messages are kept."""
+    kept = {"smp-server-store.log", "journal"}
+    return [path.read_bytes() for path in server.state.rglob("*")
+            if path.is_file() and not kept & {path.name, path.parent.name}]
 
 
-def test_nothing_is_said_about_clients(own_server):
+@pytest.mark.parametrize("store", ["off", "journal"])
+def test_nothing_is_said_about_clients(own_server, store):
     """No id, key, address or content appears in what the server prints or writes."""
-    server = own_server()
+    server = own_server(store=store)
     secrets = exercise(server.address)
     server.stop()
-    for text in written(server):
+    for text in printed(server) + written(server):
         for secret in secrets:
             for spelling in spellings(secret):
                 assert spelling not in text, (spelling, text[-2000:])

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, field
 
-from .encoding import Reader, boolean, items, large, maybe, short, word16
+from .encoding import Reader, boolean, int64, items, large, maybe, short, word16
 from .keys import x25519_raw
 
 SPACE = b" "
@@ -41,7 +41,8 @@ def queue_request(mode, link):
     return maybe(mode.encode() + maybe(b"".join(short(i) for i in ids) + data))
 
 
-def new_command(version, auth_der, dh_der, *, password=None, subscribe=True, mode="M", link=None):
+def new_command(version, auth_der, dh_der, *, password=None, subscribe=True, mode="M", link=None,
+                notifier=None):
     """NEW in the form of the version; before version 9 a queue has no mode."""
     head = b"NEW " + short(auth_der) + short(dh_der)
     word = None if password is None else short(password)
@@ -52,7 +53,9 @@ def new_command(version, auth_der, dh_der, *, password=None, subscribe=True, mod
     if version < 15:
         return head + boolean(mode == "M")
     head += queue_request(mode, link)
-    return head + maybe(None) if version >= 17 else head
+    if version < 17:
+        return head
+    return head + maybe(None if notifier is None else short(notifier[0]) + short(notifier[1]))
 
 
 def key_command(tag, der):
@@ -80,14 +83,27 @@ def send_command(body, flags=b"F"):
     return b"SEND " + flags + SPACE + body
 
 
+def nkey_command(key_der, dh_der):
+    """NKEY."""
+    return b"NKEY " + short(key_der) + short(dh_der)
+
+
+def service_command(tag, version, total=(0, bytes(16))):
+    """SUBS and NSUBS; `total` is what the client counts on, told from version 19."""
+    if version < 19:
+        return tag.encode()
+    return tag.encode() + SPACE + int64(total[0]) + short(total[1])
+
+
 def pfwd_command(version, key_der, body):
     """PFWD."""
     return b"PFWD " + word16(version) + short(key_der) + body
 
 
 def prxy_command(host, port, identity, password=None):
-    """PRXY."""
-    server = items([short(host)]) + short(port) + short(identity)
+    """PRXY; `host` may be a list of hosts."""
+    hosts = [host] if isinstance(host, bytes) else host
+    server = items([short(each) for each in hosts]) + short(port) + short(identity)
     return b"PRXY " + server + maybe(None if password is None else short(password))
 
 
@@ -133,6 +149,46 @@ def read_lnk(reader, version):
     return {"snd_id": reader.short(), "fixed": reader.large(), "user": reader.large()}
 
 
+def read_pkey(reader, version):
+    """PKEY."""
+    reader.literal(SPACE)
+    return {"session_id": reader.short(), "min_version": reader.word16(),
+            "max_version": reader.word16(),
+            "chain": [reader.large() for _ in range(reader.byte())],
+            "signed_key": reader.large()}
+
+
+def read_tail(reader, version):
+    """PRES and RRES."""
+    reader.literal(SPACE)
+    return {"body": reader.tail()}
+
+
+def read_nid(reader, version):
+    """NID."""
+    reader.literal(SPACE)
+    return {"notifier_id": reader.short(), "server_dh": x25519_raw(reader.short())}
+
+
+def read_nmsg(reader, version):
+    """NMSG."""
+    reader.literal(SPACE)
+    return {"nonce": reader.take(24), "meta": reader.short()}
+
+
+def read_total(reader, version):
+    """SOKS and ENDS."""
+    reader.literal(SPACE)
+    return {"count": reader.int64(), "ids_hash": reader.short() if version >= 19 else None}
+
+
+def read_alls(reader, version):
+    """ALLS, which exists from version 19."""
+    if version < 19:
+        raise ValueError("ALLS below version 19")
+    return {}
+
+
 def read_text(reader, version):
     """ERR and INFO: the rest is text."""
     reader.literal(SPACE)
@@ -148,7 +204,9 @@ def read_deld(reader, version):
 
 READERS = {
     "IDS": read_ids, "SOK": read_sok, "MSG": read_msg, "LNK": read_lnk, "ERR": read_text,
-    "INFO": read_text, "DELD": read_deld, "END": nothing, "OK": nothing, "PONG": nothing,
+    "NID": read_nid, "NMSG": read_nmsg, "SOKS": read_total, "ENDS": read_total, "ALLS": read_alls,
+    "INFO": read_text, "DELD": read_deld, "END": nothing,
+    "PKEY": read_pkey, "PRES": read_tail, "RRES": read_tail, "OK": nothing, "PONG": nothing,
 }
 
 

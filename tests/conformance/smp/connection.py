@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from .commands import parse_answer
+from .service import ServiceSession
 from .transmissions import Sent, batch, decode, encode, signed_text, split, unbatch
 from .transport import Link, Session
 
@@ -17,11 +18,30 @@ class Unanswered(TimeoutError):
     """No answer, or no event, in time."""
 
 
+SIGNED_BY_SERVICES = (b"NEW", b"SUB", b"NSUB")
+
+
+class ServiceKey:
+    """Authorizes by the session key of a service."""
+
+    def __init__(self, service):
+        self.service = service
+
+    def authorize(self, server_key, corr_id, signed):
+        """The authorization of a command."""
+        return self.service.sign(signed)
+
+
 class Connection:
     """A client after its handshake. `blocks` is how many blocks the server has sent so far."""
 
     def __init__(self, address, version=None, **options):
         self.address = address
+        service = options.get("service")
+        if service and not isinstance(service, ServiceSession):
+            options["service"] = ServiceSession(service)
+        if service:
+            options.setdefault("certificate", options["service"].service.pem)
         self.link = Link(address, **{k: options.pop(k) for k in LINK_OPTIONS if k in options})
         self.events = deque()
         self.answers = {}
@@ -32,6 +52,7 @@ class Connection:
             self.link.close()
             raise
         self.version = self.session.version
+        self.service_id = options["service"].service_id if service else None
 
     def __enter__(self):
         return self
@@ -43,16 +64,29 @@ class Connection:
         """Closes the connection."""
         self.link.close()
 
-    def make(self, command, entity=b"", key=None, corr_id=None):
-        """A transmission, authorized when there is a key."""
+    def make(self, command, entity=b"", key=None, corr_id=None, service_signs=None):
+        """A transmission, authorized when there is a key. In a service's session NEW, SUB and NSUB
+        are signed by the service too, unless `service_signs` says otherwise."""
         session = self.session
         corr_id = os.urandom(24) if corr_id is None else corr_id
-        auth = b""
+        auth, service_auth = b"", None
+        if service_signs is None:
+            service_signs = (session.service is not None
+                             and command.split(b" ")[0] in SIGNED_BY_SERVICES)
         if key is not None:
             signed = signed_text(session.session_id, corr_id, entity, command)
+            if service_signs:
+                service_auth = session.service.sign(signed)
+                signed = session.service.service.cert_hash + signed
             auth = key.authorize(session.server_key, corr_id, signed)
-        data = encode(self.version, session.session_id, corr_id, entity, command, auth)
+        data = encode(self.version, session.session_id, corr_id, entity, command, auth,
+                      service_auth)
         return Sent(corr_id, entity, data)
+
+    def as_service(self, command, key=None):
+        """SUBS and NSUBS: about the service, signed by its session key."""
+        service = self.session.service
+        return self.request(command, service.service_id, key or ServiceKey(service))
 
     def write_content(self, content):
         """One block of any content."""

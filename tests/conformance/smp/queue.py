@@ -4,8 +4,8 @@
 import os
 from dataclasses import dataclass
 
-from .commands import (ack_command, key_command, lset_command, new_command, rkey_command,
-                       send_command)
+from .commands import (ack_command, key_command, lset_command, new_command, nkey_command,
+                       rkey_command, send_command)
 from .crypto import MESSAGE_SIZE, TAG_SIZE, client_sender_id, dh, public_of, unbox
 from .encoding import Reader, unpad
 from .keys import make_key, x25519_der
@@ -36,19 +36,22 @@ class Queue:
         self.secret = dh(ids.server_dh, dh_private)
 
     @classmethod
-    def create(cls, conn, *, mode="M", subscribe=True, key="ed25519", link=None):
+    def create(cls, conn, *, mode="M", subscribe=True, key="ed25519", link=None, notifier=None):
         """NEW. `link` is (fixed, user) data for a messaging queue, (linkId, fixed, user) for a
-        contact queue; the sender ID is then made from the corrId."""
+        contact queue; the sender ID is then made from the corrId. `notifier` is a Notifier whose
+        credentials are given (version 17)."""
         rcv_key, dh_private, corr_id = make_key(key), os.urandom(32), os.urandom(24)
         if link is not None:
             sender = client_sender_id(corr_id)
             link = (sender, *link) if mode == "M" else (link[0], sender, *link[1:])
         command = new_command(conn.version, rcv_key.der, x25519_der(public_of(dh_private)),
                               password=conn.address.password, subscribe=subscribe, mode=mode,
-                              link=link)
+                              link=link, notifier=notifier and notifier.credentials())
         ids = conn.request(command, b"", rcv_key, corr_id)
         if ids.tag != "IDS":
             raise ValueError(f"answer to NEW: {ids.raw!r}")
+        if notifier is not None:
+            notifier.accept(*ids.notifier)
         return cls(ids, rcv_key, dh_private, mode)
 
     def recipient(self, conn, command):
@@ -114,6 +117,49 @@ class Queue:
     def next_message(self, conn, timeout=None):
         """The next message that the server sends of itself, which must be of this queue."""
         return self.open(conn.event(timeout))
+
+
+class Notifier:
+    """The credentials by which another client is notified of a queue's messages."""
+
+    def __init__(self, key="ed25519"):
+        self.key = make_key(key)
+        self.dh_private = os.urandom(32)
+        self.notifier_id = self.secret = None
+
+    @classmethod
+    def of(cls, conn, queue):
+        """NKEY for this queue."""
+        notifier = cls()
+        answer = queue.recipient(conn, nkey_command(*notifier.credentials()))
+        if answer.tag != "NID" or answer.entity != queue.rcv_id:
+            raise ValueError(f"answer to NKEY: {answer.raw!r}")
+        notifier.accept(answer.notifier_id, answer.server_dh)
+        return notifier
+
+    def credentials(self):
+        """(key, dh key) as they are sent."""
+        return self.key.der, x25519_der(public_of(self.dh_private))
+
+    def accept(self, notifier_id, server_dh):
+        """What the server answered."""
+        self.notifier_id = notifier_id
+        self.secret = dh(server_dh, self.dh_private)
+
+    def sub(self, conn):
+        """NSUB."""
+        return conn.request(b"NSUB", self.notifier_id, self.key)
+
+    def open(self, answer):
+        """(msgId, timestamp) of an NMSG of this notifier, checking its constant size."""
+        if answer.tag != "NMSG" or answer.entity != self.notifier_id:
+            raise ValueError(f"not a notification of this queue: {answer.raw[:60]!r}")
+        if len(answer.meta) != 128 + TAG_SIZE:
+            raise ValueError(f"encrypted metadata of {len(answer.meta)} bytes")
+        reader = Reader(unpad(unbox(self.secret, answer.nonce, answer.meta)))
+        out = reader.short(), reader.int64()
+        reader.end()
+        return out
 
 
 def read_message(msg_id, padded):

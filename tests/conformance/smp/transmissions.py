@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 
 from .crypto import BLOCK_SIZE
-from .encoding import Reader, items, large, short
+from .encoding import Reader, items, large, maybe, short
 
 BATCH_ROOM = BLOCK_SIZE - 19
 BATCH_COUNT = 255
@@ -24,11 +24,11 @@ def signed_text(session_id, corr_id, entity, command):
     return short(session_id) + short(corr_id) + short(entity) + command
 
 
-def encode(version, session_id, corr_id, entity, command, auth=b""):
-    """Bytes of a transmission without service signature."""
+def encode(version, session_id, corr_id, entity, command, auth=b"", service_auth=None):
+    """Bytes of a transmission."""
     out = short(auth)
     if version >= 16 and auth:
-        out += b"0"
+        out += maybe(None if service_auth is None else short(service_auth))
     if version < 7:
         out += short(session_id)
     return out + short(corr_id) + short(entity) + command

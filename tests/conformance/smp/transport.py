@@ -155,7 +155,7 @@ class ServerHello:
         return hello
 
 
-def client_hello(version, identity, key_der=None, proxy=False):
+def client_hello(version, identity, key_der=None, proxy=False, service=None):
     """Content of the client's handshake block, in the form of the version."""
     out = word16(version) + short(identity)
     if version >= 7 and key_der is not None:
@@ -163,7 +163,7 @@ def client_hello(version, identity, key_der=None, proxy=False):
     if version >= 14:
         out += boolean(proxy)
     if version >= 16:
-        out += maybe(None)
+        out += maybe(None) if service is None else service
     return out
 
 
@@ -253,8 +253,9 @@ class Session:
     """A link after the SMP handshake: content of blocks goes through padding and block keys."""
 
     def __init__(self, link, version=None, *, private=None, send_key=True, proxy=False,
-                 identity=None):
+                 identity=None, service=None):
         self.link = link
+        self.service = service
         try:
             self.hello = ServerHello.parse(unpad(link.read_block()))
         except Closed as error:
@@ -262,7 +263,7 @@ class Session:
         self.session_id = self.hello.session_id
         if self.session_id != link.tls_unique():
             raise ValueError("session identifier is not the tls-unique of the connection")
-        self.version = min(self.hello.max_version, 19) if version is None else version
+        self.version = min(self.hello.max_version, 20) if version is None else version
         self.server_key = self.check_server()
         self.send_chain = self.receive_chain = None
         self.start(private or os.urandom(32), send_key, proxy, identity)
@@ -278,7 +279,11 @@ class Session:
         """Sends the client's handshake and starts block encryption from version 11."""
         key_der = x25519_der(public_of(private)) if send_key else None
         identity = self.link.address.identity if identity is None else identity
-        self.link.write(pad(client_hello(self.version, identity, key_der, proxy), BLOCK_SIZE))
+        service = self.service.hello() if self.service else None
+        hello = client_hello(self.version, identity, key_der, proxy, service)
+        self.link.write(pad(hello, BLOCK_SIZE))
+        if self.service:
+            self.service.accept(unpad(self.link.read_block()))
         if self.version >= 11 and send_key and not proxy:
             shared = dh(self.server_key, private)
             server_sends, server_receives = chain_init(self.session_id, shared)
