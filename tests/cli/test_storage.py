@@ -488,15 +488,17 @@ def test_delete_does_not_follow_the_directory(ready):
     assert list(other.glob("*.journal"))
 
 
-def test_progress_on_a_terminal(ready):
+@pytest.mark.parametrize("store, verb, title", [("memory", "import", "Importing"),
+                                                ("journal", "export", "Exporting")])
+def test_progress_on_a_terminal(ready, store, verb, title):
     """A bar that is drawn over itself and taken away."""
-    loaded(ready, "memory")
+    stop_with_messages(ready, store)
     ours, theirs = pty.openpty()
-    done = subprocess.run([ready.binary, "journal", "import", "-y"], env=ready.environment,
+    done = subprocess.run([ready.binary, "journal", verb, "-y"], env=ready.environment,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs,
                           timeout=TIMEOUT, check=True)
     os.close(theirs)
     shown = os.read(ours, 1 << 16).decode()
     os.close(ours)
-    assert re.search(r"\rImporting messages \[#*-*\] +\d+% of 1 MiB\x1b\[K", shown)
-    assert b"Import completed" in done.stdout
+    assert re.search(rf"\r{title} messages \[#*-*\] +\d+% of 1 MiB\x1b\[K", shown)
+    assert f"{verb.capitalize()} completed".encode() in done.stdout

@@ -199,6 +199,14 @@ static void collect(struct queue *q, void *ctx) {
     x->queues[x->n_queues++] = queue_ref(q);
 }
 
+/* The end is guessed from the messages so far. */
+static void save_progress(const struct saver *x, uint64_t n_all) {
+    if (x->store->o.progress == NULL || x->n == 0) return;
+    const uint64_t done = x->at + x->n_buf;
+    const uint64_t all = done / x->n * n_all;
+    x->store->o.progress("messages", done, all > done ? all : done);
+}
+
 /* Writes to the new file, and syncs it. */
 static enum err save_all(struct saver *x, const char *path) {
     const struct vfs *v = x->store->o.vfs;
@@ -206,6 +214,7 @@ static enum err save_all(struct saver *x, const char *path) {
     if (e != OK) return e;
     struct store_cursor cursor = {0};
     bool more = true;
+    const uint64_t n_all = atomic_load_explicit(&x->store->n_messages, memory_order_relaxed);
     while (more && x->err == OK) {
         more = queue_table_scan(x->store->table, &cursor, QUEUES_PER_STEP, collect, x);
         for (size_t i = 0; i < x->n_queues; i++) {
@@ -213,6 +222,7 @@ static enum err save_all(struct saver *x, const char *path) {
             queue_unref(x->queues[i]);
         }
         x->n_queues = 0;
+        save_progress(x, n_all);
     }
     save_flush(x);
     if (x->err == OK) x->err = v->sync(v->ctx, x->fd);
