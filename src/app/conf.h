@@ -60,6 +60,7 @@ struct conf {
     char own_server_domains[CONF_TEXT_MAX];
     char socks_proxy[CONF_TEXT_MAX]; /* secret; "": none */
     int64_t proxy_concurrency, retry_after_error_s, connect_timeout_s, request_timeout_s;
+    int64_t proxy_ping_after_s, proxy_idle_s;
     /* [INACTIVE_CLIENTS] */
     bool disconnect_inactive;
     int64_t inactive_ttl_s, inactive_check_s;

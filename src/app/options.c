@@ -183,6 +183,12 @@ const struct opt OPTS[] = {
     {"PROXY", "request_timeout", OPT_INT, 0, AT(request_timeout_s),
         DEFAULT_REQUEST_TIMEOUT_S, NULL, 1, 300, "seconds", NULL,
         "Seconds for its answer to a forwarded message."},
+    {"PROXY", "ping_after", OPT_INT, 0, AT(proxy_ping_after_s),
+        DEFAULT_PROXY_PING_AFTER_S, NULL, 1, A_DAY_S, "seconds", NULL,
+        "Seconds of silence after which a connected server is asked whether it lives."},
+    {"PROXY", "idle_close", OPT_INT, 0, AT(proxy_idle_s),
+        DEFAULT_PROXY_IDLE_S, NULL, 1, A_DAY_S, "seconds", NULL,
+        "Seconds after the last forwarded message, then the server is disconnected."},
 
     {"INACTIVE_CLIENTS", "disconnect", OPT_BOOL, OPT_WRITTEN, AT(disconnect_inactive),
         0, NULL, 0, 0, NULL, NULL,

@@ -229,6 +229,8 @@ static enum err up_proxy(struct server *s, struct problem *p) {
         .allow_private = c->allow_private_relays,
         .connect_timeout_ms = c->connect_timeout_s * 1000,
         .request_timeout_ms = c->request_timeout_s * 1000,
+        .ping_after_ms = c->proxy_ping_after_s * 1000,
+        .idle_ms = c->proxy_idle_s * 1000,
         .retry_after_ms = c->retry_after_error_s * 1000,
     };
     if (e == OK) e = proxy_new(&o, &s->proxy);

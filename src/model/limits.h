@@ -45,8 +45,8 @@ enum {
     DEFAULT_CONNECT_TIMEOUT_S = 25,       /* seconds to connect to a relay, handshakes included */
     DEFAULT_REQUEST_TIMEOUT_S = 20,       /* seconds for its answer; apps wait for 20 to 60 */
     DEFAULT_RETRY_AFTER_S = 30,           /* seconds for which a failure is answered from memory */
-    PROXY_PING_AFTER_S = 300,             /* seconds of a relay's silence */
-    PROXY_IDLE_S = 1800,                  /* seconds without a command, then it is disconnected */
+    DEFAULT_PROXY_PING_AFTER_S = 300,     /* seconds of a relay's silence */
+    DEFAULT_PROXY_IDLE_S = 1800,          /* seconds without a command, then it is disconnected */
 
     /* ---- times ---- */
     DEFAULT_TLS_TIMEOUT_S = 60,           /* seconds; as the reference */

@@ -189,8 +189,8 @@ static void set_opts(struct proxy *p, const struct proxy_opts *o) {
         .is_proxy = true,
         .connect_timeout_ms = o->connect_timeout_ms,
         .request_timeout_ms = o->request_timeout_ms,
-        .ping_after_ms = (int64_t)PROXY_PING_AFTER_S * 1000,
-        .idle_ms = (int64_t)PROXY_IDLE_S * 1000,
+        .ping_after_ms = o->ping_after_ms,
+        .idle_ms = o->idle_ms,
         .requests_max = PROXY_RELAY_REQUESTS_MAX,
         .unsent_max = PROXY_RELAY_UNSENT_MAX,
     };

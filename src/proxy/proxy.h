@@ -30,6 +30,8 @@ struct proxy_opts {
     const struct socks_proxy *socks; /* borrowed as own_domains; NULL: none */
     bool socks_always, allow_private;
     int64_t connect_timeout_ms, request_timeout_ms;
+    int64_t ping_after_ms;  /* of silence; 0: never */
+    int64_t idle_ms;        /* without a request, then it is disconnected; 0: never */
     int64_t retry_after_ms; /* 0: a relay that failed is tried again at once */
 };
 

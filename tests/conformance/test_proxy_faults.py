@@ -441,3 +441,57 @@ def test_relay_that_comes_and_goes(good):
             assert not thread.is_alive()
     assert not failures, failures[:3]
     assert answered.count("PRES") > 50
+
+
+# ---- quiet connections ----
+
+def counts_pings(peer):
+    """Answers all as it should and says when a PING comes."""
+    peer.relay.pinged = threading.Semaphore(0)
+    peer.open()
+    while True:
+        for corr_id, text in peer.requests():
+            if text == b"PING":
+                peer.relay.pinged.release()
+            peer.answer(corr_id, b"PONG" if text == b"PING" else peer.sealed(corr_id, text))
+
+
+def ignores_pings(peer):
+    """Is dead after the handshake, but its connection is not."""
+    peer.open()
+    peer.linger()
+
+
+def quiet_proxy(own_server, **settings):
+    """A client of a proxy with these settings."""
+    ini = {**PROXY, **{("PROXY", key): value for key, value in settings.items()}}
+    return Connection(own_server(ini).address)
+
+
+def test_quiet_relay_is_asked_and_kept(own_server):
+    """A relay that answers PING stays connected."""
+    with FakeRelay(counts_pings) as relay, quiet_proxy(own_server, ping_after=1) as snd:
+        connect_relay(snd, relay.address)
+        for _ in range(3):
+            assert relay.pinged.acquire(timeout=10)
+        connect_relay(snd, relay.address)
+        assert relay.count == 1
+
+
+def test_quiet_relay_that_does_not_answer_is_left(own_server):
+    """One that does not is disconnected after the time limit of a request."""
+    with FakeRelay(ignores_pings) as relay, quiet_proxy(own_server, ping_after=1) as snd:
+        connect_relay(snd, relay.address)
+        assert relay.closed.acquire(timeout=10)
+        connect_relay(snd, relay.address)
+        assert relay.count == 2
+
+
+def test_idle_relay_is_disconnected(own_server):
+    """Pings do not count as use."""
+    with FakeRelay(counts_pings) as relay:
+        with quiet_proxy(own_server, ping_after=1, idle_close=3) as snd:
+            connect_relay(snd, relay.address)
+            assert relay.closed.acquire(timeout=15)
+            connect_relay(snd, relay.address)
+            assert relay.count == 2
