@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/id.h"
-#include "proxy/smp_client.h"
+#include "client/smp_client.h"
 
 struct relay_addr_rules {
     bool prefer_onion;       /* host_mode */

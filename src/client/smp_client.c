@@ -2,7 +2,7 @@
 /* Whatever ends a client goes through fail(): it notes why, and then either the connection is
  * closed, whose on_close() comes at the end of the loop's turn, or, while there is none yet, the
  * end is now. end() is the one place that answers what is left and frees. */
-#include "proxy/smp_client.h"
+#include "client/smp_client.h"
 
 #include <assert.h>
 #include <stdlib.h>

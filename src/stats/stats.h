@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* stats.h -- what the server counts.
+ *
+ * Each thread that counts has a sheet of its own: it alone writes there, without a lock and without
+ * sharing a cache line with another thread; whoever wants the numbers adds the sheets up. Counters
+ * only grow; a period's numbers are what was added since its beginning. What is counted is listed
+ * in stats.def and histograms.def, and nowhere else. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/attr.h"
+#include "base/env.h"
+#include "base/err.h"
+
+enum stat {
+#define STAT(id) STAT_##id,
+#include "stats/stats.def"
+#undef STAT
+    N_STATS
+};
+
+enum stat_histogram {
+#define HISTOGRAM(id) HISTOGRAM_##id,
+#include "stats/histograms.def"
+#undef HISTOGRAM
+    N_STAT_HISTOGRAMS
+};
+
+enum { STATS_BUCKETS = 24 }; /* of a histogram, at most; the last takes all that is larger */
+
+struct stats;
+
+/* One thread's. Written by its owner only, with relaxed stores; read by any thread. */
+struct stats_sheet {
+    _Alignas(64) _Atomic uint64_t counter[N_STATS];
+    struct {
+        _Atomic uint64_t bucket[STATS_BUCKETS], sum;
+    } histogram[N_STAT_HISTOGRAMS];
+    struct stats *stats; /* borrowed */
+};
+
+/* n_sheets: threads that count. E_NO_MEMORY. */
+MUST_USE enum err stats_new(const struct env *env, unsigned n_sheets, struct stats **ret);
+void stats_free(struct stats *s); /* NULL is a no-op; after the last thread that counts */
+/* Sheet i of n_sheets: give it to one thread, and only that. Borrowed. */
+struct stats_sheet *stats_sheet(struct stats *s, unsigned i);
+
+/* Owner of the sheet. A NULL sheet counts nothing. */
+static inline void stats_add(struct stats_sheet *sheet, enum stat id, uint64_t n) {
+    if (sheet == NULL) return;
+    _Atomic uint64_t *c = &sheet->counter[id];
+    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+/* Owner of the sheet: one value, in the histogram's unit. A NULL sheet counts nothing. */
+void stats_observe(struct stats_sheet *sheet, enum stat_histogram h, uint64_t value);
+
+/* Any thread: the sum of all sheets, since the beginning of the process. */
+uint64_t stats_sum(const struct stats *s, enum stat id);
