@@ -2,12 +2,15 @@
 """Which program to test, and a directory of its own for each test."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
-from program import Program
 
 REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "tests" / "conformance"))  # the package smp
+
+from program import Program  # noqa: E402
 
 
 def pytest_addoption(parser):

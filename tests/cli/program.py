@@ -11,6 +11,8 @@ import subprocess
 import threading
 import time
 
+from smp.server import free_ports
+
 TIMEOUT = 60
 BLOCK = 16384
 
@@ -183,6 +185,4 @@ def check_sanitizers(text):
 
 def free_port():
     """A TCP port of 127.0.0.1 that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    return free_ports()[0]

@@ -1,14 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Queues and messages for tests of the command line, by the client of the conformance tests."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "conformance"))
-
-from smp import Address, Connection, Queue  # noqa: E402
-from smp.commands import send_command  # noqa: E402
-from smp.transport import decode_fingerprint  # noqa: E402
+from smp import Address, Connection, Queue
+from smp.commands import send_command
+from smp.transport import decode_fingerprint
 
 VERSION = 18
 

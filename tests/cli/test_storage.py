@@ -38,6 +38,11 @@ def counts(lines):
     return tuple(map(int, found.groups()))
 
 
+def counts_of(server):
+    """The same of one that runs."""
+    return counts(server.wait("info store queues=", server.err).err)
+
+
 def names(program):
     """What is in the state directory, without the lock."""
     return {path.name for path in program.state.iterdir()} - {LOCK}
@@ -84,11 +89,11 @@ def test_journal_keeps_all(ready, orderly, sync):
         server.process.kill()
         server.process.wait()
     server = ready.start()
-    assert counts(server.err) == (1, 3)
+    assert counts_of(server) == (1, 3)
     assert drain(ready, queue) == BODIES
     server.stop()
     server = ready.start()
-    assert counts(server.err) == (1, 0)
+    assert counts_of(server) == (1, 0)
     server.stop()
 
 
@@ -112,7 +117,7 @@ def test_memory_keeps_all_at_an_orderly_stop(ready):
     server.stop()
     assert log.read_text().count("\n") == 3
     server = ready.start()
-    assert counts(server.err) == (1, 3)
+    assert counts_of(server) == (1, 3)
     assert names(ready) == {"smp-server-store.log", "smp-server-messages.log.bak",
                             "smp-server-ntfs.log.bak"}
     assert drain(ready, queue) == BODIES
@@ -304,7 +309,7 @@ def test_sample_is_loaded_and_served(ready, sample):
     ready.set("TRANSPORT", "port", ready.port)
     ready.set("TRANSPORT", "bind", "127.0.0.1")
     server = ready.start()
-    assert counts(server.err) == (len(queues), len(messages))
+    assert counts_of(server) == (len(queues), len(messages))
     wanted = {"": "OK", "full": "ERR QUOTA", "off": "ERR AUTH", "key": "ERR AUTH"}
     full = {line.split(" ")[1] for line in messages if line.endswith(" quota")}
     for rid, fields in queues.items():

@@ -271,7 +271,7 @@ def test_bytes_after_a_command(connect, name):
 @pytest.mark.parametrize("command", [
     b"PFWD", b"PFWD ", b"PFWD \0", b"PFWD \0\x12" + short(ED), b"RFWD", b"PRXY",
     b"PRXY " + items([]) + short(b"5223") + short(bytes(32)) + b"0",
-    pfwd_command(18, DH[:-1], bytes(10))])
+    pfwd_command(18, DH[:-1], bytes(10))], ids=range(8))
 def test_proxy_command_syntax(connect, command):
     """Malformed proxy commands: CMD SYNTAX, also where no entity was sent."""
     assert connect().request(command).raw == b"ERR CMD SYNTAX"

@@ -39,7 +39,7 @@ def test_notification_tells_the_message(connect, version):
     message = queue.next_message(recipient)
     msg_id, timestamp = next_ntf(server, notifier)
     assert (msg_id, timestamp) == (message.msg_id, message.timestamp)
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < PATIENCE
     assert server.quiet()
 
 
@@ -141,7 +141,7 @@ def test_batched_in_one_block(connect, own_server):
 
 
 def test_default_interval(connect):
-    """Delivered within about 1.5 s, and not before it makes sense to batch."""
+    """Delivered soon, without anything else happening."""
     recipient, sender, server = connect(), connect(), connect()
     queue = Queue.create(recipient)
     notifier = Notifier.of(recipient, queue)
@@ -149,7 +149,7 @@ def test_default_interval(connect):
     before = time.monotonic()
     assert queue.send(sender, b"hello", b"T").raw == b"OK"
     next_ntf(server, notifier)
-    assert time.monotonic() - before < 2.5
+    assert time.monotonic() - before < PATIENCE
 
 
 def test_subscription_moves(connect, quick, version):

@@ -191,7 +191,7 @@ def test_name_with_several_addresses(two):
     with Connection(two[0].address) as snd:
         start = time.monotonic()
         assert connect_relay(snd, two[1].address, hosts=[b"localhost"]).versions == (8, 17)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 10
 
 
 def test_three_servers(own_server):
@@ -316,7 +316,7 @@ def test_failure_is_remembered(own_server, two):
         assert connect_relay(snd, there).versions == (8, 17), "another identity, another relay"
         start = time.monotonic()
         assert connect_relay(snd, nobody).raw == ERR_NETWORK
-        assert time.monotonic() - start < 0.5
+        assert time.monotonic() - start < 2
 
 
 def test_relay_restarts(two):

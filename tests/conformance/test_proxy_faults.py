@@ -14,7 +14,7 @@ from smp.fake_relay import FakeRelay, Identity
 from smp.proxied import connect_relay, prxy
 from smp.transmissions import batch
 
-CONNECT, REQUEST, SPARE = 2, 2, 1.5
+CONNECT, REQUEST, SPARE = 2, 2, 5
 PROXY = {("PROXY", "allow_private_relays"): "on", ("PROXY", "retry_after_error"): 0,
          ("PROXY", "connect_timeout"): CONNECT, ("PROXY", "request_timeout"): REQUEST,
          ("TRANSPORT", "threads"): 2}
@@ -58,7 +58,7 @@ def undisturbed(good, duration=0.5):
         snd.ping()
         assert relay.request(snd, send_command(b"x"), queue.snd_id).raw in (b"OK", b"ERR QUOTA")
         slowest = max(slowest, time.monotonic() - start)
-    assert slowest < 1, f"another command took {slowest:.2f} s"
+    assert slowest < REQUEST, f"another command took {slowest:.2f} s"
 
 
 # ---- connecting ----
@@ -345,7 +345,7 @@ def test_more_than_may_be_under_way(servers, good):
         good[0].write([each.sent for each in waiting])
         start = time.monotonic()
         good[0].ping()
-        assert time.monotonic() - start < 1, "the commands that wait hold up others"
+        assert time.monotonic() - start < REQUEST, "the commands that wait hold up others"
         with Connection(servers[0].address) as other:
             connect_relay(other, servers[1].address)
         allowed = {b"ERR " + TIMEOUT, b"ERR PROXY NO_SESSION"}

@@ -152,7 +152,7 @@ def test_socks_proxy_misbehaves(start, relay):
                 host = b"x%02d" % number + ONION[3:]
                 start_time = time.monotonic()
                 assert connect_relay(snd, relay.address, hosts=[host]).raw == NETWORK
-                assert time.monotonic() - start_time < CONNECT + 1
+                assert time.monotonic() - start_time < CONNECT + 5
                 assert connect_relay(snd, relay.address).versions == (8, 17)
             socks.script = None
             assert connect_relay(snd, relay.address, hosts=[ONION]).versions == (8, 17)

@@ -134,7 +134,8 @@ def test_password_is_ignored_when_none_is_set(connect, version):
 
 @pytest.mark.parametrize("name,der", [
     ("Ed25519", make_key("ed25519").der), ("X448", X448_HEAD + bytes(range(56))),
-    ("garbage", bytes(range(44))), ("empty", b""), ("short", X25519Key().der[:-1])])
+    ("garbage", bytes(range(44))), ("empty", b""), ("short", X25519Key().der[:-1])],
+    ids=("Ed25519", "X448", "garbage", "empty", "short"))
 def test_dh_key_must_be_x25519(connect, name, der):
     """rcvDhKey is an X25519 key: anything else is a syntax error (wire 5)."""
     conn = connect()

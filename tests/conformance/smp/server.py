@@ -3,7 +3,9 @@
 
 import ctypes
 import hashlib
+import itertools
 import os
+import random
 import re
 import resource
 import signal
@@ -30,6 +32,7 @@ STORES = {
 }
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
+PORTS_BEGIN, PORTS_END, WORKERS_MAX = 10000, 32000, 16
 REPO = Path(__file__).resolve().parents[3]
 
 
@@ -37,16 +40,31 @@ class ServerFailed(AssertionError):
     """The server did not start, died, ended badly or a sanitizer complained."""
 
 
+def own_ports():
+    """Ports below those that the kernel gives to clients, apart from other workers' of this run."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS_MAX
+    size = (PORTS_END - PORTS_BEGIN) // WORKERS_MAX
+    first = PORTS_BEGIN + worker * size
+    return itertools.cycle(random.sample(range(first, first + size), size))
+
+
+PORTS = own_ports()
+
+
+def is_free(port):
+    """Whether nobody listens on it now."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_ports(count=1):
-    """TCP ports of 127.0.0.1 that are free now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-    finally:
-        for sock in sockets:
-            sock.close()
+    """TCP ports of 127.0.0.1 that are free now, and that nobody else will be given soon."""
+    return list(itertools.islice((port for port in PORTS if is_free(port)), count))
 
 
 def set_ini(text, section, key, value):
@@ -224,6 +242,11 @@ class Server:
     def cpu_seconds(self):
         """CPU time of the server."""
         return cpu_seconds(self.process.pid)
+
+    def cpu_ns(self):
+        """The same in nanoseconds, of the threads that run."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks)
 
 
 def check_sanitizers(text):
