@@ -5,7 +5,6 @@
  * Saving takes no queue's lock while it reads or writes files: a queue's entries are copied under
  * its lock, then their bodies are fetched one by one, wherever the journal has them by then. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -74,6 +73,12 @@ enum err ram_set_aside(struct ram_store *m, const char *path) {
     return e == E_NOT_FOUND ? OK : e;
 }
 
+enum err ram_end_log(struct new_file *owned, enum err so_far) {
+    if (so_far == OK) return new_file_commit(owned);
+    new_file_discard(owned);
+    return so_far;
+}
+
 static void restore_progress(void *ctx, uint64_t done, uint64_t total) {
     const struct ram_store *m = ctx;
     if (m->o.progress != NULL) m->o.progress("messages", done, total);
@@ -111,25 +116,14 @@ enum err ram_restore_messages(struct ram_store *m, const char *path, uint64_t *r
 
 struct saver {
     struct ram_store *store;
-    int fd;
-    uint8_t *buf; /* owned, WRITE_BUFFER_LEN */
-    size_t n_buf;
-    uint64_t at, n;
+    struct new_file file;
+    uint64_t n;
     struct queue **queues; /* owned; counted references of one step */
     size_t n_queues, cap_queues;
     enum err err;
 };
 
-static void save_flush(struct saver *x) {
-    if (x->err != OK || x->n_buf == 0) return;
-    x->err = vfs_write(x->store->o.vfs, x->fd, bytes_of(x->buf, x->n_buf), x->at);
-    x->at += x->n_buf;
-    x->n_buf = 0;
-}
-
 static void save_message(struct saver *x, const struct queue *q, const struct message *msg) {
-    if (WRITE_BUFFER_LEN - x->n_buf < MSG_LINE_MAX + 1) save_flush(x);
-    if (x->err != OK) return;
     const struct msg_line line = {
         .rcv_id = *queue_rcv_id(q),
         .msg_id = msg->id,
@@ -138,13 +132,12 @@ static void save_message(struct saver *x, const struct queue *q, const struct me
         .notification = msg->notification,
         .body = message_body(msg),
     };
-    struct wr w = wr_init(x->buf + x->n_buf, WRITE_BUFFER_LEN - x->n_buf);
+    struct wr w = new_file_begin(&x->file, MSG_LINE_MAX + 1);
     msg_line_write(&line, &w);
     wr_u8(&w, '\n');
-    x->err = wr_err(&w);
-    if (x->err != OK) return;
-    x->n_buf += w.at;
-    x->n++;
+    new_file_end(&x->file, &w);
+    x->err = x->file.err;
+    if (x->err == OK) x->n++;
 }
 
 /* All messages of a queue as references, oldest first; *ret owned. */
@@ -202,16 +195,12 @@ static void collect(struct queue *q, void *ctx) {
 /* The end is guessed from the messages so far. */
 static void save_progress(const struct saver *x, uint64_t n_all) {
     if (x->store->o.progress == NULL || x->n == 0) return;
-    const uint64_t done = x->at + x->n_buf;
+    const uint64_t done = new_file_len(&x->file);
     const uint64_t all = done / x->n * n_all;
     x->store->o.progress("messages", done, all > done ? all : done);
 }
 
-/* Writes to the new file, and syncs it. */
-static enum err save_all(struct saver *x, const char *path) {
-    const struct vfs *v = x->store->o.vfs;
-    const enum err e = v->open(v->ctx, path, O_WRONLY | O_CREAT | O_TRUNC, 0640, &x->fd);
-    if (e != OK) return e;
+static void save_all(struct saver *x) {
     struct store_cursor cursor = {0};
     bool more = true;
     const uint64_t n_all = atomic_load_explicit(&x->store->n_messages, memory_order_relaxed);
@@ -224,34 +213,19 @@ static enum err save_all(struct saver *x, const char *path) {
         x->n_queues = 0;
         save_progress(x, n_all);
     }
-    save_flush(x);
-    if (x->err == OK) x->err = v->sync(v->ctx, x->fd);
-    v->close(v->ctx, x->fd);
-    return x->err;
-}
-
-/* The rename is on stable storage. */
-enum err ram_sync_parent(const struct vfs *v, const char *path) {
-    char dir[4096];
-    const char *slash = strrchr(path, '/');
-    const int n = slash != NULL ? (int)(slash - path) : 0;
-    if ((size_t)n >= sizeof dir) return E_SYS;
-    (void)snprintf(dir, sizeof dir, "%.*s", n, path);
-    return v->sync_dir(v->ctx, slash == NULL ? "." : n == 0 ? "/" : dir);
 }
 
 enum err ram_save_messages(struct ram_store *m, const char *path, uint64_t *ret_n,
                            struct store_problem *ret_problem) {
-    char temp[4096];
-    const int n = snprintf(temp, sizeof temp, "%s.new", path);
-    if (n < 0 || (size_t)n >= sizeof temp) return E_SYS;
-    struct saver x = {.store = m, .buf = malloc(WRITE_BUFFER_LEN)};
-    enum err e = x.buf != NULL ? save_all(&x, temp) : E_NO_MEMORY;
-    if (e == OK) e = m->o.vfs->rename(m->o.vfs->ctx, temp, path);
-    if (e == OK) e = ram_sync_parent(m->o.vfs, path);
-    *ret_n = x.n;
-    free(x.queues);
-    free(x.buf);
+    struct saver x = {.store = m};
+    *ret_n = 0;
+    enum err e = new_file_open(&x.file, m->o.vfs, path, 0640, WRITE_BUFFER_LEN);
+    if (e == OK) {
+        save_all(&x);
+        e = ram_end_log(&x.file, x.err);
+        free(x.queues);
+        *ret_n = x.n;
+    }
     if (e != OK) {
         (void)snprintf(ret_problem->text, sizeof ret_problem->text,
                        "cannot save messages to %s: %s", path,

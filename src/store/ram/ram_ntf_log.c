@@ -3,7 +3,6 @@
  * (docs/FORMATS.md, "Notifications log"). A line holds what the notifier's client would have been
  * sent, as the reference writes it, and beside it what it was made from. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,24 +64,11 @@ enum err ram_restore_ntfs(struct ram_store *m, const char *path,
 
 struct saver {
     struct ram_store *store;
-    int fd;
-    uint64_t at;
-    size_t n_buf;
-    uint8_t buf[WRITE_BUFFER_LEN];
-    enum err err;
+    struct new_file file;
 };
-
-static void flush(struct saver *x) {
-    if (x->err != OK || x->n_buf == 0) return;
-    x->err = vfs_write(x->store->o.vfs, x->fd, bytes_of(x->buf, x->n_buf), x->at);
-    x->at += x->n_buf;
-    x->n_buf = 0;
-}
 
 static void save_entry(struct saver *x, const struct notifier_entry *n,
                        const struct ntf_entry *ntf) {
-    if (WRITE_BUFFER_LEN - x->n_buf < NTF_LINE_MAX + 1) flush(x);
-    if (x->err != OK) return;
     struct ntf_line line = {
         .notifier_id = n->rec.id,
         .msg_id = ntf->msg_id,
@@ -91,50 +77,34 @@ static void save_entry(struct saver *x, const struct notifier_entry *n,
     };
     env_random(x->store->o.env, line.nonce, sizeof line.nonce);
     ntf_seal_meta(n->rec.dh_secret, line.nonce, &ntf->msg_id, ntf->ts_s, line.meta);
-    struct wr w = wr_init(x->buf + x->n_buf, WRITE_BUFFER_LEN - x->n_buf);
+    struct wr w = new_file_begin(&x->file, NTF_LINE_MAX + 1);
     ntf_line_write(&line, &w);
     wr_u8(&w, '\n');
-    x->err = wr_err(&w);
-    if (x->err == OK) x->n_buf += w.at;
+    new_file_end(&x->file, &w);
 }
 
 static void save_queue(struct queue *q, void *ctx) {
     struct saver *x = ctx;
     const struct notifier_entry *n = queue_notifier_of(q);
     const struct ntf_entry *ntf = n != NULL ? n->head : NULL;
-    for (; ntf != NULL && x->err == OK; ntf = ntf->next) save_entry(x, n, ntf);
+    for (; ntf != NULL && x->file.err == OK; ntf = ntf->next) save_entry(x, n, ntf);
 }
 
-/* Writes to the new file, and syncs it. */
-static enum err save_all(struct saver *x, const char *path) {
-    const struct vfs *v = x->store->o.vfs;
-    const enum err e = v->open(v->ctx, path, O_WRONLY | O_CREAT | O_TRUNC, 0640, &x->fd);
-    if (e != OK) return e;
+static void save_all(struct saver *x) {
     struct store_cursor cursor = {0};
     bool more = true;
-    while (more && x->err == OK) {
+    while (more && x->file.err == OK) {
         more = queue_table_scan(x->store->table, &cursor, EXPIRY_QUEUES_PER_STEP, save_queue, x);
     }
-    flush(x);
-    if (x->err == OK) x->err = v->sync(v->ctx, x->fd);
-    v->close(v->ctx, x->fd);
-    return x->err;
 }
 
 enum err ram_save_ntfs(struct ram_store *m, const char *path, struct store_problem *ret_problem) {
-    char temp[4096];
-    const int n = snprintf(temp, sizeof temp, "%s.new", path);
-    if (n < 0 || (size_t)n >= sizeof temp) return E_SYS;
-    struct saver *x = malloc(sizeof *x);
-    if (x == NULL) return E_NO_MEMORY;
-    x->store = m;
-    x->fd = -1;
-    x->at = x->n_buf = 0;
-    x->err = OK;
-    enum err e = save_all(x, temp);
-    free(x);
-    if (e == OK) e = m->o.vfs->rename(m->o.vfs->ctx, temp, path);
-    if (e == OK) e = ram_sync_parent(m->o.vfs, path);
+    struct saver x = {.store = m};
+    enum err e = new_file_open(&x.file, m->o.vfs, path, 0640, WRITE_BUFFER_LEN);
+    if (e == OK) {
+        save_all(&x);
+        e = ram_end_log(&x.file, OK);
+    }
     if (e != OK) {
         (void)snprintf(ret_problem->text, sizeof ret_problem->text,
                        "cannot save notifications to %s: %s", path,

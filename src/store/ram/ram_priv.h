@@ -9,6 +9,7 @@
  * is the order of changes. Lock order: a queue's stripe, then commit's mutex or the cache's. */
 #pragma once
 
+#include "base/new_file.h"
 #include "model/limits.h"
 #include "store/disk/commit.h"
 #include "store/disk/journal.h"
@@ -177,5 +178,5 @@ MUST_USE enum err ram_save_messages(struct ram_store *m, const char *path, uint6
                                     struct store_problem *ret_problem);
 /* A log that has done its duty is kept once, as `<path>.bak`; none is fine. E_SYS. */
 MUST_USE enum err ram_set_aside(struct ram_store *m, const char *path);
-/* What was renamed beside path is on stable storage. E_SYS. */
-MUST_USE enum err ram_sync_parent(const struct vfs *v, const char *path);
+/* Commits a log, or discards it when what was to be written failed. */
+MUST_USE enum err ram_end_log(struct new_file *owned, enum err so_far);
