@@ -10,18 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "store/disk/journal.h"
+
 /* ---- ours ---- */
 
-/* docs/FORMATS.md, "Journal": a number of ten digits and one of these. */
-static const char *const SUFFIXES[] = {".journal", ".journal.damaged", ".spare"};
-enum { NUMBER_DIGITS = 10, SUFFIX_SEGMENT = 0 };
-
-static const char *suffix_of(const char *name) {
-    if (strspn(name, "0123456789") != NUMBER_DIGITS) return NULL;
-    for (size_t i = 0; i < ARRAY_LEN(SUFFIXES); i++) {
-        if (strcmp(name + NUMBER_DIGITS, SUFFIXES[i]) == 0) return SUFFIXES[i];
-    }
-    return NULL;
+static bool is_ours(const char *name, enum journal_file *ret_kind) {
+    uint32_t number = 0;
+    return journal_parse_file_name(name, ret_kind, &number);
 }
 
 static void close_dirp(DIR **d) {
@@ -45,7 +40,8 @@ enum err journal_dir_is_used(const char *dir, bool *ret, struct problem *ret_pro
     const enum err e = open_dir(dir, 0, &d, ret_problem);
     if (e != OK || d == NULL) return e;
     for (const struct dirent *entry; !*ret && (entry = readdir(d)) != NULL;) {
-        *ret = suffix_of(entry->d_name) == SUFFIXES[SUFFIX_SEGMENT];
+        enum journal_file kind = FILE_SPARE;
+        *ret = is_ours(entry->d_name, &kind) && kind == FILE_SEGMENT;
     }
     return OK;
 }
@@ -53,7 +49,8 @@ enum err journal_dir_is_used(const char *dir, bool *ret, struct problem *ret_pro
 /* Removes one entry if the journal has made it. */
 static enum err remove_entry(int dir_fd, const char *name, struct journal_dir_removed *count) {
     struct stat st;
-    if (suffix_of(name) == NULL) return OK;
+    enum journal_file kind = FILE_SPARE;
+    if (!is_ours(name, &kind)) return OK;
     if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return E_SYS;
     if (!S_ISREG(st.st_mode)) return OK;
     if (unlinkat(dir_fd, name, 0) != 0) return E_SYS;

@@ -91,6 +91,11 @@ MUST_USE enum err journal_start(struct journal *j); /* the worker thread; after 
 void journal_stop(struct journal *j);               /* ends the worker; before commit_stop() */
 void journal_close(struct journal *j);              /* after commit_stop(); NULL is a no-op */
 
+/* What a journal's directory holds. */
+enum journal_file { FILE_SEGMENT, FILE_SPARE, FILE_DAMAGED };
+/* Kind and number of a file by its name. False: not a name that the journal gives. Any thread. */
+bool journal_parse_file_name(const char *name, enum journal_file *ret_kind, uint32_t *ret_number);
+
 /* The following three: between commit_begin() and commit_end(). On an error nothing has changed.
  * E_NO_MEMORY; E_LIMIT: larger than a segment. */
 /* The body is written from m itself: the reference taken lives until the group is done. *ret_loc is

@@ -149,13 +149,10 @@ MUST_USE enum err journal__append_plain(struct journal *j, const struct record_h
 /* ---- journal_segment.c: the table is guarded by mtx, which these do not take unless they say so
  * ---- */
 
-enum journal_file { FILE_SEGMENT, FILE_SPARE, FILE_DAMAGED };
 struct journal_path {
     char s[JOURNAL_MAX_PATH];
 };
 struct journal_path journal__path(const struct journal *j, enum journal_file kind, uint32_t number);
-/* False: not a name that journal__path() makes. */
-bool journal__parse_name(const char *name, enum journal_file *ret_kind, uint32_t *ret_number);
 
 struct segment *journal__segment(struct journal *j,
                                  uint32_t number); /* NULL: not there (any more) */

@@ -96,7 +96,7 @@ static void list_entry(void *arg, const char *name) {
     struct recovery *r = arg;
     enum journal_file kind;
     uint32_t number;
-    if (!journal__parse_name(name, &kind, &number)) {
+    if (!journal_parse_file_name(name, &kind, &number)) {
         r->foreign = true;
     } else if (kind == FILE_SPARE) {
         note_spare(r->j, number);

@@ -27,7 +27,7 @@ struct journal_path journal__path(const struct journal *j, enum journal_file kin
     return p;
 }
 
-bool journal__parse_name(const char *name, enum journal_file *ret_kind, uint32_t *ret_number) {
+bool journal_parse_file_name(const char *name, enum journal_file *ret_kind, uint32_t *ret_number) {
     uint64_t v = 0;
     for (int i = 0; i < NUMBER_DIGITS; i++) {
         if (name[i] < '0' || name[i] > '9') return false;
