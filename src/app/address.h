@@ -5,8 +5,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
-
-enum { SMP_DEFAULT_PORT = 5223 };
+#include "client/smp_uri.h"
 
 struct address {
     struct bytes fingerprint; /* borrowed */

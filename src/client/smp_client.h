@@ -38,7 +38,27 @@ struct smp_target {
     uint8_t identity[32]; /* SHA-256 of the server's identity certificate */
 };
 
+/* How far connecting has come. */
+enum smp_stage {
+    SMP_STAGE_DIAL, /* name, TCP, SOCKS */
+    SMP_STAGE_TLS,  /* and the server's identity */
+    SMP_STAGE_HELLO,
+    SMP_STAGE_UP
+};
+
+/* More about the end than a proxy tells its clients: for the operator's eyes. */
+struct smp_end {
+    enum smp_stage stage; /* that was not completed; UP: it had been up */
+    enum err error;       /* why, as far as it is known; OK: closed by us, or time was up */
+    int sys_error;        /* errno, with E_SYS */
+    const char *tls;      /* what TLS says, static; "" for nothing */
+    /* with E_IDENTITY: the server that is there is this one */
+    uint8_t identity[32];
+};
+
 struct smp_client_events {
+    /* A stage is completed, TLS or HELLO follows. May be NULL. */
+    void (*on_stage)(void *ctx, enum smp_stage next);
     void (*on_up)(void *ctx); /* requests may be made from here on */
     /* The server says something of itself: entity and message view the block. May be NULL. */
     void (*on_event)(void *ctx, struct bytes entity, struct bytes message);
@@ -53,6 +73,7 @@ struct smp_request {
     struct list pending, unsent;
     int64_t made_ms;
     uint8_t *transmission; /* owned by the client, which frees it when it is written */
+    bool is_borrowed;      /* it is the caller's, not to be touched until done() is called */
     size_t n;
     /* why->error is PROXY_OK: message is the n bytes of the answer, writable and valid during the
      * call. Else there is none. */
@@ -70,6 +91,7 @@ MUST_USE enum err smp_client_open(struct loop *l, const struct smp_client_opts *
 void smp_client_close(struct smp_client *c);
 
 bool smp_client_is_up(const struct smp_client *c);
+const struct smp_end *smp_client_end(const struct smp_client *c); /* within on_down(); borrowed */
 
 /* When up. E_LIMIT when too much is under way: then rq is the caller's still. */
 MUST_USE enum err smp_client_request(struct smp_client *c, struct smp_request *rq);
@@ -83,3 +105,6 @@ struct bytes smp_client_chain(const struct smp_client *c);
 struct bytes smp_client_signed_key(const struct smp_client *c);
 /* The key that both session keys agree on; NULL below V_AUTH_CMDS. */
 const struct box_key *smp_client_shared_key(const struct smp_client *c);
+/* The server's session key, X25519_LEN bytes, with which senders' authenticators are made (see
+ * smp_queue_meet()); NULL below V_AUTH_CMDS. */
+const uint8_t *smp_client_session_key(const struct smp_client *c);

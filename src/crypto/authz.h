@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "crypto/box.h"
 #include "crypto/key.h"
 
 enum { AUTHENTICATOR_LEN = 80 };
@@ -29,3 +30,8 @@ struct authz {
 /* Whether any of the n keys verifies. n = 0 or KEY_NONE keys take the dummy path. Constant time in
  * the sense above for n <= 1; an empty authorization is refused at once. */
 bool authz_verify(const struct authz *a, const struct pubkey *keys, size_t n);
+
+/* The other side: the authenticator of a text in two parts. k is of the agreement of the queue key
+ * and the server's session key, which does not change as long as the session lasts. E_CRYPTO. */
+MUST_USE enum err authz_box(const struct box_key *k, struct bytes text_a, struct bytes text_b,
+                            struct bytes corr_id, uint8_t ret[AUTHENTICATOR_LEN]);

@@ -45,3 +45,13 @@ void x25519_pair_new(const struct env *env, struct x25519_pair *ret);
 MUST_USE enum err x25519_dh(const uint8_t priv[X25519_LEN], const uint8_t pub[X25519_LEN],
                             uint8_t ret[X25519_LEN]);
 struct pubkey pubkey_from_x25519(const uint8_t pub[X25519_LEN]);
+
+enum { ED25519_LEN = 32, ED25519_SECRET_LEN = 64 };
+struct ed25519_key {
+    uint8_t secret[ED25519_SECRET_LEN]; /* seed, then public key; secret: wipe */
+};
+void ed25519_key_new(const struct env *env, struct ed25519_key *ret);
+struct pubkey pubkey_from_ed25519(const struct ed25519_key *k);
+/* The text is the concatenation of two views. E_LIMIT when it is longer than a block can carry. */
+MUST_USE enum err ed25519_sign(const struct ed25519_key *k, struct bytes text_a,
+                               struct bytes text_b, uint8_t ret[ED25519_SIG_LEN]);

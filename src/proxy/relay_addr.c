@@ -4,10 +4,9 @@
 #include <strings.h>
 
 #include "base/rd.h"
+#include "client/smp_uri.h"
 #include "crypto/crypto.h"
 #include "model/limits.h"
-
-enum { DEFAULT_PORT = 5223 };
 
 /* Hosts hold no NUL: what comes after one would be seen by us and not by the resolver. Brackets
  * around an IPv6 address are taken off. */
@@ -38,7 +37,7 @@ static enum err parse_port(struct bytes b, uint16_t *ret) {
         if (b.p[i] < '0' || b.p[i] > '9') return E_SYNTAX;
         port = port * 10 + (uint32_t)(b.p[i] - '0');
     }
-    if (b.n == 0) port = DEFAULT_PORT;
+    if (b.n == 0) port = SMP_DEFAULT_PORT;
     if (port == 0 || port > UINT16_MAX) return E_SYNTAX;
     *ret = (uint16_t)port;
     return OK;
