@@ -5,6 +5,7 @@
 #include "client/smp_client.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/rd.h"
@@ -37,6 +38,7 @@ struct smp_client {
     struct loop_timer tick;
     int64_t deadline_ms; /* of connecting */
     struct proxy_failure why;
+    struct smp_end end;
     /* of the session */
     struct wire_params params;
     uint16_t version_min, version_max;
@@ -44,6 +46,7 @@ struct smp_client {
     size_t n_chain, n_proof;
     struct x25519_pair keys; /* secret */
     bool has_shared, is_encrypted;
+    uint8_t session_key[X25519_LEN];              /* the server's */
     struct box_key shared;                        /* secret */
     struct block_chain send_chain, receive_chain; /* secret */
     /* requests */
@@ -54,18 +57,25 @@ struct smp_client {
     int64_t received_ms, requested_ms;
     bool pinging;
     struct smp_request ping;
+    uint8_t ping_text[128]; /* below V_AUTH_CMDS the session id is a part of it */
 };
 
 /* ---- the end ---- */
+
+/* It is written, or will not be. */
+static void drop_transmission(struct smp_client *c, struct smp_request *rq) {
+    if (list_is_empty(&rq->unsent)) return;
+    list_remove(&rq->unsent);
+    c->unsent_bytes -= rq->n;
+    if (!rq->is_borrowed) free(rq->transmission);
+    rq->transmission = NULL;
+}
 
 static void answer(struct smp_client *c, struct smp_request *rq, const struct proxy_failure *why,
                    uint8_t *message, size_t n) {
     (void)idmap_remove(&c->by_corr_id, &rq->node.id);
     list_remove(&rq->pending);
-    if (rq->transmission != NULL) c->unsent_bytes -= rq->n;
-    list_remove(&rq->unsent);
-    free(rq->transmission);
-    rq->transmission = NULL;
+    drop_transmission(c, rq);
     rq->done(rq, why, message, n);
 }
 
@@ -124,24 +134,19 @@ static void on_pong(struct smp_request *rq, const struct proxy_failure *why, uin
 }
 
 static void send_ping(struct smp_client *c) {
-    uint8_t text[128]; /* below V_AUTH_CMDS the session id is a part of it */
-    struct wr w = wr_init(text, sizeof text);
+    struct wr w = wr_init(c->ping_text, sizeof c->ping_text);
     struct smp_request *rq = &c->ping;
     env_random(c->o->env, rq->node.id.b, ID_LEN);
     transmission_begin(&w, &c->params, id_bytes(&rq->node.id), (struct bytes){0});
     wr_str(&w, "PING");
     rq->n = wr_bytes(&w).n;
     assert(rq->n > 0); /* it always fits */
-    rq->transmission = malloc(rq->n);
+    rq->transmission = c->ping_text;
+    rq->is_borrowed = true;
     rq->done = on_pong;
-    if (rq->transmission == NULL) return; /* at the next tick */
-    memcpy(rq->transmission, text, rq->n);
     const int64_t requested_ms = c->requested_ms;
     c->pinging = smp_client_request(c, rq) == OK;
     c->requested_ms = requested_ms; /* a ping does not keep a connection open */
-    if (c->pinging) return;
-    free(rq->transmission);
-    rq->transmission = NULL;
 }
 
 /* Requests are in the order of their time limits. */
@@ -162,7 +167,9 @@ static void on_tick(void *ctx) {
     struct smp_client *c = ctx;
     const int64_t now = loop_now_ms(c->loop);
     if (c->state != CLIENT_UP) {
-        if (now >= c->deadline_ms) fail_by(c, PROXY_NETWORK);
+        if (now < c->deadline_ms) return;
+        c->end.is_late = true;
+        fail_by(c, PROXY_NETWORK);
         return;
     }
     time_out_requests(c, now);
@@ -192,30 +199,40 @@ static struct bytes leaf_of(struct bytes chain) {
 }
 
 /* Is the second certificate of 2 to 4 the one that the address names? */
-static bool has_identity(const struct smp_client *c, struct bytes chain) {
-    uint8_t hash[SHA256_LEN];
+static bool has_identity(struct smp_client *c, struct bytes chain) {
     unsigned n = 0;
     const struct bytes identity = second_of(chain, &n);
-    return n >= 2 && n <= 4 && identity.n != 0 && crypto_sha256(identity, hash) == OK &&
-           memcmp(hash, c->identity, sizeof hash) == 0;
+    return n >= 2 && n <= 4 && identity.n != 0 && crypto_sha256(identity, c->end.identity) == OK &&
+           memcmp(c->end.identity, c->identity, sizeof c->identity) == 0;
+}
+
+static void begin_stage(struct smp_client *c, enum client_state state, enum smp_stage stage) {
+    c->state = state;
+    c->end.stage = stage;
+    if (c->events->on_stage != NULL) c->events->on_stage(c->ctx, stage);
+}
+
+static enum err check_peer(struct smp_client *c) {
+    uint8_t buf[SMP_BLOCK_LEN];
+    struct bytes chain;
+    const enum err e = conn_peer_chain(c->conn, buf, sizeof buf, &chain);
+    if (e != OK) return e;
+    return has_identity(c, chain) ? OK : E_IDENTITY;
 }
 
 /* TLS has checked that the chain is sound (tls_client_ctx_new()). */
 static enum err on_open(struct conn *conn, void *server, void **ret_session) {
     (void)server;
     struct smp_client *c = *ret_session;
-    uint8_t buf[SMP_BLOCK_LEN];
-    struct bytes chain;
     const struct bytes id = conn_tls_unique(conn);
     if (c->state == CLIENT_ENDING) return E_CLOSED;
     c->conn = conn;
     if (id.n == 0 || id.n > SESSION_ID_MAX) return E_INTERNAL;
-    const enum err e = conn_peer_chain(conn, buf, sizeof buf, &chain);
-    if (e != OK) return e;
-    if (!has_identity(c, chain)) return E_IDENTITY;
+    c->end.error = check_peer(c);
+    if (c->end.error != OK) return c->end.error;
     c->params.session[0] = (uint8_t)id.n;
     memcpy(c->params.session + 1, id.p, id.n);
-    c->state = CLIENT_HELLO;
+    begin_stage(c, CLIENT_HELLO, SMP_STAGE_HELLO);
     return OK;
 }
 
@@ -248,6 +265,7 @@ static enum err take_server_key(struct smp_client *c, const struct server_hello 
     if (key.type != KEY_X25519) return E_CERT;
     e = keep_proof(c, hello);
     if (e != OK) return e;
+    memcpy(c->session_key, key.b, sizeof c->session_key);
     uint8_t secret[X25519_LEN];
     x25519_pair_new(c->o->env, &c->keys);
     e = x25519_dh(c->keys.priv, key.b, secret);
@@ -281,6 +299,8 @@ static enum err take_hello(struct smp_client *c, uint8_t *block) {
     struct server_hello hello;
     if (block_open(block, NULL, &content) != OK || server_hello_parse(content, &hello) != OK)
         return fail_handshake(c, TRANSPORT_HS_PARSE);
+    c->end.version_min = hello.version_min;
+    c->end.version_max = hello.version_max;
     if (!bytes_equal(hello.session_id, conn_tls_unique(c->conn)))
         return fail_handshake(c, TRANSPORT_SESSION);
     if (!agree(c, &hello)) return fail_handshake(c, TRANSPORT_VERSION);
@@ -309,6 +329,7 @@ static bool write_hello(struct smp_client *c, uint8_t *block) {
     }
     crypto_wipe(&c->keys, sizeof c->keys);
     c->state = CLIENT_UP;
+    c->end.stage = SMP_STAGE_UP;
     c->received_ms = c->requested_ms = loop_now_ms(c->loop);
     c->events->on_up(c->ctx);
     return true;
@@ -375,10 +396,7 @@ static bool write_requests(struct smp_client *c, uint8_t *block) {
         wr_large(&attempt, bytes_of(rq->transmission, rq->n));
         if (wr_err(&attempt) != OK) break;
         content = attempt;
-        c->unsent_bytes -= rq->n;
-        free(rq->transmission);
-        rq->transmission = NULL;
-        list_remove(&rq->unsent);
+        drop_transmission(c, rq);
     }
     if (n == 0) return false;
     *count = (uint8_t)n;
@@ -394,7 +412,11 @@ static bool fill(void *session, uint8_t *block) {
 }
 
 static void on_close(void *session) {
-    end(session);
+    struct smp_client *c = session;
+    const bool by_server = c->state != CLIENT_ENDING;
+    if (by_server && c->end.error == OK) c->end.error = E_CLOSED;
+    if (c->conn != NULL) c->end.tls = conn_tls_problem(c->conn);
+    end(c);
 }
 
 const struct conn_ops SMP_CLIENT_OPS = {on_open, on_block, fill, on_close};
@@ -406,12 +428,14 @@ static void on_dialed(void *session, enum err e, struct conn *conn) {
     assert(c->state == CLIENT_DIALING);
     c->dial = NULL;
     if (e != OK) {
+        c->end.error = e;
+        c->end.sys_error = e == E_SYS ? errno : 0;
         c->why.error = e == E_HOST ? PROXY_HOST : PROXY_NETWORK;
         end(c);
         return;
     }
     c->conn = conn;
-    c->state = CLIENT_TLS;
+    begin_stage(c, CLIENT_TLS, SMP_STAGE_TLS);
 }
 
 /* Often enough that a time limit is kept within an eighth. */
@@ -437,6 +461,7 @@ enum err smp_client_open(struct loop *l, const struct smp_client_opts *o,
     c->events = events;
     c->ctx = ctx;
     memcpy(c->identity, to->identity, sizeof c->identity);
+    c->end.tls = "";
     c->deadline_ms = loop_now_ms(l) + o->connect_timeout_ms;
     const uint64_t every_ms = tick_ms(o);
     enum err e = loop_timer_start(l, &c->tick, every_ms, every_ms, on_tick, c);
@@ -498,4 +523,12 @@ struct bytes smp_client_signed_key(const struct smp_client *c) {
 
 const struct box_key *smp_client_shared_key(const struct smp_client *c) {
     return c->has_shared ? &c->shared : NULL;
+}
+
+const uint8_t *smp_client_session_key(const struct smp_client *c) {
+    return c->has_shared ? c->session_key : NULL;
+}
+
+const struct smp_end *smp_client_end(const struct smp_client *c) {
+    return &c->end;
 }

@@ -48,12 +48,13 @@ enum smp_stage {
 
 /* More about the end than a proxy tells its clients: for the operator's eyes. */
 struct smp_end {
-    enum smp_stage stage; /* that was not completed; UP: it had been up */
-    enum err error;       /* why, as far as it is known; OK: closed by us, or time was up */
-    int sys_error;        /* errno, with E_SYS */
-    const char *tls;      /* what TLS says, static; "" for nothing */
-    /* with E_IDENTITY: the server that is there is this one */
-    uint8_t identity[32];
+    enum smp_stage stage;              /* that was not completed; UP: it had been up */
+    bool is_late;                      /* the time limit of connecting was over */
+    enum err error;                    /* why, as far as is known; E_CLOSED: by the server */
+    int sys_error;                     /* errno, with E_SYS */
+    const char *tls;                   /* what TLS says, static; "" for nothing */
+    uint8_t identity[32];              /* with E_IDENTITY: of the server that is there */
+    uint16_t version_min, version_max; /* the server's; 0 as long as it told none */
 };
 
 struct smp_client_events {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "crypto/authz.h"
 
-#include "crypto/box.h"
 #include "crypto/crypto.h"
 #include "crypto/point_priv.h"
 
@@ -97,4 +96,15 @@ bool authz_verify(const struct authz *a, const struct pubkey *keys, size_t n) {
     }
     if (!tried) (void)try_key(a, &DUMMIES[type]);
     return false;
+}
+
+enum err authz_box(const struct box_key *k, struct bytes text_a, struct bytes text_b,
+                   struct bytes corr_id, uint8_t ret[AUTHENTICATOR_LEN]) {
+    const struct box_nonce nonce = box_nonce_from_corr_id(corr_id);
+    uint8_t hash[SHA512_LEN];
+    const enum err e = crypto_sha512_2(text_a, text_b, hash);
+    if (e != OK) return e;
+    memcpy(ret + BOX_TAG_LEN, hash, sizeof hash);
+    box_seal(k, &nonce, ret, sizeof hash);
+    return OK;
 }

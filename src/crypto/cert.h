@@ -58,6 +58,8 @@ MUST_USE enum err cert_chain_verify_key(struct bytes chain, struct bytes signed_
  * of client certificates. */
 struct stack_st_X509;
 bool cert_stack_is_sound(struct stack_st_X509 *chain, int64_t now_s);
+/* Are all of them within their dates? To tell why a chain is not sound. */
+bool cert_stack_is_dated(struct stack_st_X509 *chain, int64_t now_s);
 
 /* ---- creation (smp-server init) ---- */
 

@@ -10,9 +10,13 @@
 
 enum { MAX_CHAIN = 4 };
 
+static bool is_dated(const X509 *c, int64_t now_s) {
+    return x509__has_begun(c, now_s) && !x509__has_expired(c, now_s);
+}
+
 /* In its dates, and nothing in it that we cannot read or must not ignore. */
 static bool is_acceptable(X509 *c, int64_t now_s) {
-    return x509__has_begun(c, now_s) && !x509__has_expired(c, now_s) &&
+    return is_dated(c, now_s) &&
            (X509_get_extension_flags(c) & (EXFLAG_INVALID | EXFLAG_CRITICAL)) == 0;
 }
 
@@ -48,6 +52,13 @@ bool cert_stack_is_sound(struct stack_st_X509 *chain, int64_t now_s) {
     const bool sound = is_sound(chain, now_s);
     ERR_pop_to_mark(); /* a refused peer must not look like an error of the next TLS call */
     return sound;
+}
+
+bool cert_stack_is_dated(struct stack_st_X509 *chain, int64_t now_s) {
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        if (!is_dated(sk_X509_value(chain, i), now_s)) return false;
+    }
+    return true;
 }
 
 /* The one certificate that is all of der, or NULL. */

@@ -116,3 +116,32 @@ struct pubkey pubkey_from_x25519(const uint8_t pub[X25519_LEN]) {
     memcpy(k.b, pub, X25519_LEN);
     return k;
 }
+
+/* ---- Ed25519, the signing side ---- */
+
+_Static_assert(ED25519_LEN == crypto_sign_PUBLICKEYBYTES, "libsodium's Ed25519");
+_Static_assert(ED25519_SECRET_LEN == crypto_sign_SECRETKEYBYTES, "libsodium's Ed25519");
+
+void ed25519_key_new(const struct env *env, struct ed25519_key *ret) {
+    uint8_t seed[crypto_sign_SEEDBYTES], pub[ED25519_LEN];
+    env_random(env, seed, sizeof seed);
+    (void)crypto_sign_seed_keypair(pub, ret->secret, seed); /* cannot fail */
+    sodium_memzero(seed, sizeof seed);
+}
+
+struct pubkey pubkey_from_ed25519(const struct ed25519_key *k) {
+    struct pubkey pub = {.type = KEY_ED25519};
+    memcpy(pub.b, k->secret + ED25519_SECRET_LEN - ED25519_LEN, ED25519_LEN);
+    return pub;
+}
+
+enum err ed25519_sign(const struct ed25519_key *k, struct bytes text_a, struct bytes text_b,
+                      uint8_t ret[ED25519_SIG_LEN]) {
+    uint8_t text[MAX_TEXT];
+    struct wr w = wr_init(text, sizeof text);
+    wr_bytes_raw(&w, text_a);
+    wr_bytes_raw(&w, text_b);
+    if (wr_err(&w) != OK) return wr_err(&w);
+    (void)crypto_sign_detached(ret, NULL, text, w.at, k->secret); /* cannot fail */
+    return OK;
+}

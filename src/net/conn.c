@@ -79,6 +79,13 @@ static void break_off(struct conn *c) {
     conn_close(c);
 }
 
+/* That the peer's certificates are refused says less than why. */
+static void note_problem(struct conn *c) {
+    const long verdict = SSL_get_verify_result(c->ssl);
+    c->tls_problem = verdict != X509_V_OK ? X509_verify_cert_error_string(verdict)
+                                          : ERR_reason_error_string(ERR_peek_error());
+}
+
 /* After a TLS call that did not succeed. It is in order when TLS waits for bytes; nothing else is,
  * as writing is never refused (conn_bio.c). */
 static void check_failure(struct conn *c, int result) {
@@ -90,6 +97,7 @@ static void check_failure(struct conn *c, int result) {
         conn_close(c);
         return;
     case SSL_ERROR_SSL:
+        note_problem(c);
         if (c->state != CONN_HANDSHAKE) count_tls_error(c); /* else break_off() does */
         break;
     default:
@@ -444,6 +452,10 @@ void conn_set_deadline(struct conn *c, int64_t mono_ms) {
 
 struct bytes conn_tls_unique(const struct conn *c) {
     return bytes_of(c->unique, c->unique_len);
+}
+
+const char *conn_tls_problem(const struct conn *c) {
+    return c->tls_problem != NULL ? c->tls_problem : "";
 }
 
 bool conn_has_alpn(const struct conn *c) {

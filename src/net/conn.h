@@ -73,6 +73,8 @@ void conn_finish(
 void conn_close(struct conn *c); /* at the end of the turn, without writing more; idempotent */
 struct bytes conn_tls_unique(const struct conn *c); /* borrowed from c */
 bool conn_has_alpn(const struct conn *c);
+/* What TLS said when it failed, in a few words of OpenSSL's: static; "" when it did not. */
+const char *conn_tls_problem(const struct conn *c);
 /* See tls_peer_chain(). */
 MUST_USE enum err conn_peer_chain(const struct conn *c, uint8_t *buf, size_t cap,
                                   struct bytes *ret);

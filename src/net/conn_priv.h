@@ -29,6 +29,7 @@ struct conn {
     struct admission_peer *peer;  /* owned */
     uint8_t *in;                  /* owned; the block that was begun, NULL between blocks */
     uint8_t *out;             /* owned; encrypted bytes that the socket did not take, else NULL */
+    const char *tls_problem;  /* static; NULL: none */
     struct list all;          /* in conns.all */
     struct list timed;        /* in conns.timed while one of the deadlines is set */
     struct list writing;      /* in conns.to_write, or in conns.closing */

@@ -56,6 +56,7 @@ struct dial {
     unsigned n_pending;         /* look-up and handles that still have to come back */
     unsigned n_addresses, next; /* next: the first that was not tried */
     unsigned n_trying;
+    int error; /* errno of the last attempt that failed */
     union address addresses[DIAL_ADDRESSES_MAX];
     struct attempt attempts[DIAL_ADDRESSES_MAX];
     enum socks_phase phase;
@@ -97,7 +98,9 @@ static void stop(struct dial *d) {
 static void fail(struct dial *d, enum err e) {
     dial_done *const done = d->done;
     void *const session = d->session;
+    const int error = d->error;
     stop(d);
+    errno = error;
     done(session, e, NULL);
 }
 
@@ -236,7 +239,10 @@ static void on_connect_poll(uv_poll_t *h, int status, int events) {
     if (d->is_over) return;
     int error = 0;
     socklen_t len = sizeof error;
-    if (status < 0 || getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
+    if (getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) error = errno;
+    if (status < 0 && error == 0) error = -status;
+    if (error != 0) {
+        d->error = error;
         attempt_failed(d, a);
         return;
     }
@@ -269,7 +275,10 @@ static bool begin_attempt(struct dial *d, unsigned i) {
     struct attempt *a = &d->attempts[i];
     a->dial = d;
     a->fd = open_socket(&d->addresses[i]);
-    if (a->fd < 0) return false;
+    if (a->fd < 0) {
+        d->error = errno;
+        return false;
+    }
     if (uv_poll_init(loop__uv(d->loop), &a->poll, a->fd) == 0) {
         a->has_poll = true;
         d->n_pending++;

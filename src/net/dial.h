@@ -25,7 +25,7 @@ struct dial_opts {
 /* Called once, never from inside dial_start(); the dial is gone then. OK: c is connected, TLS
  * follows, and session is with c: on_close() will be called for it, even if on_open() never was.
  * E_HOST: nothing but forbidden addresses. E_NOT_FOUND: no such name. E_CLOSED: the loop ends.
- * Other errors: nobody answered. */
+ * E_SYS: nobody answered; errno says why the last one did not. */
 typedef void dial_done(void *session, enum err e, struct conn *c);
 
 /* E_HOST when the host may not or cannot be reached by these means, E_NO_MEMORY, E_SYS. */

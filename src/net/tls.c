@@ -43,7 +43,9 @@ static int verify_peer(X509_STORE_CTX *store, void *arg) {
     STACK_OF(X509) *chain =
         X509_STORE_CTX_get0_untrusted(store); /* all that was sent, leaf first */
     if (cert_stack_is_sound(chain, env_now_s(env))) return 1;
-    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
+    X509_STORE_CTX_set_error(store, cert_stack_is_dated(chain, env_now_s(env))
+                                        ? X509_V_ERR_CERT_REJECTED
+                                        : X509_V_ERR_CERT_HAS_EXPIRED);
     return 0;
 }
 

@@ -17,6 +17,34 @@ static void box_end(struct wr *w, size_t mark, const struct box_key *key,
     if (wr_err(w) == OK) box_seal(key, nonce, w->p + mark, w->at - mark - BOX_TAG_LEN);
 }
 
+/* ---- the inner layer ---- */
+
+static void write_inner(const struct box_key *client_key, const struct box_nonce *nonce,
+                        struct bytes transmission, struct wr *w) {
+    const size_t mark = box_begin(w);
+    const size_t begin = w->at;
+    const size_t length = wr_mark_u16(w);
+    wr_u8(w, 1); /* one transmission */
+    wr_large(w, transmission);
+    wr_close_u16(w, length);
+    const size_t used = w->at - begin;
+    if (used > FWD_PADDED_LEN) w->err = E_LIMIT;
+    uint8_t *pad = wr_err(w) == OK ? wr_skip(w, FWD_PADDED_LEN - used) : NULL;
+    if (pad != NULL) memset(pad, PAD, FWD_PADDED_LEN - used);
+    box_end(w, mark, client_key, nonce);
+}
+
+static enum err open_inner(const struct box_key *client_key, const struct box_nonce *nonce,
+                           uint8_t *body, size_t n, struct bytes *ret_content) {
+    struct bytes padded;
+    if (box_open(client_key, nonce, body, n, &padded) != OK) return E_CRYPTO;
+    struct rd r = rd_init(padded);
+    const struct bytes content = rd_large(&r);
+    if (rd_err(&r) != OK) return E_CRYPTO;
+    *ret_content = content;
+    return OK;
+}
+
 /* ---- the proxy ---- */
 
 enum err forward_seal(const struct box_key *proxy_key, const struct box_nonce *nonce,
@@ -44,6 +72,22 @@ enum err forward_open_answer(const struct box_key *proxy_key, const struct box_n
     return rd_err(&r);
 }
 
+/* ---- the client ---- */
+
+enum err forward_seal_command(const struct box_key *client_key, struct bytes corr_id,
+                              struct bytes transmission, struct wr *w) {
+    const struct box_nonce nonce = box_nonce_from_corr_id(corr_id);
+    write_inner(client_key, &nonce, transmission, w);
+    return wr_err(w);
+}
+
+enum err forward_open_pres(const struct box_key *client_key, struct bytes corr_id, uint8_t *body,
+                           size_t n, struct bytes *ret_content) {
+    const struct box_nonce of_command = box_nonce_from_corr_id(corr_id);
+    const struct box_nonce nonce = box_nonce_reverse(&of_command);
+    return open_inner(client_key, &nonce, body, n, ret_content);
+}
+
 /* ---- the relay ---- */
 
 enum err forward_open(const struct box_key *proxy_key, const struct box_nonce *nonce, uint8_t *buf,
@@ -65,29 +109,8 @@ enum err forward_open(const struct box_key *proxy_key, const struct box_nonce *n
 enum err forward_open_inner(const struct box_key *client_key, const struct forward *f, uint8_t *buf,
                             struct bytes *ret_content) {
     const struct box_nonce nonce = box_nonce_from_corr_id(f->corr_id);
-    struct bytes padded;
     uint8_t *body = buf + (f->body.n != 0 ? f->body.p - buf : 0);
-    if (box_open(client_key, &nonce, body, f->body.n, &padded) != OK) return E_CRYPTO;
-    struct rd r = rd_init(padded);
-    const struct bytes content = rd_large(&r);
-    if (rd_err(&r) != OK) return E_CRYPTO;
-    *ret_content = content;
-    return OK;
-}
-
-static void write_inner(const struct box_key *client_key, const struct box_nonce *nonce,
-                        struct bytes transmission, struct wr *w) {
-    const size_t mark = box_begin(w);
-    const size_t begin = w->at;
-    const size_t length = wr_mark_u16(w);
-    wr_u8(w, 1); /* one transmission */
-    wr_large(w, transmission);
-    wr_close_u16(w, length);
-    const size_t used = w->at - begin;
-    if (used > FWD_PADDED_LEN) w->err = E_LIMIT;
-    uint8_t *pad = wr_err(w) == OK ? wr_skip(w, FWD_PADDED_LEN - used) : NULL;
-    if (pad != NULL) memset(pad, PAD, FWD_PADDED_LEN - used);
-    box_end(w, mark, client_key, nonce);
+    return open_inner(client_key, &nonce, body, f->body.n, ret_content);
 }
 
 enum err forward_seal_answer(const struct box_key *client_key, const struct box_key *proxy_key,

@@ -37,6 +37,17 @@ MUST_USE enum err forward_open_answer(const struct box_key *proxy_key,
                                       const struct box_nonce *nonce, uint8_t *buf, size_t n,
                                       struct bytes *ret_body);
 
+/* ---- the client ---- */
+
+/* Appends the inner layer of a command that is one transmission, written for the relay's session.
+ * corr_id is that of the PFWD that will carry it. E_LIMIT when it does not fit. */
+MUST_USE enum err forward_seal_command(const struct box_key *client_key, struct bytes corr_id,
+                                       struct bytes transmission, struct wr *w);
+/* The content of an answer, as of a block: batch_split(). body, n bytes, is what PRES brought and
+ * is opened in place. E_CRYPTO. */
+MUST_USE enum err forward_open_pres(const struct box_key *client_key, struct bytes corr_id,
+                                    uint8_t *body, size_t n, struct bytes *ret_content);
+
 /* ---- the relay ---- */
 
 /* E_CRYPTO, E_CMD_SYNTAX. Views into buf. */
