@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "crypto/crypto.h"
 
-enum { PRINT_MAX = 16 * 1024, SECONDS_PER_DAY = 86400 };
+enum { PRINT_MAX = 64 * 1024, UNUSED_MAX = 8 * 1024, SECONDS_PER_DAY = 86400 };
 
 struct start_args {
     bool maintenance, print_config, skip_warnings, compact_log;
@@ -81,7 +81,7 @@ static enum err print_conf(const struct conf *c, struct problem *p) {
 }
 
 static void log_unused(const struct conf *c) {
-    char text[PRINT_MAX];
+    char text[UNUSED_MAX];
     struct wr w = wr_init(text, sizeof text);
     conf_list_unused(c, &w);
     const struct bytes b = wr_bytes(&w);

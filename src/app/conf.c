@@ -51,8 +51,12 @@ void conf_init(struct conf *c) {
 }
 
 void conf_done(struct conf *c) {
-    crypto_wipe(c->create_password, sizeof c->create_password);
-    crypto_wipe(c->socks_proxy, sizeof c->socks_proxy);
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        if ((o->flags & OPT_SECRET) == 0) continue;
+        crypto_wipe((char *)c + o->offset,
+                    o->type == OPT_PASSWORD ? CONF_PASSWORD_MAX : CONF_TEXT_MAX);
+    }
 }
 
 /* ---- reading ---- */
@@ -81,8 +85,7 @@ static void warn_unknown(const struct reader *r, const struct ini_line *line) {
 }
 
 /* Whether a setting that is not used asks for something else than this version does. */
-static bool asks_for_more(const struct opt *o, const struct conf *c, const char *value) {
-    if (o->type == OPT_ANY) return o->def_text == NULL || strcmp(o->def_text, value) != 0;
+static bool asks_for_more(const struct opt *o, const struct conf *c) {
     struct conf defaults;
     conf_init(&defaults);
     return strcmp(printed(o, &defaults).s, printed(o, c).s) != 0;
@@ -110,7 +113,7 @@ static enum err read_setting(void *ctx, const struct ini_line *line) {
                            secret ? "its value" : line->value, secret ? "" : "\"", allowed(o).s);
     }
     c->line[row] = line->number;
-    c->unused[row] = (o->flags & OPT_NOT_YET) != 0 && asks_for_more(o, c, line->value);
+    c->unused[row] = (o->flags & OPT_NOT_YET) != 0 && asks_for_more(o, c);
     return OK;
 }
 
@@ -162,6 +165,54 @@ static enum err check_versions(const struct reader *r) {
                        (int)c->version_max);
 }
 
+/* Who tells anything about a server has to tell where its source code is. The type of hosting alone
+ * says nothing; the reference writes it into every file. */
+static enum err check_source_code(const struct reader *r) {
+    if (r->conf->information.source_code[0] != '\0') return OK;
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        if (strcmp(o->section, "INFORMATION") != 0 || strcmp(o->key, "hosting_type") == 0) continue;
+        if (r->conf->line[i] == 0 || printed(o, r->conf).s[0] == '\0') continue;
+        return problem_set(r->problem, E_CONFIG,
+                           "%s:%u: [INFORMATION] %s is set without source_code: set that too, or "
+                           "remove both",
+                           r->file, r->conf->line[i], o->key);
+    }
+    return OK;
+}
+
+static bool is_set(const struct conf *c, const char *section, const char *key) {
+    const struct opt *o = find(section, key);
+    assert(o != NULL);
+    const struct value_text t = printed(o, c);
+    return t.s[0] != '\0' && strcmp(t.s, "off") != 0;
+}
+
+/* What has an effect only together with something else. */
+static void warn_of_halves(const struct reader *r) {
+    static const struct {
+        const char *section, *key, *needs;
+    } ROWS[] = {
+        {"INFORMATION", "condition_amendments", "usage_conditions"},
+        {"INFORMATION", "operator_country", "operator"},
+        {"INFORMATION", "hosting_country", "hosting"},
+        {"INFORMATION", "admin_pgp", "admin_pgp_fingerprint"},
+        {"INFORMATION", "admin_pgp_fingerprint", "admin_pgp"},
+        {"INFORMATION", "complaints_pgp", "complaints_pgp_fingerprint"},
+        {"INFORMATION", "complaints_pgp_fingerprint", "complaints_pgp"},
+        {"WEB", "https", "cert"},
+        {"WEB", "https", "key"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        const char *section = ROWS[i].section, *key = ROWS[i].key, *needs = ROWS[i].needs;
+        if (!is_set(r->conf, section, key) || is_set(r->conf, section, needs)) continue;
+        char text[512];
+        (void)snprintf(text, sizeof text, "%s:%u: [%s] %s has no effect without %s: set that too",
+                       r->file, line_of(r->conf, section, key), section, key, needs);
+        r->warn(r->warn_ctx, text);
+    }
+}
+
 enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *warn, void *ctx,
                     struct problem *ret_problem) {
     struct reader r = {c, file, warn, ctx, ret_problem};
@@ -175,6 +226,8 @@ enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *war
     }
     if (e == OK) e = check_storage(&r);
     if (e == OK) e = check_versions(&r);
+    if (e == OK) e = check_source_code(&r);
+    if (e == OK) warn_of_halves(&r);
     return e;
 }
 
@@ -236,7 +289,7 @@ void conf_list_unused(const struct conf *c, struct wr *w) {
 }
 
 static bool is_in(const struct opt *o, const struct opt_section *s) {
-    return strcmp(o->section, s->name) == 0 && (o->flags & OPT_NOT_YET) == 0;
+    return strcmp(o->section, s->name) == 0;
 }
 
 static void write_setting(struct wr *w, const char *prefix, const char *key, const char *value) {
@@ -258,7 +311,7 @@ void conf_print(const struct conf *c, struct wr *w) {
         write_section(w, &OPT_SECTIONS[s]);
         for (size_t i = 0; i < N_OPTS; i++) {
             const struct opt *o = &OPTS[i];
-            if (!is_in(o, &OPT_SECTIONS[s])) continue;
+            if (!is_in(o, &OPT_SECTIONS[s]) || (o->flags & OPT_NOT_YET) != 0) continue;
             struct value_text t = printed(o, c);
             const bool is_set = t.s[0] != '\0';
             const bool secret = (o->flags & OPT_SECRET) != 0;
@@ -287,15 +340,25 @@ static const char *value_for(const struct opt *o, const struct conf_value *value
     return NULL;
 }
 
+/* A value for a setting that has none: the sample, or the first of its words. */
+static struct value_text sample(const struct opt *o) {
+    struct value_text t = {""};
+    if (o->words == NULL) return t;
+    const size_t n = o->type == OPT_WORD ? strcspn(o->words, ",") : strlen(o->words);
+    assert(n < sizeof t.s);
+    memcpy(t.s, o->words, n);
+    t.s[n] = '\0';
+    return t;
+}
+
 static void write_template_setting(struct wr *w, const struct opt *o, const struct conf *defaults,
                                    const char *value) {
-    const struct value_text def = printed(o, defaults);
+    struct value_text shown = printed(o, defaults);
     const bool in_force = value != NULL || (o->flags & OPT_WRITTEN) != 0;
-    const char *shown = value != NULL                          ? value
-                        : def.s[0] != '\0' || o->words == NULL ? def.s
-                                                               : o->words;
+    if (shown.s[0] == '\0') shown = sample(o);
     write_help(w, o->help);
-    write_setting(w, in_force ? "" : "# ", o->key, shown);
+    if ((o->flags & OPT_NOT_YET) != 0) write_help(w, "This version does not use it.");
+    write_setting(w, in_force ? "" : "# ", o->key, value != NULL ? value : shown.s);
     wr_str(w, "\n");
 }
 

@@ -33,8 +33,27 @@ struct conf_addresses {
     char text[CONF_ADDRESSES_MAX][CONF_ADDRESS_LEN]; /* numeric, without brackets */
 };
 
+struct conf_endpoint {
+    char host[CONF_ADDRESS_LEN]; /* numeric, without brackets */
+    uint16_t port;               /* 0: off */
+};
+
+/* [INFORMATION], each key under its name; "": not set */
+struct conf_information {
+    char source_code[CONF_TEXT_MAX], usage_conditions[CONF_TEXT_MAX];
+    char condition_amendments[CONF_TEXT_MAX];
+    char operator[CONF_TEXT_MAX], website[CONF_TEXT_MAX], hosting[CONF_TEXT_MAX];
+    char admin_simplex[CONF_TEXT_MAX], admin_email[CONF_TEXT_MAX];
+    char admin_pgp[CONF_TEXT_MAX], admin_pgp_fingerprint[CONF_TEXT_MAX];
+    char complaints_simplex[CONF_TEXT_MAX], complaints_email[CONF_TEXT_MAX];
+    char complaints_pgp[CONF_TEXT_MAX], complaints_pgp_fingerprint[CONF_TEXT_MAX];
+    char server_country[CONF_WORD_MAX], operator_country[CONF_WORD_MAX];
+    char hosting_country[CONF_WORD_MAX], hosting_type[CONF_WORD_MAX];
+};
+
 /* Numbers are int64_t whatever they are used as: one parser; ranges are in the table. */
 struct conf {
+    struct conf_information information;
     /* [STORE_LOG] */
     bool store_log;
     char store_queues[CONF_WORD_MAX], store_messages[CONF_WORD_MAX];
@@ -44,9 +63,17 @@ struct conf {
     int64_t expire_messages_days;
     bool expire_on_start, expire_on_send;
     int64_t expire_ntfs_hours;
+    bool log_stats;
+    int64_t prometheus_interval_s;                               /* 0: off */
+    char db_connection[CONF_TEXT_MAX], db_schema[CONF_TEXT_MAX]; /* the first may be secret */
+    int64_t db_pool_size, db_deleted_ttl;
+    bool db_store_log;
     /* [AUTH] */
     bool new_queues;
-    char create_password[CONF_PASSWORD_MAX]; /* secret; "": none */
+    char create_password[CONF_PASSWORD_MAX];             /* secret; "": none */
+    char control_port_admin_password[CONF_PASSWORD_MAX]; /* secret; "": nobody has this role */
+    char control_port_user_password[CONF_PASSWORD_MAX];  /* likewise */
+    int64_t daily_block_queue_quota;                     /* 0: no limit, -1: none */
     /* [TRANSPORT] */
     char host[CONF_TEXT_MAX];
     struct conf_ports ports;
@@ -54,6 +81,9 @@ struct conf {
     int64_t threads;            /* 0: one for each processor */
     bool log_tls_errors;
     bool accept_services;
+    char websockets[CONF_TEXT_MAX];
+    int64_t control_port; /* 0: off */
+    struct conf_endpoint metrics;
     /* [PROXY] */
     bool proxy_enable, required_host_mode, allow_private_relays;
     char host_mode[CONF_WORD_MAX], socks_mode[CONF_WORD_MAX];
@@ -64,6 +94,9 @@ struct conf {
     /* [INACTIVE_CLIENTS] */
     bool disconnect_inactive;
     int64_t inactive_ttl_s, inactive_check_s;
+    /* [WEB] */
+    char web_static_path[CONF_TEXT_MAX], web_cert[CONF_TEXT_MAX], web_key[CONF_TEXT_MAX];
+    int64_t web_http, web_https; /* ports; 0: off */
     /* [LIMITS] */
     int64_t message_quota, connections_per_address, handshakes_per_second, new_queues_per_minute;
     int64_t pending_bytes;

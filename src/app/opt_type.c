@@ -79,6 +79,10 @@ static void allowed_bool(const struct opt *o, struct wr *w) {
 
 static enum err parse_int(const struct opt *o, const char *value, void *field) {
     int64_t n = 0;
+    if ((o->flags & OPT_OFF_0) != 0 && strcmp(value, "off") == 0) {
+        memcpy(field, &n, sizeof n);
+        return OK;
+    }
     const enum err e = parse_number(value, &n);
     if (e != OK || n < o->min || n > o->max) return E_CONFIG;
     int64_t *ret = field;
@@ -92,6 +96,7 @@ static void print_int(const void *field, struct wr *w) {
 }
 
 static void allowed_int(const struct opt *o, struct wr *w) {
+    if ((o->flags & OPT_OFF_0) != 0) wr_str(w, "off, or ");
     print_number(w, o->min);
     wr_str(w, " to ");
     print_number(w, o->max);
@@ -282,36 +287,168 @@ static void allowed_socks(const struct opt *o, struct wr *w) {
     wr_str(w, "host:port, or user:password@host:port");
 }
 
-/* ---- settings that are not read yet ---- */
+/* ---- texts ---- */
 
-static enum err parse_any(const struct opt *o, const char *value, void *field) {
+static enum err parse_text(const struct opt *o, const char *value, void *field) {
     (void)o;
-    (void)value;
-    (void)field;
+    for (const char *p = value; *p != '\0'; p++) {
+        if ((unsigned char)*p < ' ' || *p == '\x7f') return E_CONFIG;
+    }
+    return copy_text(value, field, CONF_TEXT_MAX);
+}
+
+static void allowed_text(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "a text of up to 1023 bytes without control characters");
+}
+
+/* ---- links of SimpleX ---- */
+
+static enum err parse_link(const struct opt *o, const char *value, void *field) {
+    static const char *const SCHEMES[] = {"simplex:/", "https://"};
+    bool has_scheme = *value == '\0';
+    for (size_t i = 0; i < ARRAY_LEN(SCHEMES); i++) {
+        const size_t n = strlen(SCHEMES[i]);
+        has_scheme = has_scheme || (strncmp(value, SCHEMES[i], n) == 0 && value[n] != '\0');
+    }
+    if (!has_scheme || strpbrk(value, " \t") != NULL) return E_CONFIG;
+    return parse_text(o, value, field);
+}
+
+static void allowed_link(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "a SimpleX address, which begins with https:// or simplex:/");
+}
+
+/* ---- countries ---- */
+
+static enum err parse_country(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    char text[3] = "";
+    const size_t n = strlen(value);
+    if (n != 0 && n != sizeof text - 1) return E_CONFIG;
+    for (size_t i = 0; i < n; i++) {
+        const bool is_small = value[i] >= 'a' && value[i] <= 'z';
+        text[i] = (char)(is_small ? value[i] - 'a' + 'A' : value[i]);
+        if (text[i] < 'A' || text[i] > 'Z') return E_CONFIG;
+    }
+    return copy_text(text, field, CONF_WORD_MAX);
+}
+
+static void allowed_country(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "the two letters that ISO 3166 has for the country, as in DE");
+}
+
+/* ---- domains ---- */
+
+/* The value with one comma between names, whatever was there. */
+static enum err parse_domains(const struct opt *o, const char *value, void *field) {
+    static const char SEPARATORS[] = " \t,";
+    (void)o;
+    char text[CONF_TEXT_MAX];
+    if (strlen(value) >= sizeof text) return E_CONFIG;
+    size_t n = 0;
+    for (const char *p = value + strspn(value, SEPARATORS); *p != '\0';) {
+        const size_t len = strcspn(p, SEPARATORS);
+        if (n > 0) text[n++] = ',';
+        memcpy(text + n, p, len);
+        n += len;
+        p += len;
+        p += strspn(p, SEPARATORS);
+    }
+    text[n] = '\0';
+    return n == 0 || conf_is_host(text) ? copy_text(text, field, CONF_TEXT_MAX) : E_CONFIG;
+}
+
+static void allowed_domains(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "domain names, separated by spaces or commas");
+}
+
+/* ---- address and port on this machine ---- */
+
+static bool is_loopback(const char *host) {
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, host, &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+static enum err parse_endpoint(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    struct conf_endpoint at = {.port = 0};
+    if (strcmp(value, "off") != 0) {
+        const char *colon = strrchr(value, ':');
+        if (colon == NULL) return E_CONFIG;
+        size_t n = (size_t)(colon - value);
+        const bool has_brackets = n > 2 && value[0] == '[' && value[n - 1] == ']';
+        if (has_brackets) n -= 2;
+        if (n >= sizeof at.host) return E_CONFIG;
+        memcpy(at.host, value + has_brackets, n);
+        int64_t port = 0;
+        const enum err e = parse_number(colon + 1, &port);
+        if (e != OK || port < 1 || port > UINT16_MAX || !is_loopback(at.host)) return E_CONFIG;
+        if ((strchr(at.host, ':') != NULL) != has_brackets) return E_CONFIG;
+        at.port = (uint16_t)port;
+    }
+    memcpy(field, &at, sizeof at);
     return OK;
 }
 
-static void allowed_any(const struct opt *o, struct wr *w) {
+static void print_endpoint(const void *field, struct wr *w) {
+    const struct conf_endpoint *at = field;
+    const bool is_v6 = strchr(at->host, ':') != NULL;
+    if (at->port == 0) {
+        wr_str(w, "off");
+        return;
+    }
+    wr_str(w, is_v6 ? "[" : "");
+    wr_str(w, at->host);
+    wr_str(w, is_v6 ? "]:" : ":");
+    print_number(w, at->port);
+}
+
+static void allowed_endpoint(const struct opt *o, struct wr *w) {
     (void)o;
-    wr_str(w, "anything");
+    wr_str(w, "off, or a loopback address and a port, as in 127.0.0.1:9090 or [::1]:9090");
+}
+
+/* ---- websockets ---- */
+
+static enum err parse_websockets(const struct opt *o, const char *value, void *field) {
+    struct conf_ports ignored;
+    bool word = false;
+    if (parse_bool(o, value, &word) != OK && parse_ports(o, value, &ignored) != OK) return E_CONFIG;
+    return copy_text(value, field, CONF_TEXT_MAX);
+}
+
+static void allowed_websockets(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "off, on, or ports separated by commas");
 }
 
 // clang-format off
 static const struct {
     enum err (*parse)(const struct opt *o, const char *value, void *field);
-    void (*print)(const void *field, struct wr *w); /* NULL: nothing to print */
+    void (*print)(const void *field, struct wr *w);
     void (*allowed)(const struct opt *o, struct wr *w);
 } OPT_TYPES[N_OPT_TYPES] = {
-    [OPT_BOOL]      = {parse_bool,      print_bool,      allowed_bool},
-    [OPT_INT]       = {parse_int,       print_int,       allowed_int},
-    [OPT_WORD]      = {parse_word,      print_text,      allowed_word},
-    [OPT_PASSWORD]  = {parse_password,  print_text,      allowed_password},
-    [OPT_HOST]      = {parse_host,      print_text,      allowed_host},
-    [OPT_PORTS]     = {parse_ports,     print_ports,     allowed_ports},
-    [OPT_ADDRESSES] = {parse_addresses, print_addresses, allowed_addresses},
-    [OPT_PATH]      = {parse_path,      print_text,      allowed_path},
-    [OPT_SOCKS]     = {parse_socks,     print_text,      allowed_socks},
-    [OPT_ANY]       = {parse_any,       NULL,            allowed_any},
+    [OPT_BOOL]       = {parse_bool,       print_bool,      allowed_bool},
+    [OPT_INT]        = {parse_int,        print_int,       allowed_int},
+    [OPT_WORD]       = {parse_word,       print_text,      allowed_word},
+    [OPT_PASSWORD]   = {parse_password,   print_text,      allowed_password},
+    [OPT_HOST]       = {parse_host,       print_text,      allowed_host},
+    [OPT_PORTS]      = {parse_ports,      print_ports,     allowed_ports},
+    [OPT_ADDRESSES]  = {parse_addresses,  print_addresses, allowed_addresses},
+    [OPT_PATH]       = {parse_path,       print_text,      allowed_path},
+    [OPT_SOCKS]      = {parse_socks,      print_text,      allowed_socks},
+    [OPT_TEXT]       = {parse_text,       print_text,      allowed_text},
+    [OPT_LINK]       = {parse_link,       print_text,      allowed_link},
+    [OPT_COUNTRY]    = {parse_country,    print_text,      allowed_country},
+    [OPT_DOMAINS]    = {parse_domains,    print_text,      allowed_domains},
+    [OPT_ENDPOINT]   = {parse_endpoint,   print_endpoint,  allowed_endpoint},
+    [OPT_WEBSOCKETS] = {parse_websockets, print_text,      allowed_websockets},
 };
 // clang-format on
 
@@ -321,13 +458,12 @@ enum err opt_parse(const struct opt *o, const char *value, struct conf *c) {
 
 void opt_print(const struct opt *o, const struct conf *c, struct wr *w) {
     const void *field = (const char *)c + o->offset;
-    if (o->type == OPT_ANY) {
-        wr_str(w, o->def_text != NULL ? o->def_text : "");
-        return;
-    }
-    if ((o->flags & OPT_UNSET_0) != 0) {
+    if ((o->flags & (OPT_UNSET_0 | OPT_OFF_0)) != 0) {
         const int64_t *n = field;
-        if (*n == 0) return;
+        if (*n == 0) {
+            wr_str(w, (o->flags & OPT_OFF_0) != 0 ? "off" : "");
+            return;
+        }
     }
     OPT_TYPES[o->type].print(field, w);
 }

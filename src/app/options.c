@@ -2,29 +2,36 @@
 /* options.c -- the only list of settings: it gives parsing, defaults, ranges and errors, the file
  * that init writes, and `start --print-config`. Columns: struct opt in options.h.
  *
- * A setting that the reference has and this version does not use yet is a NOT_YET row: its third
- * column is the value that describes what this version does, so that only another one is remarked
- * on. */
+ * A setting whose feature this version does not have is a NOT_YET row: it is read, checked and
+ * explained as any other, and a value other than its default is remarked on at the start. */
 #include "app/options.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "model/limits.h"
 #include "relay/relay.h"
 
 #define AT(field) offsetof(struct conf, field)
-#define NOT_YET(section, key, does)                                                                \
-    { section, key, OPT_ANY, OPT_NOT_YET, 0, 0, does, 0, 0, NULL, NULL, NULL }
-
+#define INFO(key, type, sample, help)                                                              \
+    {                                                                                              \
+        "INFORMATION", #key, type, OPT_NOT_YET | OPT_RELOAD, AT(information.key), 0, NULL, 0, 0,   \
+            NULL, sample, help                                                                     \
+    }
 enum { A_DAY_S = 86400, A_YEAR_S = 365 * A_DAY_S };
 
 // clang-format off
 const struct opt_section OPT_SECTIONS[] = {
+    {"INFORMATION",
+        "What the page about this server tells its users. Everything here is public and may be left\n"
+        "out; but whoever tells anything has to tell where the source code is too, as the licence\n"
+        "(AGPL-3.0) demands, in particular of modified versions."},
     {"STORE_LOG", NULL},
     {"AUTH", NULL},
     {"TRANSPORT", NULL},
     {"PROXY", "Forwarding messages to other servers (private message routing)."},
     {"INACTIVE_CLIENTS", "Clients that neither send nor receive anything."},
+    {"WEB", "Pages: about this server, and for opening connection links in a browser."},
     {"LIMITS", "What one client or one address may take of the server."},
 };
 const size_t N_OPT_SECTIONS = ARRAY_LEN(OPT_SECTIONS);
@@ -33,24 +40,43 @@ const struct opt OPTS[] = {
     /* section, key, type, flags, offset,
      *   default, default text, min, max, unit, words or sample,
      *   help */
-    NOT_YET("INFORMATION", "source_code", NULL),
-    NOT_YET("INFORMATION", "usage_conditions", NULL),
-    NOT_YET("INFORMATION", "condition_amendments", NULL),
-    NOT_YET("INFORMATION", "server_country", NULL),
-    NOT_YET("INFORMATION", "operator", NULL),
-    NOT_YET("INFORMATION", "operator_country", NULL),
-    NOT_YET("INFORMATION", "website", NULL),
-    NOT_YET("INFORMATION", "admin_simplex", NULL),
-    NOT_YET("INFORMATION", "admin_email", NULL),
-    NOT_YET("INFORMATION", "admin_pgp", NULL),
-    NOT_YET("INFORMATION", "admin_pgp_fingerprint", NULL),
-    NOT_YET("INFORMATION", "complaints_simplex", NULL),
-    NOT_YET("INFORMATION", "complaints_email", NULL),
-    NOT_YET("INFORMATION", "complaints_pgp", NULL),
-    NOT_YET("INFORMATION", "complaints_pgp_fingerprint", NULL),
-    NOT_YET("INFORMATION", "hosting", NULL),
-    NOT_YET("INFORMATION", "hosting_country", NULL),
-    NOT_YET("INFORMATION", "hosting_type", NULL),
+    INFO(source_code, OPT_TEXT, "https://github.com/simplex-chat/simplexmq",
+        "Where users find the source code of this server, as it runs. Required with any of the\n"
+        "others."),
+    INFO(usage_conditions, OPT_TEXT, "https://github.com/simplex-chat/simplex-chat/blob/stable/PRIVACY.md",
+        "Link to the conditions of use."),
+    INFO(condition_amendments, OPT_TEXT, "https://example.org/amendments",
+        "Link to what this server adds to or takes from these conditions."),
+    INFO(server_country, OPT_COUNTRY, "DE",
+        "Country in which the server is."),
+    INFO(operator, OPT_TEXT, "Example Ltd",
+        "Who operates the server: organization or person."),
+    INFO(operator_country, OPT_COUNTRY, "FR",
+        "Country of the operator."),
+    INFO(website, OPT_TEXT, "https://example.org",
+        "Web site of the operator."),
+    INFO(admin_simplex, OPT_LINK, "https://smp.example.org/a#key",
+        "SimpleX address of those who administer the server."),
+    INFO(admin_email, OPT_TEXT, "admin@example.org",
+        "Their e-mail address."),
+    INFO(admin_pgp, OPT_TEXT, "https://example.org/admin.asc",
+        "Link to their PGP key; shown together with its fingerprint only."),
+    INFO(admin_pgp_fingerprint, OPT_TEXT, "0123 4567 89AB CDEF 0123 4567 89AB CDEF 0123 4567",
+        "Fingerprint of that key."),
+    INFO(complaints_simplex, OPT_LINK, "https://smp.example.org/a#key",
+        "SimpleX address for complaints and feedback."),
+    INFO(complaints_email, OPT_TEXT, "abuse@example.org",
+        "E-mail address for complaints and feedback."),
+    INFO(complaints_pgp, OPT_TEXT, "https://example.org/abuse.asc",
+        "Link to the PGP key for complaints; shown together with its fingerprint only."),
+    INFO(complaints_pgp_fingerprint, OPT_TEXT, "0123 4567 89AB CDEF 0123 4567 89AB CDEF 0123 4567",
+        "Fingerprint of that key."),
+    INFO(hosting, OPT_TEXT, "Example Hosting Ltd",
+        "Who hosts the server."),
+    INFO(hosting_country, OPT_COUNTRY, "FI",
+        "Country of the hosting provider."),
+    INFO(hosting_type, OPT_WORD, "virtual,dedicated,colocation,owned",
+        "What kind of machine the server is on."),
 
     {"STORE_LOG", "enable", OPT_BOOL, OPT_WRITTEN, AT(store_log),
         0, NULL, 0, 0, NULL, NULL,
@@ -77,14 +103,14 @@ const struct opt OPTS[] = {
         "With `store_messages: memory`: save messages to smp-server-messages.log at an orderly\n"
         "stop and read them at the next start, which keeps that file as\n"
         "smp-server-messages.log.bak. With `off` every stop loses all messages."},
-    {"STORE_LOG", "sync", OPT_WORD, 0, AT(sync),
+    {"STORE_LOG", "sync", OPT_WORD, OPT_OURS, AT(sync),
         0, "always", 0, 0, NULL, "always,interval",
         "`always`: what a client was told is on disk, whatever happens to the machine.\n"
         "`interval`: the disk is brought up to date once a second and answers do not wait for\n"
         "it, which helps slow disks; a power loss or a crash of the system loses up to 1 second\n"
         "of messages that were accepted and of changes of queues, and can bring back messages\n"
         "that were received in it."},
-    {"STORE_LOG", "journal_path", OPT_PATH, 0, AT(journal_path),
+    {"STORE_LOG", "journal_path", OPT_PATH, OPT_OURS, AT(journal_path),
         0, NULL, 0, 0, NULL, "/var/opt/simplex/journal",
         "Directory of the journal. By default `journal` beside the store log."},
     {"STORE_LOG", "expire_messages_days", OPT_INT, 0, AT(expire_messages_days),
@@ -99,26 +125,52 @@ const struct opt OPTS[] = {
     {"STORE_LOG", "expire_ntfs_hours", OPT_INT, 0, AT(expire_ntfs_hours),
         DEFAULT_NTF_TTL_HOURS, NULL, 1, 8784, "hours", NULL,
         "Notifications that nobody asked for in so many hours are dropped; the messages stay."},
-    NOT_YET("STORE_LOG", "log_stats", "off"),
-    NOT_YET("STORE_LOG", "prometheus_interval", NULL),
-    NOT_YET("STORE_LOG", "db_connection", NULL),
-    NOT_YET("STORE_LOG", "db_schema", NULL),
-    NOT_YET("STORE_LOG", "db_pool_size", NULL),
-    NOT_YET("STORE_LOG", "db_store_log", "off"),
-    NOT_YET("STORE_LOG", "db_deleted_ttl", NULL),
+    {"STORE_LOG", "log_stats", OPT_BOOL, OPT_NOT_YET, AT(log_stats),
+        0, NULL, 0, 0, NULL, NULL,
+        "Write a line of statistics a day, at midnight UTC, to smp-server-stats.daily.log, and keep\n"
+        "the counters over restarts in smp-server-stats.log."},
+    {"STORE_LOG", "prometheus_interval", OPT_INT, OPT_NOT_YET | OPT_OFF_0, AT(prometheus_interval_s),
+        0, NULL, 1, A_DAY_S, "seconds", NULL,
+        "Seconds after which smp-server-metrics.txt, for Prometheus, is written anew; 60, for example."},
+    {"STORE_LOG", "db_connection", OPT_TEXT, OPT_NOT_YET | OPT_SECRET, AT(db_connection),
+        0, "postgresql://smp@/smp_server_store", 0, 0, NULL, NULL,
+        "Database for `store_queues: database`."},
+    {"STORE_LOG", "db_schema", OPT_TEXT, OPT_NOT_YET, AT(db_schema),
+        0, "smp_server", 0, 0, NULL, NULL,
+        "Schema in it."},
+    {"STORE_LOG", "db_pool_size", OPT_INT, OPT_NOT_YET, AT(db_pool_size),
+        10, NULL, 1, 1000, "connections", NULL,
+        "Connections to it."},
+    {"STORE_LOG", "db_store_log", OPT_BOOL, OPT_NOT_YET, AT(db_store_log),
+        0, NULL, 0, 0, NULL, NULL,
+        "Keep the store log too."},
+    {"STORE_LOG", "db_deleted_ttl", OPT_INT, OPT_NOT_YET, AT(db_deleted_ttl),
+        21, NULL, 0, 100LL * A_YEAR_S, NULL, NULL,
+        "How long deleted queues stay in it."},
 
-    {"AUTH", "new_queues", OPT_BOOL, OPT_WRITTEN, AT(new_queues),
+    {"AUTH", "new_queues", OPT_BOOL, OPT_WRITTEN | OPT_RELOAD, AT(new_queues),
         1, NULL, 0, 0, NULL, NULL,
         "With `off` nobody can create queues; those that exist go on. For a server that will be\n"
         "given up."},
-    {"AUTH", "create_password", OPT_PASSWORD, OPT_SECRET, AT(create_password),
+    {"AUTH", "create_password", OPT_PASSWORD, OPT_SECRET | OPT_RELOAD, AT(create_password),
         0, NULL, 0, 0, NULL, "password",
         "Only those who know this password can create queues. It is a part of the server address\n"
         "(smp://fingerprint:password@host): share that only with users of the server. Their\n"
         "contacts do not need it. Printable ASCII characters without space, @, : and /"},
-    NOT_YET("AUTH", "control_port_admin_password", NULL),
-    NOT_YET("AUTH", "control_port_user_password", NULL),
-    NOT_YET("AUTH", "daily_block_queue_quota", "20"),
+    {"AUTH", "control_port_admin_password", OPT_PASSWORD, OPT_NOT_YET | OPT_SECRET | OPT_RELOAD,
+        AT(control_port_admin_password),
+        0, NULL, 0, 0, NULL, "password",
+        "Password for all commands of the control port (see [TRANSPORT] control_port). Without it\n"
+        "nobody can use them."},
+    {"AUTH", "control_port_user_password", OPT_PASSWORD, OPT_NOT_YET | OPT_SECRET | OPT_RELOAD,
+        AT(control_port_user_password),
+        0, NULL, 0, 0, NULL, "password",
+        "Password for statistics and for blocking queues through the control port."},
+    {"AUTH", "daily_block_queue_quota", OPT_INT, OPT_NOT_YET | OPT_RELOAD,
+        AT(daily_block_queue_quota),
+        20, NULL, -1, 1000000, "queues", NULL,
+        "Queues that may be blocked through the control port in a day, until midnight UTC; 0: any\n"
+        "number, -1: none."},
 
     {"TRANSPORT", "host", OPT_HOST, OPT_WRITTEN, AT(host),
         0, "<hostnames>", 0, 0, NULL, NULL,
@@ -128,24 +180,33 @@ const struct opt OPTS[] = {
         0, "5223,443", 0, 0, NULL, NULL,
         "Ports to listen on, separated by commas. A port below 1024 needs the capability\n"
         "CAP_NET_BIND_SERVICE."},
-    {"TRANSPORT", "bind", OPT_ADDRESSES, 0, AT(bind),
+    {"TRANSPORT", "bind", OPT_ADDRESSES, OPT_OURS, AT(bind),
         0, NULL, 0, 0, NULL, "192.0.2.1,2001:db8::1",
         "Addresses of this machine to listen on, separated by commas. By default all, IPv4 and\n"
         "IPv6."},
-    {"TRANSPORT", "threads", OPT_INT, 0, AT(threads),
+    {"TRANSPORT", "threads", OPT_INT, OPT_OURS, AT(threads),
         0, NULL, 0, 256, "threads", NULL,
         "Threads that serve clients; 0: one for each processor."},
-    {"TRANSPORT", "log_tls_errors", OPT_BOOL, OPT_NOT_YET, AT(log_tls_errors),
-        0, NULL, 0, 0, NULL, NULL, NULL},
-    NOT_YET("TRANSPORT", "websockets", "off"),
-    NOT_YET("TRANSPORT", "control_port", NULL),
+    {"TRANSPORT", "log_tls_errors", OPT_BOOL, OPT_NOT_YET | OPT_RELOAD, AT(log_tls_errors),
+        0, NULL, 0, 0, NULL, NULL,
+        "Log why connections fail in their TLS handshake; never whose."},
+    {"TRANSPORT", "websockets", OPT_WEBSOCKETS, OPT_NOT_YET, AT(websockets),
+        0, "off", 0, 0, NULL, NULL,
+        "Ports for clients that come through WebSockets."},
+    {"TRANSPORT", "control_port", OPT_INT, OPT_NOT_YET | OPT_OFF_0, AT(control_port),
+        0, NULL, 1, UINT16_MAX, NULL, NULL,
+        "Port on this machine itself (127.0.0.1 and ::1) for commands of the operator. With 5224, which\n"
+        "is usual, begin with `nc 127.0.0.1 5224` and `help`."},
     {"TRANSPORT", "accept_service_credentials", OPT_BOOL, 0, AT(accept_services),
         1, NULL, 0, 0, NULL, NULL,
         "Serve clients that present a certificate as services (notification servers, for example),\n"
         "which subscribe to all their queues at once. With `off` they are refused."},
-    NOT_YET("TRANSPORT", "metrics", "off"),
+    {"TRANSPORT", "metrics", OPT_ENDPOINT, OPT_NOT_YET | OPT_OURS, AT(metrics),
+        0, "off", 0, 0, NULL, NULL,
+        "Address and port where Prometheus can ask for the figures of this server (GET /metrics), as\n"
+        "in 127.0.0.1:9090. Only addresses of this machine itself: the figures are not for others."},
 
-    {"PROXY", "enable", OPT_BOOL, 0, AT(proxy_enable),
+    {"PROXY", "enable", OPT_BOOL, OPT_OURS, AT(proxy_enable),
         1, NULL, 0, 0, NULL, NULL,
         "Forward messages of this server's users to the servers of their contacts, which then do not\n"
         "see the users' addresses. Where there is a create_password, only for those who know it."},
@@ -155,9 +216,9 @@ const struct opt OPTS[] = {
     {"PROXY", "required_host_mode", OPT_BOOL, 0, AT(required_host_mode),
         0, NULL, 0, 0, NULL, NULL,
         "`on`: servers without a host of that kind are not connected to. `off`: any host will do."},
-    {"PROXY", "own_server_domains", OPT_HOST, 0, AT(own_server_domains),
-        0, NULL, 0, 0, NULL, "example.com,example.org",
-        "Domains of servers of the same operator, separated by commas; for statistics."},
+    {"PROXY", "own_server_domains", OPT_DOMAINS, 0, AT(own_server_domains),
+        0, NULL, 0, 0, NULL, "example.com example.org",
+        "Domains of servers of the same operator, separated by spaces or commas; for statistics."},
     {"PROXY", "socks_proxy", OPT_SOCKS, OPT_SECRET, AT(socks_proxy),
         0, NULL, 0, 0, NULL, "localhost:9050",
         "SOCKS5 proxy for outgoing connections, as [user:password@]host:port. Without a user each\n"
@@ -169,24 +230,24 @@ const struct opt OPTS[] = {
     {"PROXY", "client_concurrency", OPT_INT, 0, AT(proxy_concurrency),
         DEFAULT_PROXY_CONCURRENCY, NULL, 1, 1000, "commands", NULL,
         "Messages of one client that may be under way to other servers at once; more of them wait."},
-    {"PROXY", "allow_private_relays", OPT_BOOL, 0, AT(allow_private_relays),
+    {"PROXY", "allow_private_relays", OPT_BOOL, OPT_OURS, AT(allow_private_relays),
         0, NULL, 0, 0, NULL, NULL,
         "`on`: servers at private, loopback and link-local addresses may be forwarded to. Users choose\n"
         "where to; so this lets them reach your internal network as far as this machine can. For tests\n"
         "and for networks of one's own."},
-    {"PROXY", "retry_after_error", OPT_INT, 0, AT(retry_after_error_s),
+    {"PROXY", "retry_after_error", OPT_INT, OPT_OURS, AT(retry_after_error_s),
         DEFAULT_RETRY_AFTER_S, NULL, 0, 3600, "seconds", NULL,
         "Seconds for which a server that could not be connected to is not tried again."},
-    {"PROXY", "connect_timeout", OPT_INT, 0, AT(connect_timeout_s),
+    {"PROXY", "connect_timeout", OPT_INT, OPT_OURS, AT(connect_timeout_s),
         DEFAULT_CONNECT_TIMEOUT_S, NULL, 1, 300, "seconds", NULL,
         "Seconds to connect to a server, from looking up its name to the end of the handshake."},
-    {"PROXY", "request_timeout", OPT_INT, 0, AT(request_timeout_s),
+    {"PROXY", "request_timeout", OPT_INT, OPT_OURS, AT(request_timeout_s),
         DEFAULT_REQUEST_TIMEOUT_S, NULL, 1, 300, "seconds", NULL,
         "Seconds for its answer to a forwarded message."},
-    {"PROXY", "ping_after", OPT_INT, 0, AT(proxy_ping_after_s),
+    {"PROXY", "ping_after", OPT_INT, OPT_OURS, AT(proxy_ping_after_s),
         DEFAULT_PROXY_PING_AFTER_S, NULL, 1, A_DAY_S, "seconds", NULL,
         "Seconds of silence after which a connected server is asked whether it lives."},
-    {"PROXY", "idle_close", OPT_INT, 0, AT(proxy_idle_s),
+    {"PROXY", "idle_close", OPT_INT, OPT_OURS, AT(proxy_idle_s),
         DEFAULT_PROXY_IDLE_S, NULL, 1, A_DAY_S, "seconds", NULL,
         "Seconds after the last forwarded message, then the server is disconnected."},
 
@@ -200,49 +261,62 @@ const struct opt OPTS[] = {
         DEFAULT_INACTIVE_CHECK_S, NULL, 1, A_DAY_S, "seconds", NULL,
         "Seconds between two checks."},
 
-    NOT_YET("WEB", "static_path", NULL),
-    NOT_YET("WEB", "http", NULL),
-    NOT_YET("WEB", "https", NULL),
-    NOT_YET("WEB", "cert", NULL),
-    NOT_YET("WEB", "key", NULL),
+    {"WEB", "static_path", OPT_PATH, OPT_NOT_YET, AT(web_static_path),
+        0, NULL, 0, 0, NULL, "/var/opt/simplex/www",
+        "Directory into which the pages are written."},
+    {"WEB", "http", OPT_INT, OPT_NOT_YET | OPT_OFF_0, AT(web_http),
+        0, NULL, 1, UINT16_MAX, NULL, NULL,
+        "Port on which they are served without TLS, for onion hosts and behind another web server:\n"
+        "8000, for example."},
+    {"WEB", "https", OPT_INT, OPT_NOT_YET | OPT_OFF_0, AT(web_https),
+        0, NULL, 1, UINT16_MAX, NULL, NULL,
+        "Port on which they are served with TLS: 443, for example. It may be one of [TRANSPORT] port.\n"
+        "Needs `cert` and `key`."},
+    {"WEB", "cert", OPT_PATH, OPT_NOT_YET | OPT_RELOAD, AT(web_cert),
+        0, NULL, 0, 0, NULL, "/etc/opt/simplex/web.crt",
+        "Certificate for `https`, with its chain, from an authority that browsers know."},
+    {"WEB", "key", OPT_PATH, OPT_NOT_YET | OPT_RELOAD, AT(web_key),
+        0, NULL, 0, 0, NULL, "/etc/opt/simplex/web.key",
+        "Its private key."},
 
-    {"LIMITS", "message_queue_quota", OPT_INT, 0, AT(message_quota),
+    {"LIMITS", "message_queue_quota", OPT_INT, OPT_OURS, AT(message_quota),
         DEFAULT_MESSAGE_QUOTA, NULL, 1, 10000, "messages", NULL,
         "Messages that a queue holds; then senders have to wait."},
-    {"LIMITS", "connections_per_address", OPT_INT, 0, AT(connections_per_address),
+    {"LIMITS", "connections_per_address", OPT_INT, OPT_OURS, AT(connections_per_address),
         DEFAULT_CONNECTIONS_PER_ADDRESS, NULL, 0, 10000000, "connections", NULL,
         "Connections from one IPv4 address or IPv6 /64 network; 0: no limit."},
-    {"LIMITS", "handshakes_per_second", OPT_INT, 0, AT(handshakes_per_second),
+    {"LIMITS", "handshakes_per_second", OPT_INT, OPT_OURS, AT(handshakes_per_second),
         DEFAULT_HANDSHAKES_PER_SECOND, NULL, 0, 1000000, "handshakes", NULL,
         "New connections per second from all addresses; 0: no limit."},
-    {"LIMITS", "new_queues_per_minute", OPT_INT, 0, AT(new_queues_per_minute),
+    {"LIMITS", "new_queues_per_minute", OPT_INT, OPT_OURS, AT(new_queues_per_minute),
         DEFAULT_NEW_QUEUES_PER_MINUTE, NULL, 0, 1000000, "queues", NULL,
         "Queues that one address may create in a minute; 0: no limit."},
-    {"LIMITS", "pending_bytes_per_client", OPT_INT, 0, AT(pending_bytes),
+    {"LIMITS", "pending_bytes_per_client", OPT_INT, OPT_OURS, AT(pending_bytes),
         DEFAULT_PENDING_BYTES, NULL, 32768, 1 << 30, "bytes", NULL,
         "Bytes of answers that may wait for a client; until it takes some, nothing more is read\n"
         "from it."},
-    {"LIMITS", "handshake_timeout", OPT_INT, OPT_UNSET_0, AT(handshake_timeout_s),
+    {"LIMITS", "handshake_timeout", OPT_INT, OPT_UNSET_0 | OPT_OURS, AT(handshake_timeout_s),
         0, NULL, 1, 3600, "seconds", "60",
         "Seconds for the TLS handshake, and again for the SMP handshake. By default 60 and 120."},
-    {"LIMITS", "message_ttl", OPT_INT, OPT_UNSET_0, AT(message_ttl_s),
+    {"LIMITS", "message_ttl", OPT_INT, OPT_UNSET_0 | OPT_OURS, AT(message_ttl_s),
         0, NULL, 1, 100LL * A_YEAR_S, "seconds", "1814400",
         "Seconds after which messages expire. In place of expire_messages_days."},
-    {"LIMITS", "expiry_interval", OPT_INT, 0, AT(expiry_interval_s),
+    {"LIMITS", "expiry_interval", OPT_INT, OPT_OURS, AT(expiry_interval_s),
         DEFAULT_EXPIRY_INTERVAL_S, NULL, 1, A_YEAR_S, "seconds", NULL,
         "Seconds between two searches for expired messages."},
-    {"LIMITS", "end_interval_ms", OPT_INT, OPT_NOT_YET, AT(end_interval_ms),
-        0, NULL, 0, END_INTERVAL_MAX_MS, "milliseconds", NULL, NULL},
-    {"LIMITS", "notification_interval_ms", OPT_INT, 0, AT(ntf_interval_ms),
+    {"LIMITS", "end_interval_ms", OPT_INT, OPT_NOT_YET | OPT_OURS, AT(end_interval_ms),
+        0, NULL, 0, END_INTERVAL_MAX_MS, "milliseconds", NULL,
+        "Milliseconds for which ends of subscriptions are collected before a client is told."},
+    {"LIMITS", "notification_interval_ms", OPT_INT, OPT_OURS, AT(ntf_interval_ms),
         DEFAULT_NTF_INTERVAL_MS, NULL, 0, 60000, "milliseconds", NULL,
         "Milliseconds for which notifications are collected before they are sent together."},
-    {"LIMITS", "notification_ttl", OPT_INT, OPT_UNSET_0, AT(ntf_ttl_s),
+    {"LIMITS", "notification_ttl", OPT_INT, OPT_UNSET_0 | OPT_OURS, AT(ntf_ttl_s),
         0, NULL, 1, A_YEAR_S, "seconds", "86400",
         "Seconds after which notifications expire. In place of expire_ntfs_hours."},
-    {"LIMITS", "smp_version_min", OPT_INT, 0, AT(version_min),
+    {"LIMITS", "smp_version_min", OPT_INT, OPT_OURS, AT(version_min),
         RELAY_VERSION_MIN, NULL, RELAY_VERSION_MIN, RELAY_VERSION_MAX, NULL, NULL,
         "Oldest version of the protocol that clients may use."},
-    {"LIMITS", "smp_version_max", OPT_INT, 0, AT(version_max),
+    {"LIMITS", "smp_version_max", OPT_INT, OPT_OURS, AT(version_max),
         RELAY_VERSION_MAX, NULL, RELAY_VERSION_MIN, RELAY_VERSION_MAX, NULL, NULL,
         "Newest version of the protocol that is offered."},
 };

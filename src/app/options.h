@@ -8,16 +8,21 @@
 #include "app/conf.h"
 
 enum opt_type {
-    OPT_BOOL,      /* bool: on, off */
-    OPT_INT,       /* int64_t: min..max */
-    OPT_WORD,      /* char[CONF_WORD_MAX]: one of `words` */
-    OPT_PASSWORD,  /* char[CONF_PASSWORD_MAX] */
-    OPT_HOST,      /* char[CONF_TEXT_MAX] */
-    OPT_PORTS,     /* struct conf_ports */
-    OPT_ADDRESSES, /* struct conf_addresses */
-    OPT_PATH,      /* char[CONF_TEXT_MAX]: absolute; "": not set */
-    OPT_SOCKS,     /* char[CONF_TEXT_MAX]: socks_proxy_parse(); "": not set */
-    OPT_ANY,       /* no field: a setting of the reference that is not read yet */
+    OPT_BOOL,       /* bool: on, off */
+    OPT_INT,        /* int64_t: min..max */
+    OPT_WORD,       /* char[CONF_WORD_MAX]: one of `words` */
+    OPT_PASSWORD,   /* char[CONF_PASSWORD_MAX] */
+    OPT_HOST,       /* char[CONF_TEXT_MAX] */
+    OPT_PORTS,      /* struct conf_ports */
+    OPT_ADDRESSES,  /* struct conf_addresses */
+    OPT_PATH,       /* char[CONF_TEXT_MAX]: absolute; "": not set */
+    OPT_SOCKS,      /* char[CONF_TEXT_MAX]: socks_proxy_parse(); "": not set */
+    OPT_TEXT,       /* char[CONF_TEXT_MAX]: anything, also nothing; "": not set */
+    OPT_LINK,       /* char[CONF_TEXT_MAX]: link of SimpleX; "": not set */
+    OPT_COUNTRY,    /* char[CONF_WORD_MAX]: two capitals; "": not set */
+    OPT_DOMAINS,    /* char[CONF_TEXT_MAX]: separated by commas; "": not set */
+    OPT_ENDPOINT,   /* struct conf_endpoint */
+    OPT_WEBSOCKETS, /* char[CONF_TEXT_MAX]: off, on or ports */
     N_OPT_TYPES
 };
 
@@ -25,21 +30,23 @@ enum {
     OPT_WRITTEN = 1, /* init writes it in force, even where it is the default */
     OPT_NOT_YET = 2, /* understood, but not used by this version: a remark when it asks for more */
     OPT_SECRET = 4,  /* never printed */
-    OPT_UNSET_0 = 8  /* the number 0, outside min..max, means not set */
+    OPT_UNSET_0 = 8, /* the number 0, outside min..max, means not set */
+    OPT_OFF_0 = 16,  /* the number 0, outside min..max, is written `off` */
+    OPT_RELOAD = 32, /* a new value is taken over on SIGHUP; others need a restart */
+    OPT_OURS = 64    /* the reference does not have it */
 };
 
 struct opt {
     const char *section, *key;
     enum opt_type type;
     unsigned flags;
-    size_t offset; /* into struct conf */
-    int64_t def;   /* default of BOOL and INT */
-    const char
-        *def_text;     /* default of the others; NULL: empty. For OPT_ANY: what this version does */
-    int64_t min, max;  /* INT */
-    const char *unit;  /* INT: "seconds", ...; or NULL */
+    size_t offset;        /* into struct conf */
+    int64_t def;          /* default of BOOL and INT */
+    const char *def_text; /* default of the others; NULL: empty */
+    int64_t min, max;     /* INT */
+    const char *unit;     /* INT: "seconds", ...; or NULL */
     const char *words; /* WORD: allowed, comma separated. Else: sample for the template, or NULL */
-    const char *help;  /* lines for the template, separated by \n; NULL with OPT_NOT_YET */
+    const char *help;  /* lines for the template, separated by \n */
 };
 
 extern const struct opt OPTS[];
