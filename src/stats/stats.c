@@ -1,15 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "stats/stats.h"
+#include "stats/stats_priv.h"
 
 #include <assert.h>
 #include <stdlib.h>
-
-struct stats {
-    /* fixed after stats_new() */
-    const struct env *env;
-    unsigned n_sheets;
-    struct stats_sheet *sheets; /* owned */
-};
 
 enum err stats_new(const struct env *env, unsigned n_sheets, struct stats **ret) {
     struct stats *s = calloc(1, sizeof *s);
@@ -21,13 +14,19 @@ enum err stats_new(const struct env *env, unsigned n_sheets, struct stats **ret)
         free(s);
         return E_NO_MEMORY;
     }
-    for (unsigned i = 0; i < n_sheets; i++) s->sheets[i] = (struct stats_sheet){.stats = s};
+    memset(s->sheets, 0, n_sheets * sizeof *s->sheets);
+    for (unsigned i = 0; i < n_sheets; i++) s->sheets[i].stats = s;
+    (void)pthread_mutex_init(&s->mtx, NULL);
     *ret = s;
     return OK;
 }
 
 void stats_free(struct stats *s) {
     if (s == NULL) return;
+    for (int a = 0; a < N_STAT_ACTIVITIES; a++) {
+        for (int p = 0; p < N_STAT_PERIODS; p++) active_set_clear(&s->active[a][p]);
+    }
+    (void)pthread_mutex_destroy(&s->mtx);
     free(s->sheets);
     free(s);
 }
@@ -49,6 +48,24 @@ void stats_observe(struct stats_sheet *sheet, enum stat_histogram h, uint64_t va
     while (i < STATS_BUCKETS - 1 && value > (uint64_t)1 << i) i++;
     add(&sheet->histogram[h].bucket[i], 1);
     add(&sheet->histogram[h].sum, value);
+}
+
+void stats_active(struct stats_sheet *sheet, enum stat_activity a, const struct id *rcv_id) {
+    if (sheet == NULL) return;
+    struct stats *s = sheet->stats;
+    const uint64_t hash = active_hash(id_bytes(rcv_id));
+    /* Read before the sets are: a roll-over between the two makes the sheet forget this one. */
+    const uint64_t period = atomic_load_explicit(&s->period, memory_order_acquire);
+    if (sheet->seen_period != period) {
+        memset(sheet->seen, 0, sizeof sheet->seen);
+        sheet->seen_period = period;
+    }
+    uint64_t *seen = &sheet->seen[a][(hash ^ hash >> 32) % STATS_SEEN_ENTRIES];
+    if (*seen == hash) return;
+    pthread_mutex_lock(&s->mtx);
+    for (int p = 0; p < N_STAT_PERIODS; p++) active_set_add(&s->active[a][p], hash);
+    pthread_mutex_unlock(&s->mtx);
+    *seen = hash;
 }
 
 uint64_t stats_sum(const struct stats *s, enum stat id) {

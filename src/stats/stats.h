@@ -12,6 +12,7 @@
 #include "base/attr.h"
 #include "base/env.h"
 #include "base/err.h"
+#include "base/id.h"
 
 enum stat {
 #define STAT(id) STAT_##id,
@@ -27,7 +28,19 @@ enum stat_histogram {
     N_STAT_HISTOGRAMS
 };
 
-enum { STATS_BUCKETS = 24 }; /* of a histogram, at most; the last takes all that is larger */
+/* What makes a queue active; distinct queues are counted for each, by day, week and month. */
+enum stat_activity {
+    ACTIVITY_MSG, /* a message was sent to it or acknowledged */
+    ACTIVITY_NTF, /* the same, of a message with notification */
+    N_STAT_ACTIVITIES
+};
+
+enum stat_period { PERIOD_DAY, PERIOD_WEEK, PERIOD_MONTH, N_STAT_PERIODS };
+
+enum {
+    STATS_BUCKETS = 24,        /* of a histogram, at most; the last takes all that is larger */
+    STATS_SEEN_ENTRIES = 4096, /* queues that a sheet remembers as counted; a power of two */
+};
 
 struct stats;
 
@@ -38,6 +51,9 @@ struct stats_sheet {
         _Atomic uint64_t bucket[STATS_BUCKETS], sum;
     } histogram[N_STAT_HISTOGRAMS];
     struct stats *stats; /* borrowed */
+    /* owner only: hashes of queues known to be in this period's sets */
+    uint64_t seen_period;
+    uint64_t seen[N_STAT_ACTIVITIES][STATS_SEEN_ENTRIES];
 };
 
 /* n_sheets: threads that count. E_NO_MEMORY. */
@@ -55,6 +71,10 @@ static inline void stats_add(struct stats_sheet *sheet, enum stat id, uint64_t n
 }
 /* Owner of the sheet: one value, in the histogram's unit. A NULL sheet counts nothing. */
 void stats_observe(struct stats_sheet *sheet, enum stat_histogram h, uint64_t value);
+
+/* Owner of the sheet: this queue was active. Takes a lock for a moment unless this sheet saw the
+ * queue lately. A NULL sheet counts nothing. */
+void stats_active(struct stats_sheet *sheet, enum stat_activity a, const struct id *rcv_id);
 
 /* Any thread: the sum of all sheets, since the beginning of the process. */
 uint64_t stats_sum(const struct stats *s, enum stat id);
