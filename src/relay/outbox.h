@@ -46,7 +46,8 @@ struct outbox_env {
     /* Starts bringing an absent body; the session is asked to write again when it is there. False:
      * nothing has to be waited for. Asked once for a message. */
     bool (*fetch)(void *ctx, struct queue *q, struct message *m);
-    /* This message will not be sent: it was lost or cannot be read. */
+    /* This message will not be sent: it was deleted, was lost or cannot be read. May add another to
+     * the outbox. */
     void (*dropped)(void *ctx, const struct id *rcv_id, const struct id *msg_id);
     void *ctx;
 };

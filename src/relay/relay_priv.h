@@ -242,6 +242,10 @@ MUST_USE enum err sub_register(struct session *s, struct queue *q, lsn_t *ret_ls
 MUST_USE enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn);
 /* Delivers the oldest message, if any, unless one waits for ACK. */
 void sub_deliver(struct session *s, struct sub *sub, bool after_answers);
+/* The message that waited for ACK will not be written: delivers the one that follows. Nothing while
+ * the queue begins with the same message still, so that one that cannot be read is tried again only
+ * when it is asked for. Removes the sub of a service that has nothing more to deliver. */
+void sub_deliver_next(struct session *s, struct sub *sub);
 /* The same for a queue to which the session or its service may be subscribed. */
 void sub_deliver_queue(struct session *s, struct queue *q, bool after_answers);
 /* After store_subscribe(): tells those who lost the queue or the service, and counts. id: of the

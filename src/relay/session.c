@@ -261,11 +261,12 @@ static bool fetch_body(void *ctx, struct queue *q, struct message *m) {
     return false;
 }
 
+/* A message that waited here was deleted elsewhere, lost, or cannot be read. */
 static void msg_dropped(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
-    struct sub *sub = sub_find(ctx, rcv_id);
-    if (sub != NULL && sub->has_delivered && id_equal(&sub->delivered, msg_id)) {
-        sub->has_delivered = false;
-    }
+    struct session *s = ctx;
+    struct sub *sub = sub_find(s, rcv_id);
+    if (sub != NULL && sub->has_delivered && id_equal(&sub->delivered, msg_id))
+        sub_deliver_next(s, sub);
 }
 
 static bool fill_running(struct session *s, uint8_t *block) {

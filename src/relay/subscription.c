@@ -118,14 +118,28 @@ enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn) {
     return e;
 }
 
-void sub_deliver(struct session *s, struct sub *sub, bool after_answers) {
-    if (sub->has_delivered) return;
+/* Delivers the oldest message, if any, but not the one whose id is `except` (NULL: any). */
+static void deliver_head(struct session *s, struct sub *sub, const struct id *except,
+                         bool after_answers) {
     struct message *m = NULL;
     if (store_msg_peek(s->rl->relay->o.store, sub->queue, &m) != OK || m == NULL) return;
-    sub->has_delivered = true;
-    sub->delivered = m->id;
-    session_add_msg(s, (struct bytes){0}, sub->queue, m, 0, after_answers);
+    if (except == NULL || !id_equal(&m->id, except)) {
+        sub->has_delivered = true;
+        sub->delivered = m->id;
+        session_add_msg(s, (struct bytes){0}, sub->queue, m, 0, after_answers);
+    }
     message_unref(m);
+}
+
+void sub_deliver(struct session *s, struct sub *sub, bool after_answers) {
+    if (!sub->has_delivered) deliver_head(s, sub, NULL, after_answers);
+}
+
+void sub_deliver_next(struct session *s, struct sub *sub) {
+    const struct id dropped = sub->delivered;
+    sub->has_delivered = false;
+    if (!sub->by_get) deliver_head(s, sub, &dropped, false);
+    if (sub->by_service && !sub->has_delivered) sub_remove(s, sub);
 }
 
 /* The record of a queue from which the service's session is sent a message. */

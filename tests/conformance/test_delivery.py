@@ -355,6 +355,30 @@ def test_message_acknowledged_elsewhere(connect):
     assert [m.body for m in found] == numbered(3)
 
 
+def test_message_acknowledged_elsewhere_before_it_was_written(own_server):
+    """A message whose body is on disk only is acknowledged in another connection while it waits
+    behind the unread answers of its subscriber, who then gets the next one."""
+    server = own_server({("LIMITS", "pending_bytes_per_client"): 64 << 20}, store="journal")
+    with Connection(server.address, 18) as conn:
+        queue = Queue.create(conn, subscribe=False)
+        send_all(conn, queue, numbered(2))
+    server.stop()
+    server.start()
+    with Connection(server.address, 18, buffers=(65536, 1 << 20)) as slow, \
+            Connection(server.address, 18) as other:
+        big = Queue.create(slow, mode="C", link=(os.urandom(24), b"", os.urandom(15000)))
+        assert queue.sub(other).tag == "SOK"
+        assert queue.next_message(other).body == b"message 0"
+        for _ in range(2):
+            slow.write([slow.make(b"LGET", big.ids.link_id) for _ in range(200)])
+        slow.write([slow.make(b"SUB", queue.rcv_id, queue.rcv_key)])
+        assert other.event(END_TIMEOUT).raw == b"END"
+        message = queue.open(queue.get(other))
+        assert queue.ack(other, message.msg_id).raw == b"OK"
+        found = read_all(slow, queue, queue.next_message(slow))
+        assert [m.body for m in found] == [b"message 1"]
+
+
 def test_end_comes_within_15_seconds_by_default(own_server):
     """With the default settings END comes within 15 s (behaviour "Messages")."""
     server = own_server()
