@@ -4,6 +4,9 @@
 import re
 
 import pytest
+from golden import check_golden, normalize
+
+COMMANDS = ["init", "start", "journal", "journal import", "journal export", "journal delete"]
 
 
 def test_no_arguments(program):
@@ -36,6 +39,14 @@ def test_command_help(program, command, option):
         assert option in out
         assert max(map(len, out.splitlines())) <= 100
     assert program.files() == {}
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_golden(program, command):
+    """Every help, as it is printed."""
+    out = program.run(*command.split(), "-h").stdout
+    name = "-".join(["help", *command.split()])
+    check_golden(f"{name}.txt", normalize(out, program))
 
 
 def test_group_help(program):
