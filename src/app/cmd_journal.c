@@ -12,6 +12,7 @@
 #include "app/files.h"
 #include "app/journal_dir.h"
 #include "app/progress.h"
+#include "app/prompt.h"
 #include "app/storage.h"
 
 struct journal_args {
@@ -56,16 +57,11 @@ static enum err job_init(struct job *j, const void *args, const struct paths *pa
     return storage_lock(&j->storage, p);
 }
 
-/* Asks on the terminal, or of the file that takes its place; the end of the file is a no. */
 static enum err confirm(const struct job *j, const char *word, struct problem *p) {
+    char question[64];
     if (j->args->yes) return OK;
-    printf("Continue? Type `%s`: ", word);
-    (void)fflush(stdout);
-    char line[16];
-    const bool is_answer = fgets(line, sizeof line, stdin) != NULL;
-    if (is_answer) line[strcspn(line, "\r\n")] = '\0';
-    if (is_answer && strcmp(line, word) == 0) return OK;
-    return problem_set(p, E_CLOSED, "nothing was done: the answer was not `%s`", word);
+    (void)snprintf(question, sizeof question, "Continue? Type `%s`: ", word);
+    return prompt_confirm(question, word, p);
 }
 
 static enum err open_store(struct job *j, struct problem *p) {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,12 +54,40 @@ bool file_exists(const char *path) {
 
 void file_set_init(struct file_set *s) {
     *s = (struct file_set){0};
+    sigset_t all;
+    sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &s->signals_before);
 }
 
-/* Takes away what was made, last first. */
+/* Some file systems cannot refuse to overwrite; there the check of file_set_add() has to do. */
+static enum err rename_new(const char *from, const char *to) {
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return OK;
+    if (errno != EINVAL && errno != ENOSYS) return E_SYS;
+    return rename(from, to) == 0 ? OK : E_SYS;
+}
+
+/* Some cannot exchange either; there a is missing for a moment. */
+static enum err exchange(const char *a, const char *b) {
+    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0) return OK;
+    if (errno != EINVAL && errno != ENOSYS) return E_SYS;
+    char *name = NULL;
+    if (asprintf(&name, "%s.old", a) < 0) return E_NO_MEMORY;
+    CLEANUP(free_textp) char *aside = name;
+    if (rename(a, aside) != 0) return E_SYS;
+    if (rename(b, a) == 0) return rename(aside, b) == 0 ? OK : E_SYS;
+    const int saved = errno;
+    (void)rename(aside, a);
+    errno = saved;
+    return E_SYS;
+}
+
+/* Takes away what was made and brings back what was replaced, last first. */
 static void undo(struct file_set *s) {
     for (unsigned i = s->n_files; i-- > 0;) {
-        (void)unlink(s->files[i].is_placed ? s->files[i].path : s->files[i].tmp);
+        const char *path = s->files[i].path, *tmp = s->files[i].tmp;
+        const bool was_replaced = s->files[i].is_placed && s->files[i].replaces;
+        if (was_replaced && exchange(path, tmp) != OK) continue; /* then both stay */
+        (void)unlink(s->files[i].is_placed && !was_replaced ? path : tmp);
     }
     for (unsigned i = s->n_dirs; i-- > 0;) (void)rmdir(s->dirs[i]);
 }
@@ -70,6 +99,7 @@ void file_set_done(struct file_set *s) {
         free(s->files[i].tmp);
     }
     for (unsigned i = 0; i < s->n_dirs; i++) free(s->dirs[i]);
+    (void)pthread_sigmask(SIG_SETMASK, &s->signals_before, NULL);
     *s = (struct file_set){0};
 }
 
@@ -122,49 +152,67 @@ static enum err sync_dir_of(const char *path) {
     return fd >= 0 && fsync(fd) == 0 ? OK : E_SYS;
 }
 
-enum err file_set_add(struct file_set *s, const char *path, struct bytes content, mode_t mode,
-                      struct problem *ret_problem) {
+/* Writes a temporary file beside path; its last row of the set is the new one then. */
+static enum err write_beside(struct file_set *s, const char *path, struct bytes content,
+                             mode_t mode, const struct stat *replaced, struct problem *p) {
     assert(s->n_files < FILE_SET_MAX);
-    if (file_exists(path)) {
-        return problem_set(ret_problem, E_EXISTS, "%s exists: move it away, nothing is overwritten",
-                           path);
-    }
     char *tmp = NULL;
     if (asprintf(&tmp, "%s.XXXXXX", path) < 0) tmp = NULL;
     CLEANUP(free_textp) char *owned_tmp = tmp;
     CLEANUP(free_textp) char *name = strdup(path);
-    if (owned_tmp == NULL || name == NULL)
-        return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
+    if (owned_tmp == NULL || name == NULL) return problem_set(p, E_NO_MEMORY, "out of memory");
     CLEANUP(close_fdp) int fd = mkostemp(owned_tmp, O_CLOEXEC); /* mode 0600 */
-    if (fd < 0) return problem_sys(ret_problem, "cannot write %s", path);
+    if (fd < 0) return problem_sys(p, "cannot write %s", path);
     s->files[s->n_files].tmp = STEAL(owned_tmp);
     s->files[s->n_files].path = STEAL(name);
     s->files[s->n_files].is_placed = false;
+    s->files[s->n_files].replaces = replaced != NULL;
     s->n_files++;
+    const bool is_others =
+        replaced != NULL && (replaced->st_uid != geteuid() || replaced->st_gid != getegid());
+    if (is_others && fchown(fd, replaced->st_uid, replaced->st_gid) != 0) {
+        return problem_sys(p, "cannot write %s for its owner: run this as root or as that user",
+                           path);
+    }
     if (write_all(fd, content) != OK || fchmod(fd, mode) != 0 || fsync(fd) != 0) {
-        return problem_sys(ret_problem, "cannot write %s", path);
+        return problem_sys(p, "cannot write %s", path);
     }
     return OK;
 }
 
-/* Some file systems cannot refuse to overwrite; there the check of file_set_add() has to do. */
-static enum err rename_new(const char *from, const char *to) {
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return OK;
-    if (errno != EINVAL && errno != ENOSYS) return E_SYS;
-    return rename(from, to) == 0 ? OK : E_SYS;
+enum err file_set_add(struct file_set *s, const char *path, struct bytes content, mode_t mode,
+                      struct problem *ret_problem) {
+    if (file_exists(path)) {
+        return problem_set(ret_problem, E_EXISTS, "%s exists: move it away, nothing is overwritten",
+                           path);
+    }
+    return write_beside(s, path, content, mode, NULL, ret_problem);
+}
+
+enum err file_set_replace(struct file_set *s, const char *path, struct bytes content, mode_t mode,
+                          struct problem *ret_problem) {
+    struct stat st;
+    if (lstat(path, &st) != 0) return file_set_add(s, path, content, mode, ret_problem);
+    if (!S_ISREG(st.st_mode)) {
+        return problem_set(ret_problem, E_EXISTS, "%s is not a regular file: put one in its place",
+                           path);
+    }
+    return write_beside(s, path, content, st.st_mode & 07777, &st, ret_problem);
 }
 
 enum err file_set_commit(struct file_set *s, struct problem *ret_problem) {
     for (unsigned i = 0; i < s->n_files; i++) {
-        const char *path = s->files[i].path;
-        if (rename_new(s->files[i].tmp, path) != OK) {
-            return problem_sys(ret_problem, "cannot write %s", path);
-        }
+        const char *path = s->files[i].path, *tmp = s->files[i].tmp;
+        const enum err e = s->files[i].replaces ? exchange(path, tmp) : rename_new(tmp, path);
+        if (e != OK) return problem_sys(ret_problem, "cannot write %s", path);
         s->files[i].is_placed = true;
         if (sync_dir_of(path) != OK) {
             return problem_sys(ret_problem, "cannot write the directory of %s", path);
         }
     }
     s->is_committed = true;
+    for (unsigned i = 0; i < s->n_files; i++) {
+        if (s->files[i].replaces) (void)unlink(s->files[i].tmp);
+    }
     return OK;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* files.h -- reading small files, and making a set of new files that is there wholly or not at all.
+/* files.h -- reading small files, and making a set of files that is there wholly or not at all.
  *
  * A set writes each file under a temporary name beside its place, synced; file_set_commit() renames
- * them in the order in which they were added, never over another file. Until then, and when the
- * commit fails, file_set_done() takes away all that the set made, directories too, and nothing
- * else. One thread. */
+ * them in the order in which they were added, never over a file that was not to be replaced. Until
+ * then, and when the commit fails, file_set_done() takes away all that the set made, directories
+ * too, and brings back what it replaced. From file_set_init() to file_set_done() no signal ends the
+ * process half way. One thread. */
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include "app/problem.h"
@@ -25,9 +27,11 @@ struct file_set {
     struct {
         char *path, *tmp; /* owned */
         bool is_placed;   /* renamed to path by this set */
+        bool replaces;    /* then tmp is what was at path before */
     } files[FILE_SET_MAX];
     char *dirs[FILE_SET_DIRS_MAX]; /* owned; made by this set, parents first */
     bool is_committed;
+    sigset_t signals_before;
 };
 
 void file_set_init(struct file_set *s);
@@ -39,4 +43,8 @@ MUST_USE enum err file_set_make_dir(struct file_set *s, const char *dir, mode_t 
 /* E_EXISTS, E_SYS, E_NO_MEMORY. */
 MUST_USE enum err file_set_add(struct file_set *s, const char *path, struct bytes content,
                                mode_t mode, struct problem *ret_problem);
+/* The same for a file that may be there: then it is replaced, and its owner and mode stay. E_EXISTS
+ * when it is not a regular file. */
+MUST_USE enum err file_set_replace(struct file_set *s, const char *path, struct bytes content,
+                                   mode_t mode, struct problem *ret_problem);
 MUST_USE enum err file_set_commit(struct file_set *s, struct problem *ret_problem);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "app/identity.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,29 +30,50 @@ void identity_free(struct identity *id) {
     }
 }
 
-/* The file must name the certificate: clients know the server by it, and if the two disagree one of
- * them is not this server's. */
-static enum err check_fingerprint(const struct paths *paths, const struct server_cert *cert,
-                                  struct problem *p) {
+/* Clients know the server by ca.crt, operators by the file: if the two disagree one of them is not
+ * this server's. */
+enum err identity_check_fingerprint(const struct paths *paths,
+                                    const uint8_t fingerprint[SHA256_LEN],
+                                    struct problem *ret_problem) {
     CLEANUP(free_textp) char *text = NULL;
     size_t n = 0;
     const enum err e = file_read(paths->fingerprint, FINGERPRINT_FILE_MAX, &text, &n);
-    if (e == E_SYS) return problem_sys(p, "cannot read %s", paths->fingerprint);
-    if (e == E_NO_MEMORY) return problem_set(p, e, "out of memory");
+    if (e == E_SYS) return problem_sys(ret_problem, "cannot read %s", paths->fingerprint);
+    if (e == E_NO_MEMORY) return problem_set(ret_problem, e, "out of memory");
     uint8_t saved[SHA256_LEN];
     size_t n_saved = 0;
     const size_t line = text != NULL ? strcspn(text, " \t\r\n") : 0;
     if (e == OK && base64url_decode(bytes_of(text, line), saved, sizeof saved, &n_saved) == OK &&
-        bytes_equal(bytes_of(saved, n_saved),
-                    bytes_of(server_cert_fingerprint(cert), SHA256_LEN))) {
+        bytes_equal(bytes_of(saved, n_saved), bytes_of(fingerprint, SHA256_LEN))) {
         return OK;
     }
     char expected[BASE64_LEN(SHA256_LEN) + 1];
-    base64url_encode(bytes_of(server_cert_fingerprint(cert), SHA256_LEN), expected);
-    return problem_set(p, E_IDENTITY,
+    base64url_encode(bytes_of(fingerprint, SHA256_LEN), expected);
+    return problem_set(ret_problem, E_IDENTITY,
                        "%s is not the fingerprint of %s (%s): one of them is another server's, "
                        "bring back the right one",
                        paths->fingerprint, paths->ca_crt, expected);
+}
+
+enum err identity_parse_algorithm(const char *name, enum cert_algorithm *ret,
+                                  struct problem *ret_problem) {
+    const bool is_448 = strcmp(name, "ED448") == 0;
+    if (!is_448 && strcmp(name, "ED25519") != 0) {
+        return problem_set(ret_problem, E_CONFIG,
+                           "--sign-algorithm must be ED25519 or ED448, not \"%.100s\"", name);
+    }
+    *ret = is_448 ? CERT_ED448 : CERT_ED25519;
+    return OK;
+}
+
+void identity_print_advice(const struct paths *paths, const char *joint) {
+    printf("----------\n"
+           "You should store CA private key securely and delete it from the server.\n"
+           "If server TLS credential is compromised this key can be used to sign a new one, "
+           "keeping the same server identity and established connections.\n"
+           "CA private key location:%s%s\n"
+           "----------\n",
+           joint, paths->ca_key);
 }
 
 enum err identity_load(const struct paths *paths, struct identity **ret,
@@ -62,7 +84,7 @@ enum err identity_load(const struct paths *paths, struct identity **ret,
     struct cert_problem why = {""};
     enum err e = server_cert_load(&files, env_now_s(&ENV_SYSTEM), &id->cert, &why);
     if (e != OK) return problem_set(ret_problem, e, "%s", why.text);
-    e = check_fingerprint(paths, id->cert, ret_problem);
+    e = identity_check_fingerprint(paths, server_cert_fingerprint(id->cert), ret_problem);
     if (e != OK) return e;
     e = tls_server_ctx_new(id->cert, &ENV_SYSTEM, &id->tls);
     if (e != OK) {

@@ -14,6 +14,16 @@ struct identity {
     SSL_CTX *tls;             /* owned */
 };
 
+/* Does the fingerprint file name this CA certificate? E_SYS, E_NO_MEMORY, E_IDENTITY. */
+MUST_USE enum err identity_check_fingerprint(const struct paths *paths,
+                                             const uint8_t fingerprint[SHA256_LEN],
+                                             struct problem *ret_problem);
+/* The value of --sign-algorithm. E_CONFIG. */
+MUST_USE enum err identity_parse_algorithm(const char *name, enum cert_algorithm *ret,
+                                           struct problem *ret_problem);
+/* What to do with ca.key; joint is what stands before its path. */
+void identity_print_advice(const struct paths *paths, const char *joint);
+
 /* *ret is freed by identity_free(). Any error with ret_problem filled in. */
 MUST_USE enum err identity_load(const struct paths *paths, struct identity **ret,
                                 struct problem *ret_problem);

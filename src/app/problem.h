@@ -8,7 +8,7 @@
 #include "base/err.h"
 
 struct problem {
-    char text[1024]; /* always terminated, without newline */
+    char text[1024]; /* always terminated, without newline and other control characters */
 };
 
 /* Returns e, so that a failing function ends with `return problem_set(...)`. */

@@ -127,6 +127,60 @@ static void failed_commit_is_undone(void **state) {
     assert_int_equal(count_entries("."), 1);
 }
 
+static void write_file(const char *path, const char *text, mode_t mode) {
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+static void replaced_files_keep_their_mode(void **state) {
+    (void)state;
+    write_file("x", "old", 0640);
+    struct file_set s;
+    file_set_init(&s);
+    assert_int_equal(file_set_replace(&s, "x", bytes_str("new"), 0600, &problem), OK);
+    assert_int_equal(file_set_replace(&s, "y", bytes_str("other"), 0600, &problem), OK);
+    assert_content("x", "old");
+    assert_int_equal(file_set_commit(&s, &problem), OK);
+    file_set_done(&s);
+    assert_content("x", "new");
+    assert_content("y", "other");
+    assert_int_equal(mode_of("x"), 0640);
+    assert_int_equal(mode_of("y"), 0600);
+    assert_int_equal(count_entries("."), 2);
+}
+
+/* The second file cannot be placed: the first is the old one again. */
+static void failed_replacement_is_undone(void **state) {
+    (void)state;
+    write_file("x", "old", 0600);
+    struct file_set s;
+    file_set_init(&s);
+    assert_int_equal(file_set_replace(&s, "x", bytes_str("new"), 0600, &problem), OK);
+    assert_int_equal(file_set_replace(&s, "y", bytes_str("new"), 0600, &problem), OK);
+    write_file("y", "somebody's", 0600);
+    assert_int_equal(file_set_commit(&s, &problem), E_SYS);
+    file_set_done(&s);
+    assert_content("x", "old");
+    assert_content("y", "somebody's");
+    assert_int_equal(count_entries("."), 2);
+}
+
+static void only_files_are_replaced(void **state) {
+    (void)state;
+    write_file("x", "old", 0600);
+    assert_int_equal(symlink("x", "link"), 0);
+    struct file_set s;
+    file_set_init(&s);
+    assert_int_equal(file_set_replace(&s, "link", bytes_str("new"), 0600, &problem), E_EXISTS);
+    assert_string_equal(problem.text, "link is not a regular file: put one in its place");
+    file_set_done(&s);
+    assert_content("x", "old");
+    assert_int_equal(count_entries("."), 2);
+}
+
 static void directory_in_place_of_a_file(void **state) {
     (void)state;
     FILE *f = fopen("x", "w");
@@ -165,6 +219,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(uncommitted_files_leave_nothing, enter, leave),
         cmocka_unit_test_setup_teardown(existing_files_are_refused, enter, leave),
         cmocka_unit_test_setup_teardown(failed_commit_is_undone, enter, leave),
+        cmocka_unit_test_setup_teardown(replaced_files_keep_their_mode, enter, leave),
+        cmocka_unit_test_setup_teardown(failed_replacement_is_undone, enter, leave),
+        cmocka_unit_test_setup_teardown(only_files_are_replaced, enter, leave),
         cmocka_unit_test_setup_teardown(directory_in_place_of_a_file, enter, leave),
         cmocka_unit_test_setup_teardown(reading_has_a_limit, enter, leave),
     };
