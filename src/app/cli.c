@@ -27,12 +27,18 @@ static void print_version(void) {
     printf("SMP server v%s / %s\n", SMP_SERVER_VERSION, SMP_SERVER_COMMIT);
 }
 
+static bool may_lack_value(const struct cli_option *o) {
+    return o->metavar != NULL && o->metavar[0] == '[';
+}
+
+/* "--name", "--name VALUE" or "--name[=VALUE]" */
 static void print_option(const struct cli_option *o) {
     char left[128];
-    const bool has_value = o->metavar != NULL;
+    const char *metavar = o->metavar != NULL ? o->metavar : "";
+    const char *joint = may_lack_value(o) ? "[=" : *metavar != '\0' ? " " : "";
     const char letter[] = {'-', o->letter, ',', '\0'};
-    (void)snprintf(left, sizeof left, "  %s--%s%s%s", o->letter != 0 ? letter : "", o->name,
-                   has_value ? " " : "", has_value ? o->metavar : "");
+    (void)snprintf(left, sizeof left, "  %s--%s%s%s", o->letter != 0 ? letter : "", o->name, joint,
+                   metavar + (may_lack_value(o) ? 1 : 0));
     if (strlen(left) > CLI_HELP_COLUMN - 2) {
         printf("%s\n%*s", left, CLI_HELP_COLUMN, "");
     } else {
@@ -91,12 +97,13 @@ static void make_tables(const struct command *c, struct getopt_tables *ret) {
     size_t at = strlen(ret->letters);
     for (size_t i = 0; i < c->n_options; i++) {
         const struct cli_option *o = &c->options[i];
-        const bool has_value = o->metavar != NULL;
-        ret->names[i] = (struct option){o->name, has_value ? required_argument : no_argument, NULL,
-                                        CLI_FIRST_LONG + (int)i};
+        const int kind = o->metavar == NULL  ? no_argument
+                         : may_lack_value(o) ? optional_argument
+                                             : required_argument;
+        ret->names[i] = (struct option){o->name, kind, NULL, CLI_FIRST_LONG + (int)i};
         if (o->letter == 0) continue;
         ret->letters[at++] = o->letter;
-        if (has_value) ret->letters[at++] = ':';
+        if (kind != no_argument) ret->letters[at++] = ':';
     }
     ret->names[c->n_options] = (struct option){HELP.name, no_argument, NULL, HELP.letter};
 }
@@ -128,11 +135,20 @@ static void store(const struct cli_option *o, void *args) {
     void *field = (char *)args + o->offset;
     if (o->metavar != NULL) {
         const char **text = field;
-        *text = optarg;
+        *text = optarg != NULL ? optarg : "";
     } else {
         bool *is_on = field;
         *is_on = true;
     }
+}
+
+/* An argument that belongs to no option. It may be meant as the value of one that needs none. */
+static enum err refuse_argument(const struct command *c, const char *word, struct problem *p) {
+    bool some_may = false;
+    for (size_t i = 0; i < c->n_options; i++) some_may |= may_lack_value(&c->options[i]);
+    return problem_set(p, E_CONFIG,
+                       "`smp-server %s` takes no argument \"%s\"%s: see `smp-server %s -h`",
+                       c->name, word, some_may ? " (is a = missing before it?)" : "", c->name);
 }
 
 /* Fills in args from argv[1] on. *ret_help: help was asked for, nothing else matters. */
@@ -151,12 +167,7 @@ static enum err parse_args(const struct command *c, int argc, char **argv, void 
         }
         store(&c->options[index_of(c, found)], args);
     }
-    if (optind < argc) {
-        return problem_set(p, E_CONFIG,
-                           "`smp-server %s` takes no argument \"%s\": see `smp-server %s -h`",
-                           c->name, argv[optind], c->name);
-    }
-    return OK;
+    return optind < argc ? refuse_argument(c, argv[optind], p) : OK;
 }
 
 /* The run-time system of the reference takes arguments between +RTS and -RTS, which service files
@@ -173,6 +184,12 @@ static int drop_rts(int argc, char **argv) {
     argv[kept] = NULL;
     if (was_inside) fprintf(stderr, "Note: arguments between +RTS and -RTS are ignored.\n");
     return kept;
+}
+
+/* Says what is wrong; returns the exit status. */
+static int fail(enum err e, const struct problem *p) {
+    fprintf(stderr, "Error: %s\n", p->text[0] != '\0' ? p->text : err_meaning(e));
+    return 1;
 }
 
 static int run_command(const struct command *c, int argc, char **argv) {
@@ -192,17 +209,20 @@ static int run_command(const struct command *c, int argc, char **argv) {
                         "OpenSSL 3 or libsodium does not work here: install them anew");
     }
     if (e == OK) e = c->run(args, &paths, &problem);
-    if (e == OK) return 0;
-    fprintf(stderr, "Error: %s\n", problem.text[0] != '\0' ? problem.text : err_meaning(e));
-    return 1;
+    return e == OK ? 0 : fail(e, &problem);
 }
 
 static bool is_help(const char *word) {
     return strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0;
 }
 
-static const char *kind_of(const char *word) {
-    return word[0] == '-' ? "option" : "command";
+/* group: NULL, or the command that the word should be one of. */
+static int fail_unknown(const char *word, const char *group) {
+    struct problem p;
+    const enum err e = problem_set(&p, E_CONFIG, "unknown %s %s: see `smp-server %s%s-h`",
+                                   word[0] == '-' ? "option" : "command", word,
+                                   group != NULL ? group : "", group != NULL ? " " : "");
+    return fail(e, &p);
 }
 
 /* argv[0] is the name of the group. */
@@ -216,8 +236,7 @@ static int run_group(const struct command *c, int argc, char **argv) {
         const char *name = c->commands[i].name + strlen(c->name) + 1;
         if (strcmp(word, name) == 0) return run_command(&c->commands[i], argc - 1, argv + 1);
     }
-    fprintf(stderr, "Error: unknown %s %s: see `smp-server %s -h`\n", kind_of(word), word, c->name);
-    return 1;
+    return fail_unknown(word, c->name);
 }
 
 int cli_main(int argc, char **argv) {
@@ -242,6 +261,5 @@ int cli_main(int argc, char **argv) {
         const bool is_group = c->commands != NULL;
         return is_group ? run_group(c, argc - 1, argv + 1) : run_command(c, argc - 1, argv + 1);
     }
-    fprintf(stderr, "Error: unknown %s %s: see `smp-server -h`\n", kind_of(word), word);
-    return 1;
+    return fail_unknown(word, NULL);
 }

@@ -14,8 +14,9 @@
 struct cli_option {
     const char *name;    /* without its dashes */
     char letter;         /* short form, or 0 */
-    const char *metavar; /* of its value, or NULL: a switch */
-    size_t offset;       /* into the command's struct: const char * (NULL: not given) or bool */
+    const char *metavar; /* of its value, "[VALUE]" if that may be left out; NULL: a switch */
+    size_t offset;       /* into the command's struct: const char * (NULL: not given; "": without
+                            its value) or bool */
     const char *help;
 };
 
@@ -32,6 +33,9 @@ struct command {
     size_t n_commands;
 };
 
+extern const struct command CMD_ADDRESS; /* cmd_address.c */
+extern const struct command CMD_CERT;    /* cmd_cert.c */
+extern const struct command CMD_DELETE;  /* cmd_delete.c */
 extern const struct command CMD_INIT;    /* cmd_init.c */
 extern const struct command CMD_JOURNAL; /* cmd_journal.c */
 extern const struct command CMD_START;   /* cmd_start.c */

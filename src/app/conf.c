@@ -231,6 +231,22 @@ enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *war
     return e;
 }
 
+enum err conf_check_value(const struct conf_value *v, char *ret_allowed, size_t cap) {
+    const struct opt *o = find(v->section, v->key);
+    assert(o != NULL);
+    struct conf scratch;
+    conf_init(&scratch);
+    const enum err e = opt_parse(o, v->value, &scratch);
+    conf_done(&scratch);
+    if (e != OK) (void)snprintf(ret_allowed, cap, "%s", allowed(o).s);
+    return e;
+}
+
+bool conf_is_used(const char *section, const char *key) {
+    const struct opt *o = find(section, key);
+    return o != NULL && (o->flags & OPT_NOT_YET) == 0;
+}
+
 void conf_log_warning(void *ctx, const char *text) {
     (void)ctx;
     log_line(LOG_WARN, "settings", "%s", text);

@@ -147,6 +147,12 @@ struct conf_value {
  * is the default. */
 void conf_print_template(const struct conf_value *values, size_t n, struct wr *w);
 
+/* Whether a value is allowed for a setting of the table. E_CONFIG when it is not, with what is
+ * allowed instead as text. */
+MUST_USE enum err conf_check_value(const struct conf_value *v, char *ret_allowed, size_t cap);
+/* Whether this version does anything with a setting of the table. */
+bool conf_is_used(const char *section, const char *key);
+
 /* What a password may be: printable ASCII without space, '@', ':' and '/' (it is part of an
  * address), and not empty. */
 bool conf_is_password(const char *s);

@@ -61,10 +61,11 @@ def test_group_help(program):
 
 
 @pytest.mark.parametrize("word, kind", [("begin", "command"), ("--start", "option"),
-                                        ("", "command")])
+                                        ("", "command"), ("a\nb\x1b[m", "command")])
 def test_unknown_command(program, word, kind):
     """One line that says where to look."""
-    assert program.refuse(word) == f"Error: unknown {kind} {word}: see `smp-server -h`"
+    shown = word.replace("\n", "?").replace("\x1b", "?")  # one line, whatever was typed
+    assert program.refuse(word) == f"Error: unknown {kind} {shown}: see `smp-server -h`"
 
 
 def test_rts_arguments(program):
