@@ -14,5 +14,9 @@ struct address {
     uint16_t port;            /* shown unless it is SMP_DEFAULT_PORT */
 };
 
+enum { ADDRESS_TEXT_MAX = 2048 }; /* bytes, with terminator: the longest password and hosts fit */
+
+/* "smp://..." */
+void address_write(const struct address *a, char ret[ADDRESS_TEXT_MAX]);
 /* Prints what scripts look for: version, "Fingerprint: ...", "Server address: smp://...". */
 void address_print(const struct address *a);

@@ -87,6 +87,9 @@ MUST_USE enum err cert_bundle_renew(const struct cert_request *r, const char *ca
                                     const char *ca_crt, struct cert_bundle *ret);
 void cert_bundle_done(struct cert_bundle *b); /* a bundle of zeros is fine */
 
+/* The identity of a CA certificate in PEM; what may follow it is not looked at. E_CERT, E_CRYPTO.
+ */
+MUST_USE enum err cert_read_fingerprint(const char *ca_crt, uint8_t ret[SHA256_LEN]);
 /* Host and algorithm of an online certificate in PEM, to make its successor alike. E_CERT. */
 MUST_USE enum err cert_read_request(const char *server_crt, enum cert_algorithm *ret_algorithm,
                                     char ret_host[CERT_HOST_MAX + 1]);

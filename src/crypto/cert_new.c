@@ -141,10 +141,9 @@ static bool host_fits(const char *host) {
     return n >= 1 && n <= CERT_HOST_MAX;
 }
 
-static enum err take_fingerprint(X509 *ca, struct cert_bundle *b) {
+static enum err take_fingerprint(const X509 *ca, uint8_t ret[SHA256_LEN]) {
     unsigned n = 0;
-    return X509_digest(ca, EVP_sha256(), b->fingerprint, &n) == 1 && n == SHA256_LEN ? OK
-                                                                                     : E_CRYPTO;
+    return X509_digest(ca, EVP_sha256(), ret, &n) == 1 && n == SHA256_LEN ? OK : E_CRYPTO;
 }
 
 static enum err add_online(const struct cert_request *r, X509 *ca, EVP_PKEY *ca_key,
@@ -163,7 +162,7 @@ static enum err add_online(const struct cert_request *r, X509 *ca, EVP_PKEY *ca_
     b->server_key = key_to_pem(key);
     b->server_crt = cert_to_pem(crt);
     if (b->server_key == NULL || b->server_crt == NULL) return E_NO_MEMORY;
-    return take_fingerprint(ca, b);
+    return take_fingerprint(ca, b->fingerprint);
 }
 
 static enum err make_both(const struct cert_request *r, struct cert_bundle *b) {
@@ -227,6 +226,13 @@ void cert_bundle_done(struct cert_bundle *b) {
     free(b->ca_crt);
     free(b->server_crt);
     *b = (struct cert_bundle){0};
+}
+
+enum err cert_read_fingerprint(const char *ca_crt, uint8_t ret[SHA256_LEN]) {
+    CLEANUP(x509__freep) X509 *ca = cert_from_pem(ca_crt);
+    const enum err e = ca != NULL ? take_fingerprint(ca, ret) : E_CERT;
+    ERR_clear_error();
+    return e;
 }
 
 /* The common name, if there is exactly one and it is a plain text that fits. */

@@ -6,7 +6,7 @@ import re
 import pytest
 from golden import check_golden, normalize
 
-COMMANDS = ["init", "start", "cert",
+COMMANDS = ["init", "start", "address", "cert",
             "journal", "journal import", "journal export", "journal delete"]
 
 
