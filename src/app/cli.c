@@ -17,8 +17,8 @@ enum {
     CLI_HELP_COLUMN = 32,
 };
 
-static const struct command *const COMMANDS[] = {&CMD_INIT, &CMD_START, &CMD_ADDRESS, &CMD_CERT,
-                                                 &CMD_JOURNAL};
+static const struct command *const COMMANDS[] = {&CMD_INIT, &CMD_START,  &CMD_ADDRESS,
+                                                 &CMD_CERT, &CMD_DELETE, &CMD_JOURNAL};
 
 static const struct cli_option HELP = {"help", 'h', NULL, 0, "Show this help text"};
 
