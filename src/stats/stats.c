@@ -68,7 +68,7 @@ void stats_active(struct stats_sheet *sheet, enum stat_activity a, const struct 
     *seen = hash;
 }
 
-uint64_t stats_sum(const struct stats *s, enum stat id) {
+uint64_t stats_sum(const struct stats *s, enum stat_id id) {
     uint64_t sum = 0;
     for (unsigned i = 0; i < s->n_sheets; i++) {
         sum += atomic_load_explicit(&s->sheets[i].counter[id], memory_order_relaxed);

@@ -14,7 +14,7 @@
 #include "base/err.h"
 #include "base/id.h"
 
-enum stat {
+enum stat_id {
 #define STAT(id) STAT_##id,
 #include "stats/stats.def"
 #undef STAT
@@ -63,7 +63,7 @@ void stats_free(struct stats *s); /* NULL is a no-op; after the last thread that
 struct stats_sheet *stats_sheet(struct stats *s, unsigned i);
 
 /* Owner of the sheet. A NULL sheet counts nothing. */
-static inline void stats_add(struct stats_sheet *sheet, enum stat id, uint64_t n) {
+static inline void stats_add(struct stats_sheet *sheet, enum stat_id id, uint64_t n) {
     if (sheet == NULL) return;
     _Atomic uint64_t *c = &sheet->counter[id];
     atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
@@ -77,4 +77,4 @@ void stats_observe(struct stats_sheet *sheet, enum stat_histogram h, uint64_t va
 void stats_active(struct stats_sheet *sheet, enum stat_activity a, const struct id *rcv_id);
 
 /* Any thread: the sum of all sheets, since the beginning of the process. */
-uint64_t stats_sum(const struct stats *s, enum stat id);
+uint64_t stats_sum(const struct stats *s, enum stat_id id);
