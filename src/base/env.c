@@ -13,11 +13,11 @@ static int64_t system_now_s(void *ctx) {
     return t.tv_sec;
 }
 
-static int64_t system_mono_ms(void *ctx) {
+static int64_t system_mono_us(void *ctx) {
     (void)ctx;
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 static void system_random(void *ctx, void *buf, size_t n) {
@@ -32,4 +32,4 @@ static void system_random(void *ctx, void *buf, size_t n) {
     }
 }
 
-const struct env ENV_SYSTEM = {system_now_s, system_mono_ms, system_random, NULL};
+const struct env ENV_SYSTEM = {system_now_s, system_mono_us, system_random, NULL};

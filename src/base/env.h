@@ -10,7 +10,7 @@
 
 struct env {
     int64_t (*now_s)(void *ctx);   /* wall clock, seconds since the Unix epoch */
-    int64_t (*mono_ms)(void *ctx); /* monotonic, milliseconds since an unspecified start */
+    int64_t (*mono_us)(void *ctx); /* monotonic, microseconds since an unspecified start */
     void (*random)(
         void *ctx, void *buf,
         size_t n); /* cryptographic quality; cannot fail (aborts when the kernel refuses) */
@@ -23,8 +23,12 @@ static inline int64_t env_now_s(const struct env *e) {
     return e->now_s(e->ctx);
 }
 
+static inline int64_t env_mono_us(const struct env *e) {
+    return e->mono_us(e->ctx);
+}
+
 static inline int64_t env_mono_ms(const struct env *e) {
-    return e->mono_ms(e->ctx);
+    return env_mono_us(e) / 1000;
 }
 
 static inline void env_random(const struct env *e, void *buf, size_t n) {

@@ -22,6 +22,7 @@
 
 #include "net/admission.h"
 #include "net/conn_priv.h"
+#include "net/listener.h"
 #include "net/loop_priv.h"
 #include "net/tls.h"
 
@@ -65,11 +66,33 @@ static void update_poll(struct conn *c) {
     }
 }
 
-/* ---- failures ---- */
+/* ---- counting ---- */
+
+static void count(const struct conn *c, enum stat_id id) {
+    stats_add(loop_stats(c->set->loop), id, 1);
+}
+
+static void count_socket(_Atomic uint64_t *n) {
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+static void count_accepted(const struct conn *c) {
+    count(c, STAT_SOCKETS_ACCEPTED);
+    if (c->counts != NULL) count_socket(&c->counts->accepted);
+}
+
+static void count_closed(const struct conn *c) {
+    count(c, STAT_SOCKETS_CLOSED);
+    if (c->counts != NULL) count_socket(&c->counts->closed);
+}
 
 static void count_tls_error(const struct conn *c) {
+    if (c->peer != NULL) count(c, STAT_TLS_ERRORS);
     if (c->opts->on_tls_error != NULL) c->opts->on_tls_error(c->opts->server);
 }
+
+/* ---- failures ---- */
 
 /* The connection cannot be used any more: not even for a close_notify. */
 static void break_off(struct conn *c) {
@@ -318,7 +341,7 @@ static enum err open_conn(struct loop *l, int owned_fd, SSL_CTX *tls, const stru
 }
 
 enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct conn_opts *o,
-                      struct admission_peer *owned_peer) {
+                      struct admission_peer *owned_peer, struct socket_counts *counts) {
     struct conn *c;
     const enum err e = open_conn(l, owned_fd, tls, o, &c);
     if (e != OK) {
@@ -328,6 +351,8 @@ enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct c
         return e;
     }
     c->peer = owned_peer;
+    c->counts = counts;
+    count_accepted(c);
     SSL_set_accept_state(c->ssl);
     update_poll(c);
     return OK;
@@ -393,7 +418,9 @@ void conn__destroy(struct conn *c) {
     discard_input(c);
     (void)shutdown(c->fd, SHUT_RDWR);
     (void)close(c->fd);
-    if (c->peer != NULL) admission_leave(c->opts->admission, c->peer);
+    if (c->peer == NULL) return;
+    count_closed(c);
+    admission_leave(c->opts->admission, c->peer);
 }
 
 void conn_close(struct conn *c) {

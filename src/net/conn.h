@@ -27,6 +27,7 @@ struct loop;
 struct conn;
 struct admission;
 struct admission_peer;
+struct socket_counts;
 
 struct conn_ops {
     /* TLS is up. *ret_session is what the other calls get; a client's is there already. Any error
@@ -56,9 +57,11 @@ struct conn_opts {
     void (*on_tls_error)(void *server);
 };
 
-/* Folder-private: takes over an accepted socket and its admission; on error both are released. */
+/* Folder-private: takes over an accepted socket and its admission; on error both are released.
+ * counts: borrowed, may be NULL. */
 MUST_USE enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls,
-                               const struct conn_opts *o, struct admission_peer *owned_peer);
+                               const struct conn_opts *o, struct admission_peer *owned_peer,
+                               struct socket_counts *counts);
 
 /* All below: owner loop. */
 struct loop *conn_loop(const struct conn *c);

@@ -26,7 +26,8 @@ struct conn {
     const struct conn_opts *opts; /* borrowed */
     SSL *ssl;                     /* owned */
     void *session;                /* belongs to opts->ops; valid while has_session */
-    struct admission_peer *peer;  /* owned */
+    struct admission_peer *peer;  /* owned; NULL: a client's connection */
+    struct socket_counts *counts; /* borrowed; may be NULL */
     uint8_t *in;                  /* owned; the block that was begun, NULL between blocks */
     uint8_t *out;             /* owned; encrypted bytes that the socket did not take, else NULL */
     const char *tls_problem;  /* static; NULL: none */

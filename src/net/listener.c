@@ -136,9 +136,10 @@ static bool accept_one(struct listener *ls) {
     struct admission_peer *peer = NULL;
     if (admission_enter(ls->opts->admission, &from.any, &peer) != OK) {
         refuse(fd);
+        stats_add(loop_stats(ls->loop), STAT_SOCKETS_REFUSED, 1);
         return true;
     }
-    const enum err e = conn__accept(ls->loop, fd, ls->tls, ls->opts, peer);
+    const enum err e = conn__accept(ls->loop, fd, ls->tls, ls->opts, peer, ls->counts);
     if (e != OK) pause_accepting(ls, e == E_SYS ? errno : ENOMEM);
     return e == OK;
 }
@@ -203,6 +204,10 @@ enum err listener_probe(const struct listener_addr *a) {
 
 uint16_t listener_port(const struct listener *ls) {
     return ls->port;
+}
+
+void listener_set_counts(struct listener *ls, struct socket_counts *counts) {
+    ls->counts = counts;
 }
 
 void listener_set_tls(struct listener *ls, SSL_CTX *tls) {

@@ -6,6 +6,8 @@
  * minute says so. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "net/conn.h"
 
 struct listener;
@@ -28,6 +30,13 @@ MUST_USE enum err listener_probe(const struct listener_addr *a);
 MUST_USE enum err listener_open(struct loop *l, const struct listener_addr *a, SSL_CTX *tls,
                                 const struct conn_opts *o, struct listener **ret);
 uint16_t listener_port(const struct listener *ls); /* any thread */
+
+/* What became of the sockets of one port of one loop: its loop writes, any thread reads. */
+struct socket_counts {
+    _Atomic uint64_t accepted, closed;
+};
+/* Before the loop starts: where this listener's sockets are counted; borrowed until loop_free(). */
+void listener_set_counts(struct listener *ls, struct socket_counts *counts);
 /* Owner: for connections from now on (certificate reload). */
 void listener_set_tls(struct listener *ls, SSL_CTX *tls);
 /* Owner, or after loop_join(); NULL is a no-op; open connections stay. */

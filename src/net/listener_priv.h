@@ -14,6 +14,7 @@ struct listener {
     struct loop *loop;            /* borrowed */
     SSL_CTX *tls;                 /* owned: one reference */
     const struct conn_opts *opts; /* borrowed */
+    struct socket_counts *counts; /* borrowed; NULL: they are not counted here */
     int64_t next_log_ms;
     int fd; /* owned */
     uint16_t port;

@@ -22,6 +22,8 @@
 #include "net/conn_priv.h"
 #include "net/loop_priv.h"
 
+enum { LAG_EVERY_MS = 1000 };
+
 struct loop {
     /* fixed after loop_new() */
     unsigned index;
@@ -35,6 +37,11 @@ struct loop {
     uv_check_t check;
     uv_idle_t spin; /* active while the next poll must not sleep */
     struct list timers;
+    struct loop_timer lag_timer;
+    int64_t lag_due_us; /* when lag_timer should come next; 0: it has not come yet */
+
+    /* fixed after loop_start() */
+    struct stats_sheet *stats; /* borrowed; may be NULL */
 
     /* who starts and joins only */
     pthread_t thread;
@@ -186,8 +193,34 @@ void loop_free(struct loop *l) {
     free(l);
 }
 
+/* How late a timer comes is how long something that is ready waits for its turn. */
+static void measure_lag(void *ctx) {
+    struct loop *l = ctx;
+    const int64_t now_us = loop_now_us(l);
+    const int64_t late_us =
+        l->lag_due_us != 0 && now_us > l->lag_due_us ? now_us - l->lag_due_us : 0;
+    if (l->lag_due_us != 0) stats_observe(l->stats, HISTOGRAM_LOOP_LAG_US, (uint64_t)late_us);
+    l->lag_due_us = now_us + (int64_t)LAG_EVERY_MS * 1000;
+}
+
+void loop_set_stats(struct loop *l, struct stats_sheet *sheet) {
+    assert(!l->has_thread);
+    l->stats = sheet;
+}
+
+struct stats_sheet *loop_stats(const struct loop *l) {
+    return l->stats;
+}
+
+static enum err start_lag_timer(struct loop *l) {
+    if (l->stats == NULL) return OK;
+    return loop_timer_start(l, &l->lag_timer, LAG_EVERY_MS, LAG_EVERY_MS, measure_lag, l);
+}
+
 enum err loop_start(struct loop *l) {
     assert(!l->has_thread);
+    const enum err e = start_lag_timer(l);
+    if (e != OK) return e;
     sigset_t all, before;
     sigfillset(&all);
     /* The new thread inherits the mask: signals go to the main thread alone. */
@@ -254,6 +287,16 @@ const struct env *loop_env(const struct loop *l) {
 int64_t loop_now_ms(const struct loop *l) {
     ASSERT_ON_LOOP(l);
     return env_mono_ms(l->env);
+}
+
+int64_t loop_now_us(const struct loop *l) {
+    ASSERT_ON_LOOP(l);
+    return env_mono_us(l->env);
+}
+
+int64_t loop_turn_ms(const struct loop *l) {
+    ASSERT_ON_LOOP(l);
+    return (int64_t)uv_now(&l->uv);
 }
 
 static void free_timer(uv_handle_t *h) {

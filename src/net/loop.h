@@ -16,6 +16,7 @@
 
 #include "base/env.h"
 #include "base/err.h"
+#include "stats/stats.h"
 
 struct loop;
 
@@ -33,8 +34,13 @@ struct loop_timer {
 /* *ret: loop_free(); env is borrowed. E_NO_MEMORY, E_SYS. */
 MUST_USE enum err loop_new(unsigned index, const struct env *env, struct loop **ret);
 void loop_free(struct loop *l); /* NULL is a no-op; after loop_join(); closes what is still open */
-MUST_USE enum err loop_start(struct loop *l); /* creates the thread, with signals blocked; E_SYS */
-void loop_stop(struct loop *l);               /* any thread: the thread ends after this turn */
+/* Before loop_start(): where this loop and what runs on it counts, borrowed until loop_free().
+ * Without it, or with NULL, nothing is counted. */
+void loop_set_stats(struct loop *l, struct stats_sheet *sheet);
+struct stats_sheet *loop_stats(const struct loop *l); /* owner: borrowed; may be NULL */
+/* Creates the thread, with signals blocked; E_SYS, E_NO_MEMORY. */
+MUST_USE enum err loop_start(struct loop *l);
+void loop_stop(struct loop *l); /* any thread: the thread ends after this turn */
 /* Waits for the thread if there is one, then closes the connections that are left (on_close() on
  * the caller's thread) and runs what was posted. May be called again, for what other loops posted
  * when they were joined: do so before freeing what messages refer to. */
@@ -45,7 +51,10 @@ void loop_post(struct loop *l, struct loop_msg *owned); /* any thread; cannot fa
 unsigned loop_index(const struct loop *l);  /* any thread */
 bool loop_is_current(const struct loop *l); /* any thread */
 #define ASSERT_ON_LOOP(l) assert(loop_is_current(l))
-int64_t loop_now_ms(const struct loop *l);        /* owner: monotonic time, for deadlines */
+int64_t loop_now_ms(const struct loop *l); /* owner: monotonic time, for deadlines */
+int64_t loop_now_us(const struct loop *l); /* owner: the same clock */
+/* Owner: when this turn began, by the kernel's monotonic clock. Costs no system call. */
+int64_t loop_turn_ms(const struct loop *l);
 const struct env *loop_env(const struct loop *l); /* any thread; borrowed */
 
 /* Owner (or before loop_start): calls fn(ctx) after first_ms and then every repeat_ms (0: once).

@@ -21,9 +21,9 @@ static int64_t fake_now_s(void *ctx) {
     return 1700000000 + clock_ms / 1000;
 }
 
-static int64_t fake_mono_ms(void *ctx) {
+static int64_t fake_mono_us(void *ctx) {
     (void)ctx;
-    return clock_ms;
+    return clock_ms * 1000;
 }
 
 static void fake_random(void *ctx, void *buf, size_t n) {
@@ -31,7 +31,7 @@ static void fake_random(void *ctx, void *buf, size_t n) {
     memset(buf, 7, n);
 }
 
-static const struct env FAKE = {fake_now_s, fake_mono_ms, fake_random, NULL};
+static const struct env FAKE = {fake_now_s, fake_mono_us, fake_random, NULL};
 
 static struct admission *new_admission(struct admission_opts o) {
     struct admission *a = NULL;

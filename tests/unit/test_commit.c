@@ -103,11 +103,11 @@ static int64_t fake_now_s(void *ctx) {
     (void)ctx;
     return clock_ms / 1000;
 }
-static int64_t fake_mono_ms(void *ctx) {
+static int64_t fake_mono_us(void *ctx) {
     (void)ctx;
-    return clock_ms;
+    return clock_ms * 1000;
 }
-static const struct env FAKE_ENV = {fake_now_s, fake_mono_ms, NULL, NULL};
+static const struct env FAKE_ENV = {fake_now_s, fake_mono_us, NULL, NULL};
 
 struct fixture {
     struct fake_sink a, b;

@@ -269,15 +269,15 @@ static int64_t fake_now_s(void *ctx) {
     (void)ctx;
     return 1700000000 + fake_ms / 1000;
 }
-static int64_t fake_mono_ms(void *ctx) {
+static int64_t fake_mono_us(void *ctx) {
     (void)ctx;
-    return fake_ms;
+    return fake_ms * 1000;
 }
 static void fake_random(void *ctx, void *buf, size_t n) {
     (void)ctx;
     ENV_SYSTEM.random(NULL, buf, n);
 }
-static const struct env FAKE_ENV = {fake_now_s, fake_mono_ms, fake_random, NULL};
+static const struct env FAKE_ENV = {fake_now_s, fake_mono_us, fake_random, NULL};
 
 static void wait_for_state(struct rig *r, enum commit_state want) {
     for (int i = 0; i < 100000 && commit_state(r->commit) != want; i++) {

@@ -24,11 +24,11 @@ static int64_t fake_now_s(void *ctx) {
     (void)ctx;
     return now_s;
 }
-static int64_t fake_mono_ms(void *ctx) {
+static int64_t fake_mono_us(void *ctx) {
     (void)ctx;
-    return now_s * 1000;
+    return now_s * 1000000;
 }
-static const struct env FAKE_ENV = {fake_now_s, fake_mono_ms, NULL, NULL};
+static const struct env FAKE_ENV = {fake_now_s, fake_mono_us, NULL, NULL};
 
 static struct queue_log_opts opts_of(struct faultfs *fs) {
     return (struct queue_log_opts){.env = &FAKE_ENV, .vfs = faultfs_vfs(fs), .path = PATH};
