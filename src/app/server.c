@@ -19,6 +19,7 @@
 #include "net/loop.h"
 #include "proxy/proxy.h"
 #include "relay/relay.h"
+#include "stats/stats.h"
 
 enum {
     RESERVED_DESCRIPTORS = 64, /* files, listeners, loops: what is not a client */
@@ -33,7 +34,8 @@ enum {
 struct worker {
     /* fixed after start */
     struct server *server;
-    struct loop *loop; /* owned */
+    struct loop *loop;            /* owned */
+    struct socket_counts *counts; /* owned; one for each socket of the server */
     /* owner loop only, once it runs */
     struct listener **listeners; /* owned; one for each socket of the server */
     struct loop_timer drain_timer;
@@ -52,6 +54,7 @@ struct durable_news {
 struct server {
     /* fixed after start; what is built is owned */
     struct server_opts o; /* conf and ini_path only while starting */
+    struct stats *stats;
     unsigned connections_max;
     unsigned n_workers, n_sockets; /* n_sockets: addresses times ports */
     struct worker *workers;
@@ -69,6 +72,30 @@ struct server {
     /* posted by each worker that has no connection left */
     sem_t drained;
 };
+
+/* ---- statistics ---- */
+
+/* Who counts: each loop, on the sheet of its number, and behind them: */
+enum { SHEET_COMMIT, N_OTHER_SHEETS };
+
+/* The processors that this process may use, which can be fewer than there are. */
+static unsigned count_processors(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    const int n = CPU_COUNT(&set);
+    return n > 0 ? (unsigned)n : 1;
+}
+
+static enum err up_stats(struct server *s, struct problem *p) {
+    const struct conf *c = s->o.conf;
+    s->n_workers = c->threads != 0 ? (unsigned)c->threads : count_processors();
+    const enum err e = stats_new(&ENV_SYSTEM, s->n_workers + N_OTHER_SHEETS, &s->stats);
+    return e == OK ? OK : problem_set(p, e, "cannot start: %s", err_meaning(e));
+}
+
+static void down_stats(struct server *s) {
+    stats_free(s->stats);
+}
 
 /* ---- descriptors ---- */
 
@@ -132,6 +159,7 @@ static enum err up_store(struct server *s, struct problem *p) {
         .compact_log = s->o.compact_log,
         .on_durable = on_durable,
         .ctx = &s->durable_news,
+        .commit_stats = stats_sheet(s->stats, s->n_workers + SHEET_COMMIT),
     };
     progress_begin(&ENV_SYSTEM, NULL, PROGRESS_DELAY_MS);
     const enum err e = storage_open(s->o.storage, &use, &s->store, p);
@@ -165,27 +193,18 @@ static void down_store(struct server *s) {
 
 /* ---- loops ---- */
 
-/* The processors that this process may use, which can be fewer than there are. */
-static unsigned count_processors(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    const int n = CPU_COUNT(&set);
-    return n > 0 ? (unsigned)n : 1;
-}
-
 static void down_loops(struct server *s) {
     for (unsigned i = 0; s->workers != NULL && i < s->n_workers; i++) {
         loop_free(s->workers[i].loop);
         free(s->workers[i].listeners);
+        free(s->workers[i].counts);
     }
     free(s->workers);
     free(s->loops);
 }
 
 static enum err up_loops(struct server *s, struct problem *p) {
-    const struct conf *c = s->o.conf;
-    s->n_workers = c->threads != 0 ? (unsigned)c->threads : count_processors();
-    s->n_sockets = ports_count(c);
+    s->n_sockets = ports_count(s->o.conf);
     s->workers = calloc(s->n_workers, sizeof *s->workers);
     s->loops = calloc(s->n_workers, sizeof *s->loops);
     enum err e = s->workers != NULL && s->loops != NULL ? OK : E_NO_MEMORY;
@@ -193,8 +212,11 @@ static enum err up_loops(struct server *s, struct problem *p) {
         struct worker *w = &s->workers[i];
         w->server = s;
         w->listeners = calloc(s->n_sockets, sizeof(struct listener *));
-        e = w->listeners != NULL ? loop_new(i, &ENV_SYSTEM, &w->loop) : E_NO_MEMORY;
+        w->counts = calloc(s->n_sockets, sizeof *w->counts);
+        e = w->listeners != NULL && w->counts != NULL ? loop_new(i, &ENV_SYSTEM, &w->loop)
+                                                      : E_NO_MEMORY;
         s->loops[i] = w->loop;
+        if (e == OK) loop_set_stats(w->loop, stats_sheet(s->stats, i));
     }
     if (e == OK) return OK;
     (void)problem_set(p, e, "cannot make %u event loops (see [TRANSPORT] threads): %s",
@@ -309,6 +331,7 @@ static enum err up_ports(struct server *s, struct problem *p) {
         for (unsigned j = 0; j < s->n_workers && e == OK; j++) {
             struct worker *w = &s->workers[j];
             e = listener_open(w->loop, &a, s->o.identity->tls, o, &w->listeners[i]);
+            if (e == OK) listener_set_counts(w->listeners[i], &w->counts[i]);
         }
         if (e == OK) continue;
         (void)ports_explain(&a, e, s->o.ini_path, p);
@@ -407,6 +430,7 @@ static const struct step {
     void (*down)(struct server *s); /* only after its up; or NULL */
     bool serving;                   /* left out in maintenance */
 } STEPS[] = {
+    {"stats", up_stats, down_stats, false},
     {"descriptors", up_descriptors, NULL, false},
     {"admission", up_admission, down_admission, false},
     {"store", up_store, down_store, false},

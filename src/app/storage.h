@@ -40,6 +40,7 @@ struct storage_use {
     bool skip_warnings, compact_log;
     void (*on_durable)(void *ctx); /* any thread; may be NULL */
     void *ctx;
+    struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
 };
 /* Opens the store and logs what is in it. Shows progress between progress_begin() and
  * progress_end(). s is borrowed until store_close(). */

@@ -51,7 +51,6 @@ static void tell_pkey(const struct pooled *relay, struct proxy_op *owned) {
         const bool fits = k.cert_chain.n + k.signed_key.n <= PROXY_PROOF_MAX;
         if (fits) why.error = keep_pkey(owned, &k) == OK ? PROXY_OK : PROXY_INTERNAL;
     }
-    owned->is_own = relay->addr.is_own;
     proxy__complete(owned, &why);
 }
 

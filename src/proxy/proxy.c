@@ -99,6 +99,7 @@ static void begin(struct proxy *p, struct loop *from, struct proxy_op *op) {
     op->from = op->home = from;
     list_init(&op->waiting);
     op->session_id = (struct bytes){0};
+    op->is_own = false;
     op->data = NULL;
     op->request.transmission = NULL;
 }
@@ -122,6 +123,7 @@ void proxy_connect(struct proxy *p, struct loop *from, const struct relay_name *
                    struct proxy_op *owned) {
     begin(p, from, owned);
     const enum err e = relay_addr_from(to, &p->rules, &owned->addr);
+    owned->is_own = relay_name_is_own(to, &p->rules);
     if (e != OK) {
         proxy__complete_by(owned, address_error(e));
         return;

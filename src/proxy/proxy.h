@@ -54,7 +54,7 @@ struct proxy_op {
     struct forward forward;  /* forward; views data */
     /* result */
     struct proxy_failure failure; /* error is PROXY_OK on success */
-    bool is_own;
+    bool is_own;            /* the relay is one of own_domains; false as long as it is not known */
     struct reply_pkey pkey; /* of connect; views data */
     struct bytes response;  /* of forward; views data */
     uint8_t *data;          /* owned: proxy_op_done() */

@@ -51,9 +51,10 @@ static bool is_in_domain(const char *host, const char *domain, size_t n_domain) 
 }
 
 /* By the first host, whichever is connected to (reference: Agent.hs, isOwnServer). */
-static bool is_own(struct bytes hosts, const char *domains) {
+bool relay_name_is_own(const struct relay_name *name, const struct relay_addr_rules *rules) {
+    const char *domains = rules->own_domains;
     char first[HOST_TEXT_MAX];
-    struct rd r = rd_init(hosts);
+    struct rd r = rd_init(name->hosts);
     if (!copy_host(rd_short(&r), first)) return false;
     while (*domains != '\0') {
         domains += strspn(domains, ", ");
@@ -78,7 +79,7 @@ static enum err make_key(const struct relay_name *name, const struct smp_target 
 
 enum err relay_addr_from(const struct relay_name *name, const struct relay_addr_rules *rules,
                          struct relay_addr *ret) {
-    struct relay_addr a = {.is_own = is_own(name->hosts, rules->own_domains)};
+    struct relay_addr a = {.is_own = relay_name_is_own(name, rules)};
     if (!find_host(name->hosts, rules->prefer_onion, false, a.target.host) &&
         (rules->required || !find_host(name->hosts, false, true, a.target.host))) {
         return E_HOST;

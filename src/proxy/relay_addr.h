@@ -23,6 +23,7 @@ struct relay_addr {
     bool is_own; /* of the operator of this proxy, for statistics */
 };
 
+bool relay_name_is_own(const struct relay_name *name, const struct relay_addr_rules *rules);
 /* E_HOST: no host of the kind that is required, or none that is one. E_SYNTAX: a port or an
  * identity that no server can have. */
 MUST_USE enum err relay_addr_from(const struct relay_name *name,

@@ -46,6 +46,7 @@ void cmd_lkey(struct request *rq) {
     lsn_t lsn = 0;
     const enum err e = store_queue_secure(store_of(rq), rq->queue, &rq->cmd->key, &lsn);
     if (e == OK) {
+        session_count(rq->session, STAT_Q_SECURED);
         answer_link(rq, lsn);
     } else {
         answer_err(rq, e);

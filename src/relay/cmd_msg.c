@@ -16,16 +16,21 @@ void cmd_ping(struct request *rq) {
 
 static enum err subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn) {
     struct sub *sub = sub_find(s, queue_rcv_id(q));
-    if (sub != NULL && sub->by_get) return E_CMD_PROHIBITED;
+    if (sub != NULL && sub->by_get) {
+        session_count(s, STAT_Q_SUB_PROHIBITED);
+        return E_CMD_PROHIBITED;
+    }
     if (sub == NULL) return sub_subscribe(s, q, ret_lsn);
-    sub->has_delivered =
-        false; /* again in the same connection: the unacknowledged message is delivered again */
+    session_count(s, STAT_Q_SUB_DUPLICATE);
+    sub_clear_delivered(s, sub); /* again in the same connection: it is delivered again */
     return sub_register(s, q, ret_lsn);
 }
 
 void cmd_sub(struct request *rq) {
     struct session *s = rq->session;
     const struct service *svc = service_of(s, SUB_RECIPIENT);
+    rq->is_new_sub = sub_find(s, queue_rcv_id(rq->queue)) == NULL &&
+                     (svc == NULL || s->service->subscribed.n == 0);
     lsn_t lsn = 0;
     const enum err e = subscribe(s, rq->queue, &lsn);
     if (e != OK) {
@@ -47,26 +52,37 @@ static void answer_msg(const struct request *rq, struct sub *sub, struct message
         answer_ok(rq, lsn);
         return;
     }
-    sub->has_delivered = true;
-    sub->delivered = owned->id;
+    sub_set_delivered(rq->session, sub, owned);
     session_add_msg(rq->session, rq->to.corr_id, rq->queue, owned, lsn, false);
     message_unref(owned);
+}
+
+static void count_get(const struct request *rq, bool has_msg, bool again) {
+    if (!has_msg) {
+        session_count(rq->session, STAT_MSG_GET_NO_MSG);
+    } else {
+        session_count(rq->session, again ? STAT_MSG_GET_DUPLICATE : STAT_MSG_GET);
+    }
 }
 
 void cmd_get(struct request *rq) {
     struct sub *sub = sub_find(rq->session, queue_rcv_id(rq->queue));
     enum err e = OK;
     if (sub == NULL) {
-        e = sub_add(rq->session, rq->queue, true, &sub);
+        e = sub_add(rq->session, rq->queue, SUB_BY_GET, &sub);
     } else if (!sub->by_get) {
+        session_count(rq->session, STAT_MSG_GET_PROHIBITED);
         e = E_CMD_PROHIBITED;
     }
     struct message *m = NULL;
+    bool again = false;
     if (e == OK) {
-        sub->has_delivered = false;
+        again = sub->has_delivered;
+        sub_clear_delivered(rq->session, sub);
         e = store_msg_peek(store_of(rq), rq->queue, &m);
     }
     if (e == OK) {
+        count_get(rq, m != NULL, again);
         answer_msg(rq, sub, m, 0);
     } else {
         answer_err(rq, e);
@@ -80,6 +96,23 @@ static bool is_delivered(const struct sub *sub, struct bytes msg_id) {
            (msg_id.n == 0 || bytes_equal(msg_id, id_bytes(&sub->delivered)));
 }
 
+/* A message was sent or received. */
+static void count_activity(const struct request *rq, bool notification) {
+    struct stats_sheet *stats = rq->session->rl->stats;
+    stats_active(stats, ACTIVITY_MSG, queue_rcv_id(rq->queue));
+    if (notification) stats_active(stats, ACTIVITY_NTF, queue_rcv_id(rq->queue));
+}
+
+static void count_received(const struct request *rq, const struct sub *sub, bool notification) {
+    const struct relay_loop *rl = rq->session->rl;
+    const uint32_t now_s = (uint32_t)(loop_turn_ms(rl->loop) / 1000);
+    stats_observe(rl->stats, HISTOGRAM_ACK_S, now_s - sub->delivered_s);
+    session_count(rq->session, STAT_MSG_RECV);
+    if (sub->by_get) session_count(rq->session, STAT_MSG_RECV_GET);
+    if (notification) session_count(rq->session, STAT_MSG_RECV_NTF);
+    count_activity(rq, notification);
+}
+
 void cmd_ack(struct request *rq) {
     struct sub *sub = sub_find(rq->session, queue_rcv_id(rq->queue));
     const struct bytes msg_id = rq->cmd->ack.msg_id;
@@ -87,18 +120,19 @@ void cmd_ack(struct request *rq) {
         answer_err(rq, E_NO_MSG);
         return;
     }
-    sub->has_delivered = false;
+    sub_clear_delivered(rq->session, sub);
     struct message *next = NULL;
     struct message **ret_next = sub->by_get ? NULL : &next;
-    lsn_t lsn = 0;
+    struct msg_acked acked = {0};
     enum err e = OK;
     if (msg_id.n != 0) {
-        e = store_msg_ack(store_of(rq), rq->queue, &sub->delivered, ret_next, &lsn);
+        e = store_msg_ack(store_of(rq), rq->queue, &sub->delivered, ret_next, &acked);
+        if (acked.was_deleted) count_received(rq, sub, acked.notification);
     } else if (ret_next != NULL) {
         e = store_msg_peek(store_of(rq), rq->queue, ret_next);
     }
     if (e == OK) {
-        answer_msg(rq, sub, next, lsn);
+        answer_msg(rq, sub, next, acked.lsn);
     } else {
         answer_err(rq, e);
     }
@@ -108,8 +142,13 @@ void cmd_ack(struct request *rq) {
 /* ---- SEND ---- */
 
 static enum err check_send(const struct request *rq) {
-    if (rq->cmd->send.body.n > command_max_body(rq->params->version)) return E_LARGE_MSG;
-    return rq->view->status == STATUS_OFF ? E_AUTH : OK;
+    if (rq->cmd->send.body.n > command_max_body(rq->params->version)) {
+        session_count(rq->session, STAT_MSG_SENT_LARGE);
+        return E_LARGE_MSG;
+    }
+    if (rq->view->status != STATUS_OFF) return OK;
+    session_count(rq->session, STAT_MSG_SENT_AUTH);
+    return E_AUTH;
 }
 
 /* What else a SEND does: spent link data goes, and old messages where that is configured. */
@@ -122,9 +161,16 @@ static void before_write(const struct request *rq, int64_t now_s) {
         return; /* the queue is gone: the write will say so */
     }
     if (o->expire_on_send && o->message_ttl_s > 0 &&
-        store_expire_queue(o->store, rq->queue, now_s - o->message_ttl_s, &n) != OK) {
-        return; /* as above */
+        store_expire_queue(o->store, rq->queue, now_s - o->message_ttl_s, &n) == OK) {
+        stats_add(rq->session->rl->stats, STAT_MSG_EXPIRED, n); /* else as above */
     }
+}
+
+static void count_sent(const struct request *rq) {
+    const bool notification = rq->cmd->send.notification;
+    session_count(rq->session, STAT_MSG_SENT);
+    if (notification) session_count(rq->session, STAT_MSG_SENT_NTF);
+    count_activity(rq, notification);
 }
 
 void cmd_send(struct request *rq) {
@@ -135,6 +181,7 @@ void cmd_send(struct request *rq) {
     struct id id;
     enum err e = check_send(rq);
     if (e == OK && rq->view->block != NULL) {
+        session_count(rq->session, STAT_MSG_SENT_BLOCK);
         answer_blocked(rq);
         return;
     }
@@ -144,6 +191,8 @@ void cmd_send(struct request *rq) {
         e = message_new(&id, now_s, rq->cmd->send.notification, rq->cmd->send.body, &m);
     }
     if (e == OK) e = store_msg_write(store_of(rq), rq->queue, m, &written);
+    if (e == OK) count_sent(rq);
+    if (e == E_QUOTA) session_count(rq->session, STAT_MSG_SENT_QUOTA);
     if (written.lsn > store_durable_lsn(store_of(rq))) rq->held_bytes = rq->cmd->send.body.n;
     answer_result(rq, e, written.lsn);
     if (written.was_empty) notify(rq->session->rl, NOTE_MESSAGE, written.sub, rq->queue);

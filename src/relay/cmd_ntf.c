@@ -39,6 +39,7 @@ void cmd_nkey(struct request *rq) {
         agree_secret(rq->session->rl->relay->o.env, &rq->cmd->nkey.dh_key, n.dh_secret, pub);
     if (e == OK) e = set_notifier(rq, &n, &ended, &lsn);
     if (e == OK) {
+        session_count(rq->session, STAT_NTF_CREATED);
         tell_notifier_gone(rq, &ended);
         struct wr w = answer_begin(rq);
         reply_nid(&w, rq->params, &rq->to, &n.id, pub);
@@ -53,6 +54,7 @@ void cmd_ndel(struct request *rq) {
     struct sub_ended ended;
     lsn_t lsn = 0;
     const enum err e = store_notifier_delete(store_of(rq), rq->queue, &ended, &lsn);
+    if (e == OK && rq->view->has_notifier) session_count(rq->session, STAT_NTF_DELETED);
     if (e == OK) tell_notifier_gone(rq, &ended);
     answer_result(rq, e, lsn);
 }

@@ -14,6 +14,7 @@
 struct proxied {
     struct proxy_op op;
     struct relay *relay;   /* borrowed */
+    bool is_forward;       /* PFWD; else PRXY */
     struct subscriber who; /* its session, which may be gone when the answer comes */
     struct list waiting;   /* in session.proxied_waiting */
     struct bytes corr_id, entity, command; /* view text; command only while waiting */
@@ -23,6 +24,49 @@ struct proxied {
 static void proxied_free(struct proxied *p) {
     proxy_op_done(&p->op);
     free(p);
+}
+
+/* ---- counting ---- */
+
+/* The rows of each kind are in this order, once for all relays and once more for own ones. */
+enum { P_REQUESTS, P_SUCCESSES, P_ERRORS_CONNECT, P_ERRORS_COMPAT, P_ERRORS_OTHER, P_ROWS };
+_Static_assert(STAT_P_RELAYS_OWN_REQUESTS == STAT_P_RELAYS_REQUESTS + P_ROWS &&
+                   STAT_P_MSG_FWDS_REQUESTS == STAT_P_RELAYS_OWN_REQUESTS + P_ROWS &&
+                   STAT_P_MSG_FWDS_OWN_REQUESTS == STAT_P_MSG_FWDS_REQUESTS + P_ROWS &&
+                   STAT_P_MSG_FWDS_RECV == STAT_P_MSG_FWDS_OWN_REQUESTS + P_ROWS,
+               "stats.def");
+
+static unsigned connect_outcome(struct proxy_failure f) {
+    switch (f.error) {
+    case PROXY_OK:
+        return P_SUCCESSES;
+    case PROXY_NETWORK:
+    case PROXY_TIMEOUT:
+    case PROXY_INTERNAL:
+        return P_ERRORS_CONNECT;
+    case PROXY_TRANSPORT:
+        return f.transport == TRANSPORT_VERSION || f.transport == TRANSPORT_NO_AUTH
+                   ? P_ERRORS_COMPAT
+                   : P_ERRORS_OTHER;
+    default:
+        return P_ERRORS_OTHER;
+    }
+}
+
+/* What the other relay answers is a success of forwarding, whatever it says. */
+static unsigned forward_outcome(struct proxy_failure f) {
+    if (f.error == PROXY_OK || f.error == PROXY_PROTOCOL) return P_SUCCESSES;
+    return f.error == PROXY_NO_SESSION ? P_ERRORS_CONNECT : P_ERRORS_OTHER;
+}
+
+static void count(const struct relay_loop *rl, bool is_forward, bool is_own,
+                  struct proxy_failure f) {
+    const unsigned outcome = is_forward ? forward_outcome(f) : connect_outcome(f);
+    const unsigned all = is_forward ? STAT_P_MSG_FWDS_REQUESTS : STAT_P_RELAYS_REQUESTS;
+    for (unsigned row = all; row <= all + (is_own ? P_ROWS : 0); row += P_ROWS) {
+        stats_add(rl->stats, (enum stat_id)row, 1);
+        stats_add(rl->stats, (enum stat_id)(row + outcome), 1);
+    }
 }
 
 /* ---- answers ---- */
@@ -42,7 +86,9 @@ static void start_waiting(struct session *s);
 
 static void on_done(struct proxy_op *op) {
     struct proxied *p = CONTAINER_OF(op, struct proxied, op);
-    struct session *s = session_find(&p->relay->loops[p->who.loop], p->who);
+    struct relay_loop *rl = &p->relay->loops[p->who.loop];
+    struct session *s = session_find(rl, p->who);
+    count(rl, p->is_forward, p->op.is_own, p->op.failure);
     if (s != NULL) {
         struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
         write_answer(p, &s->params, &w);
@@ -84,6 +130,7 @@ static struct proxied *proxied_new(const struct request *rq, bool keep_command) 
 /* c views the block, or p. p may be gone when this returns. */
 static void start(struct session *s, struct proxied *p, const struct command *c) {
     struct proxy *proxy = p->relay->o.proxy;
+    p->is_forward = c->tag == CMD_PFWD;
     s->n_proxied++;
     if (c->tag == CMD_PRXY) {
         const struct relay_name name = {c->prxy.hosts, c->prxy.port, c->prxy.identity};
@@ -158,6 +205,7 @@ void cmd_pfwd(struct request *rq) {
     if (rq->session->rl->relay->o.proxy != NULL) {
         start_or_wait(rq);
     } else {
+        count(rq->session->rl, true, false, (struct proxy_failure){.error = PROXY_NO_SESSION});
         refuse(rq, PROXY_NO_SESSION);
     }
 }

@@ -166,6 +166,11 @@ static enum err subscribe_new(struct session *s, struct queue *q, lsn_t *ret_lsn
     return OK;
 }
 
+static void count_created(const struct request *rq) {
+    session_count(rq->session, STAT_Q_CREATED);
+    if (rq->cmd->new_queue.has_notifier) session_count(rq->session, STAT_NTF_NEW_CREATED);
+}
+
 void cmd_new(struct request *rq) {
     struct new_keys keys = {0};
     struct new_ids ids;
@@ -174,6 +179,7 @@ void cmd_new(struct request *rq) {
     enum err e = check_new_allowed(rq);
     if (e == OK) e = make_keys(rq->session->rl->relay->o.env, &rq->cmd->new_queue, &keys);
     if (e == OK) e = create(rq, &keys, &ids, &q, &lsn);
+    if (e == OK) count_created(rq);
     if (e == OK && rq->cmd->new_queue.subscribe) e = subscribe_new(rq->session, q, &lsn);
     if (e == OK) {
         answer_ids(rq, &ids, &keys, lsn);
@@ -189,6 +195,7 @@ void cmd_new(struct request *rq) {
 void cmd_key(struct request *rq) {
     lsn_t lsn = 0;
     const enum err e = store_queue_secure(store_of(rq), rq->queue, &rq->cmd->key, &lsn);
+    if (e == OK) session_count(rq->session, STAT_Q_SECURED);
     answer_result(rq, e, lsn);
 }
 
@@ -224,12 +231,19 @@ void cmd_off(struct request *rq) {
     answer_result(rq, e, lsn);
 }
 
+static void count_deleted(const struct request *rq) {
+    const bool secured = rq->view->snd_key.type != KEY_NONE;
+    session_count(rq->session, STAT_Q_DELETED_ALL);
+    session_count(rq->session, secured ? STAT_Q_DELETED_SECURED : STAT_Q_DELETED_NEW);
+}
+
 void cmd_del(struct request *rq) {
     struct session *s = rq->session;
     struct queue_ended ended;
     lsn_t lsn = 0;
     const enum err e = store_queue_delete(store_of(rq), rq->queue, &ended, &lsn);
     if (e == OK) {
+        count_deleted(rq);
         struct sub *own = sub_find(s, queue_rcv_id(rq->queue));
         const bool was_own = session_is(s, ended.recipient.sub);
         if (was_own && (own == NULL || own->by_service)) service_lost(s, queue_rcv_id(rq->queue));

@@ -110,7 +110,9 @@ void forwarded_answer(const struct forwarded *f, struct session *s, struct bytes
     const struct reply_to to = {.corr_id = f->outer_corr_id};
     reply_rres_begin(&w, &s->params, &to);
     if (forward_seal_answer(&f->client_key, s->proxy_key, &f->nonce, f->corr_id, transmission,
-                            &w) != OK) {
+                            &w) == OK) {
+        session_count(s, STAT_P_MSG_FWDS_RECV);
+    } else {
         w = wr_init(buf, sizeof buf);
         reply_err(&w, &s->params, &to, E_BLOCK); /* as the reference: it does not fit */
     }

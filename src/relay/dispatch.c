@@ -21,11 +21,13 @@ struct job_item {
     enum err parse_err;          /* OK: cmd is set */
     size_t lookup;               /* index + 1 into lookups; 0: none */
     struct queue *deliver_after; /* counted; NULL: none */
-    struct forwarded *fwd;       /* owned; an RFWD taken apart: what is inside is run. Or NULL */
+    bool is_new_sub;
+    struct forwarded *fwd; /* owned; an RFWD taken apart: what is inside is run. Or NULL */
 };
 
 struct job {
     struct session *session; /* borrowed; its job field points back while the store is asked */
+    int64_t begun_us;        /* when its block came */
     bool loaded;
     unsigned n;
     size_t n_lookups;
@@ -175,6 +177,27 @@ static void touch(const struct request *rq) {
         return;
 }
 
+/* What is refused inside of RFWD is not counted: the reference does not either. */
+static void count_unauthorized(const struct request *rq) {
+    if (rq->fwd != NULL) return;
+    switch (rq->cmd->tag) {
+    case CMD_SEND:
+        session_count(rq->session, STAT_MSG_SENT_AUTH);
+        break;
+    case CMD_SUB:
+        session_count(rq->session, STAT_Q_SUB_AUTH);
+        break;
+    case CMD_NSUB:
+        session_count(rq->session, STAT_NTF_SUB_AUTH);
+        break;
+    case CMD_GET:
+        session_count(rq->session, STAT_MSG_GET_AUTH);
+        break;
+    default:
+        break;
+    }
+}
+
 static void run_verified(struct request *rq, const struct command_row *row,
                          const struct store_lookup *lookup) {
     struct store *store = rq->session->rl->relay->o.store;
@@ -189,6 +212,7 @@ static void run_verified(struct request *rq, const struct command_row *row,
     rq->queue = v != NULL ? lookup->ret_queue : NULL;
     rq->view = v;
     if (!verify(rq, row, v)) {
+        count_unauthorized(rq);
         answer_err(rq, E_AUTH);
     } else if (v != NULL && v->block != NULL && row->party != PARTY_NOTIFIER &&
                rq->cmd->tag != CMD_SEND) {
@@ -233,19 +257,53 @@ static void run_item(const struct job *j, struct job_item *item) {
         run_verified(&rq, row, item->lookup != 0 ? &j->lookups[item->lookup - 1] : NULL);
     }
     item->deliver_after = rq.deliver_after;
+    item->is_new_sub = rq.is_new_sub;
 }
 
 /* With few answers the messages may share their block; else they follow all the answers (behaviour,
  * "Messages"). */
 enum { FEW_ANSWERS = 4 };
 
+/* To the last answer in the outbox; those of PRXY and PFWD come when they come. */
+static void observe_latency(const struct job *j) {
+    const struct relay_loop *rl = j->session->rl;
+    if (rl->stats == NULL) return;
+    const int64_t us = loop_now_us(rl->loop) - j->begun_us;
+    stats_observe(rl->stats, HISTOGRAM_COMMAND_US, us > 0 ? (uint64_t)us : 0);
+}
+
 static void job_run(struct job *j) {
     for (unsigned i = 0; i < j->n; i++) run_item(j, &j->items[i]);
     for (unsigned i = 0; i < j->n; i++) {
         struct queue *q = j->items[i].deliver_after;
-        if (q != NULL) sub_deliver_queue(j->session, q, j->n > FEW_ANSWERS);
+        if (q != NULL && sub_deliver_queue(j->session, q, j->n > FEW_ANSWERS) &&
+            j->items[i].is_new_sub) {
+            session_count(j->session, STAT_Q_SUB);
+        }
         queue_unref(q);
     }
+    observe_latency(j);
+}
+
+/* ---- batches ---- */
+
+/* A block with several commands of recipients, or of notifiers, and none of others, is counted by
+ * its first (reference: Server.hs, receive, updateBatchStats). */
+static void count_batch(const struct job *j) {
+    const struct command *first = NULL;
+    unsigned n = 0;
+    for (unsigned i = 0; i < j->n; i++) {
+        const struct job_item *item = &j->items[i];
+        if (item->parse_err != OK) continue;
+        if (first == NULL) first = &item->cmd;
+        if (command_row(item->cmd.tag)->party != command_row(first->tag)->party) return;
+        n++;
+    }
+    if (n < 2) return;
+    if (first->tag == CMD_SUB) session_count(j->session, STAT_Q_SUB_ALL_B);
+    if (first->tag == CMD_DEL) session_count(j->session, STAT_Q_DELETED_ALL_B);
+    if (first->tag == CMD_NDEL) session_count(j->session, STAT_NTF_DELETED_B);
+    if (first->tag == CMD_NSUB) session_count(j->session, STAT_NTF_SUB_B);
 }
 
 /* ---- parsing and loading ---- */
@@ -323,7 +381,7 @@ static enum err keep_content(struct job *j, struct bytes content) {
     return OK;
 }
 
-enum err dispatch_block(struct session *s, struct bytes content) {
+enum err dispatch_block(struct session *s, struct bytes content, int64_t now_us) {
     struct bytes parts[SMP_BATCH_MAX];
     unsigned n;
     if (batch_split(content, parts, &n) != OK) {
@@ -337,6 +395,8 @@ enum err dispatch_block(struct session *s, struct bytes content) {
         parse_item(j, parts[i], &j->items[i]);
         add_lookup(j, &j->items[i]);
     }
+    j->begun_us = now_us;
+    count_batch(j);
     store_load(s->rl->relay->o.store, j->lookups, j->n_lookups, job_loaded, j);
     if (j->loaded) {
         job_run(j);

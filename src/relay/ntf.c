@@ -22,6 +22,12 @@ static struct nsub *nsub_find(struct session *s, const struct id *notifier_id) {
     return node != NULL ? CONTAINER_OF(node, struct nsub, node) : NULL;
 }
 
+static void count_own(struct session *s, int n) {
+    s->n_own_nsubs += (unsigned)n;
+    gauge_add(s->rl, RELAY_GAUGE_NTF_SUBS, n);
+    gauges_update_subs(s);
+}
+
 static enum err nsub_add(struct session *s, struct queue *q, const struct id *notifier_id,
                          bool by_service, struct nsub **ret) {
     if (s->nsubs.n_entries >= SESSION_SUBSCRIPTIONS_MAX) return E_QUOTA;
@@ -35,6 +41,7 @@ static enum err nsub_add(struct session *s, struct queue *q, const struct id *no
         return e;
     }
     n->queue = queue_ref(q);
+    if (!by_service) count_own(s, 1);
     *ret = n;
     return OK;
 }
@@ -56,7 +63,10 @@ static void unlink_due(struct session *s, struct nsub *n) {
 }
 
 static void nsub_free(struct session *s, struct nsub *n) {
-    if (!n->by_service) store_unsubscribe(opts_of(s)->store, n->queue, SUB_NOTIFIER, s->self);
+    if (!n->by_service) {
+        count_own(s, -1);
+        store_unsubscribe(opts_of(s)->store, n->queue, SUB_NOTIFIER, s->self);
+    }
     queue_unref(n->queue);
     free(n);
 }
@@ -126,8 +136,8 @@ void ntf_due(struct session *s, struct queue *q, const struct id *notifier_id) {
     mark_due(s, n);
 }
 
-/* One batch of one notifier; true: it has more. */
-static bool send_batch(struct session *s, const struct nsub *n) {
+/* One batch of one notifier; true: it has more. *n_sent grows. */
+static bool send_batch(struct session *s, const struct nsub *n, unsigned *n_sent) {
     struct ntf_batch batch;
     const enum err e = store_ntf_take(opts_of(s)->store, n->queue, &n->node.id, s->self, &batch);
     if (e != OK) return false; /* deleted, or another's by now */
@@ -146,24 +156,37 @@ static bool send_batch(struct session *s, const struct nsub *n) {
         session_add_text(s, wr_bytes(&w), 0, 0);
     }
     crypto_wipe(batch.dh_secret, sizeof batch.dh_secret);
+    *n_sent += batch.n;
     return batch.more;
 }
 
+/* As large as the reference makes its batches. */
+enum { NTFS_PER_BATCH = 80 };
+
+static void count_ntfs(const struct session *s, unsigned n) {
+    if (n == 0) return;
+    stats_add(s->rl->stats, STAT_MSG_NTFS, n);
+    stats_add(s->rl->stats, STAT_MSG_NTFS_B, n / NTFS_PER_BATCH + 1);
+}
+
 void ntf_pump(struct session *s) {
+    unsigned n_sent = 0;
     while (s->due_head != NULL && s->outbox.pending_bytes < opts_of(s)->pending_bytes_max / 2) {
         struct nsub *n = s->due_head;
-        if (send_batch(s, n)) continue;
+        if (send_batch(s, n, &n_sent)) continue;
         s->due_head = n->next_due;
         if (s->due_head == NULL) s->due_tail = NULL;
         n->is_due = false;
         if (n->by_service) nsub_remove(s, n);
     }
     s->due_now = s->due_head != NULL;
+    count_ntfs(s, n_sent);
 }
 
 void ntf_sent(struct session *s, struct queue *q, const struct id *msg_id, int64_t ts_s) {
     struct ntf_added added;
     const enum err e = store_ntf_add(opts_of(s)->store, q, msg_id, ts_s, &added);
+    if (e == E_NO_MEMORY || (e == OK && added.dropped_one)) session_count(s, STAT_MSG_NTF_LOST);
     if (e != OK || !added.was_empty) return; /* a message without its notification is still sent */
     const struct news n = {.kind = NOTE_NTF,
                            .to = added.sub,
@@ -188,6 +211,7 @@ enum err ntf_subscribe(struct session *s, struct queue *q, const struct id *noti
         if (is_new) nsub_remove(s, own);
         return e;
     }
+    if (svc == NULL) session_count(s, is_new ? STAT_NTF_SUB : STAT_NTF_SUB_DUPLICATE);
     sub_tell_moved(s, SUB_NOTIFIER, q, notifier_id, &moved);
     if (moved.has_ntfs) ntf_due(s, q, notifier_id);
     *ret_lsn = moved.lsn;
@@ -203,6 +227,7 @@ static void end_nsub(struct session *s, const struct news *n, struct nsub *own) 
         reply_deld(&w, &s->params, &to);
     }
     session_add_text(s, wr_bytes(&w), 0, 0);
+    session_count_end(s);
     if (own == NULL || own->by_service) service_lost(s, n->notifier);
     if (own != NULL) nsub_remove(s, own);
 }
@@ -241,6 +266,7 @@ static void expiry_step(void *ctx) {
     const bool more =
         store_ntf_expire_step(o->store, &rl->ntf_expiry_cursor, before, EXPIRY_QUEUES_PER_STEP, &n);
     rl->n_ntfs_expired += n;
+    stats_add(rl->stats, STAT_MSG_NTF_EXPIRED, n);
     if (!more && rl->n_ntfs_expired > 0) {
         log_line(LOG_INFO, "notifications-expired", "count=%llu",
                  (unsigned long long)rl->n_ntfs_expired);

@@ -31,6 +31,7 @@ static void expiry_step(void *ctx) {
     const bool more =
         store_expire_step(o->store, &rl->expiry_cursor, before, EXPIRY_QUEUES_PER_STEP, &n);
     rl->n_expired += n;
+    stats_add(rl->stats, STAT_MSG_EXPIRED, n);
     if (!more && rl->n_expired > 0) {
         log_line(LOG_INFO, "messages-expired", "count=%llu", (unsigned long long)rl->n_expired);
     }
@@ -125,6 +126,7 @@ static enum err start_loop(struct relay *r, unsigned index) {
     struct relay_loop *rl = &r->loops[index];
     rl->relay = r;
     rl->loop = r->o.loops[index];
+    rl->stats = loop_stats(rl->loop);
     rl->index = (uint16_t)index;
     list_init(&rl->sessions);
     list_init(&rl->held);

@@ -11,6 +11,7 @@
 #include "net/loop.h"
 #include "relay/outbox.h"
 #include "relay/relay.h"
+#include "stats/stats.h"
 #include "wire/command.h"
 #include "wire/handshake.h"
 
@@ -22,11 +23,25 @@ struct session_slot {
     uint32_t next_free;
 };
 
+enum relay_gauge {
+    RELAY_GAUGE_CLIENTS,
+    RELAY_GAUGE_SUBS,
+    RELAY_GAUGE_SUB_CLIENTS,
+    RELAY_GAUGE_SUB_SERVICES,
+    RELAY_GAUGE_NTF_SUBS,
+    RELAY_GAUGE_NTF_CLIENTS,
+    RELAY_GAUGE_NTF_SERVICES,
+    RELAY_GAUGE_DELIVERED,
+    RELAY_GAUGE_DELIVERED_CLIENTS,
+    N_RELAY_GAUGES
+};
+
 /* The relay's part on one loop. */
 struct relay_loop {
     /* fixed after relay_start() */
-    struct relay *relay; /* borrowed */
-    struct loop *loop;   /* borrowed */
+    struct relay *relay;       /* borrowed */
+    struct loop *loop;         /* borrowed */
+    struct stats_sheet *stats; /* borrowed; the loop's; may be NULL */
     uint16_t index;
     /* owner loop only */
     struct session_slot *slots; /* owned */
@@ -42,7 +57,9 @@ struct relay_loop {
     uint8_t
         scratch[SMP_BLOCK_LEN]; /* where one answer is encoded before it is copied to an outbox */
     /* atomic */
-    _Atomic bool durable_posted; /* acquire/release: at most one wake-up on the way */
+    _Atomic bool durable_posted;             /* acquire/release: at most one wake-up on the way */
+    _Atomic uint64_t gauges[N_RELAY_GAUGES]; /* relaxed; written by the owner only */
+    struct ages delivered_ages;              /* as gauges: of messages that wait for ACK */
 };
 
 struct relay {
@@ -63,7 +80,8 @@ struct sub {
     bool by_get;         /* GET was used: it is no subscription, and SUB is prohibited */
     bool by_service;     /* of the service that this session serves; only while a message waits */
     bool has_delivered;
-    struct id delivered; /* the message that waits for ACK */
+    uint32_t delivered_s; /* when, by loop_turn_ms() */
+    struct id delivered;  /* the message that waits for ACK */
 };
 
 /* ---- notifiers of a session (ntf.c) ---- */
@@ -121,14 +139,19 @@ struct session {
     struct block_chain send_chain, receive_chain; /* secret */
     struct idmap subs;
     unsigned n_subscribed; /* of subs: those that are not by_get */
+    unsigned n_own_subs;   /* of these: those that are not by_service */
+    unsigned n_delivered;  /* of subs: those that have_delivered */
+    unsigned n_own_nsubs;  /* of nsubs: those that are not by_service */
     struct idmap nsubs;
     struct nsub *due_head, *due_tail; /* borrowed from nsubs: notifications wait */
     bool due_now;                     /* the tick has come; the rest follows as the client reads */
     struct list in_ntf;
     struct session_service *service; /* owned; NULL: not a service's */
     struct outbox outbox;
-    struct job *job;   /* owned; a block that waits for the store, or NULL */
-    int64_t active_ms; /* loop time of the last block in either direction */
+    struct job *job;                 /* owned; a block that waits for the store, or NULL */
+    int64_t active_ms;               /* loop time of the last block in either direction */
+    unsigned n_ends;                 /* ENDs and DELDs since the last block was written */
+    bool is_counted[N_RELAY_GAUGES]; /* gauge_set() */
     /* forwarding to relays: cmd_proxy.c */
     unsigned n_proxied, n_proxied_waiting; /* with the proxy; not yet */
     struct list proxied_waiting;           /* owned */
@@ -155,9 +178,21 @@ void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, s
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
                       struct link_data *link, lsn_t lsn);
 
+void session_count_end(struct session *s);           /* END, DELD or ENDS was queued */
 bool session_is_subscribed(const struct session *s); /* to anything that the server may send */
 /* As text, behind the messages that follow answers. */
 void session_add_last(struct session *s, struct bytes transmission);
+
+/* ---- gauges.c ---- */
+
+void gauge_add(struct relay_loop *rl, enum relay_gauge g, int n);
+void gauge_set(struct session *s, enum relay_gauge g, bool is); /* counts the session, or not */
+/* After a change of what the session is subscribed to, or of what it serves. */
+void gauges_update_subs(struct session *s);
+
+static inline void session_count(const struct session *s, enum stat_id id) {
+    stats_add(s->rl->stats, id, 1);
+}
 
 /* ---- requests (dispatch.c) ---- */
 
@@ -176,11 +211,12 @@ struct request {
     unsigned batch_len;            /* commands in this block */
     size_t held_bytes;             /* what the store holds in RAM until the answer is durable */
     struct queue *deliver_after;   /* counted; set by SUB: its message follows the answers */
+    bool is_new_sub;               /* of a SUB: there was no subscription in this session */
 };
 
-/* Takes a block's content; answers go to the outbox, at once or when the store has answered.
- * E_NO_MEMORY. */
-MUST_USE enum err dispatch_block(struct session *s, struct bytes content);
+/* Takes a block's content, which came at now_us (loop_now_us()); answers go to the outbox, at once
+ * or when the store has answered. E_NO_MEMORY. */
+MUST_USE enum err dispatch_block(struct session *s, struct bytes content, int64_t now_us);
 void dispatch_bad_block(struct session *s); /* ERR BLOCK for a block that cannot be opened */
 void job_free(struct job *j);               /* NULL is a no-op */
 
@@ -232,22 +268,25 @@ MUST_USE enum err agree_secret(const struct env *env, const struct pubkey *their
 /* ---- subscription.c ---- */
 
 struct sub *sub_find(struct session *s, const struct id *rcv_id);
+enum sub_kind { SUB_OWN, SUB_BY_GET, SUB_BY_SERVICE };
 /* E_QUOTA at the session's limit, E_NO_MEMORY. */
-MUST_USE enum err sub_add(struct session *s, struct queue *q, bool by_get, struct sub **ret);
+MUST_USE enum err sub_add(struct session *s, struct queue *q, enum sub_kind kind, struct sub **ret);
+/* A message went out and waits for ACK; it does no longer. */
+void sub_set_delivered(struct session *s, struct sub *sub, const struct message *m);
+void sub_clear_delivered(struct session *s, struct sub *sub);
 void sub_remove(struct session *s, struct sub *owned); /* tells the store unless by_get */
 void subs_done(struct session *s);                     /* all of them */
 /* Makes the session the queue's subscriber; whoever was is told END. */
 MUST_USE enum err sub_register(struct session *s, struct queue *q, lsn_t *ret_lsn);
 /* Both of the above, or neither. */
 MUST_USE enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn);
-/* Delivers the oldest message, if any, unless one waits for ACK. */
-void sub_deliver(struct session *s, struct sub *sub, bool after_answers);
 /* The message that waited for ACK will not be written: delivers the one that follows. Nothing while
  * the queue begins with the same message still, so that one that cannot be read is tried again only
  * when it is asked for. Removes the sub of a service that has nothing more to deliver. */
 void sub_deliver_next(struct session *s, struct sub *sub);
-/* The same for a queue to which the session or its service may be subscribed. */
-void sub_deliver_queue(struct session *s, struct queue *q, bool after_answers);
+/* Delivers the oldest message, if any, unless one waits for ACK, to the session when it or its
+ * service is subscribed to the queue. True: there was one. */
+bool sub_deliver_queue(struct session *s, struct queue *q, bool after_answers);
 /* After store_subscribe(): tells those who lost the queue or the service, and counts. id: of the
  * queue or the notifier. */
 void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,

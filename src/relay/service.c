@@ -89,6 +89,7 @@ void service_done(struct session *s) {
     store_service_unsubscribe(opts_of(s)->store, s->service->service, s->self);
     free(s->service);
     s->service = NULL;
+    gauges_update_subs(s);
 }
 
 /* ---- what it may send ---- */
@@ -129,10 +130,13 @@ void service_gained(struct session *s, const struct id *id, bool associated) {
      * serves. */
     struct ids_sum *sum = &s->service->subscribed;
     if (associated || sum->n == 0) ids_sum_add(sum, id);
+    gauges_update_subs(s);
 }
 
 void service_lost(struct session *s, const struct id *id) {
-    if (s->service != NULL) ids_sum_remove(&s->service->subscribed, id);
+    if (s->service == NULL) return;
+    ids_sum_remove(&s->service->subscribed, id);
+    gauges_update_subs(s);
 }
 
 void service_take_news(struct session *s, const struct news *n) {
@@ -145,11 +149,13 @@ void service_take_news(struct session *s, const struct news *n) {
     struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
     reply_ends(&w, &s->params, &to, &svc->subscribed);
     session_add_text(s, wr_bytes(&w), 0, 0);
+    session_count_end(s);
     svc->subscribed = (struct ids_sum){0};
     svc->serves_all = false;
     loop_timer_stop(&svc->feed_timer);
     subs_drop_served(s);
     ntf_drop_served(s);
+    gauges_update_subs(s);
 }
 
 /* ---- what had waited ---- */
@@ -231,6 +237,7 @@ static enum err serve(struct session *s, enum sub_party party) {
     struct news served = {.kind = NOTE_SERVED, .service = svc->service};
     store_service_subscribe(store, svc->service, party, s->self, &served.to, &svc->subscribed);
     svc->serves_all = true;
+    gauges_update_subs(s);
     if (!session_is(s, served.to)) tell(s->rl, &served);
     return OK;
 }

@@ -121,6 +121,7 @@ static void on_close(void *session) {
     ntf_done(s);
     service_done(s);
     proxied_done(s);
+    gauge_set(s, RELAY_GAUGE_CLIENTS, false);
     if (s->job == NULL) session_free(s); /* else when the store has answered: dispatch.c */
 }
 
@@ -189,6 +190,7 @@ static enum err take_hello(struct session *s, uint8_t *block) {
     memcpy(s->client_key, hello.key.b, sizeof s->client_key);
     conn_set_deadline(s->conn, 0);
     s->state = SESSION_RUNNING;
+    gauge_set(s, RELAY_GAUGE_CLIENTS, true);
     if (hello.has_service) take_service(s, &hello.service);
     return OK;
 }
@@ -211,7 +213,8 @@ void session_adjust_reading(struct session *s) {
 
 static enum err on_block(void *session, uint8_t *block) {
     struct session *s = session;
-    s->active_ms = loop_now_ms(s->rl->loop);
+    const int64_t now_us = loop_now_us(s->rl->loop);
+    s->active_ms = now_us / 1000;
     if (s->state != SESSION_RUNNING)
         return s->state == SESSION_HANDSHAKE ? take_hello(s, block) : E_SYNTAX;
     struct bytes content;
@@ -220,7 +223,7 @@ static enum err on_block(void *session, uint8_t *block) {
         dispatch_bad_block(s);
         e = OK;
     } else {
-        e = dispatch_block(s, content);
+        e = dispatch_block(s, content, now_us);
     }
     session_adjust_reading(s);
     return e;
@@ -269,6 +272,14 @@ static void msg_dropped(void *ctx, const struct id *rcv_id, const struct id *msg
         sub_deliver_next(s, sub);
 }
 
+/* As large as the reference makes its batches of these. */
+enum { ENDS_PER_BATCH = 255 };
+
+static void count_end_batch(struct session *s) {
+    if (s->n_ends != 0) stats_add(s->rl->stats, STAT_Q_SUB_END_B, s->n_ends / ENDS_PER_BATCH + 1);
+    s->n_ends = 0;
+}
+
 static bool fill_running(struct session *s, uint8_t *block) {
     const struct outbox_env env = {
         .params = &s->params,
@@ -285,6 +296,7 @@ static bool fill_running(struct session *s, uint8_t *block) {
     if (state == OUTBOX_HELD && list_is_empty(&s->in_held))
         list_push_back(&s->rl->held, &s->in_held);
     if (state != OUTBOX_WRITTEN) return false;
+    count_end_batch(s);
     s->active_ms = loop_now_ms(s->rl->loop);
     if (block_seal(block, &content, s->encrypted ? &s->send_chain : NULL) == OK) return true;
     conn_close(s->conn);
@@ -363,6 +375,11 @@ void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn, s
 
 void session_add_last(struct session *s, struct bytes transmission) {
     added(s, outbox_add_last(&s->outbox, transmission));
+}
+
+void session_count_end(struct session *s) {
+    session_count(s, STAT_Q_SUB_END);
+    s->n_ends++;
 }
 
 bool session_is_subscribed(const struct session *s) {

@@ -16,25 +16,67 @@ struct sub *sub_find(struct session *s, const struct id *rcv_id) {
     return node != NULL ? CONTAINER_OF(node, struct sub, node) : NULL;
 }
 
-enum err sub_add(struct session *s, struct queue *q, bool by_get, struct sub **ret) {
+/* For the gauges, and for whether the session may be closed when it is idle. */
+static void count_sub(struct session *s, const struct sub *sub, int n) {
+    if (sub->by_get) return;
+    s->n_subscribed += (unsigned)n;
+    if (sub->by_service) return;
+    s->n_own_subs += (unsigned)n;
+    gauge_add(s->rl, RELAY_GAUGE_SUBS, n);
+    gauges_update_subs(s);
+}
+
+enum err sub_add(struct session *s, struct queue *q, enum sub_kind kind, struct sub **ret) {
     if (s->subs.n_entries >= SESSION_SUBSCRIPTIONS_MAX) return E_QUOTA;
     struct sub *sub = calloc(1, sizeof *sub);
     if (sub == NULL) return E_NO_MEMORY;
     sub->node.id = *queue_rcv_id(q);
-    sub->by_get = by_get;
+    sub->by_get = kind == SUB_BY_GET;
+    sub->by_service = kind == SUB_BY_SERVICE;
     const enum err e = idmap_insert(&s->subs, &sub->node);
     if (e != OK) {
         free(sub);
         return e;
     }
     sub->queue = queue_ref(q);
-    if (!by_get) s->n_subscribed++;
+    count_sub(s, sub, 1);
     *ret = sub;
     return OK;
 }
 
+/* ---- what waits for ACK ---- */
+
+static uint32_t turn_s(const struct session *s) {
+    return (uint32_t)(loop_turn_ms(s->rl->loop) / 1000);
+}
+
+static void count_delivered(struct session *s, int n) {
+    s->n_delivered += (unsigned)n;
+    gauge_add(s->rl, RELAY_GAUGE_DELIVERED, n);
+    gauge_set(s, RELAY_GAUGE_DELIVERED_CLIENTS, s->n_delivered != 0);
+}
+
+void sub_clear_delivered(struct session *s, struct sub *sub) {
+    if (!sub->has_delivered) return;
+    sub->has_delivered = false;
+    ages_end(&s->rl->delivered_ages, turn_s(s), sub->delivered_s);
+    count_delivered(s, -1);
+}
+
+void sub_set_delivered(struct session *s, struct sub *sub, const struct message *m) {
+    sub_clear_delivered(s, sub);
+    sub->has_delivered = true;
+    sub->delivered = m->id;
+    sub->delivered_s = turn_s(s);
+    ages_begin(&s->rl->delivered_ages, sub->delivered_s);
+    count_delivered(s, 1);
+}
+
+/* ---- the end of subscriptions ---- */
+
 static void sub_free(struct session *s, struct sub *sub) {
-    if (!sub->by_get) s->n_subscribed--;
+    sub_clear_delivered(s, sub);
+    count_sub(s, sub, -1);
     if (!sub->by_get && !sub->by_service)
         store_unsubscribe(s->rl->relay->o.store, sub->queue, SUB_RECIPIENT, s->self);
     queue_unref(sub->queue);
@@ -77,6 +119,32 @@ bool session_is(const struct session *s, struct subscriber who) {
     return subscriber_equal(s->self, who);
 }
 
+/* The rows of both parties are in the same order. */
+_Static_assert(STAT_NTF_SUB_END - STAT_NTF_ASSOC_NEW == STAT_RCV_SUB_END - STAT_RCV_ASSOC_NEW,
+               "stats.def");
+
+static void count_of(const struct session *s, enum sub_party party, enum stat_id rcv_id) {
+    const int shift = party == SUB_RECIPIENT ? 0 : STAT_NTF_ASSOC_NEW - STAT_RCV_ASSOC_NEW;
+    session_count(s, (enum stat_id)((int)rcv_id + shift));
+}
+
+/* Before service_gained(). */
+static void count_association(const struct session *s, enum sub_party party, bool for_service,
+                              const struct sub_moved *moved) {
+    if (!for_service) {
+        if (moved->was_served) count_of(s, party, STAT_RCV_ASSOC_REMOVED);
+        return;
+    }
+    const bool is_first = s->service->subscribed.n == 0;
+    if (is_first) count_of(s, party, STAT_RCV_SUB_COUNT);
+    if (is_first || moved->associated) count_of(s, party, STAT_RCV_SUB_QUEUES);
+    if (!moved->associated) {
+        count_of(s, party, STAT_RCV_ASSOC_DUPLICATE);
+    } else {
+        count_of(s, party, moved->was_served ? STAT_RCV_ASSOC_UPDATED : STAT_RCV_ASSOC_NEW);
+    }
+}
+
 void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,
                     const struct sub_moved *moved) {
     const struct news lost = {
@@ -87,6 +155,7 @@ void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, co
     };
     if (!session_is(s, moved->prev)) tell(s->rl, &lost);
     struct service *svc = service_of(s, party);
+    count_association(s, party, svc != NULL, moved);
     if (svc == NULL) {
         if (moved->was_served && session_is(s, moved->prev)) service_lost(s, id); /* its own */
         return;
@@ -111,34 +180,36 @@ enum err sub_register(struct session *s, struct queue *q, lsn_t *ret_lsn) {
 enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn) {
     if (service_of(s, SUB_RECIPIENT) != NULL) return sub_register(s, q, ret_lsn);
     struct sub *sub;
-    enum err e = sub_add(s, q, false, &sub);
+    enum err e = sub_add(s, q, SUB_OWN, &sub);
     if (e != OK) return e;
     e = sub_register(s, q, ret_lsn);
     if (e != OK) sub_remove(s, sub);
     return e;
 }
 
-/* Delivers the oldest message, if any, but not the one whose id is `except` (NULL: any). */
-static void deliver_head(struct session *s, struct sub *sub, const struct id *except,
+/* Delivers the oldest message, if any, but not the one whose id is `except` (NULL: any). True:
+ * there was one. */
+static bool deliver_head(struct session *s, struct sub *sub, const struct id *except,
                          bool after_answers) {
     struct message *m = NULL;
-    if (store_msg_peek(s->rl->relay->o.store, sub->queue, &m) != OK || m == NULL) return;
-    if (except == NULL || !id_equal(&m->id, except)) {
-        sub->has_delivered = true;
-        sub->delivered = m->id;
+    if (store_msg_peek(s->rl->relay->o.store, sub->queue, &m) != OK || m == NULL) return false;
+    const bool wanted = except == NULL || !id_equal(&m->id, except);
+    if (wanted) {
+        sub_set_delivered(s, sub, m);
         session_add_msg(s, (struct bytes){0}, sub->queue, m, 0, after_answers);
     }
     message_unref(m);
+    return wanted;
 }
 
-void sub_deliver(struct session *s, struct sub *sub, bool after_answers) {
-    if (!sub->has_delivered) deliver_head(s, sub, NULL, after_answers);
+static bool deliver(struct session *s, struct sub *sub, bool after_answers) {
+    return !sub->has_delivered && deliver_head(s, sub, NULL, after_answers);
 }
 
 void sub_deliver_next(struct session *s, struct sub *sub) {
     const struct id dropped = sub->delivered;
-    sub->has_delivered = false;
-    if (!sub->by_get) deliver_head(s, sub, &dropped, false);
+    sub_clear_delivered(s, sub);
+    if (!sub->by_get) (void)deliver_head(s, sub, &dropped, false);
     if (sub->by_service && !sub->has_delivered) sub_remove(s, sub);
 }
 
@@ -147,20 +218,20 @@ static struct sub *add_served(struct session *s, struct queue *q) {
     struct sub *sub = NULL;
     if (s->service == NULL ||
         !store_is_subscribed(s->rl->relay->o.store, q, SUB_RECIPIENT, s->self) ||
-        sub_add(s, q, false, &sub) != OK) {
+        sub_add(s, q, SUB_BY_SERVICE, &sub) != OK) {
         return NULL;
     }
-    sub->by_service = true;
     return sub;
 }
 
-void sub_deliver_queue(struct session *s, struct queue *q, bool after_answers) {
+bool sub_deliver_queue(struct session *s, struct queue *q, bool after_answers) {
     struct sub *sub = sub_find(s, queue_rcv_id(q));
-    if (sub != NULL && sub->by_get) return;
+    if (sub != NULL && sub->by_get) return false;
     if (sub == NULL) sub = add_served(s, q);
-    if (sub == NULL) return;
-    sub_deliver(s, sub, after_answers);
+    if (sub == NULL) return false;
+    const bool delivered = deliver(s, sub, after_answers);
     if (sub->by_service && !sub->has_delivered) sub_remove(s, sub); /* there was none */
+    return delivered;
 }
 
 /* ---- notes ---- */
@@ -181,6 +252,7 @@ static void tell_end(struct session *s, struct queue *q, enum note_kind kind) {
         reply_deld(&w, &s->params, &to);
     }
     session_add_text(s, wr_bytes(&w), 0, 0);
+    session_count_end(s);
 }
 
 static void end_sub(struct session *s, struct sub *sub, struct queue *q, enum note_kind kind) {

@@ -190,8 +190,8 @@ enum err store_msg_peek(struct store *s, struct queue *q, struct message **ret) 
 }
 
 enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
-                       struct message **ret_next, lsn_t *ret_lsn) {
-    return s->ops->msg_ack(s, q, msg_id, ret_next, ret_lsn);
+                       struct message **ret_next, struct msg_acked *ret) {
+    return s->ops->msg_ack(s, q, msg_id, ret_next, ret);
 }
 
 enum err store_msg_count(struct store *s, struct queue *q, unsigned *ret_n) {

@@ -23,6 +23,7 @@
 struct store;
 struct queue;
 struct vfs;
+struct stats_sheet;
 typedef uint64_t lsn_t;
 
 struct store_opts {
@@ -39,8 +40,9 @@ struct store_opts {
                                 * start, when it becomes .bak; NULL: not */
     const char *journal_dir;   /* backend "journal" */
     unsigned sync_interval_ms; /* 0: sync before anything is acknowledged */
-    bool skip_warnings;        /* go on with what is readable; what is not is set aside */
-    bool compact_log;          /* rewrite the store log even if it is short of waste */
+    struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
+    bool skip_warnings;               /* go on with what is readable; what is not is set aside */
+    bool compact_log;                 /* rewrite the store log even if it is short of waste */
     /* Progress of a long load, for a line on a terminal; may be NULL. */
     void (*progress)(const char *what, uint64_t done_bytes, uint64_t total_bytes);
 };
@@ -187,7 +189,7 @@ struct sub_request {
 struct sub_moved {
     struct subscriber prev;   /* who had the queue, itself or for another service */
     struct subscriber server; /* who served `service` before */
-    bool was_served;          /* prev had it for a service */
+    bool was_served;          /* prev had it for another service: that association ended */
     bool associated;          /* newly with `service` */
     bool has_ntfs;            /* SUB_NOTIFIER: there are some to be taken */
     lsn_t lsn;
@@ -224,7 +226,8 @@ MUST_USE enum err store_notifier_delete(struct store *s, struct queue *q,
                                         lsn_t *ret_lsn); /* OK when there is none */
 
 struct ntf_added {
-    bool was_empty; /* the subscriber, if any, waits for this one */
+    bool was_empty;   /* the subscriber, if any, waits for this one */
+    bool dropped_one; /* there were too many */
     struct subscriber sub;
     struct id notifier_id;
 };
@@ -288,9 +291,14 @@ MUST_USE enum err store_msg_write(struct store *s, struct queue *q, struct messa
                                   struct msg_written *ret);
 /* The oldest message, as a reference, or NULL. */
 MUST_USE enum err store_msg_peek(struct store *s, struct queue *q, struct message **ret);
+struct msg_acked {
+    bool was_deleted;  /* a message, and not the quota marker */
+    bool notification; /* it was one of those that notify */
+    lsn_t lsn;
+};
 /* Deletes the oldest message if msg_id is its id, then peeks the next unless ret_next is NULL. */
 MUST_USE enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
-                                struct message **ret_next, lsn_t *ret_lsn);
+                                struct message **ret_next, struct msg_acked *ret);
 MUST_USE enum err store_msg_count(struct store *s, struct queue *q, unsigned *ret_n);
 
 struct store_waiter {

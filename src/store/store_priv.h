@@ -63,7 +63,7 @@ struct store_ops {
                           struct msg_written *ret);
     enum err (*msg_peek)(struct store *s, struct queue *q, struct message **ret);
     enum err (*msg_ack)(struct store *s, struct queue *q, const struct id *msg_id,
-                        struct message **ret_next, lsn_t *ret_lsn);
+                        struct message **ret_next, struct msg_acked *ret);
     enum err (*msg_count)(struct store *s, struct queue *q, unsigned *ret_n);
     bool (*msg_fetch)(struct store *s, struct queue *q, struct message *m, struct store_waiter *w);
     bool (*expire_step)(struct store *s, struct store_cursor *c, int64_t before_ts_s,

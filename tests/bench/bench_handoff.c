@@ -61,10 +61,10 @@ static void ignore_done(void *ctx) {
 static void one_operation(struct store *s, uint64_t n, struct message *m) {
     struct store_lookup l = {.kind = ID_SENDER, .id = numbered_id(n % N_QUEUES, 's')};
     struct msg_written written;
-    lsn_t lsn;
+    struct msg_acked acked;
     store_load(s, &l, 1, ignore_done, NULL);
     if (store_msg_write(s, l.ret_queue, message_ref(m), &written) == OK &&
-        store_msg_ack(s, l.ret_queue, &m->id, NULL, &lsn) != OK) {
+        store_msg_ack(s, l.ret_queue, &m->id, NULL, &acked) != OK) {
         must(false, "acknowledge");
     }
     queue_unref(l.ret_queue);

@@ -257,9 +257,9 @@ static void assert_head(struct fixture *f, struct queue *q, struct id id, unsign
 }
 
 static void ack(struct fixture *f, struct queue *q, struct id id) {
-    lsn_t lsn;
-    assert_int_equal(store_msg_ack(f->store, q, &id, NULL, &lsn), OK);
-    wait_durable(f, lsn);
+    struct msg_acked acked;
+    assert_int_equal(store_msg_ack(f->store, q, &id, NULL, &acked), OK);
+    wait_durable(f, acked.lsn);
 }
 
 static unsigned count(struct fixture *f, struct queue *q) {
@@ -520,8 +520,9 @@ static void messages_come_in_order_and_are_deleted_by_ack(struct fixture *f) {
     for (unsigned i = 0; i < 3; i++) {
         assert_head(f, a.queue, ids[i], i);
         struct message *next = NULL;
-        lsn_t lsn;
-        assert_int_equal(store_msg_ack(f->store, a.queue, &ids[i], &next, &lsn), OK);
+        struct msg_acked acked;
+        assert_int_equal(store_msg_ack(f->store, a.queue, &ids[i], &next, &acked), OK);
+        assert_true(acked.was_deleted);
         assert_true(i == 2 ? next == NULL : id_equal(&next->id, &ids[i + 1]));
         message_unref(next);
     }
@@ -648,7 +649,8 @@ static void a_deleted_queue_is_as_if_it_had_never_been(struct fixture *f) {
     assert_int_equal(subscribe(f, a.queue, prev, &prev), E_AUTH);
     assert_int_equal(store_msg_peek(f->store, a.queue, &m), E_AUTH);
     assert_int_equal(store_msg_count(f->store, a.queue, &n), E_AUTH);
-    assert_int_equal(store_msg_ack(f->store, a.queue, &id, NULL, &lsn), E_AUTH);
+    struct msg_acked acked;
+    assert_int_equal(store_msg_ack(f->store, a.queue, &id, NULL, &acked), E_AUTH);
     assert_int_equal(write_message(f, a.queue, 2, &id, &w), E_AUTH);
     assert_int_equal(delete_queue(f, a.queue, &prev, &lsn), E_AUTH);
     assert_int_equal(store_counts(f->store).n_queues, 0);
@@ -726,12 +728,12 @@ static void *hammer(void *arg) {
         id.b[ID_LEN - 1] = 0xa5;
         struct message *m = NULL, *head = NULL;
         struct msg_written written;
-        lsn_t lsn;
+        struct msg_acked acked;
         if (message_new(&id, NOW_S, false, bytes_str("body"), &m) != OK) abort();
         const enum err e = store_msg_write(w->f->store, w->queue, m, &written);
         if (e != OK && e != E_QUOTA) abort();
         if (store_msg_peek(w->f->store, w->queue, &head) != OK) abort();
-        if (head != NULL && store_msg_ack(w->f->store, w->queue, &head->id, NULL, &lsn) != OK)
+        if (head != NULL && store_msg_ack(w->f->store, w->queue, &head->id, NULL, &acked) != OK)
             abort();
         message_unref(head);
     }

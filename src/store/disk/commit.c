@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "stats/stats.h"
 
 enum {
     MAX_SINKS = 4,
@@ -55,11 +56,12 @@ struct commit {
     /* guarded by mtx */
     pthread_mutex_t mtx;
     pthread_cond_t work, progress;
-    lsn_t last_lsn;     /* given out */
-    lsn_t taken_lsn;    /* all up to here was taken, or lost */
-    lsn_t finished_lsn; /* synced, and the sinks are done */
-    lsn_t flush_lsn;    /* somebody waits for this to be finished */
-    bool kept;          /* the sinks put something back when a group was dropped */
+    lsn_t last_lsn;         /* given out */
+    lsn_t taken_lsn;        /* all up to here was taken, or lost */
+    int64_t waits_since_us; /* when the first change beyond taken_lsn came */
+    lsn_t finished_lsn;     /* synced, and the sinks are done */
+    lsn_t flush_lsn;        /* somebody waits for this to be finished */
+    bool kept;              /* the sinks put something back when a group was dropped */
     bool stopping;
     struct lost_list
         *lost; /* owned; apart, so that commit_is_lost() can lock it of a const commit */
@@ -194,6 +196,11 @@ static void publish_synced(struct commit *c, lsn_t upto) {
     atomic_store_explicit(&c->synced_lsn, upto, memory_order_release);
 }
 
+static void observe_latency(const struct commit *c, int64_t since_us) {
+    const int64_t us = env_mono_us(c->o.env) - since_us;
+    stats_observe(c->o.stats, HISTOGRAM_COMMIT_US, us > 0 ? (uint64_t)us : 0);
+}
+
 /* One group: taken, written, synced, published. */
 static void do_group(struct commit *c) {
     lsn_t upto = c->last_lsn;
@@ -202,7 +209,9 @@ static void do_group(struct commit *c) {
     }
     bool taken[MAX_SINKS] = {false};
     for (unsigned i = 0; i < c->n_sinks; i++) taken[i] = c->sinks[i].take(c->sinks[i].sink, upto);
-    c->group_begun_ms = env_mono_ms(c->o.env);
+    const int64_t now_us = env_mono_us(c->o.env), first_us = c->waits_since_us;
+    c->waits_since_us = now_us; /* of what this group does not take: it came a little earlier */
+    c->group_begun_ms = now_us / 1000;
     c->group_changes = upto - c->taken_lsn;
     c->taken_lsn = upto;
     c->kept = false;
@@ -222,6 +231,7 @@ static void do_group(struct commit *c) {
         c->unsynced_since_ms = env_mono_ms(c->o.env);
     }
     atomic_store_explicit(&c->durable_lsn, upto, memory_order_release);
+    if (c->group_changes != 0) observe_latency(c, first_us);
     notify(c);
     done_all(c, true);
     pthread_mutex_lock(&c->mtx);
@@ -420,6 +430,7 @@ enum err commit_begin(struct commit *c, lsn_t *ret_lsn) {
         pthread_mutex_unlock(&c->mtx);
         return E_STORE;
     }
+    if (c->last_lsn == c->taken_lsn) c->waits_since_us = env_mono_us(c->o.env);
     *ret_lsn = ++c->last_lsn;
     return OK;
 }

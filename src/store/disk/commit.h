@@ -59,6 +59,7 @@ struct commit_opts {
     unsigned interval_ms;          /* 0: sync always, before publishing */
     void (*on_durable)(void *ctx); /* commit thread; also when the state changed */
     void *ctx;
+    struct stats_sheet *stats; /* of the commit thread; borrowed; NULL: nothing is counted */
 };
 
 MUST_USE enum err commit_new(const struct commit_opts *o, struct commit **ret);

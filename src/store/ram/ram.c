@@ -207,7 +207,13 @@ static enum err open_journal(struct ram_store *m, struct store_problem *ret_prob
 
 static enum err open_disk(struct ram_store *m, bool with_journal,
                           struct store_problem *ret_problem) {
-    const struct commit_opts co = {m->o.env, m->o.sync_interval_ms, on_durable, m};
+    const struct commit_opts co = {
+        .env = m->o.env,
+        .interval_ms = m->o.sync_interval_ms,
+        .on_durable = on_durable,
+        .ctx = m,
+        .stats = m->o.commit_stats,
+    };
     enum err e = commit_new(&co, &m->commit);
     if (e == OK) e = ram_load_log(m, ret_problem);
     if (e == OK && with_journal) e = open_journal(m, ret_problem);

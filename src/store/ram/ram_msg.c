@@ -160,15 +160,19 @@ static enum err delete_head(struct ram_store *m, struct queue *q, struct msg_ent
 }
 
 enum err ram_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
-                     struct message **ret_next, lsn_t *ret_lsn) {
+                     struct message **ret_next, struct msg_acked *ret) {
     struct ram_store *m = ram_of(s);
-    *ret_lsn = 0;
+    *ret = (struct msg_acked){0};
     struct msg_entry *gone = NULL;
     enum err e = ram_lock_live(m, q);
     if (e != OK) return e;
-    if (q->head != NULL && id_equal(&q->head->id, msg_id)) e = delete_head(m, q, &gone, ret_lsn);
+    if (q->head != NULL && id_equal(&q->head->id, msg_id)) e = delete_head(m, q, &gone, &ret->lsn);
     if (e == OK && ret_next != NULL) e = peek_locked(q, ret_next);
     ram_unlock(m, q);
+    if (gone != NULL && !gone->is_quota) {
+        ret->was_deleted = true;
+        ret->notification = gone->notification;
+    }
     msg_entry_free(gone);
     return e;
 }

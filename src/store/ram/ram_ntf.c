@@ -113,7 +113,10 @@ enum err ram_ntf_add(struct store *s, struct queue *q, const struct id *msg_id, 
     if (n == NULL) {
         e = E_NOT_FOUND;
     } else {
-        *ret = (struct ntf_added){n->head == NULL, ram_ntf_subscriber(n), n->rec.id};
+        *ret = (struct ntf_added){.was_empty = n->head == NULL,
+                                  .dropped_one = n->n_ntfs == NTFS_PER_NOTIFIER_MAX,
+                                  .sub = ram_ntf_subscriber(n),
+                                  .notifier_id = n->rec.id};
         e = ram_ntf_push(m, n, msg_id, ts_s);
     }
     ram_unlock(m, q);

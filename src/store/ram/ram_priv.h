@@ -92,7 +92,7 @@ enum err ram_msg_write(struct store *s, struct queue *q, struct message *owned,
                        struct msg_written *ret);
 enum err ram_msg_peek(struct store *s, struct queue *q, struct message **ret);
 enum err ram_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
-                     struct message **ret_next, lsn_t *ret_lsn);
+                     struct message **ret_next, struct msg_acked *ret);
 enum err ram_msg_count(struct store *s, struct queue *q, unsigned *ret_n);
 bool ram_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
                      unsigned max_queues, unsigned *ret_expired);
