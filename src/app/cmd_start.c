@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* cmd_start.c -- `smp-server start`: checks, prints what it serves, and waits for signals.
- *
- * SIGINT and SIGTERM stop in order, a second one at once; SIGHUP reads the certificates again.
- * Signals are blocked in all threads and taken here by sigwait(3), so no handler interrupts
- * anything. */
+/* cmd_start.c -- `smp-server start`: checks, prints what it serves, and serves until it is told to
+ * stop (running.h). */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +10,7 @@
 #include "app/cli.h"
 #include "app/conf.h"
 #include "app/notify.h"
-#include "app/server.h"
+#include "app/running.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
 
@@ -121,88 +117,12 @@ static void print_serving(const struct conf *c) {
     printf("creating new queues %s\n", c->new_queues ? with_password : "NOT allowed");
 }
 
-/* ---- signals ---- */
-
-struct running {
-    const struct paths *paths;
-    struct server *server;     /* borrowed */
-    struct identity *identity; /* owned; the newest */
-};
-
-/* The relay signs session keys with the certificate that it started with, and clients check that
- * with the one that they see in TLS: so a new certificate can be taken over while the key is the
- * same. */
-static enum err check_successor(const struct running *r, const struct identity *next,
-                                struct problem *p) {
-    if (!bytes_equal(identity_fingerprint(next), identity_fingerprint(r->identity))) {
-        return problem_set(p, E_IDENTITY, "%s is of another identity", r->paths->ca_crt);
-    }
-    bool same_key = false;
-    const enum err e = identity_has_same_key(next, r->identity, &same_key);
-    if (e != OK) return problem_set(p, e, "%s", err_meaning(e));
-    if (same_key) return OK;
-    return problem_set(p, E_KEY, "%s has changed: restart the server to use it",
-                       r->paths->server_key);
-}
-
-static void reload(struct running *r) {
-    struct problem problem = {0};
-    struct identity *next = NULL;
-    enum err e = identity_load(r->paths, &next, &problem);
-    if (e == OK && identity_is_same(next, r->identity)) {
-        log_line(LOG_INFO, "reload", "certificates=unchanged");
-        identity_free(next);
-        return;
-    }
-    if (e == OK) e = check_successor(r, next, &problem);
-    if (e != OK) {
-        log_line(LOG_ERROR, "reload", "certificates=kept reason=\"%s\"", problem.text);
-        identity_free(next);
-        return;
-    }
-    next->older = r->identity;
-    r->identity = next;
-    e = server_set_identity(r->server, next);
-    log_line(e == OK ? LOG_INFO : LOG_ERROR, "reload", "certificates=%s",
-             e == OK ? "new" : err_name(e));
-}
-
-static sigset_t handled_signals(void) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    return set;
-}
-
-/* Before any thread starts: they inherit it. */
-static void block_signals(void) {
-    const sigset_t set = handled_signals();
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
-}
-
-static void wait_for_stop(struct running *r) {
-    const sigset_t set = handled_signals();
-    int number = 0;
-    while (true) {
-        if (sigwait(&set, &number) != 0) continue;
-        if (number != SIGHUP) break;
-        reload(r);
-    }
-    log_line(LOG_INFO, "stop", "signal=%s", number == SIGINT ? "SIGINT" : "SIGTERM");
-    /* From now on one more of these does what it does to any program. */
-    (void)signal(SIGHUP, SIG_IGN);
-    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
-
 /* ---- the command ---- */
 
-static enum err serve(const struct start_args *a, struct conf *c, const struct storage *storage,
-                      struct running *r, struct problem *p) {
+static enum err serve(const struct start_args *a, const struct storage *storage, struct running *r,
+                      struct problem *p) {
     const struct server_opts o = {
-        .conf = c,
+        .conf = r->conf,
         .identity = r->identity,
         .storage = storage,
         .ini_path = r->paths->ini,
@@ -210,17 +130,16 @@ static enum err serve(const struct start_args *a, struct conf *c, const struct s
         .skip_warnings = a->skip_warnings,
         .compact_log = a->compact_log,
     };
-    block_signals();
+    running_block_signals();
     enum err e = server_start(&o, &r->server, p);
     if (e != OK) return e;
     if (a->maintenance) {
         printf("Maintenance mode: start and stop tasks are done, nobody is served.\n");
     } else {
-        print_serving(c);
-        conf_done(c);
+        print_serving(r->conf);
         log_line(LOG_INFO, "start", "threads=%u", server_n_threads(r->server));
         notify_send("READY=1");
-        wait_for_stop(r);
+        running_wait_for_stop(r);
         notify_send("STOPPING=1");
     }
     e = server_stop(r->server, p);
@@ -228,16 +147,15 @@ static enum err serve(const struct start_args *a, struct conf *c, const struct s
     return e;
 }
 
-static enum err serve_storage(const struct start_args *a, struct conf *c, struct running *r,
-                              struct problem *p) {
+static enum err serve_storage(const struct start_args *a, struct running *r, struct problem *p) {
     CLEANUP(storage_done) struct storage storage;
-    enum err e = storage_init(&storage, c, r->paths, p);
+    enum err e = storage_init(&storage, r->conf, r->paths, p);
     if (e != OK) return e;
     storage_print(&storage);
-    log_unused(c);
+    log_unused(r->conf);
     e = storage_lock(&storage, p);
     if (e == OK) e = storage_check(&storage, p);
-    return e == OK ? serve(a, c, &storage, r, p) : e;
+    return e == OK ? serve(a, &storage, r, p) : e;
 }
 
 static enum err run_start(const void *args, const struct paths *paths,
@@ -249,11 +167,11 @@ static enum err run_start(const void *args, const struct paths *paths,
     conf_init(&conf);
     e = conf_load(&conf, paths->ini, conf_log_warning, NULL, ret_problem);
     if (e != OK || a->print_config) return e == OK ? print_conf(&conf, ret_problem) : e;
-    struct running r = {.paths = paths};
+    struct running r = {.paths = paths, .conf = &conf};
     e = identity_load(paths, &r.identity, ret_problem);
     if (e != OK) return e;
     print_identity(&conf, r.identity);
-    e = serve_storage(a, &conf, &r, ret_problem);
+    e = serve_storage(a, &r, ret_problem);
     identity_free(r.identity);
     return e;
 }

@@ -52,10 +52,7 @@ void conf_init(struct conf *c) {
 
 void conf_done(struct conf *c) {
     for (size_t i = 0; i < N_OPTS; i++) {
-        const struct opt *o = &OPTS[i];
-        if ((o->flags & OPT_SECRET) == 0) continue;
-        crypto_wipe((char *)c + o->offset,
-                    o->type == OPT_PASSWORD ? CONF_PASSWORD_MAX : CONF_TEXT_MAX);
+        if ((OPTS[i].flags & OPT_SECRET) != 0) opt_wipe(&OPTS[i], c);
     }
 }
 
@@ -288,6 +285,34 @@ int64_t conf_message_ttl_s(const struct conf *c) {
 
 int64_t conf_ntf_ttl_s(const struct conf *c) {
     return c->ntf_ttl_s != 0 ? c->ntf_ttl_s : c->expire_ntfs_hours * 3600;
+}
+
+/* ---- what changes while the server runs ---- */
+
+static bool is_equal(const struct opt *o, const struct conf *a, const struct conf *b) {
+    struct value_text text_a = printed(o, a), text_b = printed(o, b);
+    const bool equal = strcmp(text_a.s, text_b.s) == 0;
+    crypto_wipe(&text_a, sizeof text_a);
+    crypto_wipe(&text_b, sizeof text_b);
+    return equal;
+}
+
+unsigned conf_reload(struct conf *c, const struct conf *next, conf_warn *warn, void *ctx) {
+    unsigned n_taken = 0;
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        if (is_equal(o, c, next)) continue;
+        if ((o->flags & OPT_RELOAD) != 0) {
+            opt_copy(o, next, c);
+            n_taken++;
+        } else if ((o->flags & OPT_NOT_YET) == 0) {
+            char text[256];
+            (void)snprintf(text, sizeof text, "[%s] %s changed: restart to use it", o->section,
+                           o->key);
+            warn(ctx, text);
+        }
+    }
+    return n_taken;
 }
 
 /* ---- printing ---- */

@@ -131,6 +131,10 @@ MUST_USE enum err conf_parse(struct conf *c, const char *file, char *text, conf_
 MUST_USE enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
                             struct problem *ret_problem);
 
+/* Takes over from next, what the file says now, the settings that may change while the server runs,
+ * and returns how many have changed. Others that have changed are warned of, each time. */
+unsigned conf_reload(struct conf *c, const struct conf *next, conf_warn *warn, void *ctx);
+
 int64_t conf_message_ttl_s(const struct conf *c); /* message_ttl, or expire_messages_days */
 int64_t conf_ntf_ttl_s(const struct conf *c);     /* notification_ttl, or expire_ntfs_hours */
 

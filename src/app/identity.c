@@ -10,7 +10,7 @@
 #include "crypto/base64.h"
 #include "net/tls.h"
 
-enum { FINGERPRINT_FILE_MAX = 256, SIGNED_KEY_MAX = 512 }; /* bytes */
+enum { FINGERPRINT_FILE_MAX = 256 }; /* bytes */
 
 static void free_textp(char **text) {
     free(*text);
@@ -21,13 +21,9 @@ static void identity_freep(struct identity **id) {
 }
 
 void identity_free(struct identity *id) {
-    while (id != NULL) {
-        struct identity *older = id->older;
-        tls_ctx_free(id->tls);
-        server_cert_free(id->cert);
-        free(id);
-        id = older;
-    }
+    if (id == NULL) return;
+    tls_ctx_free(id->tls);
+    free(id);
 }
 
 /* Clients know the server by ca.crt, operators by the file: if the two disagree one of them is not
@@ -81,12 +77,17 @@ enum err identity_load(const struct paths *paths, struct identity **ret,
     const struct cert_files files = {paths->ca_crt, paths->server_crt, paths->server_key};
     CLEANUP(identity_freep) struct identity *id = calloc(1, sizeof *id);
     if (id == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
+    struct server_cert *cert = NULL;
     struct cert_problem why = {""};
-    enum err e = server_cert_load(&files, env_now_s(&ENV_SYSTEM), &id->cert, &why);
+    enum err e = server_cert_load(&files, env_now_s(&ENV_SYSTEM), &cert, &why);
     if (e != OK) return problem_set(ret_problem, e, "%s", why.text);
-    e = identity_check_fingerprint(paths, server_cert_fingerprint(id->cert), ret_problem);
-    if (e != OK) return e;
-    e = tls_server_ctx_new(id->cert, &ENV_SYSTEM, &id->tls);
+    e = identity_check_fingerprint(paths, server_cert_fingerprint(cert), ret_problem);
+    if (e != OK) {
+        server_cert_free(cert);
+        return e;
+    }
+    id->cert = cert;
+    e = tls_server_ctx_new(cert, &ENV_SYSTEM, &id->tls);
     if (e != OK) {
         return problem_set(ret_problem, e, "TLS refuses %s: %s", paths->server_crt, err_meaning(e));
     }
@@ -100,15 +101,4 @@ struct bytes identity_fingerprint(const struct identity *id) {
 
 bool identity_is_same(const struct identity *a, const struct identity *b) {
     return bytes_equal(server_cert_chain(a->cert), server_cert_chain(b->cert));
-}
-
-enum err identity_has_same_key(const struct identity *a, const struct identity *b, bool *ret) {
-    /* Ed25519 and Ed448 are deterministic: one key signs one text in one way only. */
-    static const uint8_t any_key[X25519_LEN] = {9};
-    uint8_t signed_a[SIGNED_KEY_MAX], signed_b[SIGNED_KEY_MAX];
-    struct wr wa = wr_init(signed_a, sizeof signed_a), wb = wr_init(signed_b, sizeof signed_b);
-    enum err e = server_cert_sign_session_key(a->cert, any_key, &wa);
-    if (e == OK) e = server_cert_sign_session_key(b->cert, any_key, &wb);
-    if (e == OK) *ret = bytes_equal(wr_bytes(&wa), wr_bytes(&wb));
-    return e;
 }

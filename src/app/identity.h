@@ -9,9 +9,8 @@
 typedef struct ssl_ctx_st SSL_CTX;
 
 struct identity {
-    struct identity *older; /* owned: what it replaced, which connections and the relay still use */
-    struct server_cert *cert; /* owned */
-    SSL_CTX *tls;             /* owned */
+    SSL_CTX *tls;                   /* owned: one reference */
+    const struct server_cert *cert; /* borrowed from tls */
 };
 
 /* Does the fingerprint file name this CA certificate? E_SYS, E_NO_MEMORY, E_IDENTITY. */
@@ -27,11 +26,9 @@ void identity_print_advice(const struct paths *paths, const char *joint);
 /* *ret is freed by identity_free(). Any error with ret_problem filled in. */
 MUST_USE enum err identity_load(const struct paths *paths, struct identity **ret,
                                 struct problem *ret_problem);
-void identity_free(struct identity *id); /* with all the older ones; NULL is a no-op */
+/* Connections made with it keep what they need of it. NULL is a no-op. */
+void identity_free(struct identity *id);
 struct bytes identity_fingerprint(const struct identity *id); /* borrowed */
 
 bool identity_is_same(const struct identity *a,
                       const struct identity *b); /* the same certificates */
-/* Whether both have one private key of the online certificate. E_CRYPTO, E_LIMIT. */
-MUST_USE enum err identity_has_same_key(const struct identity *a, const struct identity *b,
-                                        bool *ret);

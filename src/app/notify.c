@@ -2,8 +2,10 @@
 #include "app/notify.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -35,4 +37,28 @@ void notify_send(const char *state) {
         log_line(LOG_WARN, "notify", "state=%s error=\"%s\"", state, strerror(errno));
     }
     if (fd >= 0) (void)close(fd);
+}
+
+void notify_reloading(int64_t mono_ms) {
+    char state[64];
+    (void)snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, mono_ms * 1000);
+    notify_send(state);
+}
+
+/* A positive number in the environment, or 0. */
+static int64_t number_of(const char *name) {
+    const char *text = getenv(name);
+    char *end = NULL;
+    if (text == NULL || *text < '0' || *text > '9') return 0;
+    errno = 0;
+    const long long n = strtoll(text, &end, 10);
+    return errno == 0 && *end == '\0' ? n : 0;
+}
+
+int64_t notify_watchdog_ms(void) {
+    enum { USEC_PER_MS = 1000, PER_PERIOD = 4 };
+    const int64_t pid = number_of("WATCHDOG_PID"), usec = number_of("WATCHDOG_USEC");
+    if (usec == 0 || (pid != 0 && pid != getpid())) return 0;
+    const int64_t ms = usec / USEC_PER_MS / PER_PERIOD;
+    return ms > 0 ? ms : 1;
 }

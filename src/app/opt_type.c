@@ -10,6 +10,7 @@
 #include "net/socks.h"
 
 #include "app/options.h"
+#include "crypto/crypto.h"
 
 static void print_number(struct wr *w, int64_t n) {
     char text[24];
@@ -433,24 +434,33 @@ static const struct {
     enum err (*parse)(const struct opt *o, const char *value, void *field);
     void (*print)(const void *field, struct wr *w);
     void (*allowed)(const struct opt *o, struct wr *w);
+    size_t size; /* of the field */
 } OPT_TYPES[N_OPT_TYPES] = {
-    [OPT_BOOL]       = {parse_bool,       print_bool,      allowed_bool},
-    [OPT_INT]        = {parse_int,        print_int,       allowed_int},
-    [OPT_WORD]       = {parse_word,       print_text,      allowed_word},
-    [OPT_PASSWORD]   = {parse_password,   print_text,      allowed_password},
-    [OPT_HOST]       = {parse_host,       print_text,      allowed_host},
-    [OPT_PORTS]      = {parse_ports,      print_ports,     allowed_ports},
-    [OPT_ADDRESSES]  = {parse_addresses,  print_addresses, allowed_addresses},
-    [OPT_PATH]       = {parse_path,       print_text,      allowed_path},
-    [OPT_SOCKS]      = {parse_socks,      print_text,      allowed_socks},
-    [OPT_TEXT]       = {parse_text,       print_text,      allowed_text},
-    [OPT_LINK]       = {parse_link,       print_text,      allowed_link},
-    [OPT_COUNTRY]    = {parse_country,    print_text,      allowed_country},
-    [OPT_DOMAINS]    = {parse_domains,    print_text,      allowed_domains},
-    [OPT_ENDPOINT]   = {parse_endpoint,   print_endpoint,  allowed_endpoint},
-    [OPT_WEBSOCKETS] = {parse_websockets, print_text,      allowed_websockets},
+    [OPT_BOOL]       = {parse_bool,       print_bool,      allowed_bool,       sizeof(bool)},
+    [OPT_INT]        = {parse_int,        print_int,       allowed_int,        sizeof(int64_t)},
+    [OPT_WORD]       = {parse_word,       print_text,      allowed_word,       CONF_WORD_MAX},
+    [OPT_PASSWORD]   = {parse_password,   print_text,      allowed_password,   CONF_PASSWORD_MAX},
+    [OPT_HOST]       = {parse_host,       print_text,      allowed_host,       CONF_TEXT_MAX},
+    [OPT_PORTS]      = {parse_ports,      print_ports,     allowed_ports,      sizeof(struct conf_ports)},
+    [OPT_ADDRESSES]  = {parse_addresses,  print_addresses, allowed_addresses,  sizeof(struct conf_addresses)},
+    [OPT_PATH]       = {parse_path,       print_text,      allowed_path,       CONF_TEXT_MAX},
+    [OPT_SOCKS]      = {parse_socks,      print_text,      allowed_socks,      CONF_TEXT_MAX},
+    [OPT_TEXT]       = {parse_text,       print_text,      allowed_text,       CONF_TEXT_MAX},
+    [OPT_LINK]       = {parse_link,       print_text,      allowed_link,       CONF_TEXT_MAX},
+    [OPT_COUNTRY]    = {parse_country,    print_text,      allowed_country,    CONF_WORD_MAX},
+    [OPT_DOMAINS]    = {parse_domains,    print_text,      allowed_domains,    CONF_TEXT_MAX},
+    [OPT_ENDPOINT]   = {parse_endpoint,   print_endpoint,  allowed_endpoint,   sizeof(struct conf_endpoint)},
+    [OPT_WEBSOCKETS] = {parse_websockets, print_text,      allowed_websockets, CONF_TEXT_MAX},
 };
 // clang-format on
+
+void opt_copy(const struct opt *o, const struct conf *from, struct conf *to) {
+    memcpy((char *)to + o->offset, (const char *)from + o->offset, OPT_TYPES[o->type].size);
+}
+
+void opt_wipe(const struct opt *o, struct conf *c) {
+    crypto_wipe((char *)c + o->offset, OPT_TYPES[o->type].size);
+}
 
 enum err opt_parse(const struct opt *o, const char *value, struct conf *c) {
     return OPT_TYPES[o->type].parse(o, value, (char *)c + o->offset);

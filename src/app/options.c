@@ -187,7 +187,7 @@ const struct opt OPTS[] = {
     {"TRANSPORT", "threads", OPT_INT, OPT_OURS, AT(threads),
         0, NULL, 0, 256, "threads", NULL,
         "Threads that serve clients; 0: one for each processor."},
-    {"TRANSPORT", "log_tls_errors", OPT_BOOL, OPT_NOT_YET | OPT_RELOAD, AT(log_tls_errors),
+    {"TRANSPORT", "log_tls_errors", OPT_BOOL, OPT_RELOAD, AT(log_tls_errors),
         0, NULL, 0, 0, NULL, NULL,
         "Log why connections fail in their TLS handshake; never whose."},
     {"TRANSPORT", "websockets", OPT_WEBSOCKETS, OPT_NOT_YET, AT(websockets),

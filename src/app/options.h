@@ -62,5 +62,7 @@ extern const size_t N_OPT_SECTIONS;
 MUST_USE enum err opt_parse(const struct opt *o, const char *value, struct conf *c);
 /* The field as text; nothing when it is not set. */
 void opt_print(const struct opt *o, const struct conf *c, struct wr *w);
+void opt_copy(const struct opt *o, const struct conf *from, struct conf *to);
+void opt_wipe(const struct opt *o, struct conf *c);
 /* What is allowed, for messages: "on or off", "1 to 10000 messages". */
 void opt_allowed(const struct opt *o, struct wr *w);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -17,6 +18,7 @@
 #include "net/admission.h"
 #include "net/listener.h"
 #include "net/loop.h"
+#include "net/tls.h"
 #include "proxy/proxy.h"
 #include "relay/relay.h"
 #include "stats/stats.h"
@@ -40,6 +42,10 @@ struct worker {
     struct listener **listeners; /* owned; one for each socket of the server */
     struct loop_timer drain_timer;
     int64_t drain_deadline_ms;
+    /* main thread, unless it is on its way to the loop */
+    struct loop_msg ping;
+    /* atomic */
+    _Atomic bool is_pinged; /* release, acquire: while set, ping is the loop's */
 };
 
 /* Where the store says that something became durable. It is opened before there is a relay and
@@ -266,6 +272,14 @@ static void down_proxy(struct server *s) {
 
 /* ---- relay ---- */
 
+static struct relay_rules relay_rules_from(const struct conf *c) {
+    return (struct relay_rules){
+        .allow_new_queues = c->new_queues,
+        .log_tls_errors = c->log_tls_errors,
+        .create_password = c->create_password[0] != '\0' ? c->create_password : NULL,
+    };
+}
+
 static struct relay_opts relay_opts_from(const struct server *s) {
     const struct conf *c = s->o.conf;
     const int64_t both = c->handshake_timeout_s;
@@ -275,13 +289,11 @@ static struct relay_opts relay_opts_from(const struct server *s) {
         .loops = s->loops,
         .n_loops = s->n_workers,
         .admission = s->admission,
-        .cert = s->o.identity->cert,
         .proxy = s->proxy,
         .proxy_concurrency = (unsigned)c->proxy_concurrency,
         .version_min = (uint16_t)c->version_min,
         .version_max = (uint16_t)c->version_max,
-        .allow_new_queues = c->new_queues,
-        .create_password = c->create_password[0] != '\0' ? c->create_password : NULL,
+        .rules = relay_rules_from(c),
         .pending_bytes_max = (unsigned)c->pending_bytes,
         .tls_timeout_s = both != 0 ? both : DEFAULT_TLS_TIMEOUT_S,
         .handshake_timeout_s = both != 0 ? both : DEFAULT_SMP_HANDSHAKE_TIMEOUT_S,
@@ -366,13 +378,14 @@ static enum err up_threads(struct server *s, struct problem *p) {
 struct worker_msg {
     struct loop_msg base;
     struct worker *worker;
-    SSL_CTX *tls; /* borrowed; of a change of certificates */
+    SSL_CTX *tls; /* owned: one reference; of a change of certificates */
 };
 
 static MUST_USE enum err post(struct worker *w, void (*run)(struct loop_msg *), SSL_CTX *tls) {
     struct worker_msg *m = malloc(sizeof *m);
     if (m == NULL) return E_NO_MEMORY;
     *m = (struct worker_msg){{NULL, run}, w, tls};
+    if (tls != NULL) tls_ctx_ref(tls);
     loop_post(w->loop, &m->base);
     return OK;
 }
@@ -492,14 +505,41 @@ static void run_set_tls(struct loop_msg *base) {
     for (unsigned i = 0; i < w->server->n_sockets; i++) {
         if (w->listeners[i] != NULL) listener_set_tls(w->listeners[i], m->tls);
     }
+    tls_ctx_free(m->tls);
     free(m);
 }
 
 enum err server_set_identity(struct server *s, const struct identity *id) {
-    enum err e = OK;
-    for (unsigned i = 0; i < s->n_workers && e == OK; i++)
-        e = post(&s->workers[i], run_set_tls, id->tls);
-    return e;
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        const enum err e = post(&s->workers[i], run_set_tls, id->tls);
+        if (e != OK) return e;
+    }
+    return OK;
+}
+
+enum err server_reload(struct server *s, const struct conf *conf) {
+    const struct relay_rules rules = relay_rules_from(conf);
+    return relay_set_rules(s->relay, &rules);
+}
+
+static void run_ping(struct loop_msg *base) {
+    struct worker *w = CONTAINER_OF(base, struct worker, ping);
+    atomic_store_explicit(&w->is_pinged, false, memory_order_release);
+}
+
+bool server_is_alive(struct server *s) {
+    bool all = true;
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        struct worker *w = &s->workers[i];
+        if (atomic_load_explicit(&w->is_pinged, memory_order_acquire)) {
+            all = false;
+            continue;
+        }
+        atomic_store_explicit(&w->is_pinged, true, memory_order_relaxed);
+        w->ping = (struct loop_msg){NULL, run_ping};
+        loop_post(w->loop, &w->ping);
+    }
+    return all;
 }
 
 unsigned server_n_threads(const struct server *s) {

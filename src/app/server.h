@@ -12,11 +12,11 @@
 struct server;
 
 struct server_opts {
-    const struct conf *conf; /* borrowed for the call; its password may be wiped afterwards */
-    const struct identity *identity; /* borrowed until server_stop() has returned */
-    const struct storage *storage;   /* borrowed as identity; locked and checked */
-    const char *ini_path;            /* borrowed for the call; for messages */
-    bool maintenance;                /* open and close the store, serve nobody */
+    const struct conf *conf;         /* borrowed for the call */
+    const struct identity *identity; /* borrowed for the call */
+    const struct storage *storage; /* borrowed until server_stop() has returned; locked, checked */
+    const char *ini_path;          /* borrowed for the call; for messages */
+    bool maintenance;              /* open and close the store, serve nobody */
     bool skip_warnings, compact_log; /* as in struct store_opts */
 };
 
@@ -28,6 +28,12 @@ MUST_USE enum err server_start(const struct server_opts *o, struct server **ret,
  * what is saved at a stop, stops and frees all. An error with ret_problem filled in means that not
  * all could be saved; everything is freed all the same. NULL is a no-op. */
 MUST_USE enum err server_stop(struct server *s, struct problem *ret_problem);
-/* New connections get these certificates. E_NO_MEMORY: all stays as it was. */
+/* New connections get these certificates; those that there are go on with theirs. id: borrowed for
+ * the call. E_NO_MEMORY: not all loops have got them. */
 MUST_USE enum err server_set_identity(struct server *s, const struct identity *id);
+/* Takes over the settings of OPT_RELOAD; the others of conf, borrowed for the call, are not looked
+ * at. E_NO_MEMORY: all stays as it was. */
+MUST_USE enum err server_reload(struct server *s, const struct conf *conf);
+/* Have all loops had a turn since the last call? The first call only begins to ask. */
+bool server_is_alive(struct server *s);
 unsigned server_n_threads(const struct server *s);

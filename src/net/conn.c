@@ -87,17 +87,17 @@ static void count_closed(const struct conn *c) {
     if (c->counts != NULL) count_socket(&c->counts->closed);
 }
 
-static void count_tls_error(const struct conn *c) {
+static void tell_tls_error(const struct conn *c, const char *reason) {
     if (c->peer != NULL) count(c, STAT_TLS_ERRORS);
-    if (c->opts->on_tls_error != NULL) c->opts->on_tls_error(c->opts->server);
+    if (c->opts->on_tls_error != NULL) c->opts->on_tls_error(c->opts->server, reason);
 }
 
 /* ---- failures ---- */
 
 /* The connection cannot be used any more: not even for a close_notify. */
-static void break_off(struct conn *c) {
+static void break_off(struct conn *c, const char *reason) {
     if (c->state == CONN_CLOSING) return;
-    if (c->state == CONN_HANDSHAKE) count_tls_error(c);
+    if (c->state == CONN_HANDSHAKE) tell_tls_error(c, reason);
     c->is_broken = true;
     conn_close(c);
 }
@@ -112,6 +112,7 @@ static void note_problem(struct conn *c) {
 /* After a TLS call that did not succeed. It is in order when TLS waits for bytes; nothing else is,
  * as writing is never refused (conn_bio.c). */
 static void check_failure(struct conn *c, int result) {
+    const char *reason = "closed by the peer";
     switch (SSL_get_error(c->ssl, result)) {
     case SSL_ERROR_WANT_READ:
         return;
@@ -121,12 +122,13 @@ static void check_failure(struct conn *c, int result) {
         return;
     case SSL_ERROR_SSL:
         note_problem(c);
-        if (c->state != CONN_HANDSHAKE) count_tls_error(c); /* else break_off() does */
+        reason = c->tls_problem != NULL ? c->tls_problem : "unknown";
+        if (c->state != CONN_HANDSHAKE) tell_tls_error(c, reason); /* else break_off() does */
         break;
     default:
         break; /* the socket failed, or ended without goodbye: blocks cannot be cut off unseen */
     }
-    break_off(c);
+    break_off(c, reason);
 }
 
 /* ---- reading ---- */
@@ -231,7 +233,7 @@ void conn__write(struct conn *c) {
     if (conn__send_unsent(c)) {
         write_blocks(c);
     } else {
-        break_off(c);
+        break_off(c, "closed by the peer");
     }
     update_poll(c);
 }
@@ -270,7 +272,7 @@ static void shake_hands(struct conn *c) {
 
 static void on_poll_handshake(struct conn *c, int events) {
     if ((events & UV_WRITABLE) != 0 && !conn__send_unsent(c)) {
-        break_off(c);
+        break_off(c, "closed by the peer");
         return;
     }
     if ((events & UV_READABLE) != 0) shake_hands(c);
@@ -280,7 +282,7 @@ static void on_poll(uv_poll_t *h, int status, int events) {
     struct conn *c = CONTAINER_OF(h, struct conn, poll);
     if (c->state == CONN_CLOSING) return;
     if (status < 0) {
-        break_off(c);
+        break_off(c, "socket error");
     } else if (c->state == CONN_HANDSHAKE) {
         on_poll_handshake(c, events);
     } else {
@@ -384,7 +386,7 @@ void conn__time_out(struct conn *c, int64_t now_ms) {
     const bool is_over = (io_counts && now_ms >= c->io_deadline_ms) ||
                          (c->deadline_ms != 0 && now_ms >= c->deadline_ms);
     if (!is_over || c->state == CONN_CLOSING) return;
-    if (c->state == CONN_HANDSHAKE) count_tls_error(c);
+    if (c->state == CONN_HANDSHAKE) tell_tls_error(c, "timeout");
     conn_close(c);
 }
 
@@ -487,6 +489,10 @@ const char *conn_tls_problem(const struct conn *c) {
 
 bool conn_has_alpn(const struct conn *c) {
     return tls_has_smp_alpn(c->ssl);
+}
+
+const struct server_cert *conn_cert(const struct conn *c) {
+    return tls_server_cert(c->ssl);
 }
 
 enum err conn_peer_chain(const struct conn *c, uint8_t *buf, size_t cap, struct bytes *ret) {

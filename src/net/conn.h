@@ -27,6 +27,7 @@ struct loop;
 struct conn;
 struct admission;
 struct admission_peer;
+struct server_cert;
 struct socket_counts;
 
 struct conn_ops {
@@ -52,9 +53,10 @@ struct conn_opts {
      */
     int64_t tls_timeout_ms;
     int64_t block_timeout_ms; /* from the first byte of a block, or of a TLS record, to its last */
-    /* For counters; may be NULL; owner loop. A connection that ended before TLS was up, whoever's
-     * fault, or broke TLS later. */
-    void (*on_tls_error)(void *server);
+    /* May be NULL; owner loop. A connection that ended before TLS was up, whoever's fault, or broke
+     * TLS later. reason: words of ours or of OpenSSL, which tell nothing of the peer; borrowed for
+     * the call. */
+    void (*on_tls_error)(void *server, const char *reason);
 };
 
 /* Folder-private: takes over an accepted socket and its admission; on error both are released.
@@ -78,6 +80,8 @@ struct bytes conn_tls_unique(const struct conn *c); /* borrowed from c */
 bool conn_has_alpn(const struct conn *c);
 /* What TLS said when it failed, in a few words of OpenSSL's: static; "" when it did not. */
 const char *conn_tls_problem(const struct conn *c);
+/* What this server's connection shows its peer in TLS; borrowed from c. */
+const struct server_cert *conn_cert(const struct conn *c);
 /* See tls_peer_chain(). */
 MUST_USE enum err conn_peer_chain(const struct conn *c, uint8_t *buf, size_t cap,
                                   struct bytes *ret);

@@ -20,6 +20,32 @@ static void free_ctx(SSL_CTX **ctx) {
     SSL_CTX_free(*ctx);
 }
 
+/* ---- the certificate of a context ---- */
+
+static int cert_slot = -1; /* fixed after the first context */
+
+static void free_cert(void *ctx, void *cert, CRYPTO_EX_DATA *data, int slot, long n, void *arg) {
+    (void)ctx;
+    (void)data;
+    (void)slot;
+    (void)n;
+    (void)arg;
+    server_cert_free(cert);
+}
+
+static enum err keep_cert(SSL_CTX *ctx, struct server_cert *owned_cert) {
+    if (cert_slot < 0) cert_slot = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_cert);
+    if (cert_slot >= 0 && SSL_CTX_set_ex_data(ctx, cert_slot, owned_cert) == 1) return OK;
+    server_cert_free(owned_cert);
+    return E_NO_MEMORY;
+}
+
+const struct server_cert *tls_server_cert(const SSL *ssl) {
+    return cert_slot >= 0 ? SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), cert_slot) : NULL;
+}
+
+/* ---- parameters ---- */
+
 /* Called only when the client sent a list. */
 static int select_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_len,
                        const unsigned char *list, unsigned list_len, void *arg) {
@@ -81,15 +107,20 @@ static void set_behaviour(SSL_CTX *ctx, const struct env *env) {
     SSL_CTX_set_max_cert_list(ctx, PEER_CHAIN_MAX_BYTES);
 }
 
-enum err tls_server_ctx_new(const struct server_cert *cert, const struct env *env, SSL_CTX **ret) {
+enum err tls_server_ctx_new(struct server_cert *owned_cert, const struct env *env, SSL_CTX **ret) {
     ERR_clear_error();
     CLEANUP(free_ctx) SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    if (ctx == NULL) return E_NO_MEMORY;
+    if (ctx == NULL) {
+        server_cert_free(owned_cert);
+        return E_NO_MEMORY;
+    }
+    enum err e = keep_cert(ctx, owned_cert);
+    if (e != OK) return e;
     if (!set_algorithms(ctx) || !forbid_resumption(ctx)) return E_CRYPTO;
     set_behaviour(ctx, env);
     (void)SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
-    const enum err e = server_cert_use(cert, ctx);
+    e = server_cert_use(owned_cert, ctx);
     if (e != OK) return e;
     *ret = STEAL(ctx);
     return OK;
@@ -107,6 +138,10 @@ enum err tls_client_ctx_new(const struct env *env, SSL_CTX **ret) {
     if (SSL_CTX_set_alpn_protos(ctx, alpn, (unsigned)w.at) != 0) return E_NO_MEMORY; /* 0 is good */
     *ret = STEAL(ctx);
     return OK;
+}
+
+void tls_ctx_ref(SSL_CTX *ctx) {
+    (void)SSL_CTX_up_ref(ctx);
 }
 
 void tls_ctx_free(SSL_CTX *ctx) {

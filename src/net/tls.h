@@ -17,16 +17,23 @@ struct server_cert;
 
 enum { TLS_UNIQUE_MAX = 64 };
 
-/* *ret owned by the caller: tls_ctx_free(). E_CERT, E_NO_MEMORY, E_CRYPTO when OpenSSL lacks an
- * algorithm. Start-up (or reload) only. env is borrowed as long as the context lives: its clock
- * says whether client certificates are within their dates. */
-MUST_USE enum err tls_server_ctx_new(const struct server_cert *cert, const struct env *env,
+/* The context keeps the certificate as long as it lives, which is until the last of its listeners
+ * and connections has ended; on an error it is freed at once. *ret owned by the caller:
+ * tls_ctx_free(). E_CERT, E_NO_MEMORY, E_CRYPTO when OpenSSL lacks an algorithm. Start-up (or
+ * reload) only: one thread. env is borrowed as long as the context lives: its clock says whether
+ * client certificates are within their dates. */
+MUST_USE enum err tls_server_ctx_new(struct server_cert *owned_cert, const struct env *env,
                                      SSL_CTX **ret);
 /* The same for connections that we make: no server name, and of the server's chain only its form is
  * checked, as of clients' (whoever knows the server's fingerprint compares it: tls_peer_chain()).
  * As above. */
 MUST_USE enum err tls_client_ctx_new(const struct env *env, SSL_CTX **ret);
-void tls_ctx_free(SSL_CTX *ctx); /* NULL is a no-op */
+void tls_ctx_ref(SSL_CTX *ctx);  /* any thread: one more owner */
+void tls_ctx_free(SSL_CTX *ctx); /* any thread; NULL is a no-op */
+
+/* The certificate that the handshake of a server's connection uses, borrowed from it; NULL on a
+ * client's. */
+const struct server_cert *tls_server_cert(const SSL *ssl);
 
 /* tls-unique of RFC 5929: the client's first Finished message. Returns its length, 0 before the
  * handshake is complete. */

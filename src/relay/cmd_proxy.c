@@ -192,9 +192,10 @@ static void refuse(const struct request *rq, enum proxy_error error) {
 }
 
 void cmd_prxy(struct request *rq) {
-    const struct relay *r = rq->session->rl->relay;
+    const struct relay_loop *rl = rq->session->rl;
     const struct command *c = rq->cmd;
-    if (r->o.proxy != NULL && relay_password_fits(r, c->prxy.has_basic_auth, c->prxy.basic_auth)) {
+    if (rl->relay->o.proxy != NULL &&
+        rules_fit_password(rl->rules, c->prxy.has_basic_auth, c->prxy.basic_auth)) {
         start_or_wait(rq);
     } else {
         refuse(rq, PROXY_BASIC_AUTH);

@@ -37,16 +37,13 @@ static enum err make_keys(const struct env *env, const struct cmd_new *c, struct
     return e;
 }
 
-bool relay_password_fits(const struct relay *r, bool has, struct bytes password) {
-    if (r->password == NULL) return true;
-    return has && crypto_equal(password, bytes_of(r->password, r->n_password));
-}
-
 static enum err check_new_allowed(const struct request *rq) {
-    const struct relay *r = rq->session->rl->relay;
+    const struct rules *rules = rq->session->rl->rules;
     const struct cmd_new *c = &rq->cmd->new_queue;
-    if (!r->o.allow_new_queues || !relay_password_fits(r, c->has_basic_auth, c->basic_auth))
+    if (!rules_allow_new_queues(rules) ||
+        !rules_fit_password(rules, c->has_basic_auth, c->basic_auth)) {
         return E_AUTH;
+    }
     if (rq->session->service != NULL && !c->subscribe) return E_CMD_PROHIBITED;
     return conn_take_new_queue(rq->session->conn) ? OK : E_QUOTA;
 }

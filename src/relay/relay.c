@@ -89,12 +89,18 @@ void relay_on_durable(void *relay) {
 
 /* ---- start and stop ---- */
 
-static enum err copy_password(struct relay *r, const char *password) {
-    if (password == NULL) return OK;
-    r->n_password = strlen(password);
-    r->password = malloc(r->n_password + 1); /* + 1: an empty password is one as well */
-    if (r->password == NULL) return E_NO_MEMORY;
-    memcpy(r->password, password, r->n_password);
+static void on_tls_error(void *relay, const char *reason) {
+    struct relay *r = relay;
+    tls_log_line(&r->tls_log, reason);
+}
+
+/* The first rules, for all loops. */
+static enum err begin_rules(struct relay *r, const struct relay_rules *from) {
+    struct rules *rules = NULL;
+    const enum err e = rules_new(from, &rules);
+    if (e != OK) return e;
+    for (unsigned i = 0; i < r->o.n_loops; i++) r->loops[i].rules = rules_ref(rules);
+    rules_unref(rules);
     return OK;
 }
 
@@ -102,18 +108,20 @@ enum err relay_new(const struct relay_opts *o, struct relay **ret) {
     struct relay *r = calloc(1, sizeof *r);
     if (r == NULL) return E_NO_MEMORY;
     r->o = *o;
-    r->o.create_password = NULL;
+    r->o.rules = (struct relay_rules){0};
+    tls_log_init(&r->tls_log, o->env, o->rules.log_tls_errors);
     r->conn_opts = (struct conn_opts){
         .ops = &SESSION_OPS,
         .server = r,
         .admission = o->admission,
         .tls_timeout_ms = o->tls_timeout_s * 1000,
         .block_timeout_ms = (int64_t)BLOCK_TIMEOUT_S * 1000,
+        .on_tls_error = on_tls_error,
     };
     env_random(o->env, r->map_seed, sizeof r->map_seed);
     r->loops = calloc(o->n_loops, sizeof *r->loops);
     enum err e = r->loops != NULL ? OK : E_NO_MEMORY;
-    if (e == OK) e = copy_password(r, o->create_password);
+    if (e == OK) e = begin_rules(r, &o->rules);
     if (e != OK) {
         relay_free(r);
         return e;
@@ -155,10 +163,10 @@ void relay_free(struct relay *r) {
         loop_timer_stop(&r->loops[i].expiry_timer);
         ntf_stop(&r->loops[i]);
         free(r->loops[i].slots);
+        rules_unref(r->loops[i].rules);
     }
     free(r->loops);
-    if (r->password != NULL) crypto_wipe(r->password, r->n_password);
-    free(r->password);
+    tls_log_done(&r->tls_log);
     free(r);
 }
 

@@ -11,7 +11,13 @@
 
 struct relay;
 struct proxy;
-struct server_cert;
+
+/* What may change while the relay runs. */
+struct relay_rules {
+    bool allow_new_queues;
+    bool log_tls_errors;
+    const char *create_password; /* borrowed for the call; NULL: none; secret */
+};
 
 struct relay_opts {
     const struct env *env;     /* borrowed */
@@ -19,14 +25,12 @@ struct relay_opts {
     struct loop *const *loops; /* borrowed; sessions live on these */
     unsigned n_loops;
     struct admission *admission; /* borrowed */
-    struct server_cert *cert;    /* borrowed */
     struct proxy *proxy;         /* borrowed; NULL: nothing is forwarded to other relays */
     unsigned proxy_concurrency;  /* of one session: proxy commands under way */
     uint16_t version_min,
-        version_max; /* SMP versions offered; within those that this build speaks */
-    bool allow_new_queues;
-    const char *create_password; /* borrowed until relay_new() returns; NULL: none; secret */
-    unsigned pending_bytes_max;  /* per session */
+        version_max;            /* SMP versions offered; within those that this build speaks */
+    struct relay_rules rules;   /* to begin with */
+    unsigned pending_bytes_max; /* per session */
     int64_t tls_timeout_s, handshake_timeout_s;
     int64_t message_ttl_s; /* 0: never expire */
     int64_t expiry_interval_s;
@@ -45,6 +49,10 @@ MUST_USE enum err relay_start(
     struct relay *r);             /* timers and tables of each loop; before loop_start() */
 void relay_free(struct relay *r); /* after all loops were joined; NULL is a no-op */
 const struct conn_opts *relay_conn_opts(const struct relay *r); /* borrowed */
+
+/* From its next turn on each loop goes by these. Any thread, between relay_start() and the end of
+ * the loops. E_NO_MEMORY: all stays as it was. */
+MUST_USE enum err relay_set_rules(struct relay *r, const struct relay_rules *rules);
 
 /* To be given as on_durable of the store; ctx is a struct relay. Any thread. */
 void relay_on_durable(void *relay);

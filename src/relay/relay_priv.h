@@ -11,6 +11,7 @@
 #include "net/loop.h"
 #include "relay/outbox.h"
 #include "relay/relay.h"
+#include "relay/tls_log.h"
 #include "stats/stats.h"
 #include "wire/command.h"
 #include "wire/handshake.h"
@@ -44,6 +45,7 @@ struct relay_loop {
     struct stats_sheet *stats; /* borrowed; the loop's; may be NULL */
     uint16_t index;
     /* owner loop only */
+    struct rules *rules;        /* counted */
     struct session_slot *slots; /* owned */
     uint32_t n_slots, first_free;
     uint64_t last_generation;
@@ -64,13 +66,21 @@ struct relay_loop {
 
 struct relay {
     /* fixed after relay_new() */
-    struct relay_opts o; /* create_password: see below */
+    struct relay_opts o; /* but its rules: see rules.c */
     struct conn_opts conn_opts;
-    uint8_t *password; /* owned, secret; NULL: none */
-    size_t n_password;
     uint64_t map_seed[3];
     struct relay_loop *loops; /* owned: o.n_loops of them */
+    struct tls_log tls_log;   /* guards itself */
 };
+
+/* ---- what may change while it runs (rules.c) ---- */
+
+MUST_USE enum err rules_new(const struct relay_rules *from, struct rules **ret); /* E_NO_MEMORY */
+struct rules *rules_ref(struct rules *rules);
+void rules_unref(struct rules *rules); /* NULL is a no-op */
+bool rules_allow_new_queues(const struct rules *rules);
+/* May the bearer make queues, and have commands forwarded? */
+bool rules_fit_password(const struct rules *rules, bool has, struct bytes password);
 
 /* ---- subscriptions of a session (subscription.c) ---- */
 
@@ -256,8 +266,6 @@ cmd_fn cmd_sub, cmd_get, cmd_ack, cmd_send, cmd_ping;                   /* cmd_m
 cmd_fn cmd_prxy, cmd_pfwd;                                              /* cmd_proxy.c */
 
 void proxied_done(struct session *s); /* cmd_proxy.c: of a session that ends */
-/* cmd_queue.c: may its bearer make queues, and have commands forwarded? */
-bool relay_password_fits(const struct relay *r, bool has, struct bytes password);
 cmd_fn cmd_nkey, cmd_ndel, cmd_nsub, cmd_subs, cmd_nsubs, cmd_rslv; /* cmd_ntf.c */
 /* Tells whoever was subscribed to a notifier that it is gone. cmd_ntf.c */
 void tell_notifier_gone(const struct request *rq, const struct sub_ended *ended);

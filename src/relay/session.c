@@ -131,13 +131,14 @@ static enum err write_hello(const struct session *s, uint8_t *block) {
     const struct relay *r = relay_of(s);
     uint8_t signed_key[256];
     struct wr key = wr_init(signed_key, sizeof signed_key);
-    enum err e = server_cert_sign_session_key(r->o.cert, s->pub, &key);
+    const struct server_cert *cert = conn_cert(s->conn); /* clients compare with what TLS showed */
+    enum err e = server_cert_sign_session_key(cert, s->pub, &key);
     if (e != OK) return e;
     const struct server_hello hello = {
         .version_min = s->legacy ? V_LEGACY : r->o.version_min,
         .version_max = s->legacy ? V_LEGACY : r->o.version_max,
         .session_id = bytes_of(s->params.session + 1, s->params.session[0]),
-        .cert_chain = server_cert_chain(r->o.cert),
+        .cert_chain = server_cert_chain(cert),
         .signed_key = wr_bytes(&key),
     };
     struct wr content = block_begin(block, false);
@@ -175,7 +176,7 @@ static enum err take_hello(struct session *s, uint8_t *block) {
     enum err e = block_open(block, NULL, &content);
     if (e == OK) e = client_hello_parse(content, &hello);
     if (e != OK) return e;
-    const struct bytes identity = bytes_of(server_cert_fingerprint(r->o.cert), SHA256_LEN);
+    const struct bytes identity = bytes_of(server_cert_fingerprint(conn_cert(s->conn)), SHA256_LEN);
     if (!bytes_equal(hello.identity, identity)) return E_IDENTITY;
     const uint16_t min = s->legacy ? V_LEGACY : r->o.version_min;
     const uint16_t max = s->legacy ? V_LEGACY : r->o.version_max;

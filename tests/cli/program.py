@@ -172,6 +172,11 @@ def as_nobody(program):
     return {"user": 65534, "group": 65534, "extra_groups": []}
 
 
+def openssl(*words):
+    """Runs the openssl program."""
+    subprocess.run(["openssl", *map(str, words)], capture_output=True, check=True)
+
+
 def one_line(text):
     """The only line of a text."""
     assert text.endswith("\n") and text.count("\n") == 1, text

@@ -8,10 +8,10 @@ from smp.transport import decode_fingerprint
 VERSION = 18
 
 
-def connect(program):
+def connect(program, password=None):
     """A client of the server that runs."""
     identity = decode_fingerprint((program.config / "fingerprint").read_text())
-    return Connection(Address("127.0.0.1", program.port, identity), VERSION)
+    return Connection(Address("127.0.0.1", program.port, identity, password), VERSION)
 
 
 def fill(program, bodies):

@@ -7,11 +7,9 @@ import resource
 import shutil
 import signal
 import socket
-import subprocess
-import time
 
 import pytest
-from program import TIMEOUT, as_nobody, free_port
+from program import TIMEOUT, as_nobody, free_port, openssl
 
 # ---- serving ----
 
@@ -178,120 +176,6 @@ def test_file_of_the_reference(ready):
             "ttl = 21600\ncheck_interval = 3600\n[WEB]\nstatic_path = /var/opt/simplex/www\n")
     ready.ini.write_text(text)
     ready.start().stop()
-
-
-# ---- readiness ----
-
-
-@pytest.mark.parametrize("abstract", [False, True])
-def test_notify(ready, abstract):
-    """READY=1 when the ports are served, STOPPING=1 when the stop begins."""
-    name = f"\0smp-test-{os.getpid()}" if abstract else str(ready.root / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.bind(name)
-        sock.settimeout(TIMEOUT)
-        ready.environment["NOTIFY_SOCKET"] = name.replace("\0", "@")
-        server = ready.start()
-        assert sock.recv(100) == b"READY=1"
-        server.stop()
-        assert sock.recv(100) == b"STOPPING=1"
-
-
-def test_notify_nowhere(ready):
-    """A wrong socket is a warning."""
-    ready.environment["NOTIFY_SOCKET"] = str(ready.root / "none")
-    server = ready.start()
-    server.stop()
-    assert any(x.startswith("warn notify state=READY=1") for x in server.err)
-
-
-# ---- certificates read again ----
-
-
-def openssl(*words):
-    """Runs the openssl program."""
-    subprocess.run(["openssl", *map(str, words)], capture_output=True, check=True)
-
-
-def sign_server_crt(program):
-    """Another online certificate for server.key."""
-    cfg = program.config
-    request = program.root / "server.csr"
-    openssl("req", "-new", "-key", cfg / "server.key", "-subj", "/CN=127.0.0.1", "-out", request)
-    openssl("x509", "-req", "-days", "10", "-in", request, "-CA", cfg / "ca.crt",
-            "-CAkey", cfg / "ca.key", "-set_serial", time.time_ns(), "-out", cfg / "server.crt")
-
-
-def served_certificate(program):
-    """The online certificate that a new client gets."""
-    with program.connect() as client:
-        return client.getpeercert(binary_form=True)
-
-
-def test_reload_unchanged(ready):
-    """Nothing happens."""
-    server = ready.start()
-    before = served_certificate(ready)
-    server.process.send_signal(signal.SIGHUP)
-    server.wait("info reload certificates=unchanged", server.err)
-    assert served_certificate(ready) == before
-    server.stop()
-
-
-def test_reload_new_certificate(ready):
-    """New clients get it, those that are connected stay; more than once."""
-    server = ready.start()
-    seen = {served_certificate(ready)}
-    with ready.connect() as client:
-        for n in range(1, 4):
-            sign_server_crt(ready)
-            server.process.send_signal(signal.SIGHUP)
-            deadline = time.monotonic() + TIMEOUT
-            while "".join(server.err).count("info reload certificates=new") < n:
-                assert time.monotonic() < deadline, "".join(server.err)
-                time.sleep(0.01)
-            time.sleep(0.1)  # each loop takes it over in its own time
-            seen.add(served_certificate(ready))
-        assert len(seen) == 4
-        client.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            client.recv(1)
-    server.stop()
-
-
-@pytest.mark.parametrize("damage, reason", [
-    (lambda p: (p.config / "server.crt").write_text("x"), "server.crt"),
-    (lambda p: (p.config / "server.key").unlink(), "server.key"),
-    (lambda p: (p.config / "fingerprint").write_text("x\n"), "is not the fingerprint of"),
-    (lambda p: new_key(p), "has changed: restart the server to use it"),
-    (lambda p: other_identity(p), "is of another identity"),
-])
-def test_reload_that_fails(ready, damage, reason):
-    """The old certificates stay, one line says why."""
-    server = ready.start()
-    before = served_certificate(ready)
-    ca = (ready.config / "ca.crt").read_text()
-    damage(ready)
-    server.process.send_signal(signal.SIGHUP)
-    server.wait("error reload certificates=kept", server.err)
-    assert reason in "".join(server.err)
-    (ready.config / "ca.crt").write_text(ca)
-    assert served_certificate(ready) == before
-    server.stop()
-
-
-def new_key(program):
-    """Another online key and its certificate."""
-    openssl("genpkey", "-algorithm", "ED25519", "-out", program.config / "server.key")
-    sign_server_crt(program)
-
-
-def other_identity(program):
-    """The files of another server."""
-    old = program.root / "old"
-    program.config.rename(old)
-    program.init()
-    shutil.copy(old / "smp-server.ini", program.ini)
 
 
 # ---- refusals ----

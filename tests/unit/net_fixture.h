@@ -95,7 +95,6 @@ static inline SSL_CTX *new_server_ctx(enum cert_algorithm algorithm) {
     struct server_cert *cert = load_cert(&b);
     SSL_CTX *ctx = NULL;
     assert_int_equal(tls_server_ctx_new(cert, &ENV_SYSTEM, &ctx), OK);
-    server_cert_free(cert);
     cert_bundle_done(&b);
     return ctx;
 }
@@ -144,6 +143,7 @@ struct server {
 
     /* guarded by mtx */
     pthread_mutex_t mtx;
+    char tls_error[64]; /* the last one */
     pthread_cond_t changed;
     unsigned n_open, n_closed, n_blocks, n_filled, n_tls_errors, n_calls, n_damaged;
     uint8_t unique[TLS_UNIQUE_MAX];
@@ -252,8 +252,11 @@ static inline void session_close(void *ctx) {
     count(s, &s->n_closed);
 }
 
-static inline void server_tls_error(void *server) {
+static inline void server_tls_error(void *server, const char *reason) {
     struct server *s = server;
+    pthread_mutex_lock(&s->mtx);
+    (void)snprintf(s->tls_error, sizeof s->tls_error, "%s", reason);
+    pthread_mutex_unlock(&s->mtx);
     count(s, &s->n_tls_errors);
 }
 

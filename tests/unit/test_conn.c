@@ -199,6 +199,7 @@ static void other_ciphers_are_refused(void **state) {
     client_close(&c);
     wait_for(&s, &s.n_tls_errors, 1);
     server_close(&s);
+    assert_string_equal(s.tls_error, "no shared cipher");
 }
 
 static void sessions_cannot_be_resumed(void **state) {

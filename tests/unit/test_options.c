@@ -315,13 +315,10 @@ static void file_of_the_reference_is_understood(void **state) {
 static void what_is_so_anyway_is_not_remarked_on(void **state) {
     (void)state;
     struct conf c;
-    assert_accepted(&c, "[TRANSPORT]\nwebsockets: off\nlog_tls_errors: "
-                        "off\n[LIMITS]\nend_interval_ms: 0\n");
+    assert_accepted(&c, "[TRANSPORT]\nwebsockets: off\n[LIMITS]\nend_interval_ms: 0\n");
     assert_string_equal(unused_of(&c), "");
-    assert_accepted(&c, "[TRANSPORT]\nwebsockets: 443\nlog_tls_errors: "
-                        "on\n[LIMITS]\nend_interval_ms: 500\n");
-    assert_string_equal(unused_of(&c),
-                        "TRANSPORT.log_tls_errors, TRANSPORT.websockets, LIMITS.end_interval_ms");
+    assert_accepted(&c, "[TRANSPORT]\nwebsockets: 443\n[LIMITS]\nend_interval_ms: 500\n");
+    assert_string_equal(unused_of(&c), "TRANSPORT.websockets, LIMITS.end_interval_ms");
 }
 
 /* ---- what the reference reads, in its forms ---- */
@@ -424,6 +421,24 @@ static void halves_are_warned_of(void **state) {
                   "too\nf.ini:4: [INFORMATION] admin_pgp has no effect without "
                   "admin_pgp_fingerprint: set that too\nf.ini:8: [WEB] https has no effect without "
                   "key: set that too\n");
+}
+
+/* ---- reload ---- */
+
+static void reload_takes_what_may_change(void **state) {
+    (void)state;
+    struct conf c, next;
+    assert_accepted(&c, "[AUTH]\ncreate_password: one\n[TRANSPORT]\nport: 1\nwebsockets: 80\n");
+    assert_accepted(&next, "[AUTH]\ncreate_password: two\nnew_queues: off\n"
+                           "[TRANSPORT]\nport: 2\nwebsockets: 443\n[LIMITS]\nmessage_ttl: 5\n");
+    assert_int_equal(conf_reload(&c, &next, collect_warning, NULL), 2);
+    assert_string_equal(warnings, "[TRANSPORT] port changed: restart to use it\n"
+                                  "[LIMITS] message_ttl changed: restart to use it\n");
+    assert_string_equal(c.create_password, "two");
+    assert_false(c.new_queues);
+    assert_int_equal(c.ports.port[0], 1);
+    assert_int_equal(c.message_ttl_s, 0);
+    assert_int_equal(conf_reload(&c, &c, collect_warning, NULL), 0);
 }
 
 /* ---- texts ---- */
@@ -531,6 +546,7 @@ int main(void) {
         cmocka_unit_test(values_of_each_kind),
         cmocka_unit_test(information_needs_source_code),
         cmocka_unit_test(halves_are_warned_of),
+        cmocka_unit_test(reload_takes_what_may_change),
         cmocka_unit_test(template_is_read_as_meant),
         cmocka_unit_test(template_shows_valid_samples),
         cmocka_unit_test(printed_settings_hide_secrets),
