@@ -143,7 +143,7 @@ def test_storage(program, words, enable, messages):
     (["--source-code=here"], "--source-code must be an address that begins with https:// or http"),
     (["--source-code", "--website", "x"], "--website must be an address that begins with https:"),
     (["--socks-proxy=host:0"], "--socks-proxy must be host:port, or user:password@host:port"),
-    (["--own-domains", "a b"], "--own-domains must be host names or addresses, separated by comm"),
+    (["--own-domains", "a/b"], "--own-domains must be domain names, separated by spaces or commas"),
     (["--web-path", "www"], "--web-path must be an absolute path, not \"www\""),
     (["--web-path", "/www", "--disable-web"], "--web-path and --disable-web exclude each other"),
     (["-d", "postgresql://smp@/smp"], "there is no database storage in this version: leave out --"),
