@@ -20,7 +20,7 @@ setup_tests = meson introspect $(1) --tests | grep -q '"suite"' || \
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check asan tsan clang lint dev format fuzz soak soak-proxy crash bench-idle bench-start bench-proxy install clean help \
+.PHONY: all run check asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench-idle bench-start bench-proxy install clean help \
 	deps-build deps-test deps-lint deps-fuzz
 
 all: deps-build ## build build/smp-server (the default)
@@ -59,6 +59,10 @@ dev: deps-test ## build with warnings as errors, and run the unit tests
 lint: deps-lint ## check format, clang-tidy, layers, banned functions, sizes, licence lines
 	@$(call setup,build-clang,clang,-Dtests=enabled)
 	@tools/lint build-clang
+
+docs: all ## write docs/generated anew
+	@ninja -C build src/app/options-doc
+	@build/src/app/options-doc >docs/generated/options.md
 
 format: deps-lint ## rewrite all C files as .clang-format says
 	@find src tests -name '*.[ch]' | xargs clang-format -i

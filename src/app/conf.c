@@ -347,17 +347,22 @@ static void write_section(struct wr *w, const struct opt_section *s) {
     wr_str(w, "]\n");
 }
 
+static void write_in_force(struct wr *w, const struct opt *o, const struct conf *c) {
+    struct value_text t = printed(o, c);
+    const bool has_value = t.s[0] != '\0', secret = (o->flags & OPT_SECRET) != 0;
+    write_setting(w, has_value ? "" : "# ", o->key, has_value && secret ? "(hidden)" : t.s);
+    crypto_wipe(&t, sizeof t);
+}
+
 void conf_print(const struct conf *c, struct wr *w) {
     for (size_t s = 0; s < N_OPT_SECTIONS; s++) {
-        write_section(w, &OPT_SECTIONS[s]);
+        bool is_begun = false;
         for (size_t i = 0; i < N_OPTS; i++) {
             const struct opt *o = &OPTS[i];
             if (!is_in(o, &OPT_SECTIONS[s]) || (o->flags & OPT_NOT_YET) != 0) continue;
-            struct value_text t = printed(o, c);
-            const bool is_set = t.s[0] != '\0';
-            const bool secret = (o->flags & OPT_SECRET) != 0;
-            write_setting(w, is_set ? "" : "# ", o->key, is_set && secret ? "(hidden)" : t.s);
-            crypto_wipe(&t, sizeof t);
+            if (!is_begun) write_section(w, &OPT_SECTIONS[s]);
+            is_begun = true;
+            write_in_force(w, o, c);
         }
     }
 }
@@ -406,10 +411,12 @@ static void write_template_setting(struct wr *w, const struct opt *o, const stru
 void conf_print_template(const struct conf_value *values, size_t n, struct wr *w) {
     struct conf defaults;
     conf_init(&defaults);
-    wr_str(w, "# Settings of smp-server. Lines that begin with # are comments; settings that are "
-              "commented out\n"
-              "# have the value shown or, where the explanation says so, none. Restart the server "
-              "after changes.\n\n");
+    wr_str(w,
+           "# Settings of smp-server. Lines that begin with # are comments; settings that are "
+           "commented out\n"
+           "# have the value shown or, where the explanation says so, none. After changes restart "
+           "the server, or\n"
+           "# send it SIGHUP: it then says which of them need a restart.\n\n");
     for (size_t s = 0; s < N_OPT_SECTIONS; s++) {
         write_section(w, &OPT_SECTIONS[s]);
         write_help(w, OPT_SECTIONS[s].help);

@@ -140,7 +140,7 @@ int64_t conf_ntf_ttl_s(const struct conf *c);     /* notification_ttl, or expire
 
 /* The settings that this version does not use, as "SECTION.key, ..."; empty when there are none. */
 void conf_list_unused(const struct conf *c, struct wr *w);
-/* The settings in force, as an ini file; secrets are hidden. */
+/* The settings in force, as an ini file, without those that are not used; secrets are hidden. */
 void conf_print(const struct conf *c, struct wr *w);
 
 /* A value that init puts in place of the default. */

@@ -279,8 +279,8 @@ static void allowed_path(const struct opt *o, struct wr *w) {
 static enum err parse_socks(const struct opt *o, const char *value, void *field) {
     (void)o;
     struct socks_proxy ignored;
-    return socks_proxy_parse(value, &ignored) == OK ? copy_text(value, field, CONF_TEXT_MAX)
-                                                    : E_CONFIG;
+    if (*value == '\0' || socks_proxy_parse(value, &ignored) != OK) return E_CONFIG;
+    return copy_text(value, field, CONF_TEXT_MAX);
 }
 
 static void allowed_socks(const struct opt *o, struct wr *w) {

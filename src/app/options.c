@@ -121,7 +121,8 @@ const struct opt OPTS[] = {
         "Delete expired messages when the server starts."},
     {"STORE_LOG", "expire_messages_on_send", OPT_BOOL, 0, AT(expire_on_send),
         0, NULL, 0, 0, NULL, NULL,
-        "Delete the expired messages of a queue also when a message is sent to it."},
+        "Delete the expired messages of a queue also when a message is sent to it. The reference does\n"
+        "so where its file does not say `off`."},
     {"STORE_LOG", "expire_ntfs_hours", OPT_INT, 0, AT(expire_ntfs_hours),
         DEFAULT_NTF_TTL_HOURS, NULL, 1, 8784, "hours", NULL,
         "Notifications that nobody asked for in so many hours are dropped; the messages stay."},

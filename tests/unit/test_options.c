@@ -12,6 +12,7 @@
 
 #include "app/conf.h"
 #include "app/options.h"
+#include "app/options_doc.h"
 #include "model/limits.h"
 #include "relay/relay.h"
 
@@ -504,6 +505,24 @@ static void template_shows_valid_samples(void **state) {
     for (size_t i = 0; i < N_OPTS; i++) assert_int_not_equal(c.line[i], 0);
 }
 
+/* `make docs` writes the file anew. */
+static void document_is_up_to_date(void **state) {
+    (void)state;
+    static char printed[OPTIONS_DOC_MAX], kept[OPTIONS_DOC_MAX];
+    struct wr w = wr_init(printed, sizeof printed - 1);
+    options_doc_print(&w);
+    assert_int_equal(wr_err(&w), OK);
+    const char *docs = getenv("SMP_TEST_DOCS");
+    if (docs == NULL) skip(); /* run by hand */
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/generated/options.md", docs);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    kept[fread(kept, 1, sizeof kept - 1, f)] = '\0';
+    (void)fclose(f);
+    if (strcmp(kept, printed) != 0) fail_msg("%s is not what `make docs` writes", path);
+}
+
 static void printed_settings_hide_secrets(void **state) {
     (void)state;
     struct conf c;
@@ -549,6 +568,7 @@ int main(void) {
         cmocka_unit_test(reload_takes_what_may_change),
         cmocka_unit_test(template_is_read_as_meant),
         cmocka_unit_test(template_shows_valid_samples),
+        cmocka_unit_test(document_is_up_to_date),
         cmocka_unit_test(printed_settings_hide_secrets),
         cmocka_unit_test(printed_settings_are_read_back),
     };
