@@ -48,7 +48,8 @@ static enum line read_line(const sigset_t *while_waiting, char *ret, size_t cap)
     return LINE_WHOLE;
 }
 
-static enum line read_line_or_interrupt(char *ret, size_t cap) {
+/* Who has seen the question can press Ctrl-C: it is caught from before that on. */
+static enum line ask(const char *text, char *ret, size_t cap) {
     sigset_t interrupt, before, waiting;
     sigemptyset(&interrupt);
     sigaddset(&interrupt, SIGINT);
@@ -58,6 +59,8 @@ static enum line read_line_or_interrupt(char *ret, size_t cap) {
     struct sigaction act = {.sa_handler = note_interrupt}, old;
     sigaction(SIGINT, &act, &old);
     was_interrupted = 0;
+    printf("%s", text);
+    (void)fflush(stdout);
     const enum line line = read_line(&waiting, ret, cap);
     sigaction(SIGINT, &old, NULL);
     sigprocmask(SIG_SETMASK, &before, NULL);
@@ -74,9 +77,7 @@ static void strip(char *s) {
 
 enum err prompt_line(const char *text, char *ret, size_t cap, struct problem *ret_problem) {
     while (true) {
-        printf("%s", text);
-        (void)fflush(stdout);
-        const enum line line = read_line_or_interrupt(ret, cap);
+        const enum line line = ask(text, ret, cap);
         if (line == LINE_WHOLE) {
             strip(ret);
             return OK;
