@@ -17,8 +17,8 @@ enum {
     CLI_HELP_COLUMN = 32,
 };
 
-static const struct command *const COMMANDS[] = {&CMD_INIT, &CMD_START,  &CMD_ADDRESS,
-                                                 &CMD_CERT, &CMD_DELETE, &CMD_JOURNAL};
+static const struct command *const COMMANDS[] = {
+    &CMD_INIT, &CMD_START, &CMD_CHECK, &CMD_ADDRESS, &CMD_CERT, &CMD_DELETE, &CMD_JOURNAL};
 
 static const struct cli_option HELP = {"help", 'h', NULL, 0, "Show this help text"};
 
@@ -68,7 +68,8 @@ static void print_help(void) {
 }
 
 static void print_command_help(const struct command *c) {
-    printf("Usage: smp-server %s [OPTIONS]\n\n  %s\n\nOptions:\n", c->name, c->summary);
+    printf("Usage: smp-server %s [OPTIONS]%s%s\n\n  %s\n\nOptions:\n", c->name,
+           c->operand != NULL ? " " : "", c->operand != NULL ? c->operand : "", c->summary);
     for (size_t i = 0; i < c->n_options; i++) print_option(&c->options[i]);
     print_option(&HELP);
 }
@@ -167,6 +168,9 @@ static enum err parse_args(const struct command *c, int argc, char **argv, void 
             return OK;
         }
         store(&c->options[index_of(c, found)], args);
+    }
+    if (optind < argc && c->operand != NULL) {
+        *(const char **)(void *)((char *)args + c->operand_offset) = argv[optind++];
     }
     return optind < argc ? refuse_argument(c, argv[optind], p) : OK;
 }

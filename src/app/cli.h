@@ -24,6 +24,9 @@ struct cli_option {
  * one's: "journal", "journal import". */
 struct command {
     const char *name, *summary;
+    const char
+        *operand; /* what the one argument is that it may have, "[FILE]"; NULL: it has none */
+    size_t operand_offset; /* into the command's struct: const char *, NULL: not given */
     const struct cli_option *options;
     size_t n_options, args_len;
     /* args is the command's struct, zeroed and filled in. An error ends the program with status 1
@@ -35,6 +38,7 @@ struct command {
 
 extern const struct command CMD_ADDRESS; /* cmd_address.c */
 extern const struct command CMD_CERT;    /* cmd_cert.c */
+extern const struct command CMD_CHECK;   /* cmd_check.c */
 extern const struct command CMD_DELETE;  /* cmd_delete.c */
 extern const struct command CMD_INIT;    /* cmd_init.c */
 extern const struct command CMD_JOURNAL; /* cmd_journal.c */

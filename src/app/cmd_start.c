@@ -154,7 +154,7 @@ static enum err serve_storage(const struct start_args *a, struct running *r, str
     storage_print(&storage);
     log_unused(r->conf);
     e = storage_lock(&storage, p);
-    if (e == OK) e = storage_check(&storage, p);
+    if (e == OK) e = storage_check(&storage, storage_log_warning, NULL, p);
     return e == OK ? serve(a, &storage, r, p) : e;
 }
 

@@ -64,6 +64,7 @@ struct reader {
     conf_warn *warn;
     void *warn_ctx;
     struct problem *problem;
+    conf_warn *fail; /* NULL: the first error ends reading */
 };
 
 static const struct opt *find(const char *section, const char *key) {
@@ -88,8 +89,14 @@ static bool asks_for_more(const struct opt *o, const struct conf *c) {
     return strcmp(printed(o, &defaults).s, printed(o, c).s) != 0;
 }
 
-static enum err read_setting(void *ctx, const struct ini_line *line) {
-    struct reader *r = ctx;
+/* Passes on an error, unless somebody wants to hear of all. */
+static enum err pass_error(const struct reader *r, enum err e) {
+    if (e == OK || r->fail == NULL) return e;
+    r->fail(r->warn_ctx, r->problem->text);
+    return OK;
+}
+
+static enum err read_line(const struct reader *r, const struct ini_line *line) {
     struct conf *c = r->conf;
     const struct opt *o = find(line->section, line->key);
     if (o == NULL) {
@@ -112,6 +119,11 @@ static enum err read_setting(void *ctx, const struct ini_line *line) {
     c->line[row] = line->number;
     c->unused[row] = (o->flags & OPT_NOT_YET) != 0 && asks_for_more(o, c);
     return OK;
+}
+
+static enum err read_setting(void *ctx, const struct ini_line *line) {
+    const struct reader *r = ctx;
+    return pass_error(r, read_line(r, line));
 }
 
 static unsigned line_of(const struct conf *c, const char *section, const char *key) {
@@ -210,22 +222,26 @@ static void warn_of_halves(const struct reader *r) {
     }
 }
 
-enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *warn, void *ctx,
-                    struct problem *ret_problem) {
-    struct reader r = {c, file, warn, ctx, ret_problem};
+static enum err read_text(struct reader *r, char *text) {
     unsigned at = 0;
-    enum err e = ini_parse(text, read_setting, &r, &at);
+    enum err e = ini_parse(text, read_setting, r, &at);
     if (e == E_SYNTAX) {
-        return problem_set(ret_problem, E_CONFIG,
+        return problem_set(r->problem, E_CONFIG,
                            "%s:%u: neither a [SECTION] nor a `key: value`: correct it, or begin it "
                            "with #",
-                           file, at);
+                           r->file, at);
     }
-    if (e == OK) e = check_storage(&r);
-    if (e == OK) e = check_versions(&r);
-    if (e == OK) e = check_source_code(&r);
-    if (e == OK) warn_of_halves(&r);
+    if (e == OK) e = pass_error(r, check_storage(r));
+    if (e == OK) e = pass_error(r, check_versions(r));
+    if (e == OK) e = pass_error(r, check_source_code(r));
+    if (e == OK) warn_of_halves(r);
     return e;
+}
+
+enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *warn, void *ctx,
+                    struct problem *ret_problem) {
+    struct reader r = {c, file, warn, ctx, ret_problem, NULL};
+    return read_text(&r, text);
 }
 
 enum err conf_check_value(const struct conf_value *v, char *ret_allowed, size_t cap) {
@@ -249,8 +265,9 @@ void conf_log_warning(void *ctx, const char *text) {
     log_line(LOG_WARN, "settings", "%s", text);
 }
 
-enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
-                   struct problem *ret_problem) {
+static enum err load(struct reader *r) {
+    const char *file = r->file;
+    struct problem *ret_problem = r->problem;
     if (!file_exists(file) && errno == ENOENT) {
         return problem_set(ret_problem, E_NOT_FOUND,
                            "server is not initialized (%s does not exist): run `smp-server init`",
@@ -271,11 +288,23 @@ enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
         e = problem_set(ret_problem, E_CONFIG, "%s has a NUL character: it is not a text file",
                         file);
     } else {
-        e = conf_parse(c, file, text, warn, ctx, ret_problem);
+        e = read_text(r, text);
     }
     crypto_wipe(text, n); /* it has passwords in it */
     free(text);
     return e;
+}
+
+enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
+                   struct problem *ret_problem) {
+    struct reader r = {c, file, warn, ctx, ret_problem, NULL};
+    return load(&r);
+}
+
+enum err conf_load_all(struct conf *c, const char *file, conf_warn *warn, conf_warn *fail,
+                       void *ctx, struct problem *ret_problem) {
+    struct reader r = {c, file, warn, ctx, ret_problem, fail};
+    return load(&r);
 }
 
 int64_t conf_message_ttl_s(const struct conf *c) {

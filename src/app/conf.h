@@ -131,6 +131,11 @@ MUST_USE enum err conf_parse(struct conf *c, const char *file, char *text, conf_
 MUST_USE enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
                             struct problem *ret_problem);
 
+/* The same, but what is wrong with a setting is told to fail and reading goes on: such a setting
+ * keeps its default. */
+MUST_USE enum err conf_load_all(struct conf *c, const char *file, conf_warn *warn, conf_warn *fail,
+                                void *ctx, struct problem *ret_problem);
+
 /* Takes over from next, what the file says now, the settings that may change while the server runs,
  * and returns how many have changed. Others that have changed are warned of, each time. */
 unsigned conf_reload(struct conf *c, const struct conf *next, conf_warn *warn, void *ctx);

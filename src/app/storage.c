@@ -83,6 +83,35 @@ enum err storage_lock(struct storage *s, struct problem *ret_problem) {
     return E_EXISTS;
 }
 
+/* "1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF" */
+static bool is_lock_of(const char *line, long pid, unsigned long long inode) {
+    long owner = 0;
+    unsigned major = 0, minor = 0;
+    unsigned long long locked = 0;
+    const int n =
+        sscanf(line, "%*u: FLOCK ADVISORY WRITE %ld %x:%x:%llu", &owner, &major, &minor, &locked);
+    return n == 4 && owner == pid && locked == inode;
+}
+
+/* Trying the lock would keep a server from starting that tries it at the same moment. */
+long storage_locked_by(const struct storage *s) {
+    struct stat st;
+    char line[256];
+    const int fd = open(s->paths->lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) return 0;
+    const long pid = pid_in(fd);
+    const bool known = fstat(fd, &st) == 0;
+    (void)close(fd);
+    FILE *locks = known && pid > 0 ? fopen("/proc/locks", "re") : NULL;
+    if (locks == NULL) return 0;
+    bool found = false;
+    while (!found && fgets(line, sizeof line, locks) != NULL) {
+        found = is_lock_of(line, pid, (unsigned long long)st.st_ino);
+    }
+    (void)fclose(locks);
+    return found ? pid : 0;
+}
+
 /* ---- files that contradict the settings ---- */
 
 enum err storage_has_content(const char *path, bool *ret, struct problem *ret_problem) {
@@ -127,6 +156,17 @@ static enum err check_journal(const struct storage *s, bool has_log, bool has_jo
     return OK;
 }
 
+void storage_log_warning(void *ctx, const char *text) {
+    (void)ctx;
+    log_line(LOG_WARN, "storage", "%s", text);
+}
+
+static void warn_not_read(const char *path, const char *why, conf_warn *warn, void *ctx) {
+    struct problem text;
+    (void)problem_set(&text, OK, "%s is not read: %s", path, why);
+    warn(ctx, text.text);
+}
+
 static enum err check_memory(const struct storage *s, bool has_log, bool has_journal,
                              struct problem *p) {
     if (has_journal && has_log) {
@@ -143,29 +183,27 @@ static enum err check_memory(const struct storage *s, bool has_log, bool has_jou
                            "store_messages: journal",
                            s->journal);
     }
-    if (has_log && !s->saves_messages) {
-        log_line(LOG_WARN, "storage", "%s is not read: restore_messages is off",
-                 s->paths->messages_log);
-    }
     return OK;
 }
 
-enum err storage_check(const struct storage *s, struct problem *ret_problem) {
+enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
+                       struct problem *ret_problem) {
     bool has_store_log = false, has_log = false, has_journal = false;
     if (!s->on_disk) {
         const enum err e = storage_has_content(s->paths->store_log, &has_store_log, ret_problem);
-        if (e == OK && has_store_log) {
-            log_line(LOG_WARN, "storage", "%s is not read: [STORE_LOG] enable is off",
-                     s->paths->store_log);
-        }
+        if (e == OK && has_store_log)
+            warn_not_read(s->paths->store_log, "[STORE_LOG] enable is off", warn, ctx);
         return e;
     }
     enum err e = check_reference_journal(s, ret_problem);
     if (e == OK) e = storage_has_content(s->paths->messages_log, &has_log, ret_problem);
     if (e == OK) e = journal_dir_is_used(s->journal, &has_journal, ret_problem);
     if (e != OK) return e;
-    return s->in_journal ? check_journal(s, has_log, has_journal, ret_problem)
-                         : check_memory(s, has_log, has_journal, ret_problem);
+    if (s->in_journal) return check_journal(s, has_log, has_journal, ret_problem);
+    e = check_memory(s, has_log, has_journal, ret_problem);
+    if (e == OK && has_log && !s->saves_messages)
+        warn_not_read(s->paths->messages_log, "restore_messages is off", warn, ctx);
+    return e;
 }
 
 /* ---- opening ---- */

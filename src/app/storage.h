@@ -33,7 +33,11 @@ MUST_USE enum err storage_lock(struct storage *s, struct problem *ret_problem);
 
 /* Refuses to start a server beside messages that it would not deliver. E_CONFIG, E_SYS. Warns of
  * files that are there and not read. */
-MUST_USE enum err storage_check(const struct storage *s, struct problem *ret_problem);
+MUST_USE enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
+                                struct problem *ret_problem);
+void storage_log_warning(void *ctx, const char *text); /* to the log; ctx is not used */
+/* The process that has the lock, found out without touching it; 0: none. */
+long storage_locked_by(const struct storage *s);
 void storage_print(const struct storage *s); /* as the reference does when it starts */
 
 struct storage_use {

@@ -225,6 +225,17 @@ void server_cert_free(struct server_cert *c) {
     free(c);
 }
 
+int64_t server_cert_expires_s(const struct server_cert *c) {
+    int64_t first = INT64_MAX;
+    for (int i = 0; i < sk_X509_num(c->chain); i++) {
+        struct tm tm = {0};
+        if (ASN1_TIME_to_tm(X509_get0_notAfter(sk_X509_value(c->chain, i)), &tm) != 1) continue;
+        const int64_t t = (int64_t)timegm(&tm);
+        first = t < first ? t : first;
+    }
+    return first;
+}
+
 const uint8_t *server_cert_fingerprint(const struct server_cert *c) {
     return c->fingerprint;
 }

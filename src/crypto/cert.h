@@ -35,6 +35,8 @@ MUST_USE enum err server_cert_load(const struct cert_files *f, int64_t now_s,
                                    struct server_cert **ret, struct cert_problem *ret_problem);
 void server_cert_free(struct server_cert *c); /* NULL is a no-op */
 
+/* When the first certificate of the chain expires, Unix seconds. */
+int64_t server_cert_expires_s(const struct server_cert *c);
 /* SHA256_LEN bytes, borrowed. */
 const uint8_t *server_cert_fingerprint(const struct server_cert *c);
 /* The chain in its SMP encoding: non-empty list of large strings (DER), leaf first; borrowed. */
