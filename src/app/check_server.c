@@ -364,10 +364,24 @@ static const char *choose_host(const struct smp_uri *u, bool has_socks) {
     return host != NULL ? host : u->hosts[0];
 }
 
+static enum err parse_socks(const struct check_server_opts *o, struct socks_proxy *ret,
+                            struct problem *p) {
+    if (o->socks_proxy == NULL || socks_proxy_parse(o->socks_proxy, ret) == OK) return OK;
+    return problem_set(p, E_CONFIG,
+                       "--socks-proxy is wrong: it must be HOST:PORT, with USER:PASSWORD@ or @ "
+                       "(no credentials) before it where that is needed");
+}
+
+static void wipe_socks(struct socks_proxy *s) {
+    crypto_wipe(s, sizeof *s);
+}
+
 enum err check_server_name(const struct check_server_opts *o, char *ret, size_t cap,
                            struct problem *ret_problem) {
     CLEANUP(smp_uri_done) struct smp_uri u = {0};
-    const enum err e = parse_address(o, &u, ret_problem);
+    CLEANUP(wipe_socks) struct socks_proxy socks = {0};
+    enum err e = parse_address(o, &u, ret_problem);
+    if (e == OK) e = parse_socks(o, &socks, ret_problem);
     if (e != OK) return e;
     const char *host = choose_host(&u, o->socks_proxy != NULL);
     const bool is_v6 = strchr(host, ':') != NULL;
@@ -378,7 +392,7 @@ enum err check_server_name(const struct check_server_opts *o, char *ret, size_t 
 static void set_options(struct run *r, const struct check_server_opts *o) {
     r->conn = (struct conn_opts){
         .ops = &SMP_CLIENT_OPS,
-        .tls_timeout_ms = o->timeout_ms,
+        .tls_timeout_ms = 2 * o->timeout_ms, /* connect_timeout_ms comes first, and is told */
         .block_timeout_ms = o->timeout_ms,
     };
     r->dial.conn = &r->conn;
@@ -399,12 +413,8 @@ static void set_options(struct run *r, const struct check_server_opts *o) {
 
 static enum err set_up(struct run *r, const struct check_server_opts *o, struct problem *p) {
     enum err e = parse_address(o, &r->uri, p);
+    if (e == OK) e = parse_socks(o, &r->socks, p);
     if (e != OK) return e;
-    if (o->socks_proxy != NULL && socks_proxy_parse(o->socks_proxy, &r->socks) != OK) {
-        return problem_set(p, E_CONFIG,
-                           "--socks-proxy is wrong: it must be HOST:PORT, perhaps with "
-                           "USER:PASSWORD@ before it");
-    }
     const char *host = choose_host(&r->uri, o->socks_proxy != NULL);
     r->o = o;
     r->place = (struct check_place){
@@ -432,7 +442,7 @@ static void run_done(struct run *r) {
     smp_queue_done(&r->queue);
     smp_uri_done(&r->uri);
     (void)sem_destroy(&r->is_over);
-    crypto_wipe(&r->socks, sizeof r->socks);
+    wipe_socks(&r->socks);
     free(r);
 }
 

@@ -23,7 +23,8 @@ struct check_args {
 static const struct cli_option OPTIONS[] = {
     {"json", 0, NULL, offsetof(struct check_args, json), "Print the findings as JSON"},
     {"socks-proxy", 0, "HOST:PORT", offsetof(struct check_args, socks_proxy),
-     "Connect through this SOCKS5 proxy; onion hosts need one"},
+     "Connect through this SOCKS5 proxy, which onion hosts\nneed; @HOST:PORT for one without "
+     "credentials"},
     {"timeout", 0, "SECONDS", offsetof(struct check_args, timeout),
      "How long to wait for a connection, and for each answer\n(default: 20)"},
 };

@@ -60,8 +60,8 @@ static void add_for_machines(struct report *r, enum report_level level, const ch
 static void add_for_people(enum report_level level, const char *name, double ms, const char *text) {
     char time[32] = "";
     if (ms >= 0) (void)snprintf(time, sizeof time, " %9.1f ms", ms);
-    printf("  %-7s  %-11s%s%s%s\n", LEVELS[level].for_people, name, time,
-           *text != '\0' ? "  " : "", text);
+    printf("  %-7s  %-11s%s%s%s\n", LEVELS[level].for_people, name, time, *text != '\0' ? "  " : "",
+           text);
 }
 
 void report_add(struct report *r, enum report_level level, const char *name, double ms,
@@ -100,7 +100,8 @@ enum err report_end(struct report *r, struct problem *ret_problem) {
         (void)json_object_set_new(r->root, "ok", json_boolean(n_errors == 0));
         (void)json_object_set_new(r->root, "warnings", json_integer(r->n[REPORT_WARNING]));
         (void)json_object_set_new(r->root, "errors", json_integer(n_errors));
-        const bool is_written = json_dumpf(r->root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(MS_DIGITS)) == 0;
+        const bool is_written =
+            json_dumpf(r->root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(MS_DIGITS)) == 0;
         json_decref(r->root);
         printf("\n");
         if (!is_written) return problem_set(ret_problem, E_SYS, "cannot write the report");
