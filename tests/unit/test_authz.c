@@ -99,6 +99,24 @@ static void right_key_verifies(void **state) {
     }
 }
 
+/* The client's side makes the same authenticator, wherever the text is cut. */
+static void client_makes_what_verifies(void **state) {
+    (void)state;
+    struct x25519_pair pair;
+    struct sample s = {.n_auth = AUTHENTICATOR_LEN};
+    uint8_t shared[X25519_LEN], cut[AUTHENTICATOR_LEN];
+    x25519_pair_new(&ENV_SYSTEM, &pair);
+    s.key = pubkey_from_x25519(pair.pub);
+    assert_int_equal(x25519_dh(pair.priv, session.pub, shared), OK);
+    const struct box_key key = box_key_from_secret(shared);
+    const struct bytes corr_id = bytes_str(CORR_ID);
+    assert_int_equal(authz_box(&key, bytes_str(TEXT_A), bytes_str(TEXT_B), corr_id, s.auth), OK);
+    const struct authz a = authz_of(&s);
+    assert_true(authz_verify(&a, &s.key, 1));
+    assert_int_equal(authz_box(&key, whole_text(), (struct bytes){0}, corr_id, cut), OK);
+    assert_memory_equal(cut, s.auth, sizeof cut);
+}
+
 static void any_of_several_keys_may_verify(void **state) {
     (void)state;
     enum { N = 20 };
@@ -402,6 +420,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lengths_are_those_of_the_protocol),
         cmocka_unit_test(right_key_verifies),
+        cmocka_unit_test(client_makes_what_verifies),
         cmocka_unit_test(any_of_several_keys_may_verify),
         cmocka_unit_test(other_keys_and_no_key_do_not_verify),
         cmocka_unit_test(every_byte_of_the_authorization_counts),

@@ -237,6 +237,28 @@ static void dates_of_every_certificate_count(void **state) {
     chain_done(&c);
 }
 
+static bool is_dated_at(const struct chain *c, int64_t now_s) {
+    STACK_OF(X509) *s = sk_X509_new_null();
+    for (int i = 0; i < c->n; i++) assert_true(sk_X509_push(s, c->certs[i]) > 0);
+    const bool dated = cert_stack_is_dated(s, now_s);
+    sk_X509_free(s);
+    return dated;
+}
+
+/* Dates can be told from other reasons to refuse a chain. */
+static void dates_are_told_alone(void **state) {
+    (void)state;
+    struct chain c = chain_of(2);
+    assert_true(is_dated_at(&c, BEFORE));
+    assert_false(is_dated_at(&c, BEFORE - 1));
+    assert_false(is_dated_at(&c, BEFORE + 2000LL * DAY + 1));
+    struct chain foreign = chain_of(2);
+    const struct chain mixed = {.certs = {c.certs[0], foreign.certs[1]}, .n = 2};
+    assert_true(is_dated_at(&mixed, NOW) && !is_sound_at(&mixed, NOW));
+    chain_done(&foreign);
+    chain_done(&c);
+}
+
 static void unknown_critical_extension_is_refused(void **state) {
     (void)state;
     struct chain c = chain_of(2);
@@ -524,6 +546,7 @@ static void loaded_server_has_the_chain_and_the_fingerprint(void **state) {
         uint8_t buf[MAX_CHAIN_BYTES];
         assert_true(bytes_equal(server_cert_chain(c), encode_chain(&certs, buf)));
         assert_memory_equal(server_cert_fingerprint(c), b.fingerprint, SHA256_LEN);
+        assert_int_equal(server_cert_expires_s(c), BEFORE + 999999LL * DAY);
         server_cert_free(c);
         chain_done(&certs);
         cert_bundle_done(&b);
@@ -833,6 +856,7 @@ int main(void) {
         cmocka_unit_test(foreign_identity_is_refused),
         cmocka_unit_test(forged_self_signature_is_refused),
         cmocka_unit_test(dates_of_every_certificate_count),
+        cmocka_unit_test(dates_are_told_alone),
         cmocka_unit_test(unknown_critical_extension_is_refused),
         cmocka_unit_test(weak_signatures_are_refused),
         cmocka_unit_test(certificates_have_the_form_of_the_reference),

@@ -161,6 +161,45 @@ static void test_command_that_does_not_fit(void **state) {
     assert_int_equal(forward_seal(&k.proxy, &NONCE, &f, &w), E_LIMIT);
 }
 
+/* What a client makes, a relay opens; and the other way round. */
+static void test_client(void **state) {
+    (void)state;
+    const struct keys k = make_keys();
+    uint8_t inner[FWD_ENCRYPTED_LEN + 1], buf[SMP_BLOCK_LEN];
+    const struct bytes corr_id = bytes_str(CORR_ID);
+    struct wr w = wr_init(inner, sizeof inner);
+    assert_int_equal(forward_seal_command(&k.client, corr_id, bytes_str("SEND F x"), &w), OK);
+    assert_int_equal(w.at, FWD_ENCRYPTED_LEN);
+    struct forward f = {corr_id, 17, k.public, wr_bytes(&w)};
+    struct bytes content, body;
+    assert_int_equal(forward_open_inner(&k.client, &f, inner, &content), OK);
+    assert_int_equal(content.n, 1 + 2 + 8);
+    assert_memory_equal(content.p, "\1\0\10SEND F x", content.n);
+
+    w = wr_init(buf, sizeof buf);
+    assert_int_equal(forward_seal_answer(&k.client, &k.proxy, &NONCE, corr_id, bytes_str("OK"), &w),
+                     OK);
+    assert_int_equal(forward_open_answer(&k.proxy, &NONCE, buf, w.at, &body), OK);
+    uint8_t *pres = buf + (body.p - buf);
+    assert_int_equal(forward_open_pres(&k.client, corr_id, pres, body.n - 1, &content), E_CRYPTO);
+    assert_int_equal(forward_open_pres(&k.proxy, corr_id, pres, body.n, &content), E_CRYPTO);
+    assert_int_equal(forward_open_pres(&k.client, corr_id, pres, body.n, &content), OK);
+    assert_int_equal(content.n, 1 + 2 + 2);
+    assert_memory_equal(content.p, "\1\0\2OK", content.n);
+}
+
+static void test_client_sizes(void **state) {
+    (void)state;
+    const struct keys k = make_keys();
+    static uint8_t text[FWD_PADDED_LEN], buf[2 * SMP_BLOCK_LEN];
+    const size_t largest = FWD_PADDED_LEN - 2 - 3;
+    for (size_t n = largest - 2; n <= largest + 2; n++) {
+        struct wr w = wr_init(buf, sizeof buf);
+        assert_int_equal(forward_seal_command(&k.client, bytes_str(CORR_ID), bytes_of(text, n), &w),
+                         n <= largest ? OK : E_LIMIT);
+    }
+}
+
 static void test_version_cap(void **state) {
     (void)state;
     assert_int_equal(handshake_proxy_max(8, 19), 10);
@@ -181,6 +220,8 @@ int main(void) {
         cmocka_unit_test(test_answer),
         cmocka_unit_test(test_answer_sizes),
         cmocka_unit_test(test_command_that_does_not_fit),
+        cmocka_unit_test(test_client),
+        cmocka_unit_test(test_client_sizes),
         cmocka_unit_test(test_version_cap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -241,6 +241,39 @@ static void pairs_come_from_the_given_randomness_and_agree(void **state) {
     assert_memory_equal(k.b, a.pub, sizeof a.pub);
 }
 
+/* RFC 8032, section 7.1, TEST 2. */
+static void counting_seed(void *ctx, void *buf, size_t n) {
+    (void)ctx;
+    assert_int_equal(n, 32);
+    hex_into("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb", buf, n);
+}
+
+static void signatures_are_the_standard_ones(void **state) {
+    (void)state;
+    const struct env env = {.random = counting_seed};
+    uint8_t pub[ED25519_LEN], expected[ED25519_SIG_LEN], sig[ED25519_SIG_LEN];
+    struct ed25519_key k;
+    ed25519_key_new(&env, &k);
+    hex_into("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", pub, sizeof pub);
+    hex_into("92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da"
+             "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+             expected, sizeof expected);
+    const struct pubkey public = pubkey_from_ed25519(&k);
+    assert_int_equal(public.type, KEY_ED25519);
+    assert_memory_equal(public.b, pub, sizeof pub);
+    const uint8_t text[] = {0x72};
+    const struct bytes one = bytes_of(text, sizeof text), none = {0};
+    assert_int_equal(ed25519_sign(&k, one, none, sig), OK);
+    assert_memory_equal(sig, expected, sizeof sig);
+    assert_int_equal(ed25519_sign(&k, none, one, sig), OK);
+    assert_memory_equal(sig, expected, sizeof sig);
+    assert_true(pubkey_verify(&public, bytes_of(sig, sizeof sig), one, none));
+    static uint8_t longest[16384 + 512];
+    const struct bytes most = bytes_of(longest, sizeof longest);
+    assert_int_equal(ed25519_sign(&k, most, none, sig), OK);
+    assert_int_equal(ed25519_sign(&k, most, one, sig), E_LIMIT);
+}
+
 /* The points of low order, in all their spellings of 255 bits, with and without bit 255. */
 static void points_of_low_order_are_refused(void **state) {
     (void)state;
@@ -281,6 +314,7 @@ int main(void) {
         cmocka_unit_test(long_texts_are_verified_up_to_a_limit),
         cmocka_unit_test(agreement_is_the_standard_one),
         cmocka_unit_test(pairs_come_from_the_given_randomness_and_agree),
+        cmocka_unit_test(signatures_are_the_standard_ones),
         cmocka_unit_test(points_of_low_order_are_refused),
     };
     return cmocka_run_group_tests_name("key", tests, setup, NULL);

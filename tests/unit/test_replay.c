@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* Sessions recorded with the reference server, one a version: what its client sent is read and
- * verified here, and what it answered is made again, byte for byte. */
+/* Sessions recorded with the reference server, one a version: what each side said is read and
+ * verified here, and made again, byte for byte. */
 #include <sodium.h>
 
 #include "recorded.h"
 #include "wire_fixture.h"
 
+#include "client/smp_queue.h"
 #include "crypto/authz.h"
 #include "crypto/box.h"
 #include "crypto/cert.h"
@@ -481,6 +482,141 @@ static void server_blocks_are_made_again(void **state) {
     free(all);
 }
 
+/* ---- our client in place of the recorded one ---- */
+
+static struct ed25519_key secret_of(const json_t *object, const char *key) {
+    uint8_t seed[crypto_sign_SEEDBYTES], pub[ED25519_LEN];
+    struct ed25519_key k;
+    hex_member(object, key, seed, sizeof seed);
+    assert_int_equal(crypto_sign_seed_keypair(pub, k.secret, seed), 0);
+    return k;
+}
+
+/* The recorded client's queue, as it was before the answer to NEW. */
+static struct smp_queue recorded_queue(const struct recorded *r) {
+    const json_t *q = json_object_get(r->root, "queue");
+    struct smp_queue ret = {
+        .is_signed_by_sender = r->snd_key.type == KEY_ED25519,
+        .rcv_key = secret_of(q, "rcvAuthKeyPrivateEd25519"),
+        .dh = r->rcv_dh,
+    };
+    if (ret.is_signed_by_sender) {
+        ret.snd_key.sign = secret_of(q, "sndKeyPrivate");
+    } else {
+        ret.snd_key.agree = x25519_pair_of(q, "sndKeyPrivate");
+    }
+    return ret;
+}
+
+/* The same after it, in this session. */
+static struct smp_queue recorded_queue_in_use(const struct recorded *r) {
+    struct smp_queue q = recorded_queue(r);
+    struct answer_ids ids = {.rcv_id = r->rcv_id, .snd_id = r->snd_id};
+    memcpy(ids.dh_key, r->server_dh_pub, sizeof ids.dh_key);
+    assert_int_equal(smp_queue_take_ids(&q, &ids), OK);
+    assert_int_equal(smp_queue_meet(&q, r->server_session_pub), OK);
+    return q;
+}
+
+/* Writes the same command with the head of the recorded one. */
+static void rewrite(const struct recorded *r, const struct sent *s, const struct smp_queue *q,
+                    struct wr *w) {
+    struct smp_head h = {.params = &r->params, .entity = s->t.entity};
+    struct smp_new new_queue = {.subscribe = true, .mode = MODE_MESSAGING};
+    struct id msg_id;
+    assert_true(id_from_bytes(s->t.corr_id, &h.corr_id));
+    const bool by_sender = s->c.tag == CMD_SKEY || s->c.tag == CMD_SEND;
+    if (s->t.auth.n != 0) h.auth = by_sender ? smp_queue_sender(q) : smp_queue_recipient(q);
+    switch ((int)s->c.tag) {
+    case CMD_NEW:
+        smp_queue_describe(q, &new_queue);
+        smp_command_new(w, &h, &new_queue);
+        return;
+    case CMD_KEY:
+    case CMD_SKEY:
+        smp_command_key(w, &h, s->c.tag, &r->snd_key);
+        return;
+    case CMD_SEND:
+        smp_command_send(w, &h, s->c.send.notification, s->c.send.body);
+        return;
+    case CMD_ACK:
+        assert_true(id_from_bytes(s->c.ack.msg_id, &msg_id));
+        smp_command_ack(w, &h, &msg_id);
+        return;
+    default:
+        smp_command_plain(w, &h, s->c.tag);
+    }
+}
+
+/* All but the one that no server knows. Signatures and authenticators leave nothing to chance. */
+static void commands_are_made_again(void **state) {
+    const struct recorded *r = *state;
+    struct all_sent *all = open_commands(r);
+    const struct smp_queue before = recorded_queue(r), after = recorded_queue_in_use(r);
+    uint8_t text[SMP_BLOCK_LEN];
+    unsigned n = 0;
+    for (unsigned i = 0; i < all->n; i++) {
+        const struct sent *s = &all->items[i];
+        struct wr w = wr_init(text, sizeof text);
+        if (s->e != OK) continue;
+        rewrite(r, s, s->c.tag == CMD_NEW ? &before : &after, &w);
+        assert_int_equal(wr_err(&w), OK);
+        assert_bytes(wr_bytes(&w), s->text);
+        n++;
+    }
+    assert_int_equal(n, 7);
+    free(all);
+}
+
+static void assert_recorded_ids(const struct recorded *r, const struct answer_ids *ids) {
+    assert_true(id_equal(&ids->rcv_id, &r->rcv_id));
+    assert_true(id_equal(&ids->snd_id, &r->snd_id));
+    assert_memory_equal(ids->dh_key, r->server_dh_pub, X25519_LEN);
+    assert_int_equal(ids->mode, r->version < 9 ? MODE_UNKNOWN : MODE_MESSAGING);
+    assert_false(ids->has_link || ids->has_service || ids->has_notifier);
+}
+
+static void assert_recorded_message(const struct recorded *r, const struct answer_msg *m,
+                                    uint8_t *block) {
+    const json_t *step = json_array_get(json_object_get(r->root, "steps"), 1);
+    const struct smp_queue q = recorded_queue_in_use(r);
+    struct smp_received got;
+    assert_int_equal(smp_queue_open(&q, m, block, &got), OK);
+    assert_text(got.body, vectors_text(step, "body"));
+    assert_int_equal(got.ts_s, recorded_time(r));
+    assert_int_equal(got.notification, strcmp(vectors_text(step, "flags"), "T") == 0);
+    assert_view(id_bytes(&got.msg_id), step, "msgId");
+}
+
+static void answers_are_read(void **state) {
+    const struct recorded *r = *state;
+    struct block_chain chain = r->server_sends;
+    unsigned counts[N_ANSWERS] = {0};
+    for (unsigned i = N_HELLOS; i < r->n_blocks; i++) {
+        uint8_t block[SMP_BLOCK_LEN];
+        struct bytes content, texts[SMP_BATCH_MAX];
+        unsigned n = 0;
+        if (!r->blocks[i].from_server) continue;
+        memcpy(block, r->blocks[i].b, sizeof block);
+        assert_int_equal(block_open(block, r->encrypted ? &chain : NULL, &content), OK);
+        assert_int_equal(batch_split(content, texts, &n), OK);
+        for (unsigned k = 0; k < n; k++) {
+            struct transmission t;
+            struct answer a;
+            assert_int_equal(transmission_parse(texts[k], &r->params, &t), OK);
+            assert_int_equal(answer_parse(t.command, r->version, &a), OK);
+            if (a.tag == ANSWER_IDS) assert_recorded_ids(r, &a.ids);
+            if (a.tag == ANSWER_MSG) assert_recorded_message(r, &a.msg, block);
+            counts[a.tag]++;
+        }
+    }
+    assert_int_equal(counts[ANSWER_IDS], 1);
+    assert_int_equal(counts[ANSWER_MSG], 1);
+    assert_int_equal(counts[ANSWER_PONG], 1);
+    assert_int_equal(counts[ANSWER_OK], 3); /* to SEND, securing, and one of ACK and DEL */
+    assert_int_equal(counts[ANSWER_ERR], 2);
+}
+
 /* ---- each test for each session ---- */
 
 static const struct {
@@ -495,6 +631,8 @@ static const struct {
     {"parameters are the recorded ones", parameters_are_the_recorded_ones},
     {"authorizations verify", authorizations_verify},
     {"server blocks are made again", server_blocks_are_made_again},
+    {"commands are made again", commands_are_made_again},
+    {"answers are read", answers_are_read},
 };
 
 int main(void) {
