@@ -7,12 +7,12 @@
  * session key and the correlation id as nonce. When the key is absent or of another type than the
  * authorization, or is one that the libraries refuse at first sight (no point of its curve, or one
  * of low order), a dummy key of the authorization's type is verified against and the answer is no
- * (SMP protocol, "Authentication of commands"; spec: behaviour, "Authorization"). Pure; any thread.
- */
+ * (SMP protocol, "Authentication of commands"; spec: behaviour, "Authorization"). Pure but
+ * for the agreements that it may keep; any thread that owns these. */
 #pragma once
 
+#include "crypto/authz_cache.h"
 #include "crypto/box.h"
-#include "crypto/key.h"
 
 enum { AUTHENTICATOR_LEN = 80 };
 
@@ -25,6 +25,7 @@ struct authz {
     struct bytes text_a, text_b; /* what is signed, in two parts */
     struct bytes corr_id;
     const uint8_t *session_priv; /* the server's X25519 session key, X25519_LEN bytes */
+    struct authz_session *known; /* agreements of this session; NULL: every one is made anew */
 };
 
 /* Whether any of the n keys verifies. n = 0 or KEY_NONE keys take the dummy path. Constant time in

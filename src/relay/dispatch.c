@@ -137,8 +137,14 @@ static struct bytes signed_head(const struct request *rq, uint8_t buf[SIGNED_HEA
 static bool verify(const struct request *rq, const struct command_row *row,
                    const struct queue_view *v) {
     uint8_t head[SIGNED_HEAD_MAX];
-    const struct authz a = {rq->t->auth, signed_head(rq, head), rq->t->signed_text, rq->t->corr_id,
-                            rq->session->priv};
+    const struct authz a = {
+        .auth = rq->t->auth,
+        .text_a = signed_head(rq, head),
+        .text_b = rq->t->signed_text,
+        .corr_id = rq->t->corr_id,
+        .session_priv = rq->session->priv,
+        .known = &rq->session->agreements,
+    };
     const bool has_notifier =
         v != NULL && v->has_notifier && bytes_equal(rq->t->entity, id_bytes(&v->ntf_id));
     const bool has_queue = row->lookup == LOOKUP_NOTHING || v != NULL;

@@ -140,6 +140,8 @@ static enum err start_loop(struct relay *r, unsigned index) {
     list_init(&rl->held);
     list_init(&rl->ntf_waiting);
     atomic_init(&rl->durable_posted, false);
+    const enum err e = authz_cache_new(r->map_seed, &rl->authz_cache);
+    if (e != OK) return e;
     if (r->o.inactive_ttl_s == 0) return OK;
     const uint64_t every_ms = (uint64_t)r->o.inactive_check_s * 1000;
     return loop_timer_start(rl->loop, &rl->inactive_timer, every_ms, every_ms, close_inactive, rl);
@@ -162,6 +164,7 @@ void relay_free(struct relay *r) {
         loop_timer_stop(&r->loops[i].inactive_timer);
         loop_timer_stop(&r->loops[i].expiry_timer);
         ntf_stop(&r->loops[i]);
+        authz_cache_free(r->loops[i].authz_cache);
         free(r->loops[i].slots);
         rules_unref(r->loops[i].rules);
     }

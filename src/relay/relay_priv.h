@@ -7,6 +7,7 @@
 
 #include "base/idmap.h"
 #include "base/list.h"
+#include "crypto/authz_cache.h"
 #include "crypto/crypto.h"
 #include "net/loop.h"
 #include "relay/outbox.h"
@@ -45,8 +46,9 @@ struct relay_loop {
     struct stats_sheet *stats; /* borrowed; the loop's; may be NULL */
     uint16_t index;
     /* owner loop only */
-    struct rules *rules;        /* counted */
-    struct session_slot *slots; /* owned */
+    struct rules *rules;             /* counted */
+    struct authz_cache *authz_cache; /* owned */
+    struct session_slot *slots;      /* owned */
     uint32_t n_slots, first_free;
     uint64_t last_generation;
     struct list sessions;
@@ -147,6 +149,7 @@ struct session {
     uint8_t priv[X25519_LEN]; /* session key; secret */
     uint8_t pub[X25519_LEN];
     struct block_chain send_chain, receive_chain; /* secret */
+    struct authz_session agreements;              /* secret; of those who send here */
     struct idmap subs;
     unsigned n_subscribed; /* of subs: those that are not by_get */
     unsigned n_own_subs;   /* of these: those that are not by_service */

@@ -83,6 +83,7 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     idmap_init(&s->subs, r->map_seed);
     outbox_init(&s->outbox);
     set_session_id(s, id);
+    authz_session_init(&s->agreements, s->rl->authz_cache);
     const enum err e = take_slot(s);
     if (e != OK) {
         free(s);
@@ -114,6 +115,7 @@ void session_free(struct session *s) {
 static void on_close(void *session) {
     struct session *s = session;
     s->conn = NULL;
+    authz_session_done(&s->agreements);
     list_remove(&s->in_loop);
     list_remove(&s->in_held);
     give_slot_back(s);
