@@ -11,6 +11,7 @@
 #include "base/err.h"
 
 enum { MD5_LEN = 16, SHA256_LEN = 32, SHA384_LEN = 48, SHA512_LEN = 64 };
+enum { POLY1305_KEY_LEN = 32, POLY1305_LEN = 16 };
 
 /* Once, before threads start. E_CRYPTO when a library or algorithm is missing. */
 MUST_USE enum err crypto_init(void);
@@ -26,6 +27,10 @@ MUST_USE enum err crypto_sha256(struct bytes m, uint8_t ret[SHA256_LEN]);
 MUST_USE enum err crypto_sha3_384(struct bytes m, uint8_t ret[SHA384_LEN]);
 /* SHA-512 over the concatenation of two views, so that "what is signed" needs no copy. */
 MUST_USE enum err crypto_sha512_2(struct bytes a, struct bytes b, uint8_t ret[SHA512_LEN]);
+
+/* Poly1305 of RFC 8439; the key is used once and is the caller's to wipe. */
+void crypto_poly1305(const uint8_t key[POLY1305_KEY_LEN], struct bytes m,
+                     uint8_t ret[POLY1305_LEN]);
 
 /* HKDF of RFC 5869 with SHA-512, extract and expand. E_CRYPTO when n_out > 255 * 64. */
 MUST_USE enum err crypto_hkdf(struct bytes salt, struct bytes ikm, struct bytes info,

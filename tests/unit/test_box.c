@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "recorded.h"
 
+#include <sodium.h>
+
 #include "base/attr.h"
 #include "base/rd.h"
 #include "crypto/box.h"
@@ -86,6 +88,27 @@ static void changed_byte_is_refused_and_leaves_all_in_place(void **state) {
     struct bytes opened;
     assert_int_equal(box_open(&s.key, &s.nonce, buf, sizeof buf, &opened), OK);
     assert_true(bytes_equal(opened, bytes_str("secret")));
+}
+
+/* Of every length around the first block of the stream, and of a whole block of SMP. */
+static void boxes_are_those_of_libsodium(void **state) {
+    (void)state;
+    static uint8_t buf[BOX_TAG_LEN + 16384], expected[BOX_TAG_LEN + 16384], text[16384];
+    struct box_key key;
+    struct box_nonce nonce;
+    env_random(&ENV_SYSTEM, text, sizeof text);
+    for (size_t n = 0; n <= sizeof text; n += n < 200 ? 1 : sizeof text - 200) {
+        env_random(&ENV_SYSTEM, key.b, sizeof key.b);
+        env_random(&ENV_SYSTEM, nonce.b, sizeof nonce.b);
+        assert_int_equal(crypto_secretbox_easy(expected, text, n, nonce.b, key.b), 0);
+        memcpy(buf + BOX_TAG_LEN, text, n);
+        box_seal(&key, &nonce, buf, n);
+        assert_memory_equal(buf, expected, BOX_TAG_LEN + n);
+        struct bytes opened;
+        assert_int_equal(box_open(&key, &nonce, buf, BOX_TAG_LEN + n, &opened), OK);
+        assert_int_equal(opened.n, n);
+        if (n != 0) assert_memory_equal(opened.p, text, n);
+    }
 }
 
 static void every_proper_prefix_is_refused(void **state) {
@@ -199,6 +222,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(boxes_are_the_recorded_ones),
         cmocka_unit_test(changed_byte_is_refused_and_leaves_all_in_place),
+        cmocka_unit_test(boxes_are_those_of_libsodium),
         cmocka_unit_test(every_proper_prefix_is_refused),
         cmocka_unit_test(other_key_or_nonce_is_refused),
         cmocka_unit_test(nonce_is_the_correlation_id_cut_or_extended),

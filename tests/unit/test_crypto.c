@@ -49,6 +49,14 @@ static struct bytes counting(uint8_t *buf, uint8_t from, size_t n) {
 
 /* The inputs of RFC 5869, A.1 to A.3, with SHA-512; the outputs were computed with Python's hmac.
  */
+static void poly1305_is_the_standard_one(void **state) {
+    (void)state;
+    uint8_t key[POLY1305_KEY_LEN], tag[POLY1305_LEN]; /* RFC 8439, section 2.5.2 */
+    hex_into("85d6be7857556d337f4452fe42d506a80103808afb0db2fd4abff6af4149f51b", key, sizeof key);
+    crypto_poly1305(key, bytes_str("Cryptographic Forum Research Group"), tag);
+    assert_hex(tag, sizeof tag, "a8061dc1305136c6c22b8baf0c0127a9");
+}
+
 static void hkdf_agrees_with_an_independent_one(void **state) {
     (void)state;
     uint8_t salt[80], ikm[80], info[80], out[150];
@@ -152,6 +160,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hashes_are_the_standard_ones),
         cmocka_unit_test(sha512_does_not_see_where_the_text_is_cut),
+        cmocka_unit_test(poly1305_is_the_standard_one),
         cmocka_unit_test(hkdf_agrees_with_an_independent_one),
         cmocka_unit_test(hkdf_has_the_limit_of_its_standard),
         cmocka_unit_test(chain_keys_are_the_recorded_ones),
