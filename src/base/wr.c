@@ -42,6 +42,14 @@ void wr_str(struct wr *w, const char *s) {
     wr_bytes_raw(w, bytes_str(s));
 }
 
+void wr_dec(struct wr *w, uint64_t v) {
+    uint8_t digits[20]; /* of the largest */
+    size_t at = sizeof digits;
+    do digits[--at] = (uint8_t)('0' + v % 10);
+    while ((v /= 10) != 0);
+    wr_bytes_raw(w, bytes_of(digits + at, sizeof digits - at));
+}
+
 void wr_short(struct wr *w, struct bytes b) {
     if (b.n > UINT8_MAX) {
         w->err = E_LIMIT;

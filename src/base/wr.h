@@ -41,6 +41,7 @@ void wr_u32(struct wr *w, uint32_t v);
 void wr_i64(struct wr *w, int64_t v);
 void wr_bytes_raw(struct wr *w, struct bytes b);
 void wr_str(struct wr *w, const char *s);    /* the characters alone, no length, no terminator */
+void wr_dec(struct wr *w, uint64_t v);       /* as decimal digits */
 void wr_short(struct wr *w, struct bytes b); /* fails when b is longer than 255 */
 void wr_large(struct wr *w, struct bytes b); /* fails when b is longer than 65535 */
 void wr_bool(struct wr *w, bool v);          /* 'T' or 'F' */

@@ -114,15 +114,18 @@ void active_set_restored(struct active_set *s) {
     s->level = level;
 }
 
+void active_set_copy(const struct active_set *s, int64_t *ret) {
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_slots; i++) {
+        if (s->slot[i] != 0) ret[n++] = (int64_t)s->slot[i];
+    }
+}
+
 static int by_value(const void *a, const void *b) {
     const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);
 }
 
-void active_set_list(const struct active_set *s, int64_t *ret) {
-    size_t n = 0;
-    for (size_t i = 0; i < s->n_slots; i++) {
-        if (s->slot[i] != 0) ret[n++] = (int64_t)s->slot[i];
-    }
-    if (n != 0) qsort(ret, n, sizeof *ret, by_value);
+void active_sort(int64_t *hash, size_t n) {
+    if (n != 0) qsort(hash, n, sizeof *hash, by_value);
 }

@@ -33,5 +33,7 @@ uint64_t active_set_count(const struct active_set *s);
 void active_set_clear(struct active_set *s); /* empty again, without memory */
 /* After the hashes of a file were added: finds the level that they were written with. */
 void active_set_restored(struct active_set *s);
-/* The hashes in the file's order (as signed numbers, ascending). ret has room for s->n. */
-void active_set_list(const struct active_set *s, int64_t *ret);
+/* Copies the hashes, in no order. ret has room for s->n. */
+void active_set_copy(const struct active_set *s, int64_t *ret);
+/* Sorts hashes as the file has them: as signed numbers, ascending. */
+void active_sort(int64_t *hash, size_t n);

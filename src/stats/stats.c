@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "stats/stats_priv.h"
+#include "stats/tables.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@ enum err stats_new(const struct env *env, unsigned n_sheets, struct stats **ret)
     if (s == NULL) return E_NO_MEMORY;
     s->env = env;
     s->n_sheets = n_sheets;
+    s->from.s = env_now_s(env);
     s->sheets = aligned_alloc(_Alignof(struct stats_sheet), n_sheets * sizeof *s->sheets);
     if (s->sheets == NULL) {
         free(s);
@@ -41,11 +43,11 @@ static void add(_Atomic uint64_t *c, uint64_t n) {
                           memory_order_relaxed);
 }
 
-/* Buckets double: the first takes 0 and 1, bucket i all up to 2^i. */
 void stats_observe(struct stats_sheet *sheet, enum stat_histogram h, uint64_t value) {
     if (sheet == NULL) return;
+    const struct histogram_row *row = &HISTOGRAM_ROWS[h];
     unsigned i = 0;
-    while (i < STATS_BUCKETS - 1 && value > (uint64_t)1 << i) i++;
+    while (i < row->n_bounds && value > row->bound[i]) i++;
     add(&sheet->histogram[h].bucket[i], 1);
     add(&sheet->histogram[h].sum, value);
 }

@@ -15,14 +15,14 @@
 #include "base/id.h"
 
 enum stat_id {
-#define STAT(id) STAT_##id,
+#define STAT(id, ...) STAT_##id,
 #include "stats/stats.def"
 #undef STAT
     N_STATS
 };
 
 enum stat_histogram {
-#define HISTOGRAM(id) HISTOGRAM_##id,
+#define HISTOGRAM(id, ...) HISTOGRAM_##id,
 #include "stats/histograms.def"
 #undef HISTOGRAM
     N_STAT_HISTOGRAMS

@@ -5,7 +5,7 @@
 #include <pthread.h>
 
 #include "stats/active.h"
-#include "stats/stats.h"
+#include "stats/report.h"
 
 struct stats {
     /* fixed after stats_new() */
@@ -16,5 +16,10 @@ struct stats {
     _Atomic uint64_t period;
     pthread_mutex_t mtx;
     /* guarded by mtx */
+    struct calendar_time from; /* beginning of the period */
+    uint64_t base[N_STATS]; /* what to add to stats_sum(), modulo 2^64, for this period's count */
     struct active_set active[N_STAT_ACTIVITIES][N_STAT_PERIODS];
 };
+
+/* The gauge that shows a set. Pure. */
+enum stat_gauge stats_active_gauge(enum stat_activity a, enum stat_period p);
