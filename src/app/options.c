@@ -126,11 +126,11 @@ const struct opt OPTS[] = {
     {"STORE_LOG", "expire_ntfs_hours", OPT_INT, 0, AT(expire_ntfs_hours),
         DEFAULT_NTF_TTL_HOURS, NULL, 1, 8784, "hours", NULL,
         "Notifications that nobody asked for in so many hours are dropped; the messages stay."},
-    {"STORE_LOG", "log_stats", OPT_BOOL, OPT_NOT_YET, AT(log_stats),
+    {"STORE_LOG", "log_stats", OPT_BOOL, 0, AT(log_stats),
         0, NULL, 0, 0, NULL, NULL,
         "Write a line of statistics a day, at midnight UTC, to smp-server-stats.daily.log, and keep\n"
         "the counters over restarts in smp-server-stats.log."},
-    {"STORE_LOG", "prometheus_interval", OPT_INT, OPT_NOT_YET | OPT_OFF_0, AT(prometheus_interval_s),
+    {"STORE_LOG", "prometheus_interval", OPT_INT, OPT_OFF_0, AT(prometheus_interval_s),
         0, NULL, 1, A_DAY_S, "seconds", NULL,
         "Seconds after which smp-server-metrics.txt, for Prometheus, is written anew; 60, for example."},
     {"STORE_LOG", "db_connection", OPT_TEXT, OPT_NOT_YET | OPT_SECRET, AT(db_connection),

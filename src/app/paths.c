@@ -30,6 +30,9 @@ enum err paths_init(struct paths *ret, struct problem *ret_problem) {
         {ret->journal, state, "/", "journal"},
         {ret->reference_journal, state, "/", "messages"},
         {ret->lock, state, "/", "smp-server.lock"},
+        {ret->stats, state, "/", "smp-server-stats.log"},
+        {ret->stats_daily, state, "/", "smp-server-stats.daily.log"},
+        {ret->metrics, state, "/", "smp-server-metrics.txt"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const int n = snprintf(rows[i].path, PATH_MAX, "%s%s%s", rows[i].directory, rows[i].slash,

@@ -17,6 +17,7 @@ struct paths {
     char journal[PATH_MAX];           /* ours, unless the settings name another place */
     char reference_journal[PATH_MAX]; /* the reference's, in a format of its own: never touched */
     char lock[PATH_MAX];
+    char stats[PATH_MAX], stats_daily[PATH_MAX], metrics[PATH_MAX];
 };
 
 /* From the environment. E_CONFIG when a path is too long. */

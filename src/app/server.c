@@ -10,8 +10,11 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "app/figures.h"
 #include "app/ports.h"
 #include "app/progress.h"
+#include "app/stats_job.h"
+#include "app/version.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
 #include "model/limits.h"
@@ -21,7 +24,6 @@
 #include "net/tls.h"
 #include "proxy/proxy.h"
 #include "relay/relay.h"
-#include "stats/stats.h"
 
 enum {
     RESERVED_DESCRIPTORS = 64, /* files, listeners, loops: what is not a client */
@@ -61,8 +63,11 @@ struct server {
     /* fixed after start; what is built is owned */
     struct server_opts o; /* conf and ini_path only while starting */
     struct stats *stats;
+    struct stats_job *stats_job;
+    int64_t started_s; /* Unix seconds */
     unsigned connections_max;
     unsigned n_workers, n_sockets; /* n_sockets: addresses times ports */
+    uint16_t *socket_ports;
     struct worker *workers;
     struct loop **loops; /* borrowed from workers */
     struct admission *admission;
@@ -92,15 +97,79 @@ static unsigned count_processors(void) {
     return n > 0 ? (unsigned)n : 1;
 }
 
+/* Sockets of one address, on all loops, go to their port. */
+static void add_sockets(const struct server *s, unsigned socket, struct stats_gauges *ret) {
+    unsigned i = 0;
+    while (i < ret->n_ports && ret->port[i].port != s->socket_ports[socket]) i++;
+    if (i == STATS_PORTS_MAX) return; /* CONF_PORTS_MAX is not more */
+    struct stats_port *p = &ret->port[i];
+    if (i == ret->n_ports) ret->n_ports++;
+    p->port = s->socket_ports[socket];
+    for (unsigned w = 0; w < s->n_workers; w++) {
+        const struct socket_counts *c = &s->workers[w].counts[socket];
+        /* In this order: what was closed had been accepted. */
+        const uint64_t closed = atomic_load_explicit(&c->closed, memory_order_acquire);
+        const uint64_t accepted = atomic_load_explicit(&c->accepted, memory_order_acquire);
+        p->closed += closed;
+        p->accepted += accepted;
+        p->active += accepted - closed;
+    }
+}
+
+/* Any thread, while there is a relay. */
+static void fill_gauges(void *ctx, struct stats_gauges *ret) {
+    struct server *s = ctx;
+    figures_of_store(s->store, ret);
+    figures_of_relay(s->relay, ret);
+    figures_of_process(ret);
+    ret->value[GAUGE_LOOPS] = s->n_workers;
+    ret->value[GAUGE_START_TIME_S] = (uint64_t)s->started_s;
+    for (unsigned i = 0; i < s->n_sockets; i++) add_sockets(s, i, ret);
+}
+
 static enum err up_stats(struct server *s, struct problem *p) {
     const struct conf *c = s->o.conf;
     s->n_workers = c->threads != 0 ? (unsigned)c->threads : count_processors();
-    const enum err e = stats_new(&ENV_SYSTEM, s->n_workers + N_OTHER_SHEETS, &s->stats);
-    return e == OK ? OK : problem_set(p, e, "cannot start: %s", err_meaning(e));
+    s->started_s = env_now_s(&ENV_SYSTEM);
+    enum err e = stats_new(&ENV_SYSTEM, s->n_workers + N_OTHER_SHEETS, &s->stats);
+    if (e != OK) return problem_set(p, e, "cannot start: %s", err_meaning(e));
+    const struct stats_job_opts o = {
+        .env = &ENV_SYSTEM,
+        .vfs = &VFS_SYSTEM,
+        .stats = s->stats,
+        .paths = s->o.storage->paths,
+        .log_stats = c->log_stats,
+        .metrics_interval_s = c->prometheus_interval_s,
+        .version = SMP_SERVER_VERSION,
+        .gauges = fill_gauges,
+        .ctx = s,
+    };
+    e = stats_job_new(&o, &s->stats_job, p);
+    if (e != OK) stats_free(s->stats);
+    return e;
 }
 
 static void down_stats(struct server *s) {
+    stats_job_free(s->stats_job);
     stats_free(s->stats);
+}
+
+static enum err up_reporting(struct server *s, struct problem *p) {
+    const enum err e = stats_job_start(s->stats_job);
+    return e == OK ? OK : problem_sys(p, "cannot start the thread of the statistics");
+}
+
+/* After the loops, so that all that was counted is saved. */
+static void down_reporting(struct server *s) {
+    stats_job_stop(s->stats_job);
+}
+
+void server_report(struct server *s, struct stats_report *ret) {
+    stats_job_report(s->stats_job, ret);
+}
+
+enum err server_save_stats(struct server *s) {
+    return stats_job_save(s->stats_job);
 }
 
 /* ---- descriptors ---- */
@@ -207,13 +276,19 @@ static void down_loops(struct server *s) {
     }
     free(s->workers);
     free(s->loops);
+    free(s->socket_ports);
 }
 
 static enum err up_loops(struct server *s, struct problem *p) {
     s->n_sockets = ports_count(s->o.conf);
     s->workers = calloc(s->n_workers, sizeof *s->workers);
     s->loops = calloc(s->n_workers, sizeof *s->loops);
-    enum err e = s->workers != NULL && s->loops != NULL ? OK : E_NO_MEMORY;
+    s->socket_ports = calloc(s->n_sockets, sizeof *s->socket_ports);
+    enum err e =
+        s->workers != NULL && s->loops != NULL && s->socket_ports != NULL ? OK : E_NO_MEMORY;
+    for (unsigned i = 0; i < s->n_sockets && e == OK; i++) {
+        s->socket_ports[i] = ports_get(s->o.conf, i).port;
+    }
     for (unsigned i = 0; i < s->n_workers && e == OK; i++) {
         struct worker *w = &s->workers[i];
         w->server = s;
@@ -451,6 +526,7 @@ static const struct step {
     {"proxy", up_proxy, down_proxy, false},
     {"relay", up_relay, down_relay, false},
     {"storing", up_storing, down_storing, false},
+    {"reporting", up_reporting, down_reporting, true},
     {"ports", up_ports, down_ports, true},
     {"threads", up_threads, down_threads, true},
 };

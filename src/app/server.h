@@ -2,12 +2,13 @@
 /* server.h -- the parts of a running server, in the order in which they start and stop.
  *
  * server.c has that order once, as a list that is run forwards and, from wherever it came to,
- * backwards. All functions: main thread. */
+ * backwards. Main thread, where nothing else is said. */
 #pragma once
 
 #include "app/conf.h"
 #include "app/identity.h"
 #include "app/storage.h"
+#include "stats/report.h"
 
 struct server;
 
@@ -36,4 +37,9 @@ MUST_USE enum err server_set_identity(struct server *s, const struct identity *i
 MUST_USE enum err server_reload(struct server *s, const struct conf *conf);
 /* Have all loops had a turn since the last call? The first call only begins to ask. */
 bool server_is_alive(struct server *s);
+/* The statistics of this moment. Any thread, until the stop. */
+void server_report(struct server *s, struct stats_report *ret);
+/* Writes the statistics' state now, as at a stop; nothing without log_stats. Any thread, until the
+ * stop. E_SYS with errno, E_NO_MEMORY. */
+MUST_USE enum err server_save_stats(struct server *s);
 unsigned server_n_threads(const struct server *s);

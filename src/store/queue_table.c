@@ -21,7 +21,7 @@ struct queue_table {
     struct stripe index[N_KINDS][N_STRIPES];
     struct service_table services;
     /* atomic */
-    _Atomic uint64_t n_queues; /* relaxed: a figure for reports */
+    _Atomic uint64_t n_queues, n_notifiers; /* relaxed: figures for reports */
 };
 
 /* ---- one queue ---- */
@@ -229,6 +229,7 @@ enum err queue_table_new(const struct env *env, struct queue_table **ret) {
     env_random(env, map_seed, sizeof map_seed);
     env_random(env, t->stripe_seed, sizeof t->stripe_seed);
     atomic_init(&t->n_queues, 0);
+    atomic_init(&t->n_notifiers, 0);
     service_table_init(&t->services, env);
     for (unsigned k = 0; k < N_KINDS; k++) {
         for (unsigned i = 0; i < N_STRIPES; i++) {
@@ -323,6 +324,7 @@ enum err queue_table_add_notifier(struct queue_table *t, struct queue *q,
         return e;
     }
     service_count(n->service, SUB_NOTIFIER, &rec->id);
+    atomic_fetch_add_explicit(&t->n_notifiers, 1, memory_order_relaxed);
     *ret = n;
     return OK;
 }
@@ -331,6 +333,7 @@ void queue_table_remove_notifier(struct queue_table *t, struct notifier_entry *o
     if (owned == NULL) return;
     service_uncount(owned->service, SUB_NOTIFIER, &owned->rec.id);
     index_remove(t, ID_NOTIFIER, &owned->alias.node);
+    atomic_fetch_sub_explicit(&t->n_notifiers, 1, memory_order_relaxed);
     free_notifier(owned);
 }
 
@@ -459,4 +462,8 @@ struct service_table *queue_table_services(struct queue_table *t) {
 
 uint64_t queue_table_size(const struct queue_table *t) {
     return atomic_load_explicit(&t->n_queues, memory_order_relaxed);
+}
+
+uint64_t queue_table_n_notifiers(const struct queue_table *t) {
+    return atomic_load_explicit(&t->n_notifiers, memory_order_relaxed);
 }

@@ -129,6 +129,7 @@ bool queue_table_scan(struct queue_table *t, struct store_cursor *c, unsigned ma
                       void (*visit)(struct queue *q, void *ctx), void *ctx);
 
 uint64_t queue_table_size(const struct queue_table *t);            /* queues; any thread, relaxed */
+uint64_t queue_table_n_notifiers(const struct queue_table *t);     /* likewise */
 struct service_table *queue_table_services(struct queue_table *t); /* borrowed */
 
 /* ---- one queue; under its lock, or before it is shared ---- */

@@ -105,6 +105,20 @@ enum err service_table_add(struct service_table *t, const struct service_rec *re
     return OK;
 }
 
+void service_table_counts(struct service_table *t, uint64_t ret_services[N_SUB_PARTIES],
+                          uint64_t ret_queues[N_SUB_PARTIES]) {
+    for (unsigned p = 0; p < N_SUB_PARTIES; p++) ret_services[p] = ret_queues[p] = 0;
+    pthread_mutex_lock(&t->mtx);
+    for (struct service *svc = t->first; svc != NULL; svc = svc->next) {
+        if (svc->role == SERVICE_MESSAGING) ret_services[SUB_RECIPIENT]++;
+        if (svc->role == SERVICE_NOTIFIER) ret_services[SUB_NOTIFIER]++;
+        pthread_mutex_lock(&svc->mtx);
+        for (unsigned p = 0; p < N_SUB_PARTIES; p++) ret_queues[p] += (uint64_t)svc->sums[p].n;
+        pthread_mutex_unlock(&svc->mtx);
+    }
+    pthread_mutex_unlock(&t->mtx);
+}
+
 /* ---- one service ---- */
 
 void service_count(struct service *svc, enum sub_party party, const struct id *id) {

@@ -57,6 +57,10 @@ struct service *service_table_by_cert(struct service_table *t, const uint8_t has
 MUST_USE enum err service_table_add(struct service_table *t, const struct service_rec *rec,
                                     struct bytes line, struct service **ret);
 
+/* How many services there are for each party, and queues (or notifiers) of theirs. */
+void service_table_counts(struct service_table *t, uint64_t ret_services[N_SUB_PARTIES],
+                          uint64_t ret_queues[N_SUB_PARTIES]);
+
 /* A queue (or notifier) of this id was associated, or is no more; NULL is a no-op. */
 void service_count(struct service *svc, enum sub_party party, const struct id *id);
 void service_uncount(struct service *svc, enum sub_party party, const struct id *id);

@@ -325,6 +325,8 @@ bool store_ntf_expire_step(struct store *s, struct store_cursor *c, int64_t befo
                            unsigned max_queues, unsigned *ret_expired);
 
 struct store_counts {
-    uint64_t n_queues, n_messages, n_ntfs;
+    uint64_t n_queues, n_messages;
+    uint64_t n_notifiers, n_ntfs; /* queues with a notifier; notifications that wait */
+    uint64_t n_services[N_SUB_PARTIES], n_service_queues[N_SUB_PARTIES];
 };
 struct store_counts store_counts(struct store *s);

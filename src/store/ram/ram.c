@@ -2,6 +2,7 @@
 /* ram.c -- opening, starting, stopping; finding queues; subscribers. The parts are listed in
  * ram_priv.h. */
 #include "store/ram/ram_priv.h"
+#include "store/service_table.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -68,11 +69,14 @@ static void on_durable(void *ctx) {
 }
 
 static struct store_counts ram_counts(struct store *s) {
-    return (struct store_counts){
+    struct store_counts c = {
         .n_queues = queue_table_size(ram_of(s)->table),
         .n_messages = atomic_load_explicit(&ram_of(s)->n_messages, memory_order_relaxed),
+        .n_notifiers = queue_table_n_notifiers(ram_of(s)->table),
         .n_ntfs = atomic_load_explicit(&ram_of(s)->n_ntfs, memory_order_relaxed),
     };
+    service_table_counts(queue_table_services(ram_of(s)->table), c.n_services, c.n_service_queues);
+    return c;
 }
 
 /* ---- start and stop ---- */
