@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "stats/stats.h"
 #include "store/disk/commit.h"
 
 struct fake_sink {
@@ -112,6 +113,7 @@ static const struct env FAKE_ENV = {fake_now_s, fake_mono_us, NULL, NULL};
 struct fixture {
     struct fake_sink a, b;
     struct commit *commit;
+    struct stats *stats;
     _Atomic unsigned n_notified;
 };
 
@@ -123,10 +125,12 @@ static void on_durable(void *ctx) {
 static struct fixture *start(unsigned interval_ms, const struct env *env) {
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
+    assert_int_equal(stats_new(&ENV_SYSTEM, 1, &f->stats), OK);
     const struct commit_opts o = {.env = env,
                                   .interval_ms = interval_ms,
                                   .on_durable = on_durable,
-                                  .ctx = f};
+                                  .ctx = f,
+                                  .stats = stats_sheet(f->stats, 0)};
     assert_int_equal(commit_new(&o, &f->commit), OK);
     const struct commit_sink a = sink_of(&f->a), b = sink_of(&f->b);
     commit_add_sink(f->commit, &a);
@@ -138,6 +142,7 @@ static struct fixture *start(unsigned interval_ms, const struct env *env) {
 static void stop(struct fixture *f, enum err want) {
     assert_int_equal(commit_stop(f->commit), want);
     commit_free(f->commit);
+    stats_free(f->stats);
     free(f);
 }
 
@@ -175,6 +180,14 @@ static void test_publishes_in_order(void **state) {
     stop(f, OK);
 }
 
+static uint64_t n_latencies(const struct fixture *f) {
+    const struct stats_sheet *sheet = stats_sheet(f->stats, 0);
+    uint64_t n = 0;
+    for (unsigned i = 0; i < STATS_BUCKETS; i++)
+        n += atomic_load(&sheet->histogram[HISTOGRAM_COMMIT_US].bucket[i]);
+    return n;
+}
+
 /* What comes in during a write is the next group: one write for all. */
 static void test_groups_adapt(void **state) {
     (void)state;
@@ -188,6 +201,7 @@ static void test_groups_adapt(void **state) {
     assert_int_equal(commit_flush(f->commit), OK);
     assert_int_equal(f->a.n_writes, 2);
     assert_int_equal(f->a.n_groups, 2);
+    assert_int_equal(n_latencies(f), 2);
     stop(f, OK);
 }
 
@@ -337,6 +351,7 @@ static void test_stop_writes_what_is_left(void **state) {
     assert_int_equal(commit_synced_lsn(f->commit), lsn);
     assert_int_equal(f->a.done_lsn, lsn);
     commit_free(f->commit);
+    stats_free(f->stats);
     free(f);
 }
 

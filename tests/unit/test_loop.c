@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "net/loop.h"
@@ -293,6 +294,35 @@ static void a_running_timer_ends_with_its_loop(void **state) {
     gate_wait(&t.done);
 }
 
+/* ---- lag ---- */
+
+enum { BLOCKED_US = 1500 * 1000 };
+
+static void block(void *ctx) {
+    struct loop_timer *t = ctx;
+    loop_timer_stop(t);
+    usleep(BLOCKED_US);
+}
+
+/* Measured once a second; who blocks the loop for longer makes it late. */
+static void a_late_loop_is_noticed(void **state) {
+    (void)state;
+    struct stats *stats = NULL;
+    assert_int_equal(stats_new(&ENV_SYSTEM, 1, &stats), OK);
+    struct stats_sheet *sheet = stats_sheet(stats, 0);
+    struct loop *l = new_loop();
+    struct loop_timer timer = {0};
+    loop_set_stats(l, sheet);
+    assert_int_equal(loop_timer_start(l, &timer, 1100, 1, block, &timer), OK);
+    assert_int_equal(loop_start(l), OK);
+    for (int i = 0; i < 6000 && atomic_load(&sheet->histogram[HISTOGRAM_LOOP_LAG_US].sum) == 0; i++)
+        usleep(10000);
+    stop_and_free(l);
+    /* it was due a second after the first time, about 2 s, and came after 2.6 s */
+    assert_true(atomic_load(&sheet->histogram[HISTOGRAM_LOOP_LAG_US].sum) > BLOCKED_US / 5);
+    stats_free(stats);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_of_several_threads_arrive_in_the_order_of_each),
@@ -304,6 +334,7 @@ int main(void) {
         cmocka_unit_test(a_timer_repeats_until_stopped),
         cmocka_unit_test(a_timer_may_start_itself_anew),
         cmocka_unit_test(a_running_timer_ends_with_its_loop),
+        cmocka_unit_test(a_late_loop_is_noticed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

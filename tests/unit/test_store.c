@@ -256,10 +256,11 @@ static void assert_head(struct fixture *f, struct queue *q, struct id id, unsign
     message_unref(m);
 }
 
-static void ack(struct fixture *f, struct queue *q, struct id id) {
+static struct msg_acked ack(struct fixture *f, struct queue *q, struct id id) {
     struct msg_acked acked;
     assert_int_equal(store_msg_ack(f->store, q, &id, NULL, &acked), OK);
     wait_durable(f, acked.lsn);
+    return acked;
 }
 
 static unsigned count(struct fixture *f, struct queue *q) {
@@ -515,14 +516,14 @@ static void messages_come_in_order_and_are_deleted_by_ack(struct fixture *f) {
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(write_message(f, a.queue, i, &ids[i], &w), OK);
     assert_int_equal(count(f, a.queue), 3);
-    ack(f, a.queue, ids[1]); /* not the oldest: nothing happens */
+    assert_false(ack(f, a.queue, ids[1]).was_deleted); /* not the oldest: nothing happens */
     assert_int_equal(count(f, a.queue), 3);
     for (unsigned i = 0; i < 3; i++) {
         assert_head(f, a.queue, ids[i], i);
         struct message *next = NULL;
         struct msg_acked acked;
         assert_int_equal(store_msg_ack(f->store, a.queue, &ids[i], &next, &acked), OK);
-        assert_true(acked.was_deleted);
+        assert_true(acked.was_deleted && acked.notification == (i % 2 == 0));
         assert_true(i == 2 ? next == NULL : id_equal(&next->id, &ids[i + 1]));
         message_unref(next);
     }
@@ -574,7 +575,7 @@ static void a_full_queue_stays_full_until_it_is_empty(struct fixture *f) {
     struct message *marker = peek(f, a.queue);
     assert_true(marker->is_quota);
     assert_int_equal(marker->ts_s, NOW_S + 9);
-    ack(f, a.queue, marker->id);
+    assert_false(ack(f, a.queue, marker->id).was_deleted); /* not a message */
     message_unref(marker);
     assert_int_equal(write_message(f, a.queue, 3, &id, &w), OK);
     assert_true(w.was_empty);

@@ -299,7 +299,10 @@ static void of_too_many_notifications_the_oldest_go(struct fixture *f) {
     struct sub_ended ended;
     struct ntf_added added;
     const struct id ntf_id = set_notifier(f, id, &ended);
-    for (unsigned i = 0; i < NTFS_PER_NOTIFIER_MAX + 7; i++) add_ntf(f, id, i, &added);
+    for (unsigned i = 0; i < NTFS_PER_NOTIFIER_MAX + 7; i++) {
+        add_ntf(f, id, i, &added);
+        assert_int_equal(added.dropped_one, i >= NTFS_PER_NOTIFIER_MAX);
+    }
     assert_int_equal(store_counts(f->store).n_ntfs, NTFS_PER_NOTIFIER_MAX);
     (void)subscribe(f, id, &ntf_id, session(1), NULL);
     assert_int_equal(take(f, id, ntf_id, session(1)).items[0].ts_s, NOW_S + 7);
