@@ -46,6 +46,23 @@ enum err journal_dir_is_used(const char *dir, bool *ret, struct problem *ret_pro
     return OK;
 }
 
+enum err journal_dir_check_access(const char *dir, struct problem *ret_problem) {
+    CLEANUP(close_dirp) DIR *d = NULL;
+    const enum err e = open_dir(dir, 0, &d, ret_problem);
+    if (e != OK || d == NULL) return e;
+    if (faccessat(dirfd(d), ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
+        return problem_sys(ret_problem, "cannot write %s as the user that runs smp-server", dir);
+    }
+    for (const struct dirent *entry; (entry = readdir(d)) != NULL;) {
+        enum journal_file kind = FILE_SPARE;
+        if (!is_ours(entry->d_name, &kind) || kind == FILE_DAMAGED) continue;
+        if (faccessat(dirfd(d), entry->d_name, R_OK | W_OK, AT_EACCESS) == 0) continue;
+        return problem_sys(ret_problem, "cannot write %s/%s as the user that runs smp-server", dir,
+                           entry->d_name);
+    }
+    return OK;
+}
+
 /* Removes one entry if the journal has made it. */
 static enum err remove_entry(int dir_fd, const char *name, struct journal_dir_removed *count) {
     struct stat st;

@@ -13,6 +13,10 @@
  * directory. E_SYS. */
 MUST_USE enum err journal_dir_is_used(const char *dir, bool *ret, struct problem *ret_problem);
 
+/* May this process read and write the journal? True of one that does not exist. E_SYS: the first
+ * message would find it out otherwise, with clients connected. */
+MUST_USE enum err journal_dir_check_access(const char *dir, struct problem *ret_problem);
+
 struct journal_dir_removed {
     unsigned n_files;
     uint64_t n_bytes;

@@ -198,6 +198,7 @@ enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
     enum err e = check_reference_journal(s, ret_problem);
     if (e == OK) e = storage_has_content(s->paths->messages_log, &has_log, ret_problem);
     if (e == OK) e = journal_dir_is_used(s->journal, &has_journal, ret_problem);
+    if (e == OK && s->in_journal) e = journal_dir_check_access(s->journal, ret_problem);
     if (e != OK) return e;
     if (s->in_journal) return check_journal(s, has_log, has_journal, ret_problem);
     e = check_memory(s, has_log, has_journal, ret_problem);

@@ -269,6 +269,19 @@ def test_unwritable_state_directory(ready):
     assert "Permission denied" in ready.refuse_start(**options)
 
 
+@pytest.mark.parametrize("name", ["smp-server-store.log", LOCK, "journal",
+                                  "journal/0000000001.journal"])
+def test_unwritable_file(ready, name):
+    """Names what cannot be written, before anything is."""
+    stop_with_messages(ready, "journal")
+    options = as_nobody(ready)
+    (ready.state / name).chmod(0o555 if name == "journal" else 0o444)
+    before = unchanged(ready)
+    line = ready.refuse_start(**options)
+    assert str(ready.state / name) in line and "Permission denied" in line
+    assert unchanged(ready) == before
+
+
 def test_damaged_store_log(ready):
     """Stops the start, with file and line; --skip-warnings sets the line aside; a torn end is
     dropped."""
