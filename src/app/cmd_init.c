@@ -99,6 +99,13 @@ static enum err write_files(const struct init_plan *plan, const struct paths *pa
     return e == OK ? file_set_commit(&set, p) : e;
 }
 
+static void print_unused(const struct init_plan *plan) {
+    if (plan->unused[0] == NULL) return;
+    fprintf(stderr, "Note: this version does not use %s", plan->unused[0]);
+    for (size_t i = 1; plan->unused[i] != NULL; i++) fprintf(stderr, ", %s", plan->unused[i]);
+    fprintf(stderr, ".\n");
+}
+
 static void print_result(const struct init_plan *plan, const struct paths *paths) {
     printf("Server initialized, you can modify configuration in %s.\n"
            "Run `smp-server start` to start server.\n",
@@ -107,9 +114,7 @@ static void print_result(const struct init_plan *plan, const struct paths *paths
     address_print(&(struct address){bytes_of(plan->certs.fingerprint, SHA256_LEN), plan->password,
                                     plan->host, SMP_DEFAULT_PORT});
     if (plan->source_code != NULL) printf("Server source code: %s\n", plan->source_code);
-    for (size_t i = 0; plan->unused[i] != NULL; i++) {
-        fprintf(stderr, "Note: %s has no effect in this version.\n", plan->unused[i]);
-    }
+    print_unused(plan);
 }
 
 static enum err init(const struct init_args *a, const struct paths *paths, struct problem *p) {

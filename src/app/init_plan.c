@@ -28,14 +28,6 @@ static bool is_text(const char *s) {
     return true;
 }
 
-static bool is_letter(char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-}
-
-static bool is_country(const char *s) {
-    return strlen(s) == 2 && is_letter(s[0]) && is_letter(s[1]);
-}
-
 static bool is_uri(const char *s) {
     return is_text(s) && (strncmp(s, "https://", 8) == 0 || strncmp(s, "http://", 7) == 0) &&
            strchr(s, ' ') == NULL;
@@ -45,14 +37,13 @@ static bool is_path(const char *s) {
     return is_text(s) && s[0] == '/';
 }
 
-enum kind { TEXT, COUNTRY, URI, PATH };
+enum kind { TEXT, URI, PATH };
 
 static const struct {
     bool (*is_valid)(const char *s);
     const char *allowed;
 } KINDS[] = {
-    [TEXT] = {is_text, "a text of one line"},
-    [COUNTRY] = {is_country, "the ISO 3166 code of a country, two letters"},
+    [TEXT] = {is_text, "a text of one line, not empty"},
     [URI] = {is_uri, "an address that begins with https:// or http://"},
     [PATH] = {is_path, "an absolute path"},
 };
@@ -71,12 +62,12 @@ struct setting {
 static const struct setting SETTINGS[] = {
     {"--source-code",      "INFORMATION", "source_code",        AT(source_code),      URI,
         INIT_DEFAULT_SOURCE_CODE},
-    {"--server-country",   "INFORMATION", "server_country",     AT(server_country),   COUNTRY, NULL},
+    {"--server-country",   "INFORMATION", "server_country",     AT(server_country),   TEXT, NULL},
     {"--operator",         "INFORMATION", "operator",           AT(operator),         TEXT, NULL},
-    {"--operator-country", "INFORMATION", "operator_country",   AT(operator_country), COUNTRY, NULL},
+    {"--operator-country", "INFORMATION", "operator_country",   AT(operator_country), TEXT, NULL},
     {"--website",          "INFORMATION", "website",            AT(website),          URI, NULL},
     {"--hosting",          "INFORMATION", "hosting",            AT(hosting),          TEXT, NULL},
-    {"--hosting-country",  "INFORMATION", "hosting_country",    AT(hosting_country),  COUNTRY, NULL},
+    {"--hosting-country",  "INFORMATION", "hosting_country",    AT(hosting_country),  TEXT, NULL},
     {"--hosting-type",     "INFORMATION", "hosting_type",       AT(hosting_type),     TEXT, NULL},
     {"--control-port",     "TRANSPORT",   "control_port",       AT(control_port),     TEXT, "5224"},
     {"--own-domains",      "PROXY",       "own_server_domains", AT(own_domains),      TEXT, NULL},
@@ -307,23 +298,13 @@ static void add(struct values *values, const char *section, const char *key, con
     values->v[values->n++] = (struct conf_value){section, key, value};
 }
 
-static const char *capitals(const char *country, char ret[3]) {
-    for (size_t i = 0; i < 2; i++) ret[i] = (char)(country[i] & ~0x20);
-    ret[2] = '\0';
-    return ret;
-}
-
 static void add_options(const struct init_args *a, struct init_plan *plan, struct values *values) {
     _Static_assert(ARRAY_LEN(SETTINGS) < INIT_UNUSED_MAX, "no room for all, and NULL");
-    size_t n_countries = 0, n_unused = 0;
+    size_t n_unused = 0;
     for (size_t i = 0; i < ARRAY_LEN(SETTINGS); i++) {
         const struct setting *s = &SETTINGS[i];
         const char *value = value_of(a, s);
         if (value == NULL) continue;
-        if (s->kind == COUNTRY) {
-            assert(n_countries < INIT_COUNTRIES);
-            value = capitals(value, plan->countries[n_countries++]);
-        }
         if (!conf_is_used(s->section, s->key)) plan->unused[n_unused++] = s->option;
         add(values, s->section, s->key, value);
     }

@@ -23,7 +23,6 @@ struct init_args {
 #define INIT_DEFAULT_SOURCE_CODE "https://github.com/simplex-chat/simplexmq"
 
 enum {
-    INIT_COUNTRIES = 3,
     INIT_UNUSED_MAX = 16,
     INIT_PASSWORD_TEXT = 48 /* bytes, with terminator, of a password of the control port */
 };
@@ -34,8 +33,7 @@ struct init_plan {
     char common_name[CERT_HOST_MAX + 1];
     char password[CONF_PASSWORD_MAX]; /* secret; "": none */
     char admin_password[INIT_PASSWORD_TEXT], user_password[INIT_PASSWORD_TEXT]; /* the same */
-    char countries[INIT_COUNTRIES][3]; /* capital letters, for the ini file */
-    const char *source_code;           /* borrowed; NULL: none */
+    const char *source_code; /* borrowed; NULL: none */
     /* options whose settings this version does not use: borrowed, NULL after the last */
     const char *unused[INIT_UNUSED_MAX];
     char *ini; /* owned; secret */

@@ -109,6 +109,38 @@ def test_storage(program, words, enable, messages):
     assert f"\nstore_messages: {messages}\n" in done.stdout
 
 
+def test_all_options(program):
+    """Each is a line of the settings file; those that may lack their value have a default."""
+    program.init(
+        "-s", "--control-port=5225", "--socks-proxy=@localhost:9150", "--own-domains",
+        "a.example,b.example", "--source-code=https://example.org/source", "--operator", "Ex & Co",
+        "--operator-country", "se", "--website", "https://example.org", "--hosting", "Host: Ltd",
+        "--hosting-country", "FI", "--hosting-type", "owned", "--server-country", "DE",
+        "--web-path", "/srv/www")
+    lines = program.ini.read_text().splitlines()
+    for line in (
+            "log_stats: on", "control_port: 5225", "socks_proxy: @localhost:9150",
+            "own_server_domains: a.example,b.example", "source_code: https://example.org/source",
+            "operator: Ex & Co", "operator_country: se", "website: https://example.org",
+            "hosting: Host: Ltd", "hosting_country: FI", "hosting_type: owned",
+            "server_country: DE", "static_path: /srv/www"):
+        assert line in lines
+    passwords = [line.partition(": ")[2] for line in lines if line.startswith("control_port_")]
+    assert len(set(passwords)) == 2 and {len(x) for x in passwords} == {24}
+    assert program.run("start", "--print-config").stderr == ""
+
+
+def test_options_without_value(program):
+    """What they stand for; and --operator-website, as the reference calls it."""
+    out = program.init("--control-port", "--socks-proxy", "--source-code", "--operator-website",
+                       "https://example.org")
+    lines = program.ini.read_text().splitlines()
+    for line in ("control_port: 5224", "socks_proxy: localhost:9050", "website: https://example.org",
+                 "source_code: https://github.com/simplex-chat/simplexmq"):
+        assert line in lines
+    assert out.endswith("\nServer source code: https://github.com/simplex-chat/simplexmq\n")
+
+
 @pytest.mark.parametrize("words, message", [
     (["-l", "--disable-store-log"], "--store-log and --disable-store-log exclude each other"),
     (["--password", "x", "--no-password"], "exclude each other"),
@@ -136,12 +168,17 @@ def test_storage(program, words, enable, messages):
     (["--source-code", "--operator-country", "DE"], "--operator-country needs --operator: add it"),
     (["--source-code", "--hosting-country", "DE"], "--hosting-country needs --hosting: add it"),
     (["--source-code", "--operator", "x", "--operator-country", "Germany"],
-     "--operator-country must be the ISO 3166 code of a country, two letters, not \"Germany\""),
-    (["--source-code", "--server-country", "D1"], "--server-country must be the ISO 3166 code"),
-    (["--source-code", "--operator", ""], "--operator must be a text of one line, not \"\""),
+     "--operator-country must be the two letters that ISO 3166 has for the country, as in DE, not"
+     " \"Germany\""),
+    (["--source-code", "--server-country", "D1"], "--server-country must be the two letters that"),
+    (["--source-code", "--operator", ""], "--operator must be a text of one line, not empty"),
     (["--source-code", "--operator", "a\nb"], "--operator must be a text of one line"),
     (["--source-code=here"], "--source-code must be an address that begins with https:// or http"),
     (["--source-code", "--website", "x"], "--website must be an address that begins with https:"),
+    (["--source-code", "--hosting", "x", "--hosting-type", "cloud"],
+     "--hosting-type must be one of virtual,dedicated,colocation,owned, not \"cloud\""),
+    (["--control-port=65536"], "--control-port must be off, or 1 to 65535"),
+    (["--control-port=ssh"], "--control-port must be off, or 1 to 65535"),
     (["--socks-proxy=host:0"], "--socks-proxy must be host:port, or user:password@host:port"),
     (["--own-domains", "a/b"], "--own-domains must be domain names, separated by spaces or commas"),
     (["--web-path", "www"], "--web-path must be an absolute path, not \"www\""),
