@@ -17,8 +17,8 @@ enum {
     CLI_HELP_COLUMN = 32,
 };
 
-static const struct command *const COMMANDS[] = {
-    &CMD_INIT, &CMD_START, &CMD_CHECK, &CMD_ADDRESS, &CMD_CERT, &CMD_DELETE, &CMD_JOURNAL};
+static const struct command *const COMMANDS[] = {&CMD_INIT, &CMD_START,  &CMD_CHECK,  &CMD_ADDRESS,
+                                                 &CMD_CERT, &CMD_DELETE, &CMD_JOURNAL};
 
 static const struct cli_option HELP = {"help", 'h', NULL, 0, "Show this help text"};
 
@@ -149,8 +149,9 @@ static enum err refuse_argument(const struct command *c, const char *word, struc
     bool some_may = false;
     for (size_t i = 0; i < c->n_options; i++) some_may |= may_lack_value(&c->options[i]);
     return problem_set(p, E_CONFIG,
-                       "`smp-server %s` takes no argument \"%s\"%s: see `smp-server %s -h`",
-                       c->name, word, some_may ? " (is a = missing before it?)" : "", c->name);
+                       "`smp-server %s` takes no %sargument \"%s\"%s: see `smp-server %s -h`",
+                       c->name, c->operand != NULL ? "further " : "", word,
+                       some_may ? " (is a = missing before it?)" : "", c->name);
 }
 
 /* Fills in args from argv[1] on. *ret_help: help was asked for, nothing else matters. */

@@ -24,8 +24,7 @@ struct cli_option {
  * one's: "journal", "journal import". */
 struct command {
     const char *name, *summary;
-    const char
-        *operand; /* what the one argument is that it may have, "[FILE]"; NULL: it has none */
+    const char *operand;   /* of the one argument that it may have: "[FILE]"; NULL: it has none */
     size_t operand_offset; /* into the command's struct: const char *, NULL: not given */
     const struct cli_option *options;
     size_t n_options, args_len;

@@ -6,7 +6,8 @@ import re
 import pytest
 from golden import check_golden, normalize
 
-COMMANDS = ["init", "start", "address", "cert", "delete", "journal", "journal import", "journal export", "journal delete"]
+COMMANDS = ["init", "start", "check", "address", "cert", "delete", "journal", "journal import",
+            "journal export", "journal delete"]
 
 
 def test_no_arguments(program):
