@@ -5,11 +5,14 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { TCP_LISTENING = 0x0A, ADDRESS_WORDS = 4 };
+#include "app/proc.h"
+
+enum { TCP_LISTENING = 0x0A, ADDRESS_WORDS = 4, WORD_DIGITS = 8 };
 
 /* IPv4 addresses are mapped ones, so that all compare alike. */
 struct place {
@@ -49,25 +52,34 @@ static bool parse_place(const struct listener_addr *a, struct place *ret) {
     return inet_pton(AF_INET6, host, ret->words) == 1;
 }
 
-/* "0: 0100007F:1467 00000000:0000 0A ... uid timeout inode" */
-static bool parse_line(const char *line, struct place *ret, unsigned long *ret_inode) {
-    unsigned state = 0, w[ADDRESS_WORDS];
-    if (sscanf(line, " %*u: %8x%8x%8x%8x:%x %*32[0-9A-F]:%*x %x %*s %*s %*s %*u %*u %lu", &w[0],
-               &w[1], &w[2], &w[3], &ret->port, &state, ret_inode) == 7) {
-        memcpy(ret->words, w, sizeof ret->words);
-    } else if (sscanf(line, " %*u: %8x:%x %*8x:%*x %x %*s %*s %*s %*u %*u %lu", &w[0], &ret->port,
-                      &state, ret_inode) == 4) {
-        map_v4(w[0], ret);
-    } else {
-        return false;
-    }
-    return state == TCP_LISTENING;
+/* "0100007F:1467", or four times as many digits before the colon. */
+static bool parse_address(const char *text, struct place *ret) {
+    uint64_t w[ADDRESS_WORDS], port = 0;
+    unsigned n = 0;
+    while (n < ADDRESS_WORDS && proc_number(&text, 16, WORD_DIGITS, &w[n])) n++;
+    if (!proc_number_after(&text, ':', 16, &port)) return false;
+    ret->port = (unsigned)port;
+    if (n == 1) map_v4((uint32_t)w[0], ret);
+    for (unsigned i = 0; i < n && n == ADDRESS_WORDS; i++) ret->words[i] = (uint32_t)w[i];
+    return n == 1 || n == ADDRESS_WORDS;
 }
 
-static bool has_open(long pid, unsigned long inode) {
+/* Of a socket that listens. The columns: number, local and remote address, state, queues, timer,
+ * retransmissions, user, timeout, inode. */
+static bool parse_line(char *line, struct place *ret, uint64_t *ret_inode) {
+    enum { LOCAL = 1, STATE = 3, INODE = 9 };
+    struct proc_line l;
+    proc_split(line, &l);
+    if (l.n <= INODE) return false;
+    uint64_t state = 0;
+    return proc_number(&l.words[STATE], 16, 0, &state) && state == TCP_LISTENING &&
+           proc_number(&l.words[INODE], 10, 0, ret_inode) && parse_address(l.words[LOCAL], ret);
+}
+
+static bool has_open(long pid, uint64_t inode) {
     char path[64], wanted[64], link[64];
     (void)snprintf(path, sizeof path, "/proc/%ld/fd", pid);
-    (void)snprintf(wanted, sizeof wanted, "socket:[%lu]", inode);
+    (void)snprintf(wanted, sizeof wanted, "socket:[%" PRIu64 "]", inode);
     DIR *fds = opendir(path);
     if (fds == NULL) return false;
     bool found = false;
@@ -88,7 +100,7 @@ static enum port_user look_in(const char *table, const struct place *wanted, lon
     if (f == NULL) return PORT_FREE;
     while (user != PORT_TAKEN && fgets(line, sizeof line, f) != NULL) {
         struct place found;
-        unsigned long inode = 0;
+        uint64_t inode = 0;
         if (!parse_line(line, &found, &inode) || !meet(wanted, &found)) continue;
         user = pid != 0 && has_open(pid, inode) ? PORT_OURS : PORT_TAKEN;
     }

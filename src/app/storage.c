@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "app/journal_dir.h"
+#include "app/proc.h"
 #include "app/progress.h"
 #include "base/log.h"
 #include "base/vfs.h"
@@ -84,13 +85,16 @@ enum err storage_lock(struct storage *s, struct problem *ret_problem) {
 }
 
 /* "1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF" */
-static bool is_lock_of(const char *line, long pid, unsigned long long inode) {
-    long owner = 0;
-    unsigned major = 0, minor = 0;
-    unsigned long long locked = 0;
-    const int n =
-        sscanf(line, "%*u: FLOCK ADVISORY WRITE %ld %x:%x:%llu", &owner, &major, &minor, &locked);
-    return n == 4 && owner == pid && locked == inode;
+static bool is_lock_of(char *line, long pid, uint64_t inode) {
+    enum { KIND = 1, OWNER = 4, FILE_ID = 5 };
+    struct proc_line l;
+    uint64_t owner = 0, major = 0, minor = 0, locked = 0;
+    proc_split(line, &l);
+    if (l.n <= FILE_ID || strcmp(l.words[KIND], "FLOCK") != 0) return false;
+    const char *id = l.words[FILE_ID];
+    return proc_number(&l.words[OWNER], 10, 0, &owner) && owner == (uint64_t)pid &&
+           proc_number(&id, 16, 0, &major) && proc_number_after(&id, ':', 16, &minor) &&
+           proc_number_after(&id, ':', 10, &locked) && locked == inode;
 }
 
 /* Trying the lock would keep a server from starting that tries it at the same moment. */
@@ -106,7 +110,7 @@ long storage_locked_by(const struct storage *s) {
     if (locks == NULL) return 0;
     bool found = false;
     while (!found && fgets(line, sizeof line, locks) != NULL) {
-        found = is_lock_of(line, pid, (unsigned long long)st.st_ino);
+        found = is_lock_of(line, pid, st.st_ino);
     }
     (void)fclose(locks);
     return found ? pid : 0;
