@@ -75,22 +75,28 @@ static enum err ends_in_line(const struct vfs *v, int fd, uint64_t size, bool *r
     return e;
 }
 
-/* All of it, or nothing. */
-static enum err append(const struct stats_job *j, const char *path, struct bytes b) {
-    const struct vfs *v = j->o.vfs;
-    int fd = -1;
-    uint64_t size = 0;
+/* Behind what is there, or not at all. */
+static enum err append_to(const struct vfs *v, int fd, uint64_t size, struct bytes b) {
     bool is_whole = true;
-    enum err e = v->open(v->ctx, path, O_RDWR | O_CREAT, FILE_MODE, &fd);
+    enum err e = ends_in_line(v, fd, size, &is_whole);
     if (e != OK) return e;
-    e = v->size(v->ctx, fd, &size);
-    if (e == OK) e = ends_in_line(v, fd, size, &is_whole);
-    const uint64_t at = size + !is_whole;
-    if (e == OK && !is_whole) e = vfs_write(v, fd, bytes_str("\n"), size);
-    if (e == OK) e = vfs_write(v, fd, b, at);
+    if (!is_whole) e = vfs_write(v, fd, bytes_str("\n"), size);
+    if (e == OK) e = vfs_write(v, fd, b, size + !is_whole);
     if (e == OK) e = v->sync(v->ctx, fd);
     const int why = errno;
     if (e != OK) (void)v->truncate(v->ctx, fd, size);
+    errno = why;
+    return e;
+}
+
+static enum err append(const struct vfs *v, const char *path, struct bytes b) {
+    int fd = -1;
+    uint64_t size = 0;
+    enum err e = v->open(v->ctx, path, O_RDWR | O_CREAT, FILE_MODE, &fd);
+    if (e != OK) return e;
+    e = v->size(v->ctx, fd, &size);
+    if (e == OK) e = append_to(v, fd, size, b);
+    const int why = errno;
     v->close(v->ctx, fd);
     errno = why;
     return e;
@@ -190,7 +196,8 @@ static void make_room(struct stats_job *j) {
 
 static void write_days(struct stats_job *j) {
     if (j->n_unwritten == 0) return;
-    const enum err e = append(j, j->o.paths->stats_daily, bytes_of(j->unwritten, j->n_unwritten));
+    const enum err e =
+        append(j->o.vfs, j->o.paths->stats_daily, bytes_of(j->unwritten, j->n_unwritten));
     j->retry_ms = env_mono_ms(j->o.env) + RETRY_MS;
     if (e != OK) {
         warn_not_written(j->o.paths->stats_daily, e);
