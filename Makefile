@@ -61,8 +61,9 @@ lint: deps-lint ## check format, clang-tidy, layers, banned functions, sizes, li
 	@tools/lint build-clang
 
 docs: all ## write docs/generated anew
-	@ninja -C build src/app/options-doc
+	@ninja -C build src/app/options-doc src/stats/stats-doc
 	@build/src/app/options-doc >docs/generated/options.md
+	@build/src/stats/stats-doc >docs/generated/statistics.md
 
 format: deps-lint ## rewrite all C files as .clang-format says
 	@find src tests -name '*.[ch]' | xargs clang-format -i

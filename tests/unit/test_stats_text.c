@@ -3,6 +3,8 @@
  * tests/samples. */
 #include "stats_fixture.h"
 
+#include "stats/stats_doc.h"
+
 enum { CSV_COLUMNS = 96, CONTROL_LINES = 39, TEXT_MAX = STATS_METRICS_MAX };
 
 /* ---- tables ---- */
@@ -249,6 +251,24 @@ static void texts_fit(void **state) {
     assert_int_equal(wr_err(&w), OK);
 }
 
+/* `make docs` writes the file anew. */
+static void document_is_up_to_date(void **state) {
+    (void)state;
+    static char printed[STATS_DOC_MAX], kept[STATS_DOC_MAX];
+    struct wr w = wr_init(printed, sizeof printed - 1);
+    stats_doc_print(&w);
+    assert_int_equal(wr_err(&w), OK);
+    const char *docs = getenv("SMP_TEST_DOCS");
+    if (docs == NULL) skip(); /* run by hand */
+    char path[1024];
+    (void)snprintf(path, sizeof path, "%s/generated/statistics.md", docs);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    kept[fread(kept, 1, sizeof kept - 1, f)] = '\0';
+    (void)fclose(f);
+    if (strcmp(kept, printed) != 0) fail_msg("%s is not what `make docs` writes", path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_column_is_there_once),
@@ -260,6 +280,7 @@ int main(void) {
         cmocka_unit_test(histograms_are_cumulative_and_in_seconds),
         cmocka_unit_test(time_of_samples_is_optional),
         cmocka_unit_test(texts_fit),
+        cmocka_unit_test(document_is_up_to_date),
     };
     return cmocka_run_group_tests_name("stats_text", tests, NULL, NULL);
 }
