@@ -266,10 +266,10 @@ def test_expiry(new_script):
     script.expect(msgExpired=2, msgNtfExpired=1)
     script.expect_active(1, with_ntf=1)
     deadline = time.monotonic() + PATIENCE
-    while b'"qiSize":0' not in queue.recipient(rcv, b"QUE").raw:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(1.5)  # notifications are looked at apart from messages
+    for expired in ("messages-expired count=2", "notifications-expired count=1"):
+        while not any(expired in line for line in script.server.stderr):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
 
 
 def test_blocked(new_script):
@@ -422,6 +422,71 @@ def test_forwarding(new_script):
     assert through.request(snd, send_command(b"x"), queue.snd_id).raw == b"ERR PROXY NO_SESSION"
     proxy.expect(pRelays__requests=1, pRelays__successes=1, pMsgFwds__requests=2,
                  pMsgFwds__errorsOther=1, pMsgFwds__errorsConnect=1)
+
+
+# ---- what there is ----
+
+PREFIX = "simplex_smp_"
+NOBODY = {"clients_total": 0, "subscribtion_total": 0, "subscribtion_clients_total": 0,
+          "subscribtion_services_total": 0, "subscription_ntf_total": 0,
+          "subscription_ntf_clients_total": 0, "subscribtion_nts_services_total": 0,
+          "delivered_total": 0, "delivered_clients_total": 0,
+          'delivery_ack_pending_count{period="0-60"}': 0}
+
+
+def read_metrics(server):
+    """{name and labels: value}."""
+    lines = (server.state / "smp-server-metrics.txt").read_text().splitlines()
+    return {line.split(" ")[0].removeprefix(PREFIX): float(line.split(" ")[1])
+            for line in lines if line and not line.startswith("#")}
+
+
+def wait_metrics(server, **expected):
+    """Waits until these, and else NOBODY, is what the server writes."""
+    expected, found = {**NOBODY, **expected}, None
+    deadline = time.monotonic() + 2 * PATIENCE
+    while found != expected and time.monotonic() < deadline:
+        time.sleep(0.2)
+        with contextlib.suppress(FileNotFoundError):
+            found = {name: value for name, value in read_metrics(server).items()
+                     if name in expected}
+    assert found == expected
+
+
+def test_gauges(own_server, tmp_path):
+    """Clients, subscriptions, services, and messages that wait for ACK, as they come and go."""
+    server = own_server({("STORE_LOG", "prometheus_interval"): 1, ("TRANSPORT", "threads"): 2})
+    plain = {"clients_total": 3, "subscribtion_total": 2, "subscribtion_clients_total": 1,
+             "subscription_ntf_total": 1, "subscription_ntf_clients_total": 1}
+    with contextlib.ExitStack() as stack:
+        rcv, ntf, getter = (stack.enter_context(Connection(server.address, 18))
+                            for _ in range(3))
+        queues = [Queue.create(rcv) for _ in range(2)] + [Queue.create(rcv, subscribe=False)]
+        Notifier.of(rcv, queues[0]).sub(ntf)
+        wait_metrics(server, **plain)
+        for queue in queues:
+            assert queue.send(ntf, b"x").raw == b"OK"
+        messages = [queues[0].next_message(rcv), queues[1].next_message(rcv),
+                    queues[2].open(queues[2].get(getter))]
+        wait_metrics(server, **{**plain, "delivered_total": 3, "delivered_clients_total": 2,
+                                'delivery_ack_pending_count{period="0-60"}': 3})
+        for conn, queue, message in zip((rcv, rcv, getter), queues, messages):
+            assert queue.ack(conn, message.msg_id).raw == b"OK"
+        wait_metrics(server, **{**plain,
+                                'delivery_ack_confirmed_count{period="0-60"}': 3})
+        services = [stack.enter_context(Connection(server.address, 19,
+                                                   service=Service(tmp_path, role)))
+                    for role in "MN"]
+        services[0].as_service(service_command("SUBS", 19))
+        Notifier.of(rcv, queues[1]).sub(services[1])
+        wait_metrics(server, **{**plain, "clients_total": 5, "subscribtion_clients_total": 2,
+                                "subscribtion_services_total": 1,
+                                "subscription_ntf_clients_total": 2,
+                                "subscribtion_nts_services_total": 1})
+    port = f'{{port="{server.ports[0]}"}}'
+    wait_metrics(server, **{"sockets_active" + port: 0})
+    found = read_metrics(server)
+    assert found["sockets_accepted" + port] == found["sockets_closed" + port] >= 5
 
 
 # ---- what the reference counted ----
