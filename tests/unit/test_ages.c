@@ -61,6 +61,11 @@ static void test_oldest(void **state) {
     assert_in_range(read_at(&a, START_S + 90000).oldest_s, 89900, 89900 + AGES_COARSE_S);
 }
 
+static unsigned random_of(unsigned *seed) {
+    *seed = *seed * 1103515245u + 12345u;
+    return *seed >> 16;
+}
+
 /* Against a list of what waits, with pauses of all lengths. */
 static void test_any_order(void **state) {
     (void)state;
@@ -69,16 +74,15 @@ static void test_any_order(void **state) {
     static uint32_t since[N];
     static struct ages a;
     uint32_t now_s = START_S;
-    unsigned n = 0;
-    srand(7);
+    unsigned n = 0, seed = 7;
     for (unsigned i = 0; i < N_STEPS; i++) {
-        now_s += PAUSES_S[(unsigned)rand() % (sizeof PAUSES_S / sizeof PAUSES_S[0])];
+        now_s += PAUSES_S[random_of(&seed) % (sizeof PAUSES_S / sizeof PAUSES_S[0])];
         if (i % 5000 == 4999) now_s += 400u * 86400;
-        if (n < N && (n == 0 || rand() % 2 == 0)) {
+        if (n < N && (n == 0 || random_of(&seed) % 2 == 0)) {
             since[n++] = now_s;
             ages_begin(&a, now_s);
         } else {
-            const unsigned k = (unsigned)rand() % n;
+            const unsigned k = random_of(&seed) % n;
             ages_end(&a, now_s, since[k]);
             since[k] = since[--n];
         }
