@@ -21,7 +21,9 @@ from smp.server import free_ports
 
 SAMPLE = Path(__file__).parents[1] / "samples/reference-6.5.5/memory/smp-server-stats.log"
 PATIENCE = 10
-COUNTS = {("STORE_LOG", "log_stats"): "on", ("LIMITS", "notification_interval_ms"): 300}
+# One thread, so that what belongs to one block or tick does not arrive in parts.
+COUNTS = {("STORE_LOG", "log_stats"): "on", ("LIMITS", "notification_interval_ms"): 300,
+          ("TRANSPORT", "threads"): 1}
 
 
 SECTIONS = re.compile(r"(day|week|month)Hashes|requests|successes|errors\w+|assoc\w+|sub[A-Z]\w+")
