@@ -305,9 +305,10 @@ const struct opt OPTS[] = {
     {"LIMITS", "expiry_interval", OPT_INT, OPT_OURS, AT(expiry_interval_s),
         DEFAULT_EXPIRY_INTERVAL_S, NULL, 1, A_YEAR_S, "seconds", NULL,
         "Seconds between two searches for expired messages."},
-    {"LIMITS", "end_interval_ms", OPT_INT, OPT_NOT_YET | OPT_OURS, AT(end_interval_ms),
+    {"LIMITS", "end_interval_ms", OPT_INT, OPT_OURS, AT(end_interval_ms),
         0, NULL, 0, END_INTERVAL_MAX_MS, "milliseconds", NULL,
-        "Milliseconds for which ends of subscriptions are collected before a client is told."},
+        "Milliseconds for which a client is not told that its subscriptions have ended, unless there is\n"
+        "something else to tell; what ends in this time is told together. The reference waits 15000."},
     {"LIMITS", "notification_interval_ms", OPT_INT, OPT_OURS, AT(ntf_interval_ms),
         DEFAULT_NTF_INTERVAL_MS, NULL, 0, 60000, "milliseconds", NULL,
         "Milliseconds for which notifications are collected before they are sent together."},

@@ -376,6 +376,7 @@ static struct relay_opts relay_opts_from(const struct server *s) {
         .expiry_interval_s = c->expiry_interval_s,
         .ntf_ttl_s = conf_ntf_ttl_s(c),
         .ntf_interval_ms = c->ntf_interval_ms,
+        .end_interval_ms = c->end_interval_ms,
         .accept_services = c->accept_services,
         .expire_on_start = c->expire_on_start,
         .expire_on_send = c->expire_on_send,

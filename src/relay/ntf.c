@@ -226,8 +226,7 @@ static void end_nsub(struct session *s, const struct news *n, struct nsub *own) 
     } else {
         reply_deld(&w, &s->params, &to);
     }
-    session_add_text(s, wr_bytes(&w), 0, 0);
-    session_count_end(s);
+    session_add_end(s, wr_bytes(&w));
     if (own == NULL || own->by_service) service_lost(s, n->notifier);
     if (own != NULL) nsub_remove(s, own);
 }

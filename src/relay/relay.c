@@ -139,6 +139,7 @@ static enum err start_loop(struct relay *r, unsigned index) {
     list_init(&rl->sessions);
     list_init(&rl->held);
     list_init(&rl->ntf_waiting);
+    list_init(&rl->ends_waiting);
     atomic_init(&rl->durable_posted, false);
     const enum err e = authz_cache_new(r->map_seed, &rl->authz_cache);
     if (e != OK) return e;
@@ -163,6 +164,7 @@ void relay_free(struct relay *r) {
     for (unsigned i = 0; r->loops != NULL && i < r->o.n_loops; i++) {
         loop_timer_stop(&r->loops[i].inactive_timer);
         loop_timer_stop(&r->loops[i].expiry_timer);
+        loop_timer_stop(&r->loops[i].ends_timer);
         ntf_stop(&r->loops[i]);
         authz_cache_free(r->loops[i].authz_cache);
         free(r->loops[i].slots);

@@ -39,6 +39,7 @@ struct relay_opts {
     int64_t inactive_check_s;
     int64_t ntf_ttl_s;
     int64_t ntf_interval_ms; /* notifications of this time go out together */
+    int64_t end_interval_ms; /* END and DELD of this time too; 0: they go at once */
     bool accept_services;
 };
 

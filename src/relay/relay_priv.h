@@ -52,10 +52,11 @@ struct relay_loop {
     uint32_t n_slots, first_free;
     uint64_t last_generation;
     struct list sessions;
-    struct list held;        /* sessions whose next answers wait for durability */
-    struct list ntf_waiting; /* sessions whose notifications go out at the next tick */
-    bool ntf_ticking;
-    struct loop_timer inactive_timer, expiry_timer, ntf_timer, ntf_expiry_timer;
+    struct list held;         /* sessions whose next answers wait for durability */
+    struct list ntf_waiting;  /* sessions whose notifications go out at the next tick */
+    struct list ends_waiting; /* sessions that are told at the next tick what has ended */
+    bool ntf_ticking, ends_ticking;
+    struct loop_timer inactive_timer, expiry_timer, ntf_timer, ntf_expiry_timer, ends_timer;
     struct store_cursor expiry_cursor, ntf_expiry_cursor;
     uint64_t n_expired, n_ntfs_expired; /* in this pass */
     uint8_t
@@ -158,7 +159,7 @@ struct session {
     struct idmap nsubs;
     struct nsub *due_head, *due_tail; /* borrowed from nsubs: notifications wait */
     bool due_now;                     /* the tick has come; the rest follows as the client reads */
-    struct list in_ntf;
+    struct list in_ntf, in_ends;
     struct session_service *service; /* owned; NULL: not a service's */
     struct outbox outbox;
     struct job *job;                 /* owned; a block that waits for the store, or NULL */
@@ -191,7 +192,8 @@ void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, s
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
                       struct link_data *link, lsn_t lsn);
 
-void session_count_end(struct session *s);           /* END, DELD or ENDS was queued */
+/* END, DELD or ENDS: counted, and not sent before end_interval_ms unless something else is. */
+void session_add_end(struct session *s, struct bytes transmission);
 bool session_is_subscribed(const struct session *s); /* to anything that the server may send */
 /* As text, behind the messages that follow answers. */
 void session_add_last(struct session *s, struct bytes transmission);

@@ -148,8 +148,7 @@ void service_take_news(struct session *s, const struct news *n) {
     const struct reply_to to = {.entity = id_bytes(service_id(svc->service))};
     struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
     reply_ends(&w, &s->params, &to, &svc->subscribed);
-    session_add_text(s, wr_bytes(&w), 0, 0);
-    session_count_end(s);
+    session_add_end(s, wr_bytes(&w));
     svc->subscribed = (struct ids_sum){0};
     svc->serves_all = false;
     loop_timer_stop(&svc->feed_timer);

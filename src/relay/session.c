@@ -77,6 +77,7 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     s->legacy = legacy;
     list_init(&s->in_loop);
     list_init(&s->in_held);
+    list_init(&s->in_ends);
     list_init(&s->in_ntf);
     idmap_init(&s->nsubs, r->map_seed);
     list_init(&s->proxied_waiting);
@@ -118,6 +119,7 @@ static void on_close(void *session) {
     authz_session_done(&s->agreements);
     list_remove(&s->in_loop);
     list_remove(&s->in_held);
+    list_remove(&s->in_ends);
     give_slot_back(s);
     subs_done(s);
     ntf_done(s);
@@ -380,9 +382,37 @@ void session_add_last(struct session *s, struct bytes transmission) {
     added(s, outbox_add_last(&s->outbox, transmission));
 }
 
-void session_count_end(struct session *s) {
+/* ---- ends of subscriptions ---- */
+
+static void send_ends(void *ctx) {
+    struct relay_loop *rl = ctx;
+    rl->ends_ticking = false;
+    for (struct list *l; (l = list_first(&rl->ends_waiting)) != NULL;) {
+        list_remove(l);
+        conn_want_write(CONTAINER_OF(l, struct session, in_ends)->conn);
+    }
+}
+
+/* What waits in the outbox is written with the next answer, or at the loop's next tick; at once
+ * when there cannot be one. */
+static bool may_wait(struct session *s) {
+    struct relay_loop *rl = s->rl;
+    const uint64_t ms = (uint64_t)rl->relay->o.end_interval_ms;
+    if (ms == 0) return false;
+    if (!rl->ends_ticking)
+        rl->ends_ticking = loop_timer_start(rl->loop, &rl->ends_timer, ms, 0, send_ends, rl) == OK;
+    return rl->ends_ticking;
+}
+
+void session_add_end(struct session *s, struct bytes transmission) {
     session_count(s, STAT_Q_SUB_END);
     s->n_ends++;
+    const enum err e = outbox_add_text(&s->outbox, transmission, 0, 0);
+    if (e != OK || s->conn == NULL || !may_wait(s)) {
+        added(s, e);
+    } else if (list_is_empty(&s->in_ends)) {
+        list_push_back(&s->rl->ends_waiting, &s->in_ends);
+    }
 }
 
 bool session_is_subscribed(const struct session *s) {

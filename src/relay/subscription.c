@@ -251,8 +251,7 @@ static void tell_end(struct session *s, struct queue *q, enum note_kind kind) {
     } else {
         reply_deld(&w, &s->params, &to);
     }
-    session_add_text(s, wr_bytes(&w), 0, 0);
-    session_count_end(s);
+    session_add_end(s, wr_bytes(&w));
 }
 
 static void end_sub(struct session *s, struct sub *sub, struct queue *q, enum note_kind kind) {

@@ -3,6 +3,7 @@
 
 import json
 import os
+import time
 
 import pytest
 from smp import Queue, make_key, new_command
@@ -386,6 +387,31 @@ def test_end_comes_within_15_seconds_by_default(own_server):
         queue = Queue.create(first)
         assert queue.sub(second).tag == "SOK"
         assert first.event(16).raw == b"END"
+
+
+def test_ends_are_collected(own_server):
+    """What ends within end_interval_ms is told together (ours)."""
+    server = own_server({("LIMITS", "end_interval_ms"): 1000})
+    with Connection(server.address, 18) as first, Connection(server.address, 18) as second:
+        queues = [Queue.create(first) for _ in range(20)]
+        first.blocks = 0
+        for queue in queues:
+            assert queue.sub(second).tag == "SOK"
+        ended = {first.event(END_TIMEOUT).entity for _ in queues}
+        assert ended == {queue.rcv_id for queue in queues}
+        assert first.blocks < 5
+
+
+def test_ends_go_with_answers(own_server):
+    """Nobody waits for END while there is something else to tell."""
+    server = own_server({("LIMITS", "end_interval_ms"): 15000})
+    with Connection(server.address, 18) as first, Connection(server.address, 18) as second:
+        queue = Queue.create(first)
+        assert queue.sub(second).tag == "SOK"
+        began = time.monotonic()
+        while not first.events:
+            first.ping()
+        assert first.event().raw == b"END" and time.monotonic() - began < 15
 
 
 def test_subscription_moves(connect, version):

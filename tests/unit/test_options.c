@@ -316,10 +316,10 @@ static void file_of_the_reference_is_understood(void **state) {
 static void what_is_so_anyway_is_not_remarked_on(void **state) {
     (void)state;
     struct conf c;
-    assert_accepted(&c, "[TRANSPORT]\nwebsockets: off\n[LIMITS]\nend_interval_ms: 0\n");
+    assert_accepted(&c, "[TRANSPORT]\nwebsockets: off\n");
     assert_string_equal(unused_of(&c), "");
-    assert_accepted(&c, "[TRANSPORT]\nwebsockets: 443\n[LIMITS]\nend_interval_ms: 500\n");
-    assert_string_equal(unused_of(&c), "TRANSPORT.websockets, LIMITS.end_interval_ms");
+    assert_accepted(&c, "[TRANSPORT]\nwebsockets: 443\n");
+    assert_string_equal(unused_of(&c), "TRANSPORT.websockets");
 }
 
 /* ---- what the reference reads, in its forms ---- */
