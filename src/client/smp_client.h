@@ -21,7 +21,7 @@ struct smp_request;
 
 struct smp_client_opts {
     const struct env *env;        /* borrowed */
-    const struct dial_opts *dial; /* borrowed; its conn is smp_client_conn_opts() */
+    const struct dial_opts *dial; /* borrowed; its conn has SMP_CLIENT_OPS */
     uint16_t version_min, version_max;
     bool is_proxy;              /* says so, and does without block encryption */
     int64_t connect_timeout_ms; /* until the handshake is done */
