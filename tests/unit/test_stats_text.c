@@ -238,6 +238,7 @@ static void texts_fit(void **state) {
     static struct stats_report r;
     memset(&r, 0xff, sizeof r);
     r.from = (struct calendar_time){253402300799, 999999999};
+    for (unsigned i = 0; i < N_STAT_PERIODS; i++) r.is_complete[i] = true;
     r.now_s = 253402300799;
     r.gauges.n_ports = STATS_PORTS_MAX;
     struct wr w = wr_init(t.p, STATS_METRICS_MAX);
