@@ -6,6 +6,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "app/proc.h"
+
 void figures_of_store(struct store *s, struct stats_gauges *ret) {
     const struct store_counts c = store_counts(s);
     uint64_t *v = ret->value;
@@ -50,12 +52,16 @@ static uint64_t count_entries(const char *path) {
     return n;
 }
 
+/* The second word of statm (proc(5)). */
 static uint64_t resident_bytes(void) {
-    unsigned long long pages = 0;
+    char text[128];
+    struct proc_line line = {0};
+    uint64_t pages = 0;
     FILE *f = fopen("/proc/self/statm", "re");
     if (f == NULL) return 0;
-    if (fscanf(f, "%*u %llu", &pages) != 1) pages = 0;
+    if (fgets(text, sizeof text, f) != NULL) proc_split(text, &line);
     (void)fclose(f);
+    if (line.n < 2 || !proc_number(&line.words[1], 10, 0, &pages)) return 0;
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
