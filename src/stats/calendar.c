@@ -8,6 +8,8 @@
 
 enum { NS_DIGITS = 9 };
 
+static const int64_t LAST_S = 253402300799; /* 9999-12-31T23:59:59Z */
+
 int64_t calendar_day(int64_t s) {
     return s / DAY_S - (s % DAY_S < 0);
 }
@@ -102,6 +104,8 @@ enum err calendar_parse_iso(struct bytes text, struct calendar_time *ret) {
     const uint32_t ns = rd_fraction(&r);
     rd_lit(&r, 'Z');
     if (rd_end(&r) != OK || tm.tm_mon < 0 || tm.tm_mday < 1) return E_SYNTAX;
-    *ret = (struct calendar_time){(int64_t)timegm(&tm), ns};
+    const int64_t s = (int64_t)timegm(&tm);
+    if (s > LAST_S) return E_SYNTAX; /* a leap second of the last year that is written so */
+    *ret = (struct calendar_time){s, ns};
     return OK;
 }

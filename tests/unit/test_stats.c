@@ -418,6 +418,7 @@ static void times_of_utc(void **state) {
         "2026-11-00T00:00:00Z",
         "2026-11-23T24:00:00Z",
         "226-11-23T00:00:00Z",
+        "9999-12-31T23:59:60Z",
     };
     for (unsigned i = 0; i < ARRAY_LEN(BAD); i++) {
         struct calendar_time t;
