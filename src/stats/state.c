@@ -106,9 +106,21 @@ static void write_state(struct stats *s, uint64_t q_count, int64_t *scratch, str
     }
 }
 
+/* Bytes that are enough, also with what becomes active while the sets are written. */
+static size_t state_max(struct stats *s) {
+    enum { SPARE = 4096 };
+    size_t n = 0;
+    pthread_mutex_lock(&s->mtx);
+    for (unsigned i = 0; i < SETS_SIZE; i++) {
+        const size_t have = s->active[i / N_STAT_PERIODS][i % N_STAT_PERIODS].n;
+        n += have + have / 8 + SPARE;
+    }
+    pthread_mutex_unlock(&s->mtx);
+    return HEAD_MAX + n * NUMBER_MAX;
+}
+
 enum err stats_save(struct stats *s, uint64_t q_count, uint8_t **ret_text, size_t *ret_n) {
-    /* As much as all sets may need; pages that are not written to are not taken. */
-    const size_t max = HEAD_MAX + (size_t)SETS_SIZE * ACTIVE_SET_MAX * NUMBER_MAX;
+    const size_t max = state_max(s);
     uint8_t *text = malloc(max);
     int64_t *scratch = malloc(ACTIVE_SET_MAX * sizeof *scratch);
     struct wr w = wr_init(text, max);
