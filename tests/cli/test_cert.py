@@ -158,8 +158,8 @@ def test_no_ca_key(program):
     program.init()
     (program.config / "ca.key").unlink()
     assert refuse(program) == (
-        f"Error: {program.config}/ca.key does not exist: only it can sign a new certificate; if you "
-        "keep it elsewhere, put it back for this command")
+        f"Error: {program.config}/ca.key does not exist: only it can sign a new certificate; if "
+        "you keep it elsewhere, put it back for this command")
 
 
 def other_server(program):

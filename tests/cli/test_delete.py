@@ -138,8 +138,8 @@ def test_running_server(ready):
 def test_no_server(program):
     """Directories without a server's files are not touched, whatever is in them."""
     line = refuse(program)
-    assert line == (f"Error: there is no server in {program.config} and {program.state}: nothing to "
-                    "delete; set SMP_SERVER_CFG_PATH and SMP_SERVER_LOG_PATH if it is elsewhere")
+    assert line == (f"Error: there is no server in {program.config} and {program.state}: nothing "
+                    "to delete; set SMP_SERVER_CFG_PATH and SMP_SERVER_LOG_PATH if it is elsewhere")
     for directory in (program.config, program.state):
         (directory / "www").mkdir(parents=True)
         (directory / "www" / "index.html").write_text("mine")

@@ -32,8 +32,8 @@ extendedKeyUsage = serverAuth
 
 def openssl(folder, words, *more):
     """Runs the openssl program in a folder; gives its output."""
-    return subprocess.run(["openssl", *words.split(), *more], cwd=folder, capture_output=True, text=True,
-                          check=True).stdout
+    return subprocess.run(["openssl", *words.split(), *more], cwd=folder, capture_output=True,
+                          text=True, check=True).stdout
 
 
 def make_certificates(folder, algorithm):
@@ -46,8 +46,8 @@ def make_certificates(folder, algorithm):
                     "-out ca.crt -subj", "/CN=SMP server CA/O=SimpleX")
     openssl(folder, "req -new -config openssl.conf -key server.key -out server.csr -subj "
                     "/CN=localhost")
-    openssl(folder, "x509 -req -days 999999 -extfile openssl.conf -extensions online -in server.csr "
-                    "-CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt")
+    openssl(folder, "x509 -req -days 999999 -extfile openssl.conf -extensions online "
+                    "-in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out server.crt")
     (folder / "fingerprint").write_text(fingerprint(folder) + "\n")
 
 

@@ -135,7 +135,8 @@ def test_options_without_value(program):
     out = program.init("--control-port", "--socks-proxy", "--source-code", "--operator-website",
                        "https://example.org")
     lines = program.ini.read_text().splitlines()
-    for line in ("control_port: 5224", "socks_proxy: localhost:9050", "website: https://example.org",
+    for line in ("control_port: 5224", "socks_proxy: localhost:9050",
+                 "website: https://example.org",
                  "source_code: https://github.com/simplex-chat/simplexmq"):
         assert line in lines
     assert out.endswith("\nServer source code: https://github.com/simplex-chat/simplexmq\n")

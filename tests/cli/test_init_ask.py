@@ -17,11 +17,13 @@ ENTER = "SMP server will be initialized (press Enter)"
 STORE = "Enable store log to restore queues and messages on server restart (Yn): "
 STATS = "Enable logging daily statistics (yN): "
 PASSWORD = ("Require a password to create new messaging queues?\n"
-            "'r' for random (default), 'n' - no password (recommended for public servers), or enter "
-            "password: ")
+            "'r' for random (default), 'n' - no password (recommended for public servers), or "
+            "enter password: ")
 HOST = "Enter server FQDN or IP address for certificate (127.0.0.1): "
 SOURCE = "Enter server source code URI (https://github.com/simplex-chat/simplexmq): "
 PAGES = "Enter path to store generated server pages to show connection links ({state}/www): "
+BAD_PASSWORD = ("The answer must be 1 to 255 printable ASCII characters other than space, @, : "
+                "and /")
 QUESTIONS = [ENTER, STORE, STATS, PASSWORD, HOST, SOURCE, PAGES]
 
 
@@ -45,7 +47,7 @@ def test_defaults(program):
     """Enter everywhere: the questions in their order, and what -y would have made."""
     out = ask(program, "\n" * len(QUESTIONS)).stdout
     asked = "".join(QUESTIONS).replace("{state}", str(program.state))
-    assert out.startswith("Use `smp-server init -h` for available options.\n" + asked + "Server ini")
+    assert out.startswith(f"Use `smp-server init -h` for available options.\n{asked}Server init")
     made = settings(program)
     assert made["enable"] == "on" and made["store_messages"] == "journal"
     assert len(made["create_password"]) == 44 and made["host"] == "<hostnames>"
@@ -72,8 +74,8 @@ def test_answers(program, answers, expected):
     (1, "maybe", "Please answer `y` or `n`, or press Enter for `y`"),
     (2, "yes", "Please answer `y` or `n`, or press Enter for `n`"),
     (1, "x" * 5000, "Too long: at most 15 characters are allowed"),
-    (3, "a b", "The answer must be 1 to 255 printable ASCII characters other than space, @, : and /"),
-    (3, "a@b", "The answer must be 1 to 255 printable ASCII characters other than space, @, : and /"),
+    (3, "a b", BAD_PASSWORD),
+    (3, "a@b", BAD_PASSWORD),
     (3, "x" * 256, "Too long: at most 255 characters are allowed"),
     (4, "a b", "The answer must be a host name of at most 64 characters, or several separated by "
                "commas"),

@@ -470,6 +470,10 @@ static void renewal_keeps_the_identity(void **state) {
     assert_null(new.ca_key);
     assert_null(new.ca_crt);
     assert_memory_equal(new.fingerprint, old.fingerprint, sizeof old.fingerprint);
+    uint8_t identity[SHA256_LEN];
+    assert_int_equal(cert_read_fingerprint(old.ca_crt, identity), OK);
+    assert_memory_equal(identity, old.fingerprint, sizeof identity);
+    assert_int_equal(cert_read_fingerprint("no certificate", identity), E_CERT);
     mixed = new;
     mixed.ca_crt = old.ca_crt;
     mixed.ca_key = old.ca_key;
