@@ -64,22 +64,26 @@ static void durable_run(struct loop_msg *msg) {
     struct durable_msg *d = CONTAINER_OF(msg, struct durable_msg, msg);
     struct relay_loop *rl = d->rl;
     free(d);
-    /* before the sessions look at the lsn: a later growth posts again */
-    atomic_store_explicit(&rl->durable_posted, false, memory_order_release);
     for (struct list *l; (l = list_first(&rl->held)) != NULL;) {
         list_remove(l);
         conn_want_write(CONTAINER_OF(l, struct session, in_held)->conn);
     }
 }
 
+bool relay_loop_hold(struct relay_loop *rl, struct list *in_held) {
+    if (!list_is_empty(in_held)) return false;
+    list_push_back(&rl->held, in_held);
+    return !atomic_exchange_explicit(&rl->is_waiting, true, memory_order_acq_rel);
+}
+
 void relay_on_durable(void *relay) {
     struct relay *r = relay;
     for (unsigned i = 0; i < r->o.n_loops; i++) {
         struct relay_loop *rl = &r->loops[i];
-        if (atomic_exchange_explicit(&rl->durable_posted, true, memory_order_acq_rel)) continue;
+        if (!atomic_exchange_explicit(&rl->is_waiting, false, memory_order_acq_rel)) continue;
         struct durable_msg *d = malloc(sizeof *d);
         if (d == NULL) { /* the next growth tries again */
-            atomic_store_explicit(&rl->durable_posted, false, memory_order_release);
+            atomic_store_explicit(&rl->is_waiting, true, memory_order_release);
             continue;
         }
         *d = (struct durable_msg){.msg = {.run = durable_run}, .rl = rl};
@@ -140,7 +144,7 @@ static enum err start_loop(struct relay *r, unsigned index) {
     list_init(&rl->held);
     list_init(&rl->ntf_waiting);
     list_init(&rl->ends_waiting);
-    atomic_init(&rl->durable_posted, false);
+    atomic_init(&rl->is_waiting, false);
     const enum err e = authz_cache_new(r->map_seed, &rl->authz_cache);
     if (e != OK) return e;
     if (r->o.inactive_ttl_s == 0) return OK;

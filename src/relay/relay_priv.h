@@ -62,10 +62,18 @@ struct relay_loop {
     uint8_t
         scratch[SMP_BLOCK_LEN]; /* where one answer is encoded before it is copied to an outbox */
     /* atomic */
-    _Atomic bool durable_posted;             /* acquire/release: at most one wake-up on the way */
     _Atomic uint64_t gauges[N_RELAY_GAUGES]; /* relaxed; written by the owner only */
     struct ages delivered_ages;              /* as gauges: of messages that wait for ACK */
+    /* Some session is held, and no wake-up is on the way: loops where nobody waits are left alone.
+     * Exchanged only, acquire/release: either the loop's exchange sees what the commit thread
+     * published before its own, or the commit thread's sees that of the loop. */
+    _Atomic bool is_waiting;
 };
+
+/* Puts a session on the list of those that wait for durability, unless it is there. True: nobody
+ * waited before, so what became durable in the meantime was not announced, and the caller looks
+ * once more. relay.c */
+MUST_USE bool relay_loop_hold(struct relay_loop *rl, struct list *in_held);
 
 struct relay {
     /* fixed after relay_new() */

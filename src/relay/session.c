@@ -296,10 +296,10 @@ static bool fill_running(struct session *s, uint8_t *block) {
     };
     struct wr content = block_begin(block, s->encrypted);
     if (s->due_now) ntf_pump(s);
-    const enum outbox_state state = outbox_pack(&s->outbox, &env, &content);
+    enum outbox_state state = outbox_pack(&s->outbox, &env, &content);
+    if (state == OUTBOX_HELD && relay_loop_hold(s->rl, &s->in_held))
+        state = outbox_pack(&s->outbox, &env, &content);
     session_adjust_reading(s);
-    if (state == OUTBOX_HELD && list_is_empty(&s->in_held))
-        list_push_back(&s->rl->held, &s->in_held);
     if (state != OUTBOX_WRITTEN) return false;
     count_end_batch(s);
     s->active_ms = loop_now_ms(s->rl->loop);
@@ -336,8 +336,8 @@ static bool fill_acceptance(struct session *s, uint8_t *block) {
     }
     if (store_is_lost(store, s->service->lsn)) {
         conn_close(s->conn);
-    } else if (list_is_empty(&s->in_held)) {
-        list_push_back(&s->rl->held, &s->in_held);
+    } else if (relay_loop_hold(s->rl, &s->in_held)) {
+        return fill_acceptance(s, block);
     }
     return false;
 }
