@@ -359,7 +359,8 @@ def test_message_acknowledged_elsewhere(connect):
 def test_message_acknowledged_elsewhere_before_it_was_written(own_server):
     """A message whose body is on disk only is acknowledged in another connection while it waits
     behind the unread answers of its subscriber, who then gets the next one."""
-    server = own_server({("LIMITS", "pending_bytes_per_client"): 64 << 20}, store="journal")
+    server = own_server({("LIMITS", "pending_bytes_per_client"): 64 << 20,
+                         ("LIMITS", "end_interval_ms"): 50}, store="journal")
     with Connection(server.address, 18) as conn:
         queue = Queue.create(conn, subscribe=False)
         send_all(conn, queue, numbered(2))
