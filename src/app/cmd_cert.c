@@ -171,7 +171,9 @@ static enum err run_cert(const void *args, const struct paths *paths, struct pro
     if (e != OK) return e;
     printf("Generated new server credentials\n");
     identity_print_advice(paths, "\n");
-    printf("Restart the server to use them. Its address stays the same.\n");
+    printf(
+        "A server that runs takes them on SIGHUP (`systemctl reload`) or when it is restarted. Its "
+        "address stays the same.\n");
     return OK;
 }
 

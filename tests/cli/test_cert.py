@@ -3,13 +3,15 @@
 
 import os
 import shutil
+import signal
 import ssl
 import stat
 import subprocess
+import time
 
 import pytest
 from golden import check_golden, normalize
-from program import as_nobody
+from program import TIMEOUT, as_nobody
 from smp_client import drain, fill
 
 REPLACED = {"server.key", "server.crt"}
@@ -62,7 +64,8 @@ def test_output(program):
     check_golden("cert.txt", normalize(program.run("cert").stdout, program))
 
 
-def test_identity_stays(ready):
+@pytest.mark.parametrize("told_by", ["SIGHUP", "restart"])
+def test_identity_stays(ready, told_by):
     """A client that knows the address connects before and after, and finds its queue."""
     server = ready.start()
     queue = fill(ready, [b"one", b"two"])
@@ -70,11 +73,19 @@ def test_identity_stays(ready):
         old = client.getpeercert(binary_form=True)
     ready.run("cert")
     with ready.connect() as client:
-        assert client.getpeercert(binary_form=True) == old  # until the restart
-    server.stop()
-    server = ready.start()
-    with ready.connect() as client:
-        assert client.getpeercert(binary_form=True) != old
+        assert client.getpeercert(binary_form=True) == old  # until it is told
+    if told_by == "SIGHUP":
+        server.process.send_signal(signal.SIGHUP)
+        server.wait("info reload certificates=new", server.err)
+    else:
+        server.stop()
+        server = ready.start()
+    deadline = time.monotonic() + TIMEOUT  # each loop takes it in its own turn
+    served = old
+    while served == old and time.monotonic() < deadline:
+        with ready.connect() as client:
+            served = client.getpeercert(binary_form=True)
+    assert served != old
     assert drain(ready, queue) == [b"one", b"two"]
     server.stop()
 
