@@ -41,6 +41,7 @@ extern const struct command CMD_CHECK;   /* cmd_check.c */
 extern const struct command CMD_DELETE;  /* cmd_delete.c */
 extern const struct command CMD_INIT;    /* cmd_init.c */
 extern const struct command CMD_JOURNAL; /* cmd_journal.c */
+extern const struct command CMD_DATABASE; /* cmd_database.c */
 extern const struct command CMD_START;   /* cmd_start.c */
 
 /* The whole program; returns its exit status. Changes argv. */

@@ -102,9 +102,14 @@ static void print_message_expiry(const struct conf *c) {
 }
 
 /* The ports listen by now: those who wait for these lines connect at once. */
-static void print_serving(const struct conf *c) {
+static void print_serving(const struct conf *c, const struct paths *paths) {
     for (unsigned i = 0; i < c->ports.n; i++) {
         printf("Serving SMP protocol on port %u (TLS)...\n", c->ports.port[i]);
+    }
+    if (c->log_stats) printf("server stats log enabled: %s\n", paths->stats_daily);
+    if (c->prometheus_interval_s != 0) {
+        printf("Prometheus metrics saved every %" PRId64 " seconds to %s\n",
+               c->prometheus_interval_s, paths->metrics);
     }
     print_message_expiry(c);
     if (c->disconnect_inactive) {
@@ -136,7 +141,7 @@ static enum err serve(const struct start_args *a, const struct storage *storage,
     if (a->maintenance) {
         printf("Maintenance mode: start and stop tasks are done, nobody is served.\n");
     } else {
-        print_serving(r->conf);
+        print_serving(r->conf, r->paths);
         log_line(LOG_INFO, "start", "threads=%u", server_n_threads(r->server));
         notify_send("READY=1");
         running_wait_for_stop(r);

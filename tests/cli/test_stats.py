@@ -40,6 +40,7 @@ def test_restart_keeps_counters(ready):
     """What is counted in two runs is added up, and queues that were active twice count once."""
     use_stats(ready)
     server = ready.start()
+    assert f"server stats log enabled: {ready.state / DAILY}\n" in server.out
     queue = fill(ready, [b"one", b"two"])
     server.stop()
     first = saved(ready)
