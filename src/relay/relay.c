@@ -48,7 +48,7 @@ static void close_inactive(void *ctx) {
     const int64_t before_ms = loop_now_ms(rl->loop) - rl->relay->o.inactive_ttl_s * 1000;
     for (struct list *l = rl->sessions.next; l != &rl->sessions; l = l->next) {
         const struct session *s = CONTAINER_OF(l, struct session, in_loop);
-        if (!session_is_subscribed(s) && s->active_ms < before_ms)
+        if (!session_is_subscribed(s) && s->received_ms < before_ms && s->sent_ms < before_ms)
             conn_close(s->conn); /* later: the list stays as it is */
     }
 }

@@ -69,11 +69,3 @@ struct relay_gauges {
 };
 /* Any thread, between relay_start() and relay_free(); stops nobody. */
 void relay_gauges(const struct relay *r, struct relay_gauges *ret);
-
-/* Blocks the queue with this id: its recipient and senders are answered with the reason from now
- * on, and whoever is subscribed is told at once. Takes a reference. Any thread, between
- * relay_start() and the end of the loops. E_AUTH: no such queue; E_STORE. */
-MUST_USE enum err relay_block_queue(struct relay *r, enum queue_id_kind kind, const struct id *id,
-                                    struct block_info *info);
-MUST_USE enum err relay_unblock_queue(struct relay *r, enum queue_id_kind kind,
-                                      const struct id *id);

@@ -170,8 +170,9 @@ struct session {
     struct list in_ntf, in_ends;
     struct session_service *service; /* owned; NULL: not a service's */
     struct outbox outbox;
-    struct job *job;                 /* owned; a block that waits for the store, or NULL */
-    int64_t active_ms;               /* loop time of the last block in either direction */
+    struct job *job; /* owned; a block that waits for the store, or NULL */
+    /* loop time: of its beginning, of the last block from the client, of the last to it */
+    int64_t created_ms, received_ms, sent_ms;
     unsigned n_ends;                 /* ENDs and DELDs since the last block was written */
     bool is_counted[N_RELAY_GAUGES]; /* gauge_set() */
     /* forwarding to relays: cmd_proxy.c */

@@ -95,9 +95,9 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     memcpy(s->priv, pair.priv, sizeof s->priv);
     memcpy(s->pub, pair.pub, sizeof s->pub);
     crypto_wipe(&pair, sizeof pair);
-    s->active_ms = loop_now_ms(s->rl->loop);
+    s->created_ms = s->received_ms = s->sent_ms = loop_now_ms(s->rl->loop);
     list_push_back(&s->rl->sessions, &s->in_loop);
-    conn_set_deadline(c, s->active_ms + r->o.handshake_timeout_s * 1000);
+    conn_set_deadline(c, s->created_ms + r->o.handshake_timeout_s * 1000);
     conn_want_write(c);
     *ret_session = s;
     return OK;
@@ -219,7 +219,7 @@ void session_adjust_reading(struct session *s) {
 static enum err on_block(void *session, uint8_t *block) {
     struct session *s = session;
     const int64_t now_us = loop_now_us(s->rl->loop);
-    s->active_ms = now_us / 1000;
+    s->received_ms = now_us / 1000;
     if (s->state != SESSION_RUNNING)
         return s->state == SESSION_HANDSHAKE ? take_hello(s, block) : E_SYNTAX;
     struct bytes content;
@@ -302,7 +302,7 @@ static bool fill_running(struct session *s, uint8_t *block) {
     session_adjust_reading(s);
     if (state != OUTBOX_WRITTEN) return false;
     count_end_batch(s);
-    s->active_ms = loop_now_ms(s->rl->loop);
+    s->sent_ms = loop_now_ms(s->rl->loop);
     if (block_seal(block, &content, s->encrypted ? &s->send_chain : NULL) == OK) return true;
     conn_close(s->conn);
     return false;

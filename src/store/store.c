@@ -32,6 +32,10 @@ void store_close(struct store *s) {
     if (s != NULL) s->ops->close(s);
 }
 
+enum err store_save(struct store *s, struct store_problem *ret_problem) {
+    return s->ops->save(s, ret_problem);
+}
+
 enum err store_import_messages(struct store *s, const char *path, uint64_t *ret_n,
                                struct store_problem *ret_problem) {
     return s->ops->import_messages(s, path, ret_n, ret_problem);

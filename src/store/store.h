@@ -70,6 +70,10 @@ MUST_USE enum err store_start(
 /* Orderly: makes everything durable, saves what is saved at a stop. Nothing may be changed any
  * more. On an error the rest was done. */
 MUST_USE enum err store_stop(struct store *s, struct store_problem *ret_problem);
+/* Writes what is saved at a stop, while the store is used: what changes meanwhile may be in it or
+ * not. What a store writes as it happens, it does not write here. Blocks; any thread, one at a
+ * time. E_SYS, E_STORE, E_NO_MEMORY. */
+MUST_USE enum err store_save(struct store *s, struct store_problem *ret_problem);
 /* Every struct queue reference must have been given back. NULL is a no-op. */
 void store_close(struct store *s);
 

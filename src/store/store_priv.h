@@ -8,6 +8,7 @@
 struct store_ops {
     enum err (*start)(struct store *s);
     enum err (*stop)(struct store *s, struct store_problem *ret_problem);
+    enum err (*save)(struct store *s, struct store_problem *ret_problem);
     void (*close)(struct store *s);
     enum err (*import_messages)(struct store *s, const char *path, uint64_t *ret_n,
                                 struct store_problem *ret_problem);

@@ -90,6 +90,18 @@ static enum err ram_start(struct store *s) {
     return m->journal != NULL ? journal_start(m->journal) : OK;
 }
 
+/* What is not written as it happens. */
+static enum err ram_save(struct store *s, struct store_problem *ret_problem) {
+    struct ram_store *m = ram_of(s);
+    enum err e = OK;
+    if (m->log == NULL) return OK;
+    if (m->o.ntfs_log != NULL) e = ram_save_ntfs(m, m->o.ntfs_log, ret_problem);
+    if (m->journal != NULL || m->o.messages_log == NULL) return e;
+    uint64_t n;
+    const enum err saved = ram_save_messages(m, m->o.messages_log, &n, ret_problem);
+    return saved != OK ? saved : e;
+}
+
 static enum err ram_stop(struct store *s, struct store_problem *ret_problem) {
     struct ram_store *m = ram_of(s);
     enum err e = OK;
@@ -103,14 +115,7 @@ static enum err ram_stop(struct store *s, struct store_problem *ret_problem) {
                            "lost");
         }
     }
-    if (m->log == NULL) return e;
-    if (m->o.ntfs_log != NULL) {
-        const enum err saved = ram_save_ntfs(m, m->o.ntfs_log, ret_problem);
-        if (saved != OK) e = saved;
-    }
-    if (m->journal != NULL || m->o.messages_log == NULL) return e;
-    uint64_t n;
-    const enum err saved = ram_save_messages(m, m->o.messages_log, &n, ret_problem);
+    const enum err saved = ram_save(s, ret_problem);
     return saved != OK ? saved : e;
 }
 
@@ -145,6 +150,7 @@ static enum err ram_export(struct store *s, const char *path, uint64_t *ret_n,
 static const struct store_ops RAM_OPS = {
     .start = ram_start,
     .stop = ram_stop,
+    .save = ram_save,
     .close = ram_close,
     .import_messages = ram_import,
     .export_messages = ram_export,

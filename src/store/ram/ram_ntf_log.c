@@ -13,7 +13,10 @@
 #include "store/ram/ram_priv.h"
 #include "store/text/ntf_line.h"
 
-enum { WRITE_BUFFER_LEN = 1 << 18 };
+enum {
+    WRITE_BUFFER_LEN = 1 << 18,
+    SAVE_QUEUES_PER_STEP = 16, /* each has up to 60 KB of lines; under one lock */
+};
 
 /* ---- restoring ---- */
 
@@ -60,15 +63,35 @@ enum err ram_restore_ntfs(struct ram_store *m, const char *path,
     return e;
 }
 
-/* ---- saving ---- */
+/* ---- saving ----
+ *
+ * Lines are made under the queues' lock and written when it is given back: the store may be in use.
+ */
 
 struct saver {
     struct ram_store *store;
     struct new_file file;
+    uint8_t *lines; /* owned: those of one step */
+    size_t n_lines, cap_lines;
 };
+
+/* Room for one more line. */
+static bool grow(struct saver *x) {
+    if (x->cap_lines - x->n_lines > NTF_LINE_MAX) return true;
+    const size_t cap = 2 * x->cap_lines + NTF_LINE_MAX + 1;
+    uint8_t *lines = realloc(x->lines, cap);
+    if (lines == NULL) {
+        x->file.err = E_NO_MEMORY;
+        return false;
+    }
+    x->lines = lines;
+    x->cap_lines = cap;
+    return true;
+}
 
 static void save_entry(struct saver *x, const struct notifier_entry *n,
                        const struct ntf_entry *ntf) {
+    if (!grow(x)) return;
     struct ntf_line line = {
         .notifier_id = n->rec.id,
         .msg_id = ntf->msg_id,
@@ -77,10 +100,11 @@ static void save_entry(struct saver *x, const struct notifier_entry *n,
     };
     env_random(x->store->o.env, line.nonce, sizeof line.nonce);
     ntf_seal_meta(n->rec.dh_secret, line.nonce, &ntf->msg_id, ntf->ts_s, line.meta);
-    struct wr w = new_file_begin(&x->file, NTF_LINE_MAX + 1);
+    struct wr w = wr_init(x->lines + x->n_lines, x->cap_lines - x->n_lines);
     ntf_line_write(&line, &w);
     wr_u8(&w, '\n');
-    new_file_end(&x->file, &w);
+    if (wr_err(&w) != OK) x->file.err = wr_err(&w);
+    x->n_lines += wr_bytes(&w).n;
 }
 
 static void save_queue(struct queue *q, void *ctx) {
@@ -90,12 +114,25 @@ static void save_queue(struct queue *q, void *ctx) {
     for (; ntf != NULL && x->file.err == OK; ntf = ntf->next) save_entry(x, n, ntf);
 }
 
+static void write_lines(struct saver *x) {
+    for (size_t at = 0; at < x->n_lines;) {
+        const size_t left = x->n_lines - at, n = left < WRITE_BUFFER_LEN ? left : WRITE_BUFFER_LEN;
+        struct wr w = new_file_begin(&x->file, n);
+        wr_bytes_raw(&w, bytes_of(x->lines + at, n));
+        new_file_end(&x->file, &w);
+        at += n;
+    }
+    x->n_lines = 0;
+}
+
 static void save_all(struct saver *x) {
     struct store_cursor cursor = {0};
     bool more = true;
     while (more && x->file.err == OK) {
-        more = queue_table_scan(x->store->table, &cursor, EXPIRY_QUEUES_PER_STEP, save_queue, x);
+        more = queue_table_scan(x->store->table, &cursor, SAVE_QUEUES_PER_STEP, save_queue, x);
+        write_lines(x);
     }
+    free(x->lines);
 }
 
 enum err ram_save_ntfs(struct ram_store *m, const char *path, struct store_problem *ret_problem) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* test_block_queue.c -- the operator blocks a queue: who is told, and what. A session is made by
- * hand in the table of a loop that does not run; joining the loop runs what was posted to it. */
+/* test_moderate.c -- the operator blocks or deletes a queue: who is told, and what. A session is
+ * made by hand in the table of a loop that does not run; joining the loop runs what was posted to
+ * it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include <cmocka.h>
 
 #include "crypto/crypto.h"
+#include "relay/moderate.h"
 #include "relay/relay_priv.h"
 
 struct fixture {
@@ -115,24 +117,73 @@ static void the_subscriber_is_told_at_once(void **state) {
         struct fixture f;
         setup(&f, ROWS[i].version);
         struct block_info *info;
+        lsn_t lsn = 0;
         const struct bytes text = bytes_str("reason=content,notice={\"ttl\":9}");
         assert_int_equal(block_info_new(text, &info), OK);
         const struct id nobody = {{9}};
-        assert_int_equal(relay_block_queue(f.relay, ID_SENDER, &nobody, info), E_AUTH);
-        assert_int_equal(relay_block_queue(f.relay, ID_SENDER, &f.snd_id, info), OK);
+        assert_int_equal(relay_block_queue(f.relay, ID_SENDER, &nobody, info, &lsn), E_AUTH);
+        assert_int_equal(relay_block_queue(f.relay, ID_SENDER, &f.snd_id, info, &lsn), OK);
         block_info_unref(info);
         loop_join(f.loop);
         assert_told(&f, ROWS[i].text);
         assert_int_equal(status(&f), STATUS_BLOCKED);
-        assert_int_equal(relay_unblock_queue(f.relay, ID_RECIPIENT, &nobody), E_AUTH);
-        assert_int_equal(relay_unblock_queue(f.relay, ID_RECIPIENT, &f.rcv_id), OK);
+        assert_int_equal(relay_unblock_queue(f.relay, ID_RECIPIENT, &nobody, &lsn), E_AUTH);
+        assert_int_equal(relay_unblock_queue(f.relay, ID_RECIPIENT, &f.rcv_id, &lsn), OK);
         assert_int_equal(status(&f), STATUS_ACTIVE);
         teardown(&f);
     }
 }
 
+static void the_state_is_told(void **state) {
+    (void)state;
+    struct fixture f;
+    setup(&f, 18);
+    struct relay_queue_state q;
+    const struct id nobody = {{9}};
+    assert_int_equal(relay_queue_state(f.relay, ID_SENDER, &nobody, &q), E_AUTH);
+    assert_int_equal(relay_queue_state(f.relay, ID_SENDER, &f.snd_id, &q), OK);
+    assert_int_equal(q.status, STATUS_ACTIVE);
+    assert_null(q.block);
+    relay_queue_state_done(&q);
+    struct block_info *info;
+    lsn_t lsn = 0;
+    assert_int_equal(block_info_new(bytes_str("reason=spam"), &info), OK);
+    assert_int_equal(relay_block_queue(f.relay, ID_SENDER, &f.snd_id, info, &lsn), OK);
+    block_info_unref(info);
+    assert_int_equal(relay_queue_state(f.relay, ID_RECIPIENT, &f.rcv_id, &q), OK);
+    assert_int_equal(q.status, STATUS_BLOCKED);
+    assert_true(bytes_equal(bytes_of(q.block->text, q.block->n), bytes_str("reason=spam")));
+    relay_queue_state_done(&q);
+    loop_join(f.loop);
+    teardown(&f);
+}
+
+static void messages_go_with_the_queue(void **state) {
+    (void)state;
+    struct fixture f;
+    setup(&f, 18);
+    const struct id msg_id = {{3}}, nobody = {{9}};
+    struct message *m;
+    struct msg_written written;
+    unsigned n = 0;
+    lsn_t lsn = 0;
+    assert_int_equal(message_new(&msg_id, 1, false, bytes_str("x"), &m), OK);
+    assert_int_equal(store_msg_write(f.store, sub_find(&f.session, &f.rcv_id)->queue, m, &written),
+                     OK);
+    assert_int_equal(relay_delete_queue(f.relay, ID_SENDER, &nobody, &n, &lsn), E_AUTH);
+    assert_int_equal(relay_delete_queue(f.relay, ID_SENDER, &f.snd_id, &n, &lsn), OK);
+    assert_int_equal(n, 1);
+    loop_join(f.loop);
+    assert_told(&f, "DELD");
+    assert_null(sub_find(&f.session, &f.rcv_id));
+    assert_int_equal(relay_delete_queue(f.relay, ID_SENDER, &f.snd_id, &n, &lsn), E_AUTH);
+    teardown(&f);
+}
+
 int main(void) {
     if (crypto_init() != OK) return 1;
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_subscriber_is_told_at_once)};
-    return cmocka_run_group_tests_name("block_queue", tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_subscriber_is_told_at_once),
+                                       cmocka_unit_test(the_state_is_told),
+                                       cmocka_unit_test(messages_go_with_the_queue)};
+    return cmocka_run_group_tests_name("moderate", tests, NULL, NULL);
 }
