@@ -158,16 +158,16 @@ const struct opt OPTS[] = {
         "Only those who know this password can create queues. It is a part of the server address\n"
         "(smp://fingerprint:password@host): share that only with users of the server. Their\n"
         "contacts do not need it. Printable ASCII characters without space, @, : and /"},
-    {"AUTH", "control_port_admin_password", OPT_PASSWORD, OPT_NOT_YET | OPT_SECRET | OPT_RELOAD,
+    {"AUTH", "control_port_admin_password", OPT_PASSWORD, OPT_SECRET | OPT_RELOAD,
         AT(control_port_admin_password),
         0, NULL, 0, 0, NULL, "password",
         "Password for all commands of the control port (see [TRANSPORT] control_port). Without it\n"
         "nobody can use them."},
-    {"AUTH", "control_port_user_password", OPT_PASSWORD, OPT_NOT_YET | OPT_SECRET | OPT_RELOAD,
+    {"AUTH", "control_port_user_password", OPT_PASSWORD, OPT_SECRET | OPT_RELOAD,
         AT(control_port_user_password),
         0, NULL, 0, 0, NULL, "password",
         "Password for statistics and for blocking queues through the control port."},
-    {"AUTH", "daily_block_queue_quota", OPT_INT, OPT_NOT_YET | OPT_RELOAD,
+    {"AUTH", "daily_block_queue_quota", OPT_INT, OPT_RELOAD,
         AT(daily_block_queue_quota),
         20, NULL, -1, 1000000, "queues", NULL,
         "Queues that may be blocked through the control port in a day, until midnight UTC; 0: any\n"
@@ -194,7 +194,7 @@ const struct opt OPTS[] = {
     {"TRANSPORT", "websockets", OPT_WEBSOCKETS, OPT_NOT_YET, AT(websockets),
         0, "off", 0, 0, NULL, NULL,
         "Ports for clients that come through WebSockets."},
-    {"TRANSPORT", "control_port", OPT_INT, OPT_NOT_YET | OPT_OFF_0, AT(control_port),
+    {"TRANSPORT", "control_port", OPT_INT, OPT_OFF_0, AT(control_port),
         0, NULL, 1, UINT16_MAX, NULL, NULL,
         "Port on this machine itself (127.0.0.1 and ::1) for commands of the operator. With 5224, which\n"
         "is usual, begin with `nc 127.0.0.1 5224` and `help`."},
@@ -202,7 +202,7 @@ const struct opt OPTS[] = {
         1, NULL, 0, 0, NULL, NULL,
         "Serve clients that present a certificate as services (notification servers, for example),\n"
         "which subscribe to all their queues at once. With `off` they are refused."},
-    {"TRANSPORT", "metrics", OPT_ENDPOINT, OPT_NOT_YET | OPT_OURS, AT(metrics),
+    {"TRANSPORT", "metrics", OPT_ENDPOINT, OPT_OURS, AT(metrics),
         0, "off", 0, 0, NULL, NULL,
         "Address and port where Prometheus can ask for the figures of this server (GET /metrics), as\n"
         "in 127.0.0.1:9090. Only addresses of this machine itself: the figures are not for others."},

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "app/figures.h"
+#include "app/operate.h"
 #include "app/ports.h"
 #include "app/progress.h"
 #include "app/stats_job.h"
@@ -74,6 +75,7 @@ struct server {
     struct store *store;
     struct proxy *proxy; /* NULL: switched off */
     struct relay *relay;
+    struct operate *operate;
     struct durable_news durable_news;
     unsigned n_steps; /* of STEPS that are up */
     /* main thread, while stopping: why not all could be saved */
@@ -87,7 +89,7 @@ struct server {
 /* ---- statistics ---- */
 
 /* Who counts: each loop, on the sheet of its number, and behind them: */
-enum { SHEET_COMMIT, N_OTHER_SHEETS };
+enum { SHEET_COMMIT, SHEET_OPERATE, N_OTHER_SHEETS };
 
 /* The processors that this process may use, which can be fewer than there are. */
 static unsigned count_processors(void) {
@@ -511,6 +513,37 @@ static void down_threads(struct server *s) {
     end_threads(s);
 }
 
+/* ---- the operator ---- */
+
+static enum err up_operate(struct server *s, struct problem *p) {
+    const struct operate_opts o = {
+        .conf = s->o.conf,
+        .ini_path = s->o.ini_path,
+        .identity = identity_fingerprint(s->o.identity).p,
+        .relay = s->relay,
+        .store = s->store,
+        .stats = s->stats,
+        .sheet = stats_sheet(s->stats, s->n_workers + SHEET_OPERATE),
+        .job = s->stats_job,
+        .gauges = fill_gauges,
+        .ctx = s,
+        .loop_index = s->n_workers,
+    };
+    return operate_new(&o, &s->operate, p);
+}
+
+static void down_operate(struct server *s) {
+    operate_free(s->operate);
+}
+
+static enum err up_operating(struct server *s, struct problem *p) {
+    return operate_start(s->operate, p);
+}
+
+static void down_operating(struct server *s) {
+    operate_stop(s->operate);
+}
+
 /* ---- the order of all ---- */
 
 static const struct step {
@@ -529,7 +562,9 @@ static const struct step {
     {"storing", up_storing, down_storing, false},
     {"reporting", up_reporting, down_reporting, true},
     {"ports", up_ports, down_ports, true},
+    {"control port", up_operate, down_operate, true},
     {"threads", up_threads, down_threads, true},
+    {"control and metrics", up_operating, down_operating, true},
 };
 
 enum err server_stop(struct server *s, struct problem *ret_problem) {
@@ -596,7 +631,9 @@ enum err server_set_identity(struct server *s, const struct identity *id) {
 
 enum err server_reload(struct server *s, const struct conf *conf) {
     const struct relay_rules rules = relay_rules_from(conf);
-    return relay_set_rules(s->relay, &rules);
+    const enum err e = relay_set_rules(s->relay, &rules);
+    if (e == OK) operate_reload(s->operate, conf);
+    return e;
 }
 
 static void run_ping(struct loop_msg *base) {

@@ -162,7 +162,7 @@ def test_unknown_and_unused_settings(ready):
     done = ready.run("start", "-m")
     assert (f"warn settings {ready.ini}:{line}: unknown setting [AUTH] new_queue is ignored"
             in done.stderr)
-    assert ("info settings not used by this version: TRANSPORT.websockets, TRANSPORT.control_port\n"
+    assert ("info settings not used by this version: TRANSPORT.websockets\n"
             in done.stderr)
 
 

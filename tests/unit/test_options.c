@@ -307,9 +307,7 @@ static void file_of_the_reference_is_understood(void **state) {
                     "static_path = /var/opt/simplex/www\n");
     assert_string_equal(warnings, "");
     assert_string_equal(unused_of(&c),
-                        "INFORMATION.source_code, INFORMATION.hosting_type, "
-                        "AUTH.control_port_admin_password, AUTH.control_port_user_password, "
-                        "TRANSPORT.control_port, WEB.static_path");
+                        "INFORMATION.source_code, INFORMATION.hosting_type, WEB.static_path");
     assert_true(c.disconnect_inactive);
 }
 

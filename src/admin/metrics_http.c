@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "admin/metrics_http.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stats/report.h"
+
+enum {
+    CONNECTIONS_MAX = 16,
+    TIMEOUT_S = 10,
+    CONNECTION_MEMORY = 16384, /* bytes: request and headers */
+};
+
+struct metrics_http {
+    struct metrics_http_opts o;
+    struct MHD_Daemon *daemon; /* owned */
+};
+
+/* What is too large for the stack. */
+struct scrape {
+    struct stats_gauges gauges;
+    struct stats_report report;
+};
+
+static enum MHD_Result respond(struct MHD_Connection *c, unsigned status, struct MHD_Response *r) {
+    if (r == NULL) return MHD_NO;
+    const enum MHD_Result queued = MHD_queue_response(c, status, r);
+    MHD_destroy_response(r);
+    return queued;
+}
+
+/* text is static. */
+static struct MHD_Response *plain(const char *text) {
+    /* libmicrohttpd takes it as not const, and does not change it */
+    union {
+        const char *in;
+        void *out;
+    } body = {.in = text};
+    return MHD_create_response_from_buffer(strlen(text), body.out, MHD_RESPMEM_PERSISTENT);
+}
+
+static enum MHD_Result refuse_method(struct MHD_Connection *c) {
+    struct MHD_Response *r = plain("method not allowed\n");
+    if (r != NULL) (void)MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    return respond(c, MHD_HTTP_METHOD_NOT_ALLOWED, r);
+}
+
+/* *ret_text is the caller's to free. */
+static enum err write_metrics(const struct metrics_http *m, char **ret_text, size_t *ret_n) {
+    struct scrape *s = calloc(1, sizeof *s);
+    char *text = malloc(STATS_METRICS_MAX);
+    enum err e = s != NULL && text != NULL ? OK : E_NO_MEMORY;
+    if (e == OK) {
+        struct wr w = wr_init(text, STATS_METRICS_MAX);
+        m->o.gauges(m->o.ctx, &s->gauges);
+        stats_report(m->o.stats, &s->gauges, &s->report);
+        stats_write_metrics(&s->report, m->o.version, false, &w);
+        e = wr_err(&w);
+        *ret_n = wr_bytes(&w).n;
+    }
+    free(s);
+    if (e == OK) {
+        *ret_text = text;
+    } else {
+        free(text);
+    }
+    return e;
+}
+
+static enum MHD_Result send_metrics(const struct metrics_http *m, struct MHD_Connection *c) {
+    char *text = NULL;
+    size_t n = 0;
+    if (write_metrics(m, &text, &n) != OK) {
+        return respond(c, MHD_HTTP_INTERNAL_SERVER_ERROR, plain("no figures\n"));
+    }
+    struct MHD_Response *r = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
+    if (r == NULL) {
+        free(text);
+        return MHD_NO;
+    }
+    (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
+                                  "text/plain; version=0.0.4; charset=utf-8");
+    return respond(c, MHD_HTTP_OK, r);
+}
+
+/* Answers as soon as the headers are there: a body is never read. */
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url,
+                                  const char *method, const char *version, const char *upload,
+                                  size_t *upload_n, void **request) {
+    (void)version;
+    (void)upload;
+    (void)upload_n;
+    (void)request;
+    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
+        return refuse_method(c);
+    if (strcmp(url, "/metrics") != 0) {
+        return respond(c, MHD_HTTP_NOT_FOUND, plain("not found: see /metrics\n"));
+    }
+    return send_metrics(cls, c);
+}
+
+/* ---- start and stop ---- */
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+/* False: it is not a loopback address. */
+static bool parse_loopback(const char *host, uint16_t port, union address *ret) {
+    *ret = (union address){.any.sa_family = AF_UNSPEC};
+    if (inet_pton(AF_INET, host, &ret->v4.sin_addr) == 1) {
+        ret->v4.sin_family = AF_INET;
+        ret->v4.sin_port = htons(port);
+        return ntohl(ret->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    if (inet_pton(AF_INET6, host, &ret->v6.sin6_addr) == 1) {
+        ret->v6.sin6_family = AF_INET6;
+        ret->v6.sin6_port = htons(port);
+        return IN6_IS_ADDR_LOOPBACK(&ret->v6.sin6_addr);
+    }
+    return false;
+}
+
+enum err metrics_http_start(const struct metrics_http_opts *o, struct metrics_http **ret) {
+    union address at;
+    if (!parse_loopback(o->host, o->port, &at)) return E_HOST;
+    struct metrics_http *m = calloc(1, sizeof *m);
+    if (m == NULL) return E_NO_MEMORY;
+    m->o = *o;
+    m->o.host = NULL;
+    const unsigned flags = MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD |
+                           (at.any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0);
+    errno = 0;
+    m->daemon = MHD_start_daemon(flags, o->port, NULL, NULL, on_request, m, MHD_OPTION_SOCK_ADDR,
+                                 &at.any, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                                 MHD_OPTION_END);
+    if (m->daemon == NULL) {
+        const int saved = errno;
+        free(m);
+        errno = saved;
+        return E_SYS;
+    }
+    *ret = m;
+    return OK;
+}
+
+uint16_t metrics_http_port(const struct metrics_http *m) {
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    return info != NULL ? info->port : 0;
+}
+
+void metrics_http_stop(struct metrics_http *owned) {
+    if (owned == NULL) return;
+    MHD_stop_daemon(owned->daemon);
+    free(owned);
+}
