@@ -17,8 +17,9 @@ enum {
     CLI_HELP_COLUMN = 32,
 };
 
-static const struct command *const COMMANDS[] = {&CMD_INIT, &CMD_START,  &CMD_CHECK,  &CMD_ADDRESS,
-                                                 &CMD_CERT, &CMD_DELETE, &CMD_JOURNAL, &CMD_DATABASE};
+static const struct command *const COMMANDS[] = {&CMD_INIT,    &CMD_START,   &CMD_CHECK,
+                                                 &CMD_ADDRESS, &CMD_CERT,    &CMD_DELETE,
+                                                 &CMD_JOURNAL, &CMD_DATABASE};
 
 static const struct cli_option HELP = {"help", 'h', NULL, 0, "Show this help text"};
 

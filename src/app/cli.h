@@ -35,14 +35,14 @@ struct command {
     size_t n_commands;
 };
 
-extern const struct command CMD_ADDRESS; /* cmd_address.c */
-extern const struct command CMD_CERT;    /* cmd_cert.c */
-extern const struct command CMD_CHECK;   /* cmd_check.c */
-extern const struct command CMD_DELETE;  /* cmd_delete.c */
-extern const struct command CMD_INIT;    /* cmd_init.c */
-extern const struct command CMD_JOURNAL; /* cmd_journal.c */
+extern const struct command CMD_ADDRESS;  /* cmd_address.c */
+extern const struct command CMD_CERT;     /* cmd_cert.c */
+extern const struct command CMD_CHECK;    /* cmd_check.c */
+extern const struct command CMD_DELETE;   /* cmd_delete.c */
+extern const struct command CMD_INIT;     /* cmd_init.c */
+extern const struct command CMD_JOURNAL;  /* cmd_journal.c */
 extern const struct command CMD_DATABASE; /* cmd_database.c */
-extern const struct command CMD_START;   /* cmd_start.c */
+extern const struct command CMD_START;    /* cmd_start.c */
 
 /* The whole program; returns its exit status. Changes argv. */
 int cli_main(int argc, char **argv);

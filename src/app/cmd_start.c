@@ -26,7 +26,7 @@ static const struct cli_option OPTIONS[] = {
     {"maintenance", 'm', NULL, offsetof(struct start_args, maintenance),
         "Only perform start and stop tasks, serve nobody"},
     {"log-level", 0, "LEVEL", offsetof(struct start_args, log_level),
-        "error, warn, info, debug or trace (default: info)"},
+        "error, warn, info, debug or trace (default: that of\nthe settings)"},
     {"print-config", 0, NULL, offsetof(struct start_args, print_config),
         "Print the settings in force and exit"},
     {"skip-warnings", 0, NULL, offsetof(struct start_args, skip_warnings),
@@ -36,15 +36,6 @@ static const struct cli_option OPTIONS[] = {
     {"confirm-migrations", 0, "up|down", offsetof(struct start_args, confirm_migrations),
         "Agree to changes of the database; only matters with\nstorage in a database"},
 };
-
-static const struct {
-    const char *name;
-    enum log_level level;
-} LEVELS[] = {
-    {"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO}, {"debug", LOG_DEBUG},
-    {"trace", LOG_TRACE},
-    {"note", LOG_INFO}, /* a level of the reference between warn and info */
-};
 // clang-format on
 
 static enum err check_args(const struct start_args *a, struct problem *p) {
@@ -53,9 +44,10 @@ static enum err check_args(const struct start_args *a, struct problem *p) {
         return problem_set(p, E_CONFIG, "--confirm-migrations must be up or down, not \"%s\"", m);
     }
     if (a->log_level == NULL) return OK;
-    for (size_t i = 0; i < ARRAY_LEN(LEVELS); i++) {
-        if (strcmp(a->log_level, LEVELS[i].name) != 0) continue;
-        log_set_level(LEVELS[i].level);
+    enum log_level level =
+        LOG_INFO; /* also that of the reference's "note", between info and warn */
+    if (strcmp(a->log_level, "note") == 0 || log_level_from_name(a->log_level, &level)) {
+        log_set_level(level);
         return OK;
     }
     return problem_set(p, E_CONFIG,
@@ -172,7 +164,12 @@ static enum err run_start(const void *args, const struct paths *paths,
     conf_init(&conf);
     e = conf_load(&conf, paths->ini, conf_log_warning, NULL, ret_problem);
     if (e != OK || a->print_config) return e == OK ? print_conf(&conf, ret_problem) : e;
-    struct running r = {.paths = paths, .conf = &conf};
+    struct running r = {
+        .paths = paths,
+        .conf = &conf,
+        .has_log_level = a->log_level != NULL,
+    };
+    running_set_log_level(&r);
     e = identity_load(paths, &r.identity, ret_problem);
     if (e != OK) return e;
     print_identity(&conf, r.identity);

@@ -80,6 +80,7 @@ struct conf {
     struct conf_addresses bind; /* none: all addresses */
     int64_t threads;            /* 0: one for each processor */
     bool log_tls_errors;
+    char log_level[CONF_WORD_MAX];
     bool accept_services;
     char websockets[CONF_TEXT_MAX];
     int64_t control_port; /* 0: off */

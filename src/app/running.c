@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "app/running.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <time.h>
@@ -8,6 +9,13 @@
 #include "app/notify.h"
 #include "base/env.h"
 #include "base/log.h"
+
+void running_set_log_level(const struct running *r) {
+    enum log_level level = LOG_INFO;
+    const bool is_one = log_level_from_name(r->conf->log_level, &level);
+    assert(is_one); /* the table of settings has the same words */
+    if (!r->has_log_level) log_set_level(level);
+}
 
 /* ---- SIGHUP ---- */
 
@@ -54,6 +62,7 @@ static void reload_settings(struct running *r) {
         return;
     }
     const unsigned n = conf_reload(r->conf, &next, conf_log_warning, NULL);
+    running_set_log_level(r);
     log_line(LOG_INFO, "reload", "settings=%s", n != 0 ? "new" : "unchanged");
 }
 

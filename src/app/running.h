@@ -15,7 +15,9 @@ struct running {
     struct server *server;     /* borrowed */
     struct identity *identity; /* owned; the newest */
     struct conf *conf;         /* borrowed; in force */
+    bool has_log_level;        /* of the command line: it comes before that of conf */
 };
 
+void running_set_log_level(const struct running *r);
 void running_block_signals(void); /* before any thread starts: they inherit it */
 void running_wait_for_stop(struct running *r);

@@ -6,10 +6,17 @@
  * log: they return. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/attr.h"
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 
-void log_set_level(enum log_level level); /* before threads start; default LOG_INFO */
+enum { N_LOG_LEVELS = LOG_TRACE + 1 };
+extern const char *const LOG_LEVEL_NAMES[N_LOG_LEVELS];
+
+void log_set_level(enum log_level level); /* any thread; default LOG_INFO */
+/* False: no level has this name, and *ret is as it was. */
+bool log_level_from_name(const char *name, enum log_level *ret);
 void log_line(enum log_level level, const char *event, const char *fmt, ...)
     PRINTF_LIKE(3, 4); /* fmt may be "" */

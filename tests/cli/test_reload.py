@@ -192,6 +192,20 @@ def test_bad_settings(ready):
     server.stop()
 
 
+# ---- what is logged ----
+
+
+@pytest.mark.parametrize("words, shown", [([], True), (["--log-level", "info"], False)])
+def test_log_level(ready, words, shown):
+    """The one of the settings, unless the command line has one."""
+    server = ready.start(*words)
+    ready.set("TRANSPORT", "log_level", "debug")
+    assert "info reload settings=new\n" in reload(server)
+    server.stop()
+    assert any(line.startswith("debug stop step=") for line in server.err) is shown
+    assert not any(line.startswith("debug start step=") for line in server.err)
+
+
 # ---- log_tls_errors ----
 
 
