@@ -10,6 +10,7 @@ CHECK_SOAK_N ?= 100000
 CRASH_ROUNDS ?= 200
 CHECK_CRASH_ROUNDS ?= 10
 
+PROGRAMS = smp-server smp-bench
 SANITIZE = -Db_lundef=false -Doptimization=1
 
 # $(call setup,folder,compiler,options): make a build folder unless it is there.
@@ -23,9 +24,9 @@ setup_tests = meson introspect $(1) --tests | grep -q '"suite"' || \
 .PHONY: all run check asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench-idle bench-start bench-proxy install clean help \
 	deps-build deps-test deps-lint deps-fuzz
 
-all: deps-build ## build build/smp-server (the default)
+all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc)
-	@ninja -C build smp-server
+	@ninja -C build $(PROGRAMS)
 
 run: all ## build, make a server in ./run unless there is one, and start it
 	@tools/run-local build/smp-server
@@ -33,27 +34,27 @@ run: all ## build, make a server in ./run unless there is one, and start it
 check: deps-test ## build, and run all tests; ends with "N passed, N failed"
 	@$(call setup,build,gcc)
 	@$(call setup_tests,build)
-	@ninja -C build smp-server
+	@ninja -C build $(PROGRAMS)
 	@tools/run-tests build --conformance --soak $(CHECK_SOAK_N) --crash $(CHECK_CRASH_ROUNDS)
 
 asan: deps-test ## unit and conformance tests with AddressSanitizer and UBSan
 	@$(call setup,build-asan,gcc,-Db_sanitize=address$(comma)undefined $(SANITIZE) -Dtests=enabled)
-	@ninja -C build-asan smp-server
+	@ninja -C build-asan $(PROGRAMS)
 	@tools/run-tests build-asan --conformance
 
 tsan: deps-test ## unit and conformance tests with ThreadSanitizer
 	@$(call setup,build-tsan,gcc,-Db_sanitize=thread $(SANITIZE) -Dtests=enabled)
-	@ninja -C build-tsan smp-server
+	@ninja -C build-tsan $(PROGRAMS)
 	@tools/run-tests build-tsan --conformance
 
 clang: deps-lint ## build with clang, and run the unit tests
 	@$(call setup,build-clang,clang,-Dtests=enabled)
-	@ninja -C build-clang smp-server
+	@ninja -C build-clang $(PROGRAMS)
 	@tools/run-tests build-clang
 
 dev: deps-test ## build with warnings as errors, and run the unit tests
 	@$(call setup,build-dev,gcc,-Dwerror=true -Dtests=enabled)
-	@ninja -C build-dev smp-server
+	@ninja -C build-dev $(PROGRAMS)
 	@tools/run-tests build-dev
 
 lint: deps-lint ## check format, clang-tidy, layers, banned functions, sizes, licence lines
@@ -94,7 +95,7 @@ bench-start: all deps-test ## measure time and memory of a start with 1,000,000 
 
 install: all ## install under PREFIX (/usr/local); DESTDIR is honoured
 	@meson configure build -Dprefix=$(PREFIX)
-	@ninja -C build smp-server
+	@ninja -C build $(PROGRAMS)
 	@meson install --no-rebuild -C build
 
 clean: ## remove all build folders (not ./run)
