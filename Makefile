@@ -21,8 +21,8 @@ setup_tests = meson introspect $(1) --tests | grep -q '"suite"' || \
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench-idle bench-start bench-proxy install clean help \
-	deps-build deps-test deps-lint deps-fuzz
+.PHONY: all run check asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy install clean help \
+	deps-build deps-test deps-lint deps-fuzz deps-bench
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc)
@@ -87,8 +87,17 @@ soak-proxy: all deps-test ## forward 10,000 messages with 1, 16 and 256 under wa
 bench-proxy: all deps-test ## measure the CPU of a forwarded message against a direct one
 	@$$(tools/find-python) tests/bench/proxy.py --server-binary build/smp-server
 
+bench: all deps-test ## measure all workloads of smp-bench beside their bounds (5 minutes)
+	@$$(tools/find-python) tests/bench/bench.py --server-binary build/smp-server
+
+bench-scale: all deps-test ## measure messages among 10 to 18,000 connections
+	@$$(tools/find-python) tests/bench/bench.py scale --server-binary build/smp-server
+
 bench-idle: all deps-test ## measure the memory of idle connections
-	@$$(tools/find-python) tests/bench/idle.py --server-binary build/smp-server
+	@$$(tools/find-python) tests/bench/bench.py idle --server-binary build/smp-server
+
+bench-instructions: all deps-test deps-bench ## compare the instructions of an operation with the record
+	@$$(tools/find-python) tests/bench/instructions.py --server-binary build/smp-server
 
 bench-start: all deps-test ## measure time and memory of a start with 1,000,000 queues
 	@$$(tools/find-python) tests/bench/start.py --server-binary build/smp-server
@@ -102,9 +111,9 @@ clean: ## remove all build folders (not ./run)
 	rm -rf build build-*
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' Makefile
 
-deps-build deps-test deps-lint deps-fuzz:
+deps-build deps-test deps-lint deps-fuzz deps-bench:
 	@tools/deps $(@:deps-%=%)
 
 comma := ,

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Instructions that the server itself executes for an operation, against those on record.
+
+Unlike time they do not depend on what else the machine does. smp-bench drives a server under
+callgrind with few and with many operations; the difference, divided, is one operation without start
+and stop. Only instructions of our own program count: those of the libraries depend on what the
+processor can do. Exit status 1 when an operation takes more than the tolerance allows over what
+tests/bench/instructions.json says, or so much less that the record should be renewed (--update,
+with the reason in the commit). A build by another compiler or with other options is only printed.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "conformance"))
+
+from smp import server as servers  # noqa: E402
+from smp.server import Server, default_binary, find_binary  # noqa: E402
+
+RECORD = HERE / "instructions.json"
+TOLERANCE_PERCENT = 3
+ONE_THREAD = {("TRANSPORT", "threads"): 1}
+FEW_AND_MANY = (1, 4)  # times the count of the scenario
+ONE = ["--warm-up", "0", "--timeout", "120", "--connections", "1"]
+
+# Name: count, what smp-bench is told besides it. One thing at a time, so that runs are alike.
+SCENARIOS = {
+    "relay": (100, ["relay", "--pairs", "1", *ONE]),
+    "subscribe": (270, ["subscribe", "--queues", "270", *ONE]),
+    "connect": (60, ["connect", *ONE]),
+    "create": (50, ["create", "--window", "1", *ONE]),
+}
+
+
+def own_instructions(path, program):
+    """The sum over the functions of our program in a file of callgrind."""
+    names, inside, total, skip = {}, False, 0, False
+    for line in path.read_text(errors="replace").splitlines():
+        if line.startswith("ob="):
+            number, name = re.fullmatch(r"ob=(\(\d+\))?\s*(.*)", line).groups()
+            names.setdefault(number, name)
+            inside = (name or names[number]) == program
+        elif line.startswith("cob="):
+            number, name = re.fullmatch(r"cob=(\(\d+\))?\s*(.*)", line).groups()
+            if name:
+                names.setdefault(number, name)
+        elif line.startswith("calls="):
+            skip = True  # what follows is the cost of the function called
+        elif line[:1] in "0123456789+-*" and line:
+            if inside and not skip:
+                total += int(line.split()[1])
+            skip = False
+    return total
+
+
+def wrap(binary, directory):
+    """A program that runs the server under callgrind."""
+    wrapper = Path(directory, "smp-server-callgrind")
+    out = Path(directory, "callgrind.out")
+    wrapper.write_text("#!/bin/sh\nexec valgrind --quiet --tool=callgrind "
+                       f"--callgrind-out-file={out} {binary} \"$@\"\n")
+    wrapper.chmod(0o755)
+    return wrapper, out
+
+
+def run(binary, store, words, count):
+    """Instructions of a server that did this once."""
+    with tempfile.TemporaryDirectory() as directory:
+        wrapper, out = wrap(binary, directory)
+        server = Server(binary, store=store, ini=ONE_THREAD)
+        server.binary = str(wrapper)
+        try:
+            server.start()
+            address = server.printed_address.split("@")[0] + f"@127.0.0.1:{server.ports[0]}"
+            bench = str(binary).replace("smp-server", "smp-bench")
+            subprocess.run([bench, words[0], address, "--count", str(count), *words[1:]],
+                           check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                           timeout=300)
+            server.stop()
+            return own_instructions(out, str(Path(binary).resolve()))
+        finally:
+            server.remove()
+
+
+def build_of(binary):
+    """By what the build's instructions are determined, besides its sources."""
+    def output(*command):
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    comments = output("readelf", "-p", ".comment", str(binary))
+    options = {o["name"]: o["value"] for o in json.loads(
+        output("meson", "introspect", "--buildoptions", str(Path(binary).parent)))}
+    return {"compilers": sorted(set(re.findall(r"\]\s+(.*\S)", comments))),
+            "machine": output("uname", "-m").strip(),
+            **{name: options[name] for name in ("buildtype", "optimization", "b_sanitize")}}
+
+
+def judge(name, found, recorded):
+    """Prints one line; false when the record does not hold."""
+    if recorded is None:
+        print(f"{name:<12} {found:>9}")
+        return True
+    percent = 100 * (found - recorded) / recorded
+    verdict = ("more than on record" if percent > TOLERANCE_PERCENT else
+               "fewer than on record: renew it with --update" if percent < -TOLERANCE_PERCENT
+               else "")
+    print(f"{name:<12} {found:>9} {recorded:>9} {percent:>+6.1f} %  {verdict}", flush=True)
+    return not verdict
+
+
+def main():
+    """Exit status 0 when the record holds, or does not apply."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--update", action="store_true", help="write what is found to the record")
+    parser.add_argument("--store", default="journal", choices=tuple(servers.STORES))
+    parser.add_argument("--server-binary", default=default_binary())
+    options = parser.parse_args()
+    servers.START_TIMEOUT = 300
+    binary = find_binary(options.server_binary)
+    build, found = build_of(binary), {}
+    recorded = json.loads(RECORD.read_text()) if RECORD.exists() and not options.update else None
+    applies = recorded is not None and recorded["build"] == build
+    if recorded is not None and not applies:
+        print(f"The record is of another build, so nothing is compared: {recorded['build']}")
+    good = True
+    print(f"{'':<12} {'found':>9} {'record':>9}   instructions of smp-server per operation")
+    for name, (count, words) in SCENARIOS.items():
+        few, many = (run(binary, options.store, words, count * times) for times in FEW_AND_MANY)
+        found[name] = round((many - few) / (count * (FEW_AND_MANY[1] - FEW_AND_MANY[0])))
+        good &= judge(name, found[name], recorded["instructions"][name] if applies else None)
+    if options.update:
+        RECORD.write_text(json.dumps({"build": build, "instructions": found}, indent=2) + "\n")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
