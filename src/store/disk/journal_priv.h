@@ -163,6 +163,11 @@ void journal__count_live(struct journal *j, struct journal_loc loc, uint16_t bod
 MUST_USE enum err journal__add_erasure(struct journal *j, const struct erasure *e);
 
 MUST_USE enum err journal__write_zeros(const struct journal *j, int fd, uint64_t from, uint64_t to);
+/* Bytes: a group's sync may have to wait behind so many. */
+enum { JOURNAL_ZEROS_PER_SYNC = 512 << 10 };
+/* The whole file, and syncs it: in parts, so that nobody who syncs has to wait behind much. E_SYS.
+ */
+MUST_USE enum err journal__zero_file(const struct journal *j, int fd);
 /* A file of zeros, synced, under a new spare name. E_SYS. Takes mtx. */
 MUST_USE enum err journal__create_spare(struct journal *j, struct spare *ret, int *ret_fd);
 /* The clean one. False: none. Takes mtx. */

@@ -16,7 +16,11 @@
 
 static const char *const SUFFIXES[] =
     {[FILE_SEGMENT] = ".journal", [FILE_SPARE] = ".spare", [FILE_DAMAGED] = ".journal.damaged"};
-enum { NUMBER_DIGITS = 10, ZEROS_LEN = 64 << 10, MAX_NUMBER_LEN = NUMBER_DIGITS + 1 };
+enum {
+    NUMBER_DIGITS = 10,
+    MAX_NUMBER_LEN = NUMBER_DIGITS + 1,
+    ZEROS_LEN = 64 << 10,
+};
 
 struct journal_path journal__path(const struct journal *j, enum journal_file kind,
                                   uint32_t number) {
@@ -121,6 +125,18 @@ enum err journal__write_zeros(const struct journal *j, int fd, uint64_t from, ui
     return OK;
 }
 
+enum err journal__zero_file(const struct journal *j, int fd) {
+    enum err e = OK;
+    for (uint64_t at = 0; at < j->segment_len && e == OK; at += JOURNAL_ZEROS_PER_SYNC) {
+        const uint64_t left = j->segment_len - at;
+        e = journal__write_zeros(j, fd, at,
+                                 at + (left < JOURNAL_ZEROS_PER_SYNC ? left
+                                                                     : JOURNAL_ZEROS_PER_SYNC));
+        if (e == OK) e = j->vfs->sync(j->vfs->ctx, fd);
+    }
+    return e;
+}
+
 enum err journal__create_spare(struct journal *j, struct spare *ret, int *ret_fd) {
     const struct vfs *v = j->vfs;
     pthread_mutex_lock(&j->mtx);
@@ -130,8 +146,7 @@ enum err journal__create_spare(struct journal *j, struct spare *ret, int *ret_fd
     int fd;
     enum err e = v->open(v->ctx, path.s, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd);
     if (e != OK) return E_SYS;
-    e = journal__write_zeros(j, fd, 0, j->segment_len);
-    if (e == OK) e = v->sync(v->ctx, fd);
+    e = journal__zero_file(j, fd);
     if (e == OK) {
         *ret = s;
         *ret_fd = fd;

@@ -125,8 +125,7 @@ static void clean_spare(struct journal *j, struct spare s) {
     if (e == OK) {
         e = v->truncate(v->ctx, fd,
                         j->segment_len); /* files found at the start may have another length */
-        if (e == OK) e = journal__write_zeros(j, fd, 0, j->segment_len);
-        if (e == OK) e = v->sync(v->ctx, fd);
+        if (e == OK) e = journal__zero_file(j, fd);
         v->close(v->ctx, fd);
     }
     if (e != OK)
@@ -258,11 +257,15 @@ static enum err erase_in_segment(struct journal *j, const struct erasure *x, siz
     int fd;
     enum err e = v->open(v->ctx, path.s, O_RDWR, 0, &fd);
     if (e != OK) return E_SYS;
+    uint64_t unsynced = 0;
     for (size_t i = 0; i < n && e == OK; i++) {
         const uint64_t at = (uint64_t)x[i].loc.offset_8 * 8 + RECORD_HEAD_LEN;
         e = journal__write_zeros(j, fd, at, at + x[i].body_len);
+        unsynced += x[i].body_len;
+        if (e != OK || (unsynced < JOURNAL_ZEROS_PER_SYNC && i + 1 < n)) continue;
+        e = v->sync(v->ctx, fd);
+        unsynced = 0;
     }
-    if (e == OK) e = v->sync(v->ctx, fd);
     v->close(v->ctx, fd);
     return e;
 }
