@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import storelog
-from program import TIMEOUT, as_nobody
+from program import TIMEOUT, as_nobody, free_port
 from smp_client import drain, fill, send_to
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "reference-6.5.5"
@@ -321,6 +321,7 @@ def test_sample_is_loaded_and_served(ready, sample):
     ready.ini.write_text((SAMPLES / sample / "smp-server.ini").read_text())
     ready.set("TRANSPORT", "port", ready.port)
     ready.set("TRANSPORT", "bind", "127.0.0.1")
+    ready.set("TRANSPORT", "control_port", free_port())
     server = ready.start()
     assert counts_of(server) == (len(queues), len(messages))
     wanted = {"": "OK", "full": "ERR QUOTA", "off": "ERR AUTH", "key": "ERR AUTH"}
