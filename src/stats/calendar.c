@@ -105,7 +105,8 @@ enum err calendar_parse_iso(struct bytes text, struct calendar_time *ret) {
     rd_lit(&r, 'Z');
     if (rd_end(&r) != OK || tm.tm_mon < 0 || tm.tm_mday < 1) return E_SYNTAX;
     const int64_t s = (int64_t)timegm(&tm);
-    if (s > LAST_S) return E_SYNTAX; /* a leap second of the last year that is written so */
+    /* Nobody counted before 1970. A leap second of the last year that is written so goes beyond. */
+    if (s < 0 || s > LAST_S) return E_SYNTAX;
     *ret = (struct calendar_time){s, ns};
     return OK;
 }

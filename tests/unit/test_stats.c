@@ -419,6 +419,8 @@ static void times_of_utc(void **state) {
         "2026-11-23T24:00:00Z",
         "226-11-23T00:00:00Z",
         "9999-12-31T23:59:60Z",
+        "1969-12-31T23:59:59Z",
+        "0438-05-03T00:00:00Z",
     };
     for (unsigned i = 0; i < ARRAY_LEN(BAD); i++) {
         struct calendar_time t;
