@@ -10,13 +10,14 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/new_file.h"
 
 enum {
     SAVE_INTERVAL_MS = 300 * 1000,
     RETRY_MS = 60 * 1000,               /* after a file could not be written */
     STATE_FILE_MAX = 1 << 30,           /* bytes; the reference's lists have no limit */
     UNWRITTEN_MAX = 16 * STATS_CSV_MAX, /* bytes of days that could not be written */
-    TMP_PATH_MAX = PATH_MAX + 32,
+    ASIDE_PATH_MAX = PATH_MAX + 32,
     FILE_MODE = 0640,
 };
 
@@ -40,30 +41,12 @@ struct stats_job {
 
 /* ---- files ---- */
 
-static enum err write_all(const struct vfs *v, const char *path, struct bytes b) {
-    int fd = -1;
-    enum err e = v->open(v->ctx, path, O_WRONLY | O_CREAT | O_TRUNC, FILE_MODE, &fd);
-    if (e != OK) return e;
-    e = vfs_write(v, fd, b, 0);
-    if (e == OK) e = v->sync(v->ctx, fd);
-    const int why = errno;
-    v->close(v->ctx, fd);
-    errno = why;
-    return e;
-}
-
-/* The whole new content, or the old one. */
 static enum err replace(const struct stats_job *j, const char *path, struct bytes b) {
-    const struct vfs *v = j->o.vfs;
-    char tmp[TMP_PATH_MAX];
-    (void)snprintf(tmp, sizeof tmp, "%s.new", path);
-    enum err e = write_all(v, tmp, b);
-    if (e == OK) e = v->rename(v->ctx, tmp, path);
-    if (e == OK) return v->sync_dir(v->ctx, j->o.paths->state);
-    const int why = errno;
-    (void)v->unlink(v->ctx, tmp);
-    errno = why;
-    return e;
+    struct new_file f;
+    const enum err e = new_file_open(&f, j->o.vfs, path, FILE_MODE, 0);
+    if (e != OK) return e;
+    new_file_put(&f, b);
+    return new_file_commit(&f);
 }
 
 /* After a line that was cut off another one begins. */
@@ -104,7 +87,7 @@ static enum err append(const struct vfs *v, const char *path, struct bytes b) {
 
 static void warn_not_written(const char *path, enum err e) {
     log_line(LOG_WARN, "stats_not_written", "file=\"%s\" reason=\"%s\"", path,
-             e == OK || e == E_NO_MEMORY ? err_meaning(e) : strerror(errno));
+             e == E_NO_MEMORY || e == E_LIMIT ? err_meaning(e) : strerror(errno));
 }
 
 /* ---- state ---- */
@@ -131,7 +114,7 @@ static void save(struct stats_job *j) {
 
 static enum err keep_aside(const struct stats_job *j, struct problem *p) {
     const struct vfs *v = j->o.vfs;
-    char aside[TMP_PATH_MAX];
+    char aside[ASIDE_PATH_MAX];
     (void)snprintf(aside, sizeof aside, "%s.damaged-%lld", j->o.paths->stats,
                    (long long)env_now_s(j->o.env));
     const enum err e = v->rename(v->ctx, j->o.paths->stats, aside);

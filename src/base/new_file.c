@@ -24,8 +24,8 @@ enum err new_file_open(struct new_file *f, const struct vfs *v, const char *path
     const int n = snprintf(f->temp, sizeof f->temp, "%s.new", path);
     if (n < 0 || (size_t)n >= sizeof f->temp) return E_LIMIT;
     (void)snprintf(f->path, sizeof f->path, "%s", path);
-    f->buf = malloc(cap);
-    if (f->buf == NULL) return E_NO_MEMORY;
+    f->buf = cap != 0 ? malloc(cap) : NULL;
+    if (cap != 0 && f->buf == NULL) return E_NO_MEMORY;
     const enum err e = v->open(v->ctx, f->temp, O_WRONLY | O_CREAT | O_TRUNC, mode, &f->fd);
     if (e != OK) free(f->buf);
     return e;
@@ -50,6 +50,12 @@ void new_file_end(struct new_file *f, const struct wr *w) {
     if (f->err == OK) f->n += wr_bytes(w).n;
 }
 
+void new_file_put(struct new_file *f, struct bytes b) {
+    flush(f);
+    if (f->err == OK) f->err = vfs_write(f->vfs, f->fd, b, f->written);
+    f->written += b.n;
+}
+
 uint64_t new_file_len(const struct new_file *f) {
     return f->written + f->n;
 }
@@ -60,11 +66,17 @@ static void close_file(struct new_file *f) {
     f->buf = NULL;
 }
 
+static void remove_temp(struct new_file *f) {
+    const int saved = errno;
+    (void)f->vfs->unlink(f->vfs->ctx, f->temp);
+    errno = saved;
+}
+
 void new_file_discard(struct new_file *f) {
     const int saved = errno;
     close_file(f);
-    (void)f->vfs->unlink(f->vfs->ctx, f->temp);
     errno = saved;
+    remove_temp(f);
 }
 
 enum err new_file_commit(struct new_file *f) {
@@ -76,7 +88,8 @@ enum err new_file_commit(struct new_file *f) {
         return f->err;
     }
     close_file(f);
-    enum err e = v->rename(v->ctx, f->temp, f->path);
-    if (e == OK) e = vfs_sync_parent(v, f->path);
+    const enum err e = v->rename(v->ctx, f->temp, f->path);
+    if (e == OK) return vfs_sync_parent(v, f->path);
+    remove_temp(f);
     return e;
 }

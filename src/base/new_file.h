@@ -22,14 +22,17 @@ struct new_file {
     enum err err;
 };
 
-/* Buffers cap bytes. E_SYS with errno, E_NO_MEMORY, E_LIMIT when the path is too long; then there
- * is nothing to end. After OK, new_file_commit() or new_file_discard() ends it. */
+/* Buffers cap bytes; 0 when there will only be new_file_put(). E_SYS with errno, E_NO_MEMORY,
+ * E_LIMIT when the path is too long; then there is nothing to end. After OK, new_file_commit() or
+ * new_file_discard() ends it. */
 MUST_USE enum err new_file_open(struct new_file *f, const struct vfs *v, const char *path,
                                 mode_t mode, size_t cap);
 /* A cursor with room for at least n bytes, n <= cap; none after an error. */
 struct wr new_file_begin(struct new_file *f, size_t n);
 /* Takes what was written through that cursor; its error becomes the file's. */
 void new_file_end(struct new_file *f, const struct wr *w);
+/* Writes b itself, behind what is in the buffer: for what is in memory as a whole. */
+void new_file_put(struct new_file *f, struct bytes b);
 uint64_t new_file_len(const struct new_file *f); /* bytes so far */
 /* The file is complete. After an error, the first one, the old file is as it was; unless it was the
  * directory that could not be synced: then a power loss decides which of the two is there. */

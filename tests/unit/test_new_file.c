@@ -68,6 +68,25 @@ static void test_discard_leaves_the_old(void **state) {
     faultfs_free(fs);
 }
 
+static void test_put_follows_the_buffer(void **state) {
+    (void)state;
+    static const char MORE[] = "more than the buffer holds";
+    struct faultfs *fs = fs_with_old();
+    for (size_t cap = 0; cap <= CAP; cap += CAP) {
+        struct new_file f;
+        assert_int_equal(new_file_open(&f, faultfs_vfs(fs), PATH, 0600, cap), OK);
+        if (cap != 0) {
+            struct wr w = new_file_begin(&f, 4);
+            wr_str(&w, "some");
+            new_file_end(&f, &w);
+        }
+        new_file_put(&f, bytes_str(MORE));
+        assert_int_equal(new_file_commit(&f), OK);
+        assert_true(holds(fs, cap != 0 ? "somemore than the buffer holds" : MORE));
+    }
+    faultfs_free(fs);
+}
+
 /* What does not fit where room was asked for must not be half there. */
 static void test_error_of_a_cursor_stays(void **state) {
     (void)state;
@@ -101,6 +120,7 @@ static void test_each_operation_fails(void **state) {
         } else {
             assert_int_equal(errno, EIO);
             assert_true(holds(fs, OLD) || (i == n && holds(fs, NEW)));
+            assert_int_equal(faultfs_n_files(fs), 1);
         }
         faultfs_free(fs);
     }
@@ -142,6 +162,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replaces),
         cmocka_unit_test(test_discard_leaves_the_old),
+        cmocka_unit_test(test_put_follows_the_buffer),
         cmocka_unit_test(test_error_of_a_cursor_stays),
         cmocka_unit_test(test_each_operation_fails),
         cmocka_unit_test(test_power_goes_at_each_change),
