@@ -72,19 +72,14 @@ static void count(const struct conn *c, enum stat_id id) {
     stats_add(loop_stats(c->set->loop), id, 1);
 }
 
-static void count_socket(_Atomic uint64_t *n) {
-    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-}
-
 static void count_accepted(const struct conn *c) {
     count(c, STAT_SOCKETS_ACCEPTED);
-    if (c->counts != NULL) count_socket(&c->counts->accepted);
+    if (c->counts != NULL) stats_counter_add(&c->counts->accepted, 1);
 }
 
 static void count_closed(const struct conn *c) {
     count(c, STAT_SOCKETS_CLOSED);
-    if (c->counts != NULL) count_socket(&c->counts->closed);
+    if (c->counts != NULL) stats_counter_add(&c->counts->closed, 1);
 }
 
 static void tell_tls_error(const struct conn *c, const char *reason) {

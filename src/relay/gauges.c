@@ -4,9 +4,7 @@
 #include "relay/relay_priv.h"
 
 void gauge_add(struct relay_loop *rl, enum relay_gauge g, int n) {
-    _Atomic uint64_t *at = &rl->gauges[g];
-    atomic_store_explicit(at, atomic_load_explicit(at, memory_order_relaxed) + (uint64_t)n,
-                          memory_order_relaxed);
+    stats_counter_add(&rl->gauges[g], (uint64_t)n);
 }
 
 static bool serves(const struct session *s, enum service_role role) {

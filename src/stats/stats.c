@@ -38,18 +38,13 @@ struct stats_sheet *stats_sheet(struct stats *s, unsigned i) {
     return &s->sheets[i];
 }
 
-static void add(_Atomic uint64_t *c, uint64_t n) {
-    atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
-                          memory_order_relaxed);
-}
-
 void stats_observe(struct stats_sheet *sheet, enum stat_histogram h, uint64_t value) {
     if (sheet == NULL) return;
     const struct histogram_row *row = &HISTOGRAM_ROWS[h];
     unsigned i = 0;
     while (i < row->n_bounds && value > row->bound[i]) i++;
-    add(&sheet->histogram[h].bucket[i], 1);
-    add(&sheet->histogram[h].sum, value);
+    stats_counter_add(&sheet->histogram[h].bucket[i], 1);
+    stats_counter_add(&sheet->histogram[h].sum, value);
 }
 
 void stats_active(struct stats_sheet *sheet, enum stat_activity a, const struct id *rcv_id) {

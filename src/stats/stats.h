@@ -62,12 +62,16 @@ void stats_free(struct stats *s); /* NULL is a no-op; after the last thread that
 /* Sheet i of n_sheets: give it to one thread, and only that. Borrowed. */
 struct stats_sheet *stats_sheet(struct stats *s, unsigned i);
 
-/* Owner of the sheet. A NULL sheet counts nothing. */
-static inline void stats_add(struct stats_sheet *sheet, enum stat_id id, uint64_t n) {
-    if (sheet == NULL) return;
-    _Atomic uint64_t *c = &sheet->counter[id];
+/* What one thread alone writes and any may read: no locked instruction. To take one
+ * away, add UINT64_MAX: unsigned numbers wrap. */
+static inline void stats_counter_add(_Atomic uint64_t *c, uint64_t n) {
     atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n,
                           memory_order_relaxed);
+}
+
+/* Owner of the sheet. A NULL sheet counts nothing. */
+static inline void stats_add(struct stats_sheet *sheet, enum stat_id id, uint64_t n) {
+    if (sheet != NULL) stats_counter_add(&sheet->counter[id], n);
 }
 /* Owner of the sheet: one value, in the histogram's unit. A NULL sheet counts nothing. */
 void stats_observe(struct stats_sheet *sheet, enum stat_histogram h, uint64_t value);
