@@ -11,12 +11,13 @@
 
 #include "app/problem.h"
 #include "base/wr.h"
+#include "client/smp_uri.h"
 
 enum {
-    CONF_OPTS_MAX = 128,     /* rows of the table */
-    CONF_TEXT_MAX = 1024,    /* bytes of a text, with terminator: several onion hosts fit */
-    CONF_WORD_MAX = 16,      /* bytes, with terminator */
-    CONF_PASSWORD_MAX = 256, /* bytes, with terminator; a short string on the wire holds 255 */
+    CONF_OPTS_MAX = 128,  /* rows of the table */
+    CONF_TEXT_MAX = 1024, /* bytes of a text, with terminator: several onion hosts fit */
+    CONF_WORD_MAX = 16,   /* bytes, with terminator */
+    CONF_PASSWORD_MAX = SMP_PASSWORD_MAX,
     CONF_PORTS_MAX = 16,
     CONF_ADDRESSES_MAX = 16,
     CONF_ADDRESS_LEN = 64,  /* bytes, with terminator and zone */
@@ -163,8 +164,5 @@ MUST_USE enum err conf_check_value(const struct conf_value *v, char *ret_allowed
 /* Whether this version does anything with a setting of the table. */
 bool conf_is_used(const char *section, const char *key);
 
-/* What a password may be: printable ASCII without space, '@', ':' and '/' (it is part of an
- * address), and not empty. */
-bool conf_is_password(const char *s);
 /* What `host` may be: names or addresses separated by commas. */
 bool conf_is_host(const char *s);

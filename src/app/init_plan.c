@@ -133,7 +133,7 @@ enum err init_check_web_path(const char *path, struct problem *ret_problem) {
 }
 
 enum err init_check_password(const char *password, struct problem *ret_problem) {
-    if (conf_is_password(password) && strlen(password) < CONF_PASSWORD_MAX) return OK;
+    if (smp_is_password(bytes_str(password))) return OK;
     return problem_set(ret_problem, E_CONFIG,
                        "must be 1 to %d printable ASCII characters other than space, @, : and /",
                        CONF_PASSWORD_MAX - 1);

@@ -132,17 +132,10 @@ static void allowed_word(const struct opt *o, struct wr *w) {
 
 /* ---- passwords ---- */
 
-bool conf_is_password(const char *s) {
-    if (*s == '\0') return false;
-    for (; *s != '\0'; s++) {
-        if (*s <= ' ' || *s > '~' || strchr("@:/", *s) != NULL) return false;
-    }
-    return true;
-}
-
 static enum err parse_password(const struct opt *o, const char *value, void *field) {
     (void)o;
-    return conf_is_password(value) ? copy_text(value, field, CONF_PASSWORD_MAX) : E_CONFIG;
+    return smp_is_password(bytes_str(value)) ? copy_text(value, field, CONF_PASSWORD_MAX)
+                                             : E_CONFIG;
 }
 
 static void allowed_password(const struct opt *o, struct wr *w) {

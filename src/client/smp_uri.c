@@ -17,12 +17,21 @@ static const char *parse_identity(struct bytes b, struct smp_uri *ret) {
     return "the fingerprint is not 32 bytes in base64url";
 }
 
-static const char *parse_password(struct bytes b, struct smp_uri *ret) {
-    if (b.n == 0 || b.n >= sizeof ret->password) return "a password has 1 to 255 characters";
+static bool has_password_length(struct bytes b) {
+    return b.n != 0 && b.n < SMP_PASSWORD_MAX;
+}
+
+bool smp_is_password(struct bytes b) {
+    if (!has_password_length(b)) return false;
     for (size_t i = 0; i < b.n; i++) {
-        if (b.p[i] <= ' ' || b.p[i] >= 0x7f || b.p[i] == '/')
-            return "the password has a character that none may have";
+        if (b.p[i] <= ' ' || b.p[i] > '~' || strchr("@:/", b.p[i]) != NULL) return false;
     }
+    return true;
+}
+
+static const char *parse_password(struct bytes b, struct smp_uri *ret) {
+    if (!has_password_length(b)) return "a password has 1 to 255 characters";
+    if (!smp_is_password(b)) return "the password has a character that none may have";
     memcpy(ret->password, b.p, b.n);
     ret->password[b.n] = '\0';
     return NULL;

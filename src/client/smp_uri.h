@@ -25,6 +25,10 @@ struct smp_uri {
     uint16_t port;
 };
 
+/* May it stand in an address: 1 to SMP_PASSWORD_MAX - 1 printable ASCII characters other than
+ * space,
+ * '@', ':' and '/'? */
+bool smp_is_password(struct bytes b);
 /* E_SYNTAX, with *ret_why, static, saying what is wrong with it: "no port has this number". */
 MUST_USE enum err smp_uri_parse(const char *text, struct smp_uri *ret, const char **ret_why);
 void smp_uri_done(struct smp_uri *u); /* wipes */

@@ -198,9 +198,9 @@ static void secrets_are_not_in_messages(void **state) {
 static void password_rules(void **state) {
     (void)state;
     static const char *const BAD[] = {"", "a b", "a@b", "a:b", "a/b", "a\tb", "\x7f", "\xc3\xa9"};
-    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) assert_false(conf_is_password(BAD[i]));
-    assert_true(conf_is_password("a"));
-    assert_true(conf_is_password("!\"#$%&'()*+,-.;<=>?[\\]^_`{|}~"));
+    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) assert_false(smp_is_password(bytes_str(BAD[i])));
+    assert_true(smp_is_password(bytes_str("a")));
+    assert_true(smp_is_password(bytes_str("!\"#$%&'()*+,-.;<=>?[\\]^_`{|}~")));
     char text[400], longest[257];
     struct conf c;
     memset(longest, 'p', 256);
