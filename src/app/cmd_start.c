@@ -160,6 +160,7 @@ static enum err run_start(const void *args, const struct paths *paths,
     const struct start_args *a = args;
     enum err e = check_args(a, ret_problem);
     if (e != OK) return e;
+    if (!a->print_config) log_with_times();
     CLEANUP(conf_done) struct conf conf;
     conf_init(&conf);
     e = conf_load(&conf, paths->ini, conf_log_warning, NULL, ret_problem);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "app/cli.h"
+#include "base/begin.h"
 
 int main(int argc, char **argv) {
+    begin_process();
     return cli_main(argc, argv);
 }

@@ -87,7 +87,6 @@ static sigset_t handled_signals(void) {
 void running_block_signals(void) {
     const sigset_t set = handled_signals();
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
 }
 
 /* The next signal, or 0 when none has come by then; until_ms: on the monotonic clock, 0: for ever.

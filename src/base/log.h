@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* log.h -- one line per event on standard error.
  *
- * A line is: level, event word, then key=value pairs. Never keys, message bodies, ids or client
- * addresses. Any thread; lines of different threads do not mix. base, crypto, wire and model never
- * log: they return. */
+ * A line is: the time where log_with_times() was called, level, event word, key=value pairs. Never
+ * keys, message bodies, ids or client addresses. Any thread; lines of different threads do not mix.
+ * base, crypto, wire and model never log: they return. */
 #pragma once
 
 #include <stdbool.h>
@@ -16,6 +16,9 @@ enum { N_LOG_LEVELS = LOG_TRACE + 1 };
 extern const char *const LOG_LEVEL_NAMES[N_LOG_LEVELS];
 
 void log_set_level(enum log_level level); /* any thread; default LOG_INFO */
+/* Lines of a process that goes on begin with the time from now on ("2026-11-28T19:14:16Z"), unless
+ * they go to the journal of systemd, which adds one itself. Before threads start. */
+void log_with_times(void);
 /* False: no level has this name, and *ret is as it was. */
 bool log_level_from_name(const char *name, enum log_level *ret);
 void log_line(enum log_level level, const char *event, const char *fmt, ...)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* smp-bench: load for an SMP server, ours or another, and what it makes of it. Exit status 0 when
  * all that was sent came back as it should, else 1. */
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/begin.h"
 #include "bench/workload.h"
 #include "client/smp_uri.h"
 #include "crypto/crypto.h"
@@ -172,7 +172,7 @@ static int run(const struct workload *w, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    (void)signal(SIGPIPE, SIG_IGN);
+    begin_process();
     const char *word = argc > 1 ? argv[1] : "";
     if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
         print_help(stdout);

@@ -18,22 +18,26 @@ BLOCK = 16384
 
 
 class Server:
-    """`start`, running; its output is collected."""
+    """`start`, running; its output is collected, that of the log without times in `err`."""
+
+    TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 
     def __init__(self, command, environment):
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        self.out, self.err = [], []
+        self.out, self.err, self.timed = [], [], []
         pipes = ((self.process.stdout, self.out), (self.process.stderr, self.err))
         self.threads = [threading.Thread(target=self.collect, args=pair, daemon=True)
                         for pair in pipes]
         for thread in self.threads:
             thread.start()
 
-    @staticmethod
-    def collect(pipe, lines):
+    def collect(self, pipe, lines):
         """Thread: keeps what the server prints."""
         for line in pipe:
+            if lines is self.err:
+                self.timed.append(line)
+                line = self.TIME.sub("", line)
             lines.append(line)
 
     def wait(self, text, lines=None):
