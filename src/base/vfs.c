@@ -160,6 +160,11 @@ const struct vfs VFS_SYSTEM = {
     .list = system_list,
 };
 
+bool vfs_is_shortage(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOSPC ||
+           error == EDQUOT;
+}
+
 enum err vfs_write(const struct vfs *v, int fd, struct bytes b, uint64_t at) {
     union { /* iov_base is not const, but write_at only reads from it */
         const void *in;

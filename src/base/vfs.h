@@ -38,5 +38,9 @@ struct vfs {
 
 extern const struct vfs VFS_SYSTEM;
 
+/* Does this errno, of making or opening a file, say that something is short which may be there
+ * again later (descriptors, memory, room on the disk)? Else the file is at fault. */
+bool vfs_is_shortage(int error);
+
 /* Writes one view at `at`; a convenience over write_at. */
 MUST_USE enum err vfs_write(const struct vfs *v, int fd, struct bytes b, uint64_t at);

@@ -602,6 +602,63 @@ static void test_power_loss_with_interval(void **state) {
     }
 }
 
+/* ---- reading ---- */
+
+/* A disk on which no sync ends while the gate is shut. */
+static struct {
+    pthread_mutex_t mtx;
+    pthread_cond_t cond;
+    bool shut, waits;
+    const struct vfs *under;
+} gate = {.mtx = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+
+static enum err gate_sync(void *ctx, int fd) {
+    pthread_mutex_lock(&gate.mtx);
+    gate.waits = gate.waits || gate.shut;
+    pthread_cond_broadcast(&gate.cond);
+    while (gate.shut) pthread_cond_wait(&gate.cond, &gate.mtx);
+    pthread_mutex_unlock(&gate.mtx);
+    return gate.under->sync(ctx, fd);
+}
+
+static void gate_set(bool shut) {
+    pthread_mutex_lock(&gate.mtx);
+    gate.shut = shut;
+    gate.waits = false;
+    pthread_cond_broadcast(&gate.cond);
+    pthread_mutex_unlock(&gate.mtx);
+}
+
+static void gate_wait_for_somebody(void) {
+    pthread_mutex_lock(&gate.mtx);
+    while (!gate.waits) pthread_cond_wait(&gate.cond, &gate.mtx);
+    pthread_mutex_unlock(&gate.mtx);
+}
+
+/* While the worker zeroes its first spare, or is stuck in any other of its syncs, bodies are read.
+ */
+static void test_reads_wait_for_no_housekeeping(void **state) {
+    (void)state;
+    struct rig *r = rig_new(90);
+    struct vfs gated = *faultfs_vfs(r->fs);
+    gate.under = faultfs_vfs(r->fs);
+    gated.sync = gate_sync;
+    r->vfs = &gated;
+    must_open(r, 90, 0, 0);
+    for (unsigned i = 0; i < 20; i++) assert_int_equal(rig_append(r, i % RIG_N_QUEUES, 500), OK);
+    assert_int_equal(rig_flush(r), OK);
+    rig_close(r);
+    must_open(r, 90, 1, 0);
+    must(rig_check_recovered(r), 90, 1, 0);
+    gate_set(true);
+    assert_int_equal(journal_start(r->journal), OK);
+    gate_wait_for_somebody();
+    must(rig_check_bodies(r), 90, 2, 0); /* would wait for ever */
+    gate_set(false);
+    rig_close(r);
+    rig_free(r);
+}
+
 /* ---- threads, on a real file system ---- */
 
 enum { N_THREADS = 4, N_PER_THREAD = 400 };
@@ -668,6 +725,7 @@ int main(void) {
         cmocka_unit_test(test_segment_waits_for_deletions),
         cmocka_unit_test(test_interval),
         cmocka_unit_test(test_power_loss_with_interval),
+        cmocka_unit_test(test_reads_wait_for_no_housekeeping),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -209,6 +209,8 @@ struct journal_stats journal_stats(struct journal *j) {
 /* ---- open and close ---- */
 
 static void free_journal(struct journal *j) {
+    pthread_cond_destroy(&j->reads.wake);
+    pthread_mutex_destroy(&j->reads.mtx);
     pthread_cond_destroy(&j->wake);
     pthread_mutex_destroy(&j->mtx);
     free(j->segments);
@@ -231,6 +233,8 @@ static enum err new_journal(const struct journal_opts *o, struct journal **ret) 
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_mutex_init(&j->mtx, NULL); /* neither can fail on Linux */
     (void)pthread_cond_init(&j->wake, &attr);
+    (void)pthread_mutex_init(&j->reads.mtx, NULL);
+    (void)pthread_cond_init(&j->reads.wake, &attr);
     (void)pthread_condattr_destroy(&attr);
     j->env = o->env;
     j->vfs = o->vfs;
@@ -240,9 +244,8 @@ static enum err new_journal(const struct journal_opts *o, struct journal **ret) 
     assert(j->segment_len % 8 == 0 && j->segment_len > SEGMENT_HEAD_LEN + 2 * RECORD_HEAD_LEN);
     j->next_n = 1;
     j->next_spare = 1;
-    j->reads_tail = &j->reads;
+    j->reads.tail = &j->reads.head;
     j->cur.fd = -1;
-    for (size_t i = 0; i < JOURNAL_N_FDS; i++) j->fds[i].fd = -1;
     jrec_list_init(&j->pending);
     jrec_list_init(&j->taken);
     *ret = j;

@@ -10,8 +10,9 @@
  * the server must not be an archive.
  *
  * Threads: append and release may be called by any thread that holds commit_begin() or nothing as
- * stated; records are written by the commit thread alone; a worker thread reads bodies, erases,
- * compacts, and keeps spare segments ready. Lock order: the owner's lock of a queue, the mutex of
+ * stated; records are written by the commit thread alone; some threads do nothing but read bodies,
+ * so that no reader waits for house-keeping; a worker thread erases, compacts, and keeps spare
+ * segments ready. Lock order: the owner's lock of a queue, the mutex of
  * commit_begin(), the journal's own (which is never held while calling anybody). */
 #pragma once
 
@@ -87,8 +88,8 @@ struct journal_stats {
  * was changed), E_SYS, E_NO_MEMORY. */
 MUST_USE enum err journal_open(const struct journal_opts *o, struct journal **ret,
                                struct journal_problem *ret_problem);
-MUST_USE enum err journal_start(struct journal *j); /* the worker thread; after commit_start() */
-void journal_stop(struct journal *j);               /* ends the worker; before commit_stop() */
+MUST_USE enum err journal_start(struct journal *j); /* its threads; after commit_start(). E_SYS */
+void journal_stop(struct journal *j);               /* ends them; before commit_stop() */
 void journal_close(struct journal *j);              /* after commit_stop(); NULL is a no-op */
 
 /* What a journal's directory holds. */
@@ -113,10 +114,10 @@ MUST_USE enum err journal_delete(struct journal *j, const struct id *queue, cons
  * log at lsn. Any time after that was appended; under the owner's lock of the queue. */
 void journal_forget(struct journal *j, struct journal_loc loc, uint16_t body_len, lsn_t lsn);
 
-/* Asks the worker to read a body into ret_body (room for body_len); done(arg, e) is called by the
- * worker: OK, E_NOT_FOUND (it does not lie there any more: look where it is now), E_STORE (it
- * cannot be read, or is damaged). Not before the message is durable. Any thread. E_NO_MEMORY;
- * E_CLOSED: there is no worker; done is not called then. */
+/* Asks for a body to be read into ret_body (room for body_len); done(arg, e) is called by one of
+ * the threads that read: OK, E_NOT_FOUND (it does not lie there any more: look where it is now),
+ * E_STORE (it cannot be read, or is damaged). Not before the message is durable. Any thread.
+ * E_NO_MEMORY; E_CLOSED: there are no such threads; done is not called then. */
 typedef void journal_read_done(void *arg, enum err e);
 MUST_USE enum err journal_read(struct journal *j, const struct journal_msg *m, uint8_t *ret_body,
                                journal_read_done *done, void *arg);

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "store/disk/journal_priv.h"
 
-enum { SLACK_SEGMENTS = 2, READS_EVERY = 32 };
+enum { SLACK_SEGMENTS = 2 };
 
 static bool is_too_large(struct journal *j) {
     pthread_mutex_lock(&j->mtx);
@@ -61,7 +61,6 @@ static bool offer_all(struct journal *j, uint32_t number, const uint8_t *buf) {
         return false;
     }
     const uint32_t len = head.len < j->segment_len ? head.len : j->segment_len;
-    unsigned n = 0;
     for (uint32_t at = SEGMENT_HEAD_LEN; at < len;) {
         struct record_head h;
         const struct record_place place = {head.salt, {number, at / 8}};
@@ -70,7 +69,6 @@ static bool offer_all(struct journal *j, uint32_t number, const uint8_t *buf) {
         if (h.type == JREC_MSG || h.type == JREC_COPY) {
             offer(j, &h, place.loc, bytes_of(buf + at + RECORD_HEAD_LEN, h.body_len));
         }
-        if (++n % READS_EVERY == 0) journal__serve_reads(j);
         at += h.len;
     }
     return false;

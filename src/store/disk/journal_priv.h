@@ -4,7 +4,8 @@
  *   journal.c          open, close, append: places are given out under the commit mutex
  *   journal_segment.c  the table of segments, spare files, names
  *   journal_write.c    the commit sink: writes groups, syncs, undoes
- *   journal_worker.c   the worker thread: reads bodies, erases, frees, keeps spares
+ *   journal_read.c     the readers: threads that read bodies
+ *   journal_worker.c   the worker thread: erases, frees, keeps spares
  *   journal_compact.c  moves what lives in the oldest segment
  *   journal_scan.c     reads a segment while opening
  *   journal_recover.c  decides what a crash or damage has left
@@ -24,7 +25,7 @@ enum {
     JOURNAL_MAX_SPARES = 16,        /* known at a time; more are removed at once */
     JOURNAL_N_IOV = 1023,
     JOURNAL_N_DIRTY = 8,
-    JOURNAL_N_FDS = 16,
+    JOURNAL_N_READERS = 4,          /* reads that the disk is given at a time */
     JOURNAL_MAX_ERASURES = 1000000, /* then a round is made at once */
     JOURNAL_ROUND_S = 15,
 };
@@ -81,6 +82,16 @@ struct segment_fd {
 
 struct read_req;
 
+struct reads {
+    pthread_mutex_t mtx; /* taken last */
+    pthread_cond_t wake;
+    /* guarded by mtx */
+    struct read_req *head, **tail; /* owned */
+    bool stopping;
+    unsigned n_threads;
+    pthread_t threads[JOURNAL_N_READERS];
+};
+
 struct journal {
     /* fixed after journal_open() */
     const struct env *env;
@@ -109,7 +120,6 @@ struct journal {
     uint64_t iov_at;
 
     /* worker only (journal_housekeep: the caller) */
-    struct segment_fd fds[JOURNAL_N_FDS]; /* for reading */
     bool stuck;           /* the oldest segment cannot be freed: damaged, or not renamed */
     bool relocating_bad;  /* owner.relocate() is asked about a body that is damaged */
     bool met_bad;         /* and the message is live */
@@ -131,9 +141,10 @@ struct journal {
     struct erasure *erasures; /* owned */
     size_t n_erasures, cap_erasures;
     size_t n_erasures_left; /* after the last round */
-    struct read_req *reads, **reads_tail;
     bool kicked, stopping, has_worker;
     pthread_t worker;
+
+    struct reads reads;
 };
 
 /* ---- journal.c ---- */
@@ -189,9 +200,12 @@ MUST_USE enum err journal__write_end(struct journal *j); /* at an orderly stop; 
 /* ---- journal_worker.c ---- */
 void journal__kick(
     struct journal *j); /* the worker is to look what there is to do; any thread; takes mtx */
-void journal__serve_reads(struct journal *j);     /* worker */
 void journal__free_oldest(struct journal *j);     /* worker; nothing that lives there may be lost */
 uint8_t *journal__segment_buf(struct journal *j); /* worker; room for a segment; NULL: no memory */
+
+/* ---- journal_read.c ---- */
+MUST_USE enum err journal__start_readers(struct journal *j); /* E_SYS */
+void journal__stop_readers(struct journal *j);               /* what was asked for is read before */
 
 /* ---- journal_compact.c ---- */
 void journal__compact(struct journal *j); /* worker */

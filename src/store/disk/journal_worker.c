@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* journal_worker.c -- the worker thread: reads bodies, and keeps house.
+/* journal_worker.c -- the worker thread: keeps house.
  *
  * A round frees the oldest segments in which nothing lives, erases bodies whose deletion is on
  * stable storage, moves what lives in the oldest segments if the journal is too large, zeroes and
- * stocks spare segments, and leaves a mark that proves the last group synced. Reads are served
- * between all of these. The worker opens files of its own: a write error is reported once to each
- * open file, and the commit thread must not miss one because the worker has seen it.
+ * stocks spare segments, and leaves a mark that proves the last group synced. The worker opens
+ * files of its own: a write error is reported once to each open file, and the commit thread must
+ * not miss one because the worker has seen it.
  *
  * Nothing here can lose a message: what fails is tried again next time, and an oldest segment that
  * cannot be freed stays. */
@@ -17,101 +17,6 @@
 
 #include "base/log.h"
 #include "store/disk/journal_priv.h"
-
-/* ---- reading ---- */
-
-struct read_req {
-    struct read_req *next;
-    struct journal_msg m;
-    uint8_t *body; /* borrowed */
-    journal_read_done *done;
-    void *arg;
-};
-
-enum err journal_read(struct journal *j, const struct journal_msg *m, uint8_t *ret_body,
-                      journal_read_done *done, void *arg) {
-    struct read_req *r = malloc(sizeof *r);
-    if (r == NULL) return E_NO_MEMORY;
-    *r = (struct read_req){.m = *m, .body = ret_body, .done = done, .arg = arg};
-    pthread_mutex_lock(&j->mtx);
-    const bool open = j->has_worker && !j->stopping;
-    if (open) {
-        *j->reads_tail = r;
-        j->reads_tail = &r->next;
-        pthread_cond_signal(&j->wake);
-    }
-    pthread_mutex_unlock(&j->mtx);
-    if (!open) free(r);
-    return open ? OK : E_CLOSED;
-}
-
-static enum err open_for_reading(struct journal *j, uint32_t number, int *ret_fd) {
-    struct segment_fd *slot = &j->fds[number % JOURNAL_N_FDS];
-    if (slot->fd < 0 || slot->number != number) {
-        if (slot->fd >= 0) j->vfs->close(j->vfs->ctx, slot->fd);
-        slot->fd = -1;
-        const struct journal_path path = journal__path(j, FILE_SEGMENT, number);
-        const enum err e = j->vfs->open(j->vfs->ctx, path.s, O_RDONLY, 0, &slot->fd);
-        if (e != OK) {
-            slot->fd = -1;
-            return e;
-        }
-        slot->number = number;
-    }
-    *ret_fd = slot->fd;
-    return OK;
-}
-
-static void forget_fd(struct journal *j, uint32_t number) {
-    struct segment_fd *slot = &j->fds[number % JOURNAL_N_FDS];
-    if (slot->fd < 0 || slot->number != number) return;
-    j->vfs->close(j->vfs->ctx, slot->fd);
-    slot->fd = -1;
-}
-
-/* The record at m->loc, whole and m's own. */
-static enum err read_record(struct journal *j, const struct journal_msg *m, uint64_t salt,
-                            uint8_t *ret_body) {
-    static const size_t MAX_LEN = RECORD_HEAD_LEN + UINT16_MAX + 1;
-    uint8_t *buf = malloc(MAX_LEN);
-    if (buf == NULL) return E_STORE;
-    int fd;
-    enum err e = open_for_reading(j, m->loc.segment, &fd);
-    const size_t len = record_len(m->body_len);
-    size_t got = 0;
-    if (e == OK)
-        e = j->vfs->read_at(j->vfs->ctx, fd, buf, len, (uint64_t)m->loc.offset_8 * 8, &got);
-    struct record_head h;
-    const struct record_place place = {salt, m->loc};
-    const bool ok = e == OK && record_head_decode(bytes_of(buf, got), &place, &h) == OK &&
-                    (h.type == JREC_MSG || h.type == JREC_COPY) && h.body_len == m->body_len &&
-                    id_equal(&h.msg, &m->msg) && id_equal(&h.queue, &m->queue) &&
-                    record_body_is_whole(&h, bytes_of(buf + RECORD_HEAD_LEN, h.body_len));
-    if (ok && m->body_len != 0) memcpy(ret_body, buf + RECORD_HEAD_LEN, m->body_len);
-    free(buf);
-    return ok ? OK : E_STORE;
-}
-
-static enum err read_body(struct journal *j, const struct journal_msg *m, uint8_t *ret_body) {
-    pthread_mutex_lock(&j->mtx);
-    const struct segment *s = journal__segment(j, m->loc.segment);
-    const uint64_t salt = s != NULL ? s->salt : 0;
-    pthread_mutex_unlock(&j->mtx);
-    return s != NULL ? read_record(j, m, salt, ret_body) : E_NOT_FOUND;
-}
-
-void journal__serve_reads(struct journal *j) {
-    pthread_mutex_lock(&j->mtx);
-    struct read_req *list = j->reads;
-    j->reads = NULL;
-    j->reads_tail = &j->reads;
-    pthread_mutex_unlock(&j->mtx);
-    for (struct read_req *r = list, *next; r != NULL; r = next) {
-        next = r->next;
-        r->done(r->arg, read_body(j, &r->m, r->body));
-        free(r);
-    }
-}
 
 /* ---- spares ---- */
 
@@ -189,7 +94,6 @@ void journal__free_oldest(struct journal *j) {
     pthread_mutex_lock(&j->mtx);
     const uint32_t number = j->first_segment;
     pthread_mutex_unlock(&j->mtx);
-    journal__serve_reads(j); /* those asked for before the last message there was moved */
     struct spare s;
     if (journal__retire(j, number, &s) != OK) {
         /* Is it gone or not? The order in which segments go must not be broken, so none goes any
@@ -199,7 +103,6 @@ void journal__free_oldest(struct journal *j) {
                  strerror(errno));
         return;
     }
-    forget_fd(j, number);
     pthread_mutex_lock(&j->mtx);
     j->n_live -=
         j->segments[0].n_live; /* given up by an owner who did not say so; see journal_forget() */
@@ -290,7 +193,6 @@ static void erase(struct journal *j) {
         pthread_mutex_unlock(&j->mtx);
         if (there && erase_in_segment(j, &all[i], k - i) != OK)
             put_erasures_back(j, &all[i], k - i);
-        journal__serve_reads(j);
     }
     free(all);
     pthread_mutex_lock(&j->mtx);
@@ -342,7 +244,7 @@ void journal__kick(struct journal *j) {
 
 /* Waits for something to do. True: the round is due. mtx held. */
 static bool wait_for_work(struct journal *j, int64_t due_ms) {
-    while (!j->stopping && !j->kicked && j->reads == NULL) {
+    while (!j->stopping && !j->kicked) {
         const int64_t left_ms = due_ms - env_mono_ms(j->env);
         if (left_ms <= 0 || j->n_erasures > j->n_erasures_left + JOURNAL_MAX_ERASURES) return true;
         struct timespec t;
@@ -369,7 +271,6 @@ static void *run(void *arg) {
         const bool kicked = j->kicked;
         j->kicked = false;
         pthread_mutex_unlock(&j->mtx);
-        journal__serve_reads(j);
         if (due) {
             journal_housekeep(j);
             due_ms = env_mono_ms(j->env) + (int64_t)JOURNAL_ROUND_S * 1000;
@@ -379,18 +280,20 @@ static void *run(void *arg) {
         pthread_mutex_lock(&j->mtx);
     }
     pthread_mutex_unlock(&j->mtx);
-    journal__serve_reads(j);
     return NULL;
 }
 
 enum err journal_start(struct journal *j) {
     assert(!j->has_worker);
+    const enum err e = journal__start_readers(j);
+    if (e != OK) return e;
     pthread_mutex_lock(&j->mtx);
     j->stopping = false;
     const int r = pthread_create(&j->worker, NULL, run, j);
     j->has_worker = r == 0;
     pthread_mutex_unlock(&j->mtx);
     if (r == 0) return OK;
+    journal__stop_readers(j);
     errno = r;
     return E_SYS;
 }
@@ -402,6 +305,7 @@ void journal_stop(struct journal *j) {
     pthread_cond_signal(&j->wake);
     pthread_mutex_unlock(&j->mtx);
     if (!running) return;
+    journal__stop_readers(j);
     (void)pthread_join(j->worker, NULL);
     pthread_mutex_lock(&j->mtx);
     j->has_worker = false;

@@ -400,8 +400,4 @@ enum err journal__write_end(struct journal *j) {
 void journal__close_files(struct journal *j) {
     for (; j->n_dirty > 0; j->n_dirty--) j->vfs->close(j->vfs->ctx, j->dirty[j->n_dirty - 1].fd);
     if (j->cur.fd >= 0) j->vfs->close(j->vfs->ctx, j->cur.fd);
-    for (size_t i = 0; i < JOURNAL_N_FDS; i++) {
-        if (j->fds[i].fd >= 0) j->vfs->close(j->vfs->ctx, j->fds[i].fd);
-        j->fds[i].fd = -1;
-    }
 }

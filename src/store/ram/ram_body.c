@@ -3,7 +3,7 @@
  *
  * What was just written is likely to be delivered at once, so the bodies of the last
  * MESSAGE_CACHE_BYTES stay in RAM; older ones are on disk only and are read back for delivery by
- * the journal's worker. The journal may move a record at any time: a read that fails looks whether
+ * the journal. The journal may move a record at any time: a read that fails looks whether
  * the message is elsewhere now, or gone. */
 #include <stdlib.h>
 
@@ -110,7 +110,7 @@ static void fetch_end(struct fetch *f) {
     w->ready(w);
 }
 
-/* On the journal's worker. */
+/* On one of the journal's threads. */
 static void fetch_done(void *arg, enum err e) {
     struct fetch *f = arg;
     if (e == OK) {
