@@ -483,7 +483,7 @@ const char *conn_tls_problem(const struct conn *c) {
 }
 
 bool conn_has_alpn(const struct conn *c) {
-    return tls_has_smp_alpn(c->ssl);
+    return tls_has_alpn(c->ssl);
 }
 
 const struct server_cert *conn_cert(const struct conn *c) {

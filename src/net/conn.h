@@ -77,7 +77,7 @@ void conn_finish(
     struct conn *c);             /* reads no more; closes when fill() has none and all is written */
 void conn_close(struct conn *c); /* at the end of the turn, without writing more; idempotent */
 struct bytes conn_tls_unique(const struct conn *c); /* borrowed from c */
-bool conn_has_alpn(const struct conn *c);
+bool conn_has_alpn(const struct conn *c);           /* see tls_has_alpn() */
 /* What TLS said when it failed, in a few words of OpenSSL's: static; "" when it did not. */
 const char *conn_tls_problem(const struct conn *c);
 /* What this server's connection shows its peer in TLS; borrowed from c. */

@@ -15,6 +15,8 @@ enum {
 };
 
 static const char ALPN_SMP[] = "smp/1";
+/* Apps that use the web port offer http/1.1 alone, and speak SMP all the same. */
+static const char *const ALPN_TAKEN[] = {ALPN_SMP, "h2", "http/1.1"};
 
 static void free_ctx(SSL_CTX **ctx) {
     SSL_CTX_free(*ctx);
@@ -46,7 +48,14 @@ const struct server_cert *tls_server_cert(const SSL *ssl) {
 
 /* ---- parameters ---- */
 
-/* Called only when the client sent a list. */
+static bool alpn_is_taken(struct bytes name) {
+    for (size_t i = 0; i < ARRAY_LEN(ALPN_TAKEN); i++) {
+        if (bytes_equal(name, bytes_str(ALPN_TAKEN[i]))) return true;
+    }
+    return false;
+}
+
+/* Called only when the client sent a list: the first name of it that is taken. */
 static int select_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_len,
                        const unsigned char *list, unsigned list_len, void *arg) {
     (void)ssl;
@@ -54,7 +63,7 @@ static int select_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_l
     struct rd r = rd_init(bytes_of(list, list_len));
     while (rd_left(&r) > 0 && rd_err(&r) == OK) {
         const struct bytes name = rd_short(&r);
-        if (!bytes_equal(name, bytes_str(ALPN_SMP))) continue;
+        if (!alpn_is_taken(name)) continue;
         *ret = name.p;
         *ret_len = (unsigned char)name.n;
         return SSL_TLSEXT_ERR_OK;
@@ -157,11 +166,11 @@ size_t tls_unique(const SSL *ssl, uint8_t ret[TLS_UNIQUE_MAX]) {
                : TLS_UNIQUE_MAX; /* the calls return the full length, which no hash exceeds */
 }
 
-bool tls_has_smp_alpn(const SSL *ssl) {
+bool tls_has_alpn(const SSL *ssl) {
     const unsigned char *name = NULL;
     unsigned len = 0;
     SSL_get0_alpn_selected(ssl, &name, &len);
-    return bytes_equal(bytes_of(name, len), bytes_str(ALPN_SMP));
+    return len != 0;
 }
 
 static void write_cert(struct wr *w, const X509 *x) {

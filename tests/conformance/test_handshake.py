@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from smp import HandshakeRefused, Link
+from smp import HandshakeRefused, Link, Queue
 from smp.connection import Connection
 from smp.crypto import BLOCK_SIZE
 from smp.encoding import Reader, pad, unpad, word16
@@ -65,6 +65,24 @@ def test_range_starts_at_6(address):
     assert 2 <= len(hello.chain) <= 4
 
 
+APPS = {"port 443": {"alpn": ("http/1.1",)},
+        "6.0 by name": {"alpn": ("smp/1",), "server_name": "localhost", "version": 9},
+        "6.0 by address": {"alpn": ("smp/1",), "version": 9},
+        "before ALPN": {"alpn": (), "version": 6}}
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_apps_pass_a_message(connect, app):
+    """As apps of these kinds connect, they make a queue and pass a message (section 1)."""
+    options = {"version": 18, **APPS[app]}
+    conn, sender = connect(**options), connect(**options)
+    queue = Queue.create(conn)
+    assert queue.send(sender, b"hello").raw == b"OK"
+    message = queue.next_message(conn)
+    assert message.body == b"hello"
+    assert queue.ack(conn, message.msg_id).raw == b"OK"
+
+
 def test_settings_limit_the_range(own_server):
     """smp_version_min and smp_version_max narrow what is offered and accepted."""
     server = own_server({("LIMITS", "smp_version_min"): 9, ("LIMITS", "smp_version_max"): 14})
@@ -101,10 +119,34 @@ def test_wrong_alpn_ends_with_alert(address, tls):
     assert record == (ALERT, bytes((FATAL, NO_APPLICATION_PROTOCOL)))
 
 
-def test_alpn_is_found_among_others(address):
-    """`smp/1` is chosen out of a longer list (section 1)."""
-    with Connection(address, 18, alpn=("future/2", "smp/1")) as conn:
-        assert conn.link.tls.selected_alpn_protocol() == "smp/1"
+# What a client offers, and what is agreed; None: refused. Apps up to 6.0 send a server name.
+ALPN_MATRIX = [((), ""), (("smp/1",), "smp/1"), (("http/1.1",), "http/1.1"), (("h2",), "h2"),
+               (("smp/1", "h2"), "smp/1"), (("h2", "smp/1"), "h2"),
+               (("http/1.1", "smp/1"), "http/1.1"), (("foo", "smp/1"), "smp/1"), (("foo",), None)]
+
+
+def alpn_name(value):
+    """What a test of the matrix is called after."""
+    return "+".join(value) or "none" if isinstance(value, tuple) else value or "nothing"
+
+
+@pytest.mark.parametrize("tls", ["1.3", "1.2"])
+@pytest.mark.parametrize("server_name", [None, "localhost"], ids=["no SNI", "SNI"])
+@pytest.mark.parametrize("offered, agreed", ALPN_MATRIX, ids=alpn_name)
+def test_alpn_and_server_name(address, server_versions, offered, agreed, server_name, tls):
+    """Each of three names is agreed, the client's first, and gives all versions, also to apps that
+    speak SMP after `http/1.1` alone; without a list version 6. A list with none of the three ends
+    with an alert. A server name changes nothing (section 1)."""
+    if agreed is None:
+        record = exchange(address, first_flight(offered, tls, server_name))
+        assert record == (ALERT, bytes((FATAL, NO_APPLICATION_PROTOCOL)))
+        return
+    lowest, highest = server_versions if agreed else (6, 6)
+    with Connection(address, highest, alpn=offered, tls=tls, server_name=server_name) as conn:
+        assert conn.link.tls.selected_alpn_protocol() == (agreed or None)
+        hello = conn.session.hello
+        assert (hello.min_version, hello.max_version) == (lowest, highest)
+        assert bool(hello.chain) == bool(agreed)
         conn.ping()
 
 
@@ -327,9 +369,3 @@ def test_refusal_shows_as_closed(address):
         assert link.closed_within(PATIENCE)
     with pytest.raises((HandshakeRefused, ssl.SSLError, ConnectionError)):
         Connection(address, 18, tls="1.2", ciphers="ECDHE-ECDSA-AES256-GCM-SHA384")
-
-
-def test_sni_does_not_disturb(address):
-    """A client that names a host gets the same identity when no web pages are served there."""
-    with Connection(address, 18, server_name="localhost") as conn:
-        conn.ping()

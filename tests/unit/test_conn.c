@@ -150,14 +150,31 @@ static void both_sides_know_the_same_tls_unique(void **state) {
     server_close(&s);
 }
 
+static void assert_alpn(const SSL *ssl, const char *agreed) {
+    const unsigned char *name = NULL;
+    unsigned len = 0;
+    SSL_get0_alpn_selected(ssl, &name, &len);
+    assert_int_equal(len, strlen(agreed));
+    if (len != 0) assert_memory_equal(name, agreed, len);
+    assert_int_equal(tls_has_alpn(ssl), len != 0);
+}
+
 static void alpn_is_optional_but_must_fit(void **state) {
     (void)state;
     struct server s = {0};
     server_open(&s);
     static const struct {
         const char *list;
-        bool has;
-    } GOOD[] = {{"\5smp/1", true}, {"", false}, {"\2h2\5smp/1\10http/1.1", true}};
+        const char *agreed;
+    } GOOD[] = {
+        {"\5smp/1", "smp/1"},
+        {"", ""},
+        {"\10http/1.1", "http/1.1"},
+        {"\2h2", "h2"},
+        {"\3foo\2h2\5smp/1\10http/1.1", "h2"},
+        {"\5smp/1\2h2", "smp/1"},
+        {"\10http/1.1\5smp/1", "http/1.1"},
+    };
     for (size_t i = 0; i < ARRAY_LEN(GOOD); i++) {
         const struct client_opts o = {.alpn = GOOD[i].list};
         struct client c;
@@ -165,13 +182,14 @@ static void alpn_is_optional_but_must_fit(void **state) {
         client_send(&c, 1);
         client_expect(&c, 1);
         pthread_mutex_lock(&s.mtx);
-        assert_int_equal(s.has_alpn, GOOD[i].has);
+        assert_int_equal(s.has_alpn, GOOD[i].agreed[0] != '\0');
         pthread_mutex_unlock(&s.mtx);
-        assert_int_equal(tls_has_smp_alpn(c.ssl), GOOD[i].has);
+        assert_alpn(c.ssl, GOOD[i].agreed);
         client_close(&c);
     }
     assert_int_equal(peek(&s, &s.n_tls_errors), 0);
-    static const char *const BAD[] = {"\2h2", "\5smp/2", "\4smp/", "\6smp/11"};
+    static const char *const BAD[] = {"\3foo",    "\5smp/2",     "\4smp/",
+                                      "\6smp/11", "\10http/1.0", "\3h2c"};
     for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
         const struct client_opts o = {.alpn = BAD[i]};
         struct client c;

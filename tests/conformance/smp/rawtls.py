@@ -16,10 +16,11 @@ CERTIFICATE, KEY_EXCHANGE, CERTIFICATE_REQUEST, SERVER_HELLO_DONE = 11, 12, 13, 
 ECDSA_CHACHA20 = b"\xcc\xa9"
 
 
-def first_flight(alpn, tls):
+def first_flight(alpn, tls, server_name=None):
     """Bytes of a ClientHello record, made by the TLS library."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = tls_context(tuple(alpn), tls).wrap_bio(incoming, outgoing)
+    client = tls_context(tuple(alpn), tls).wrap_bio(incoming, outgoing,
+                                                   server_hostname=server_name)
     try:
         client.do_handshake()
     except ssl.SSLWantReadError:
