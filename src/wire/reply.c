@@ -115,6 +115,42 @@ void reply_proxy_err(struct wr *w, const struct wire_params *p, const struct rep
     }
 }
 
+/* ---- names ---- */
+
+void reply_name_err(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                    const struct name_failure *f) {
+    switch (f->error) {
+    case NAME_OK:
+    case NAME_NOT_FOUND:
+        write_text(w, p, to, "ERR NAME NOT_FOUND");
+        break;
+    case NAME_TIMEOUT:
+        write_text(w, p, to, "ERR NAME RESOLVER timeout");
+        break;
+    case NAME_TRANSPORT:
+        write_text(w, p, to, "ERR NAME RESOLVER transport failure");
+        break;
+    case NAME_TOO_LARGE:
+        write_text(w, p, to, "ERR NAME RESOLVER response too large");
+        break;
+    case NAME_INVALID:
+        write_text(w, p, to, "ERR NAME RESOLVER invalid response");
+        break;
+    case NAME_HTTP:
+        write_text(w, p, to, "ERR NAME RESOLVER HTTP ");
+        wr_dec(w, f->status);
+        break;
+    }
+}
+
+void reply_rname(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                 struct bytes record) {
+    write_text(w, p, to, "RNAME ");
+    wr_bytes_raw(w, record);
+}
+
+/* ---- relays ---- */
+
 void reply_pkey(struct wr *w, const struct wire_params *p, const struct reply_to *to,
                 const struct reply_pkey *k) {
     write_text(w, p, to, "PKEY ");

@@ -84,6 +84,26 @@ void reply_pres(struct wr *w, const struct wire_params *p, const struct reply_to
                 struct bytes body);
 /* Only the head: the two layers of the answer follow (wire/forward.h). */
 void reply_rres_begin(struct wr *w, const struct wire_params *p, const struct reply_to *to);
+/* Why a name was not resolved. */
+enum name_error {
+    NAME_OK,
+    NAME_NOT_FOUND, /* the resolver knows no such name */
+    NAME_TIMEOUT,   /* it did not answer in time */
+    NAME_TRANSPORT, /* no connection to it, or it broke */
+    NAME_TOO_LARGE, /* its answer, or what would be told of it */
+    NAME_INVALID,   /* its answer is no name record */
+    NAME_HTTP       /* its answer is an error of HTTP: status */
+};
+struct name_failure {
+    enum name_error error;
+    unsigned status; /* NAME_HTTP */
+};
+void reply_name_err(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                    const struct name_failure *f);
+/* record: a JSON object (names/record.h). */
+void reply_rname(struct wr *w, const struct wire_params *p, const struct reply_to *to,
+                 struct bytes record);
+
 void reply_pong(struct wr *w, const struct wire_params *p, const struct reply_to *to);
 void reply_ids(struct wr *w, const struct wire_params *p, const struct reply_to *to,
                const struct reply_ids *ids);
