@@ -82,6 +82,14 @@ static void take_snapshot(struct stats *s, struct snapshot *ret) {
     pthread_mutex_unlock(&s->mtx);
 }
 
+/* Version 6.5 does not start with a section that it does not know: that of names comes in only
+ * where a resolver was asked. */
+static bool is_written(const struct snapshot *snap, unsigned stat) {
+    if (STAT_ROWS[stat].name == NULL) return false;
+    return stat < STAT_RSLV_REQS || stat > STAT_RSLV_DISABLED ||
+           snap->counter[STAT_RSLV_REQS] != snap->counter[STAT_RSLV_DISABLED];
+}
+
 static void write_state(struct stats *s, uint64_t q_count, int64_t *scratch, struct wr *w) {
     struct snapshot snap;
     const char *section = NULL;
@@ -92,7 +100,7 @@ static void write_state(struct stats *s, uint64_t q_count, int64_t *scratch, str
     wr_u8(w, '\n');
     for (unsigned i = 0; i < N_STATS; i++) {
         const struct stat_row *row = &STAT_ROWS[i];
-        if (row->name == NULL) continue;
+        if (!is_written(&snap, i)) continue;
         if (row->section != NULL && !sets_written) { /* they stand before the first section */
             write_sets(s, scratch, w);
             sets_written = true;

@@ -268,6 +268,29 @@ static void every_counter_is_restored(void **state) {
     stats_free(again);
 }
 
+/* Version 6.5 refuses to start with a section that it does not know. */
+static void names_are_written_where_a_resolver_was_asked(void **state) {
+    (void)state;
+    struct clock c;
+    clock_init(&c);
+    struct stats *s = stats_at(&c, 1);
+    stats_add(stats_sheet(s, 0), STAT_RSLV_REQS, 3);
+    stats_add(stats_sheet(s, 0), STAT_RSLV_DISABLED, 3);
+    struct blob text = saved(s, 0);
+    text.p[text.n - 1] = '\0';
+    assert_null(strstr((const char *)text.p, "rslvStats"));
+    blob_freep(&text);
+    stats_add(stats_sheet(s, 0), STAT_RSLV_REQS, 1);
+    stats_add(stats_sheet(s, 0), STAT_RSLV_NOT_FOUND, 1);
+    text = saved(s, 0);
+    static const char LAST[] =
+        "rslvStats:\nreqs=4\nsucc=0\nnotFound=1\nresolverErrs=0\ndisabled=3\n";
+    assert_true(text.n > sizeof LAST);
+    assert_memory_equal(text.p + text.n - (sizeof LAST - 1), LAST, sizeof LAST - 1);
+    blob_freep(&text);
+    stats_free(s);
+}
+
 #define OLD_HEAD "fromTime=2022-05-03T00:00:00Z\nqCreated=7\nqSecured=6\n"
 
 static void older_forms_are_read(void **state) {
@@ -445,6 +468,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_lost_between_days),
         cmocka_unit_test(state_is_written_as_it_was_read),
         cmocka_unit_test(every_counter_is_restored),
+        cmocka_unit_test(names_are_written_where_a_resolver_was_asked),
         cmocka_unit_test(older_forms_are_read),
         cmocka_unit_test(old_ids_are_hashed),
         cmocka_unit_test(damage_changes_nothing),
