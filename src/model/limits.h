@@ -48,6 +48,19 @@ enum {
     DEFAULT_PROXY_PING_AFTER_S = 300,     /* seconds of a relay's silence */
     DEFAULT_PROXY_IDLE_S = 1800,          /* seconds without a command, then it is disconnected */
 
+    /* ---- names ---- */
+    DEFAULT_RESOLVER_TIMEOUT_MS = 3000,   /* milliseconds; as the reference */
+    RESOLVER_TIMEOUT_MIN_MS = 100,
+    RESOLVER_TIMEOUT_MAX_MS = 60000,
+    DEFAULT_RESOLVER_RESPONSE_BYTES = 16000, /* bytes; what a block can carry on */
+    RESOLVER_RESPONSE_MIN_BYTES = 1024,
+    RESOLVER_RESPONSE_MAX_BYTES = 16000,
+    DEFAULT_RESOLVER_CONCURRENCY = 1000,  /* names of a session being asked for; as the reference */
+    RESOLVER_CONCURRENCY_MAX = 10000,
+    RESOLVER_TRANSFERS_MAX = 128,         /* names of a loop at the resolver, ~30 KiB and a descriptor each */
+    RESOLVER_WAITING_MAX = 20000,         /* names of a loop that wait for that, ~0.5 KiB each */
+    RESOLVER_IDLE_MAX = 8,                /* connections of a loop kept for the next name */
+
     /* ---- times ---- */
     DEFAULT_TLS_TIMEOUT_S = 60,           /* seconds; as the reference */
     DEFAULT_SMP_HANDSHAKE_TIMEOUT_S = 120, /* seconds; as the reference */

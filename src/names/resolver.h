@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* resolver.h -- names are asked for at a REST resolver that the operator runs (spec: names).
+ *
+ * Each loop asks for its own sessions, so nothing is shared between loops. On a loop at most
+ * RESOLVER_TRANSFERS_MAX requests are at the resolver; RESOLVER_WAITING_MAX more wait for their
+ * turn, and their time runs while they do. Every request is answered within the time limit.
+ *
+ * Start: resolver_new() before the loops start. Stop: join all loops, then resolver_free(), then
+ * free the loops. */
+#pragma once
+
+#include "base/list.h"
+#include "names/transfer.h"
+#include "wire/reply.h"
+
+struct resolver;
+
+struct resolver_opts {
+    struct loop *const *loops; /* borrowed */
+    unsigned n_loops;
+    const struct endpoint *endpoint; /* copied */
+    int64_t timeout_ms;              /* for a whole request */
+    size_t response_max;             /* bytes of the resolver's answer */
+};
+
+MUST_USE enum err resolver_new(const struct resolver_opts *o, struct resolver **ret);
+/* Drops what is under way. NULL is a no-op. */
+void resolver_free(struct resolver *r);
+
+enum { RESOLVER_NAME_MAX = 253 };
+
+/* A name that is asked for. The caller embeds it, sets done and drop, and gives it away; exactly
+ * one of the two is called, once, on the loop it came from, and then it is the caller's again. */
+struct resolver_request {
+    /* private */
+    struct transfer transfer;
+    struct list waiting;
+    struct list under_way;
+    struct resolver_loop *of;
+    int64_t deadline_ms;
+    char name[RESOLVER_NAME_MAX + 1];
+    /* result, valid in done() */
+    struct name_failure failure; /* error is NAME_OK on success */
+    struct bytes record;         /* JSON; views memory of the loop's, gone when done() returns */
+    /* set by the caller */
+    void (*done)(struct resolver_request *rq);
+    void (*drop)(struct resolver_request *rq); /* the server stops: free, and touch nothing else */
+};
+
+/* Asks for a name: at most RESOLVER_NAME_MAX letters, digits, hyphens and dots; its case does not
+ * matter. On `from`, one of the resolver's loops. done() may come before this returns. */
+void resolver_ask(struct resolver *r, struct loop *from, struct bytes name,
+                  struct resolver_request *owned);
+
+/* Is the resolver there? Waits for it; never on a loop. NULL: yes; else why not, for an operator,
+ * in buf. */
+const char *resolver_probe(const struct endpoint *endpoint, int64_t timeout_ms, char *buf,
+                           size_t n_buf);
