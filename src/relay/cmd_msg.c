@@ -22,8 +22,9 @@ static enum err subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn) {
     }
     if (sub == NULL) return sub_subscribe(s, q, ret_lsn);
     session_count(s, STAT_Q_SUB_DUPLICATE);
-    sub_clear_delivered(s, sub); /* again in the same connection: it is delivered again */
-    return sub_register(s, q, ret_lsn);
+    const enum err e = sub_register(s, q, ret_lsn);
+    if (e == OK) sub_clear_delivered(s, sub); /* again in the same connection: delivered again */
+    return e;
 }
 
 void cmd_sub(struct request *rq) {
@@ -66,25 +67,22 @@ static void count_get(const struct request *rq, bool has_msg, bool again) {
 }
 
 void cmd_get(struct request *rq) {
-    struct sub *sub = sub_find(rq->session, queue_rcv_id(rq->queue));
+    struct session *s = rq->session;
+    struct sub *sub = sub_find(s, queue_rcv_id(rq->queue));
+    struct message *m = NULL;
     enum err e = OK;
-    if (sub == NULL) {
-        e = sub_add(rq->session, rq->queue, SUB_BY_GET, &sub);
-    } else if (!sub->by_get) {
-        session_count(rq->session, STAT_MSG_GET_PROHIBITED);
+    if (sub != NULL && !sub->by_get) {
+        session_count(s, STAT_MSG_GET_PROHIBITED);
         e = E_CMD_PROHIBITED;
     }
-    struct message *m = NULL;
-    bool again = false;
+    if (e == OK) e = store_msg_peek(store_of(rq), rq->queue, &m);
+    if (e == OK && sub == NULL) e = sub_add(s, rq->queue, SUB_BY_GET, &sub);
     if (e == OK) {
-        again = sub->has_delivered;
-        sub_clear_delivered(rq->session, sub);
-        e = store_msg_peek(store_of(rq), rq->queue, &m);
-    }
-    if (e == OK) {
-        count_get(rq, m != NULL, again);
+        count_get(rq, m != NULL, sub->has_delivered);
+        sub_clear_delivered(s, sub);
         answer_msg(rq, sub, m, 0);
     } else {
+        message_unref(m);
         answer_err(rq, e);
     }
 }
@@ -120,22 +118,22 @@ void cmd_ack(struct request *rq) {
         answer_err(rq, E_NO_MSG);
         return;
     }
-    sub_clear_delivered(rq->session, sub);
     struct message *next = NULL;
     struct message **ret_next = sub->by_get ? NULL : &next;
     struct msg_acked acked = {0};
     enum err e = OK;
     if (msg_id.n != 0) {
         e = store_msg_ack(store_of(rq), rq->queue, &sub->delivered, ret_next, &acked);
-        if (acked.was_deleted) count_received(rq, sub, acked.notification);
     } else if (ret_next != NULL) {
         e = store_msg_peek(store_of(rq), rq->queue, ret_next);
     }
-    if (e == OK) {
-        answer_msg(rq, sub, next, acked.lsn);
-    } else {
+    if (e != OK) { /* nothing has changed: the message waits for an ACK still */
         answer_err(rq, e);
+        return;
     }
+    if (acked.was_deleted) count_received(rq, sub, acked.notification);
+    sub_clear_delivered(rq->session, sub);
+    answer_msg(rq, sub, next, acked.lsn);
     if (sub->by_service && !sub->has_delivered) sub_remove(rq->session, sub);
 }
 

@@ -163,6 +163,14 @@ static enum err subscribe_new(struct session *s, struct queue *q, lsn_t *ret_lsn
     return OK;
 }
 
+/* The client is not told of the queue: it must not stay. */
+static void undo_create(const struct request *rq, struct queue *q) {
+    struct queue_ended ended;
+    lsn_t lsn;
+    const enum err e = store_queue_delete(store_of(rq), q, &ended, &lsn);
+    (void)e; /* then it stays; nobody has its ids */
+}
+
 static void count_created(const struct request *rq) {
     session_count(rq->session, STAT_Q_CREATED);
     if (rq->cmd->new_queue.has_notifier) session_count(rq->session, STAT_NTF_NEW_CREATED);
@@ -176,9 +184,12 @@ void cmd_new(struct request *rq) {
     enum err e = check_new_allowed(rq);
     if (e == OK) e = make_keys(rq->session->rl->relay->o.env, &rq->cmd->new_queue, &keys);
     if (e == OK) e = create(rq, &keys, &ids, &q, &lsn);
-    if (e == OK) count_created(rq);
-    if (e == OK && rq->cmd->new_queue.subscribe) e = subscribe_new(rq->session, q, &lsn);
+    if (e == OK && rq->cmd->new_queue.subscribe) {
+        e = subscribe_new(rq->session, q, &lsn);
+        if (e != OK) undo_create(rq, q);
+    }
     if (e == OK) {
+        count_created(rq);
         answer_ids(rq, &ids, &keys, lsn);
     } else {
         answer_err(rq, e);

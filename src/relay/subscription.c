@@ -192,7 +192,9 @@ enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn) {
 static bool deliver_head(struct session *s, struct sub *sub, const struct id *except,
                          bool after_answers) {
     struct message *m = NULL;
-    if (store_msg_peek(s->rl->relay->o.store, sub->queue, &m) != OK || m == NULL) return false;
+    const enum err e = store_msg_peek(s->rl->relay->o.store, sub->queue, &m);
+    if (e == E_NO_MEMORY) conn_close(s->conn); /* nobody would announce it again */
+    if (e != OK || m == NULL) return false;
     const bool wanted = except == NULL || !id_equal(&m->id, except);
     if (wanted) {
         sub_set_delivered(s, sub, m);

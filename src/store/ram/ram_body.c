@@ -244,6 +244,7 @@ static void lost(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
     if (entry != NULL) {
         queue_unlink(q, entry);
         ram_count_messages(m, -1);
+        if (entry->is_quota) q->refuses = false; /* the next one too many leaves the marker */
     }
     ram_unlock(m, q);
     msg_entry_free(entry);
