@@ -92,7 +92,7 @@ static void on_done(struct proxy_op *op) {
     if (s != NULL) {
         struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
         write_answer(p, &s->params, &w);
-        session_add_text(s, wr_bytes(&w), 0, 0);
+        session_add_text(s, wr_bytes(&w));
         s->n_proxied--;
         start_waiting(s);
         session_adjust_reading(s);

@@ -103,18 +103,79 @@ void forwarded_free(struct forwarded *f) {
     free(f);
 }
 
-void forwarded_answer(const struct forwarded *f, struct session *s, struct bytes transmission,
-                      lsn_t lsn, size_t held_bytes) {
+/* ---- answers ---- */
+
+struct way_back {
+    const struct box_key *client_key, *proxy_key;
+    const struct box_nonce *nonce;
+    struct bytes corr_id, outer_corr_id;
+};
+
+/* False: it does not fit, and an error was written, as the reference does. */
+static bool seal(const struct way_back *b, const struct wire_params *p, struct bytes transmission,
+                 struct wr *w) {
     uint8_t buf[SMP_BLOCK_LEN];
-    struct wr w = wr_init(buf, sizeof buf - SMP_BLOCK_OVERHEAD - 2);
-    const struct reply_to to = {.corr_id = f->outer_corr_id};
-    reply_rres_begin(&w, &s->params, &to);
-    if (forward_seal_answer(&f->client_key, s->proxy_key, &f->nonce, f->corr_id, transmission,
-                            &w) == OK) {
-        session_count(s, STAT_P_MSG_FWDS_RECV);
-    } else {
-        w = wr_init(buf, sizeof buf);
-        reply_err(&w, &s->params, &to, E_BLOCK); /* as the reference: it does not fit */
+    struct wr sealed = wr_init(buf, sizeof buf - SMP_BLOCK_OVERHEAD - 2);
+    const struct reply_to to = {.corr_id = b->outer_corr_id};
+    reply_rres_begin(&sealed, p, &to);
+    if (forward_seal_answer(b->client_key, b->proxy_key, b->nonce, b->corr_id, transmission,
+                            &sealed) != OK) {
+        reply_err(w, p, &to, E_BLOCK);
+        return false;
     }
-    session_add_text(s, wr_bytes(&w), lsn, held_bytes);
+    wr_bytes_raw(w, wr_bytes(&sealed));
+    return true;
+}
+
+static struct way_back way_back(const struct forwarded *f, const struct session *s) {
+    return (struct way_back){&f->client_key, s->proxy_key, &f->nonce, f->corr_id, f->outer_corr_id};
+}
+
+void forwarded_seal(const struct forwarded *f, const struct session *s, struct bytes transmission,
+                    struct wr *w) {
+    const struct way_back back = way_back(f, s);
+    if (seal(&back, &s->params, transmission, w)) session_count(s, STAT_P_MSG_FWDS_RECV);
+}
+
+struct forwarded_refusal {
+    struct box_key client_key, proxy_key; /* secret */
+    struct box_nonce nonce;
+    struct bytes corr_id, outer_corr_id, transmission; /* view buf */
+    uint8_t buf[];
+};
+
+/* A copy in buf. */
+static struct bytes keep(struct wr *w, struct bytes b) {
+    const size_t at = wr_bytes(w).n;
+    wr_bytes_raw(w, b);
+    const struct bytes all = wr_bytes(w);
+    return bytes_of(all.p + at, all.n - at);
+}
+
+struct forwarded_refusal *forwarded_refusal_new(const struct forwarded *f, const struct session *s,
+                                                struct bytes transmission) {
+    const size_t n = f->corr_id.n + f->outer_corr_id.n + transmission.n;
+    struct forwarded_refusal *r = malloc(sizeof *r + n);
+    if (r == NULL) return NULL;
+    struct wr w = wr_init(r->buf, n);
+    r->client_key = f->client_key;
+    r->proxy_key = *s->proxy_key;
+    r->nonce = f->nonce;
+    r->corr_id = keep(&w, f->corr_id);
+    r->outer_corr_id = keep(&w, f->outer_corr_id);
+    r->transmission = keep(&w, transmission);
+    return r;
+}
+
+void forwarded_refusal_free(struct forwarded_refusal *r) {
+    if (r == NULL) return;
+    crypto_wipe(r, sizeof *r);
+    free(r);
+}
+
+void forwarded_refusal_write(const struct forwarded_refusal *r, const struct wire_params *p,
+                             struct wr *w) {
+    const struct way_back back = {&r->client_key, &r->proxy_key, &r->nonce, r->corr_id,
+                                  r->outer_corr_id};
+    (void)seal(&back, p, r->transmission, w);
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "crypto/authz.h"
+#include "model/limits.h"
 #include "relay/relay_priv.h"
 
 struct job_item {
@@ -52,13 +53,60 @@ struct wr answer_begin(const struct request *rq) {
     return wr_init(rq->session->rl->scratch, sizeof rq->session->rl->scratch);
 }
 
+/* Clients that are older than STORE_RETRY take ERR STORE for the end of their message; left without
+ * an answer they try again. A proxy does not wait for the others' answers: its connection stays. */
+static enum if_lost if_lost(const struct request *rq) {
+    const bool silent =
+        rq->cmd->tag == CMD_SEND && !version_has(rq->params->version, V_STORE_RETRY);
+    if (rq->fwd != NULL) return silent ? IF_LOST_NOTHING : IF_LOST_FORWARDED;
+    return silent ? IF_LOST_UNANSWERED : IF_LOST_ERR;
+}
+
+enum { REFUSAL_MAX = 1024 }; /* bytes: two ids of 255 at most, and a few words */
+
+/* The refusal that may have to stand for a forwarded command's answer; NULL: out of memory. */
+static struct forwarded_refusal *make_refusal(const struct request *rq) {
+    uint8_t buf[REFUSAL_MAX];
+    struct wr w = wr_init(buf, sizeof buf);
+    reply_err(&w, rq->params, &rq->to, E_STORE);
+    return forwarded_refusal_new(rq->fwd, rq->session, wr_bytes(&w));
+}
+
+static bool may_be_lost(const struct request *rq, lsn_t lsn) {
+    const struct store *store = rq->session->rl->relay->o.store;
+    return lsn > store_durable_lsn(store) || store_is_lost(store, lsn);
+}
+
+static void deliver_forwarded(const struct request *rq, struct out_text *t) {
+    uint8_t buf[SMP_BLOCK_LEN];
+    struct wr w = wr_init(buf, sizeof buf);
+    if (t->if_lost == IF_LOST_FORWARDED) {
+        t->owned_refusal = make_refusal(rq);
+        if (t->owned_refusal == NULL) {
+            conn_close(rq->session->conn);
+            return;
+        }
+    }
+    forwarded_seal(rq->fwd, rq->session, t->transmission, &w);
+    t->transmission = wr_bytes(&w);
+    session_add_answer(rq->session, t);
+}
+
+static void deliver(const struct request *rq, struct bytes transmission, lsn_t lsn) {
+    struct out_text t = {.transmission = transmission, .lsn = lsn, .held_bytes = rq->held_bytes};
+    if (may_be_lost(rq, lsn)) t.if_lost = if_lost(rq);
+    if (rq->fwd != NULL) {
+        deliver_forwarded(rq, &t);
+    } else {
+        session_add_answer(rq->session, &t);
+    }
+}
+
 void answer_end(const struct request *rq, const struct wr *w, lsn_t lsn) {
     if (wr_err(w) != OK) {
         answer_err(rq, E_INTERNAL);
-    } else if (rq->fwd != NULL) {
-        forwarded_answer(rq->fwd, rq->session, wr_bytes(w), lsn, rq->held_bytes);
     } else {
-        session_add_text(rq->session, wr_bytes(w), lsn, rq->held_bytes);
+        deliver(rq, wr_bytes(w), lsn);
     }
 }
 
@@ -68,14 +116,18 @@ void answer_ok(const struct request *rq, lsn_t lsn) {
     answer_end(rq, &w, lsn);
 }
 
-void answer_err(const struct request *rq, enum err e) {
+/* What refuses a change may itself wait for one: the quota marker of ERR QUOTA. */
+static void answer_err_after(const struct request *rq, enum err e, lsn_t lsn) {
+    const enum if_lost rule = e == E_STORE ? if_lost(rq) : IF_LOST_ERR;
+    if (rule == IF_LOST_UNANSWERED) session_leave_unanswered(rq->session);
+    if (rule == IF_LOST_UNANSWERED || rule == IF_LOST_NOTHING) return;
     struct wr w = answer_begin(rq);
     reply_err(&w, rq->params, &rq->to, e);
-    if (rq->fwd != NULL) {
-        forwarded_answer(rq->fwd, rq->session, wr_bytes(&w), 0, 0);
-    } else {
-        session_add_text(rq->session, wr_bytes(&w), 0, 0);
-    }
+    deliver(rq, wr_bytes(&w), lsn);
+}
+
+void answer_err(const struct request *rq, enum err e) {
+    answer_err_after(rq, e, 0);
 }
 
 void answer_blocked(const struct request *rq) {
@@ -88,7 +140,7 @@ void answer_result(const struct request *rq, enum err e, lsn_t lsn) {
     if (e == OK) {
         answer_ok(rq, lsn);
     } else {
-        answer_err(rq, e);
+        answer_err_after(rq, e, lsn);
     }
 }
 

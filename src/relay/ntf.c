@@ -153,7 +153,7 @@ static bool send_batch(struct session *s, const struct nsub *n, unsigned *n_sent
         };
         struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
         reply_nmsg(&w, &s->params, &to, &ntf);
-        session_add_text(s, wr_bytes(&w), 0, 0);
+        session_add_text(s, wr_bytes(&w));
     }
     crypto_wipe(batch.dh_secret, sizeof batch.dh_secret);
     *n_sent += batch.n;

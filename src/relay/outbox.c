@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
+#include "relay/forwarded.h"
 
 enum out_kind { OUT_TEXT, OUT_MSG, OUT_LINK };
 
@@ -16,9 +17,12 @@ struct out_item {
     uint8_t n_corr;      /* MSG, LNK: bytes of the correlation id, first in data */
     uint8_t n_entity;    /* LNK: bytes of the entity, second in data */
     bool fetching;       /* MSG: its body was asked for */
+    bool is_told;        /* dropped() or detached() has been called */
+    uint8_t if_lost;     /* TEXT: enum if_lost */
     struct queue *queue; /* MSG: counted */
     union {
-        struct message *message; /* MSG: counted */
+        struct forwarded_refusal *refusal; /* TEXT: owned; of IF_LOST_FORWARDED */
+        struct message *message;           /* MSG: counted */
         struct {
             struct link_data *link; /* LNK: counted */
             struct id snd_id;
@@ -37,6 +41,8 @@ static void item_free(struct out_item *i) {
         message_unref(i->message);
     } else if (i->kind == OUT_LINK) {
         link_data_unref(i->link);
+    } else {
+        forwarded_refusal_free(i->refusal);
     }
     free(i);
 }
@@ -76,12 +82,16 @@ static struct out_item *item_new(enum out_kind kind, lsn_t lsn, struct bytes a, 
     return i;
 }
 
-enum err outbox_add_text(struct outbox *o, struct bytes transmission, lsn_t lsn,
-                         size_t held_bytes) {
-    struct out_item *i = item_new(OUT_TEXT, lsn, transmission, (struct bytes){0});
-    if (i == NULL) return E_NO_MEMORY;
-    i->len = (uint32_t)transmission.n;
-    i->cost = (uint32_t)(transmission.n + held_bytes);
+enum err outbox_add_text(struct outbox *o, const struct out_text *t) {
+    struct out_item *i = item_new(OUT_TEXT, t->lsn, t->transmission, (struct bytes){0});
+    if (i == NULL) {
+        forwarded_refusal_free(t->owned_refusal);
+        return E_NO_MEMORY;
+    }
+    i->if_lost = (uint8_t)t->if_lost;
+    i->refusal = t->owned_refusal;
+    i->len = (uint32_t)t->transmission.n;
+    i->cost = (uint32_t)(t->transmission.n + t->held_bytes);
     push(o, &o->answers, i);
     return OK;
 }
@@ -160,7 +170,9 @@ static void status_write(const struct out_item *i, const struct wire_params *p, 
                          struct wr *w) {
     const size_t mark = wr_mark_u16(w);
     const struct reply_to to = item_to(i, p);
-    if (e == OK) {
+    if (i->kind == OUT_TEXT && i->refusal != NULL) {
+        forwarded_refusal_write(i->refusal, p, w);
+    } else if (e == OK) {
         reply_ok(w, p, &to);
     } else {
         reply_err(w, p, &to, e);
@@ -188,15 +200,27 @@ static enum verdict judge_msg(struct out_item *i, const struct outbox_env *env) 
     return body == BODY_GONE ? SEND_OK : REFUSE_IT; /* gone: as if the queue had been empty */
 }
 
+/* A message that is lost, or that answers what is lost. */
+static enum verdict judge_lost_msg(struct out_item *i, const struct outbox_env *env) {
+    const bool is_gone = store_is_lost(env->store, i->message->lsn);
+    const bool is_told = i->is_told;
+    i->is_told = true; /* it is judged again when there is no room for the error */
+    if (!is_told && is_gone) env->dropped(env->ctx, queue_rcv_id(i->queue), &i->message->id);
+    if (!is_told && !is_gone) env->detached(env->ctx, i->queue, i->message);
+    return i->n_corr != 0 ? REFUSE_IT : DROP_IT;
+}
+
+static enum verdict judge_lost(struct out_item *i, const struct outbox_env *env) {
+    if (i->kind == OUT_MSG) return judge_lost_msg(i, env);
+    if (i->kind == OUT_LINK) return REFUSE_IT;
+    if (i->if_lost == IF_LOST_UNANSWERED) env->unanswered(env->ctx);
+    return i->if_lost == IF_LOST_UNANSWERED || i->if_lost == IF_LOST_NOTHING ? DROP_IT : REFUSE_IT;
+}
+
 static enum verdict judge(struct out_item *i, const struct outbox_env *env) {
     /* In this order: once the disk has room again, durability passes over what was lost. */
     const lsn_t durable = store_durable_lsn(env->store);
-    const bool lost = store_is_lost(env->store, i->lsn);
-    if (lost && i->kind != OUT_MSG) return REFUSE_IT;
-    if (lost) {
-        env->dropped(env->ctx, queue_rcv_id(i->queue), &i->message->id);
-        return i->n_corr != 0 ? REFUSE_IT : DROP_IT;
-    }
+    if (store_is_lost(env->store, i->lsn)) return judge_lost(i, env);
     if (i->lsn > durable) return HOLD_IT;
     return i->kind == OUT_MSG ? judge_msg(i, env) : SEND_IT;
 }

@@ -17,6 +17,7 @@
 #include "wire/reply.h"
 
 struct out_item;
+struct forwarded_refusal; /* cmd_rfwd.c */
 
 struct out_lane {
     struct out_item *head, *tail; /* owned */
@@ -49,18 +50,37 @@ struct outbox_env {
     /* This message will not be sent: it was deleted, was lost or cannot be read. May add another to
      * the outbox. */
     void (*dropped)(void *ctx, const struct id *rcv_id, const struct id *msg_id);
+    /* The command that this message answers failed, and was answered so; the message itself is
+     * there. May add it to the outbox. */
+    void (*detached)(void *ctx, struct queue *q, struct message *m);
+    /* A command is left without an answer. */
+    void (*unanswered)(void *ctx);
     void *ctx;
 };
 
 void outbox_init(struct outbox *o);
 void outbox_done(struct outbox *o);
 
-/* A ready transmission, copied. held_bytes: what the store keeps in RAM until lsn is durable, so
- * that it counts as pending. E_NO_MEMORY. */
-MUST_USE enum err outbox_add_text(struct outbox *o, struct bytes transmission, lsn_t lsn,
-                                  size_t held_bytes);
+/* What stands for an answer when the change that it waits for is lost. */
+enum if_lost {
+    IF_LOST_ERR,        /* ERR STORE to whom the answer is for */
+    IF_LOST_FORWARDED,  /* ERR STORE inside the layers of RFWD */
+    IF_LOST_UNANSWERED, /* nothing, and unanswered() is told */
+    IF_LOST_NOTHING
+};
 
-/* The same, but behind the messages that follow answers. */
+/* A ready transmission, copied, but what is owned. */
+struct out_text {
+    struct bytes transmission;
+    lsn_t lsn;
+    size_t held_bytes; /* what the store keeps in RAM until lsn is durable: it counts as pending */
+    enum if_lost if_lost;
+    struct forwarded_refusal *owned_refusal; /* of IF_LOST_FORWARDED; else NULL */
+};
+/* Ownership passes in any case. E_NO_MEMORY. */
+MUST_USE enum err outbox_add_text(struct outbox *o, const struct out_text *t);
+
+/* The same, but behind the messages that follow answers; nothing that waits. */
 MUST_USE enum err outbox_add_last(struct outbox *o, struct bytes transmission);
 
 /* MSG: as the answer to corr_id (waiting for lsn, too), or from the server when corr_id is empty

@@ -10,6 +10,7 @@
 #include "crypto/authz_cache.h"
 #include "crypto/crypto.h"
 #include "net/loop.h"
+#include "relay/forwarded.h"
 #include "relay/outbox.h"
 #include "relay/relay.h"
 #include "relay/tls_log.h"
@@ -174,6 +175,7 @@ struct session {
     /* loop time: of its beginning, of the last block from the client, of the last to it */
     int64_t created_ms, received_ms, sent_ms;
     unsigned n_ends;                 /* ENDs and DELDs since the last block was written */
+    bool has_unanswered;             /* a command stays unanswered: the connection will be closed */
     bool is_counted[N_RELAY_GAUGES]; /* gauge_set() */
     /* forwarding to relays: cmd_proxy.c */
     unsigned n_proxied, n_proxied_waiting; /* with the proxy; not yet */
@@ -195,11 +197,15 @@ void session_flush_msg(struct relay *r,
 
 /* Queues an answer; on failure for want of memory the connection is closed: a client must not wait
  * for what will never come. */
-void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn, size_t held_bytes);
+void session_add_answer(struct session *s, const struct out_text *t); /* ownership as outbox.h */
+void session_add_text(struct session *s, struct bytes transmission);  /* waits for nothing */
 void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m,
                      lsn_t lsn, bool after_answers);
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
                       struct link_data *link, lsn_t lsn);
+
+/* A command gets no answer: the connection is closed in UNANSWERED_CLOSE_S. */
+void session_leave_unanswered(struct session *s);
 
 /* END, DELD or ENDS: counted, and not sent before end_interval_ms unless something else is. */
 void session_add_end(struct session *s, struct bytes transmission);
@@ -219,8 +225,6 @@ static inline void session_count(const struct session *s, enum stat_id id) {
 }
 
 /* ---- requests (dispatch.c) ---- */
-
-struct forwarded;
 
 /* One command while it is run. Everything borrowed from its job. */
 struct request {
@@ -251,25 +255,6 @@ void answer_ok(const struct request *rq, lsn_t lsn);
 void answer_err(const struct request *rq, enum err e);
 void answer_blocked(const struct request *rq);                       /* of a blocked queue */
 void answer_result(const struct request *rq, enum err e, lsn_t lsn); /* OK or ERR */
-
-/* ---- cmd_rfwd.c, for dispatch.c ---- */
-
-/* What came inside the layers. */
-struct forwarded_command {
-    struct wire_params params;
-    struct transmission t;
-    struct command cmd;
-    enum err parse_err; /* OK: cmd is set, and one that may be forwarded */
-};
-/* Takes both layers off an RFWD, t, of a proxy's session. Errors are for the proxy. *ret views
- * nothing of t. */
-MUST_USE enum err forwarded_open(struct session *s, const struct transmission *t, struct bytes body,
-                                 struct forwarded **ret);
-const struct forwarded_command *forwarded_command(const struct forwarded *f); /* borrowed from f */
-void forwarded_free(struct forwarded *f);                                     /* NULL is a no-op */
-/* Answers: the transmission goes into both layers. */
-void forwarded_answer(const struct forwarded *f, struct session *s, struct bytes transmission,
-                      lsn_t lsn, size_t held_bytes);
 
 typedef void cmd_fn(struct request *rq);
 /* Handlers, one per row of commands.def that this version runs. They are called only for verified

@@ -277,6 +277,16 @@ static void msg_dropped(void *ctx, const struct id *rcv_id, const struct id *msg
         sub_deliver_next(s, sub);
 }
 
+/* The message is delivered as if nobody had asked for it. */
+static void msg_detached(void *ctx, struct queue *q, struct message *m) {
+    if (wants_msg(ctx, queue_rcv_id(q), &m->id))
+        session_add_msg(ctx, (struct bytes){0}, q, m, 0, false);
+}
+
+static void unanswered(void *ctx) {
+    session_leave_unanswered(ctx);
+}
+
 /* As large as the reference makes its batches of these. */
 enum { ENDS_PER_BATCH = 255 };
 
@@ -292,6 +302,8 @@ static bool fill_running(struct session *s, uint8_t *block) {
         .wants = wants_msg,
         .fetch = fetch_body,
         .dropped = msg_dropped,
+        .detached = msg_detached,
+        .unanswered = unanswered,
         .ctx = s,
     };
     struct wr content = block_begin(block, s->encrypted);
@@ -374,8 +386,18 @@ static void added(struct session *s, enum err e) {
     }
 }
 
-void session_add_text(struct session *s, struct bytes transmission, lsn_t lsn, size_t held_bytes) {
-    added(s, outbox_add_text(&s->outbox, transmission, lsn, held_bytes));
+void session_add_answer(struct session *s, const struct out_text *t) {
+    added(s, outbox_add_text(&s->outbox, t));
+}
+
+void session_add_text(struct session *s, struct bytes transmission) {
+    session_add_answer(s, &(struct out_text){.transmission = transmission});
+}
+
+void session_leave_unanswered(struct session *s) {
+    if (s->conn == NULL || s->has_unanswered) return;
+    s->has_unanswered = true;
+    conn_set_deadline(s->conn, loop_now_ms(s->rl->loop) + (int64_t)UNANSWERED_CLOSE_S * 1000);
 }
 
 void session_add_last(struct session *s, struct bytes transmission) {
@@ -407,7 +429,8 @@ static bool may_wait(struct session *s) {
 void session_add_end(struct session *s, struct bytes transmission) {
     session_count(s, STAT_Q_SUB_END);
     s->n_ends++;
-    const enum err e = outbox_add_text(&s->outbox, transmission, 0, 0);
+    const enum err e =
+        outbox_add_text(&s->outbox, &(struct out_text){.transmission = transmission});
     if (e != OK || s->conn == NULL || !may_wait(s)) {
         added(s, e);
     } else if (list_is_empty(&s->in_ends)) {

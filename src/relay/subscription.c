@@ -269,7 +269,7 @@ static void tell_blocked(struct session *s, struct queue *q) {
         const struct reply_to to = {.entity = id_bytes(queue_rcv_id(q))};
         struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
         reply_blocked(&w, &s->params, &to, v.block);
-        session_add_text(s, wr_bytes(&w), 0, 0);
+        session_add_text(s, wr_bytes(&w));
     }
     queue_view_done(&v);
 }

@@ -3,6 +3,7 @@
 
 import pytest
 from smp import MAX_VERSION, MIN_VERSION, Address, Connection, Link
+from smp.disk import Disk
 from smp.encoding import unpad
 from smp.server import STORES, Server, ServerFailed, default_binary, find_binary
 from smp.transport import ServerHello, decode_fingerprint
@@ -69,12 +70,14 @@ def own_server(request):
         pytest.skip("needs its own server with special settings")
     servers = []
 
-    def start(ini=None, **options):
-        """Starts one more server."""
+    def start(ini=None, disk=False, **options):
+        """Starts one more server; with a `disk` it has one whose faults the test decides."""
         options.setdefault("store", request.config.getoption("--store"))
         server = Server(find_binary(request.config.getoption("--server-binary")), ini=ini,
                         **options)
         servers.append(server)
+        if disk:
+            server.disk = Disk(server)
         return server.start()
 
     yield start

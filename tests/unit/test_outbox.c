@@ -77,12 +77,16 @@ static int teardown(void **state) {
 
 /* ---- adding and packing ---- */
 
+static void add_text(struct fixture *f, const struct out_text *t) {
+    assert_int_equal(outbox_add_text(&f->box, t), OK);
+}
+
 static void add_ok(struct fixture *f, const char *corr_id, lsn_t lsn) {
     uint8_t buf[256];
     struct wr w = wr_init(buf, sizeof buf);
     const struct reply_to to = {.corr_id = bytes_str(corr_id)};
     reply_ok(&w, &f->params, &to);
-    assert_int_equal(outbox_add_text(&f->box, wr_bytes(&w), lsn, 0), OK);
+    add_text(f, &(struct out_text){.transmission = wr_bytes(&w), .lsn = lsn});
 }
 
 static struct message *new_message(bool absent) {
@@ -105,7 +109,14 @@ static void add_msg(struct fixture *f, const char *corr_id, bool after_answers) 
 static const char *packed(struct fixture *f) {
     static char text[1024];
     uint8_t block[SMP_BLOCK_LEN];
-    const struct outbox_env env = {&f->params, f->store, wants, fetch, dropped, f};
+    const struct outbox_env env = {
+        .params = &f->params,
+        .store = f->store,
+        .wants = wants,
+        .fetch = fetch,
+        .dropped = dropped,
+        .ctx = f,
+    };
     struct wr w = block_begin(block, true);
     const enum outbox_state state = outbox_pack(&f->box, &env, &w);
     if (state != OUTBOX_WRITTEN) return state == OUTBOX_HELD ? "held" : "empty";
@@ -243,9 +254,11 @@ static void what_cannot_fit_becomes_an_error(void **state) {
 
 static void pending_counts_answers_and_what_the_store_holds_for_them(void **state) {
     struct fixture *f = *state;
-    assert_int_equal(outbox_add_text(&f->box, bytes_str("12345"), 0, 0), OK);
+    add_text(f, &(struct out_text){.transmission = bytes_str("12345")});
     assert_int_equal(f->box.pending_bytes, SESSION_PENDING_BASE + 5);
-    assert_int_equal(outbox_add_text(&f->box, bytes_str("12345"), NOT_DURABLE, 16000), OK);
+    add_text(f, &(struct out_text){.transmission = bytes_str("12345"),
+                                   .lsn = NOT_DURABLE,
+                                   .held_bytes = 16000});
     assert_int_equal(f->box.pending_bytes, 2 * (SESSION_PENDING_BASE + 5) + 16000);
     add_msg(f, "m", false);
     assert_true(f->box.pending_bytes > 32000);

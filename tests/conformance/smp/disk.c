@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* A disk that is slow, full or broken, for one program: LD_PRELOAD. What it does now is said by
+ * files in the folder SMP_TEST_DISK; see disk.py. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* The number in a control file; -1: there is none. */
+static long setting(const char *name) {
+    char path[PATH_MAX];
+    const char *folder = getenv("SMP_TEST_DISK");
+    if (folder == NULL) return -1;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "re");
+    if (f == NULL) return -1;
+    long value = 0;
+    if (fscanf(f, "%ld", &value) != 1) value = 0;
+    (void)fclose(f);
+    return value;
+}
+
+static int is_journal(int fd) {
+    char link[64], path[PATH_MAX] = {0};
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return readlink(link, path, sizeof path - 1) > 0 && strstr(path, "journal/") != NULL;
+}
+
+static void wait_ms(long ms) {
+    if (ms > 0) (void)usleep((useconds_t)ms * 1000);
+}
+
+static int is_zero(const struct iovec *v) {
+    const char *p = v->iov_base;
+    return v->iov_len != 0 && p[0] == 0 && memcmp(p, p + 1, v->iov_len - 1) == 0;
+}
+
+/* full: nothing can be written, but zeros over what a segment of the journal has. */
+static int refuses_write(int fd, const struct iovec *v) {
+    if (setting("full") < 0 || (is_journal(fd) && is_zero(v))) return 0;
+    errno = ENOSPC;
+    return 1;
+}
+
+ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at) {
+    static ssize_t (*real)(int, const struct iovec *, int, off_t);
+    if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "pwritev");
+    return refuses_write(fd, v) ? -1 : real(fd, v, n, at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *v, int n, off64_t at) {
+    static ssize_t (*real)(int, const struct iovec *, int, off64_t);
+    if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "pwritev64");
+    return refuses_write(fd, v) ? -1 : real(fd, v, n, at);
+}
+
+/* fail_sync: an error that is no shortage. */
+int fdatasync(int fd) {
+    static int (*real)(int);
+    if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "fdatasync");
+    wait_ms(setting("sync_ms"));
+    if (setting("fail_sync") < 0) return real(fd);
+    errno = EIO;
+    return -1;
+}
+
+/* Of records; segments are read whole. */
+static void wait_for_read(int fd, size_t n) {
+    const long ms = n < 100000 ? setting("read_ms") : -1;
+    if (ms > 0 && is_journal(fd)) wait_ms(ms);
+}
+
+ssize_t pread(int fd, void *b, size_t n, off_t at) {
+    static ssize_t (*real)(int, void *, size_t, off_t);
+    if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "pread");
+    wait_for_read(fd, n);
+    return real(fd, b, n, at);
+}
+
+ssize_t pread64(int fd, void *b, size_t n, off64_t at) {
+    static ssize_t (*real)(int, void *, size_t, off64_t);
+    if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "pread64");
+    wait_for_read(fd, n);
+    return real(fd, b, n, at);
+}
