@@ -56,7 +56,7 @@ static const struct cli_option OPTIONS[] = {
     {"server-country", 0, "COUNTRY", AT(server_country),
         "Country where the server is"},
     {"web-path", 0, "PATH", AT(web_path),
-        "Directory for the pages of the server"},
+        "Directory for the pages of the server (default: www in\nthe state directory)"},
     {"disable-web", 0, NULL, AT(disable_web),
         "Do not serve pages"},
     {"database", 'd', "DB_CONN", AT(database),
@@ -107,7 +107,7 @@ static void print_unused(const struct init_plan *plan) {
 }
 
 static void print_result(const struct init_plan *plan, const struct paths *paths) {
-    printf("Server initialized, you can modify configuration in %s.\n"
+    printf("Server initialized, please provide additional server information in %s.\n"
            "Run `smp-server start` to start server.\n",
            paths->ini);
     identity_print_advice(paths, " ");
@@ -119,7 +119,7 @@ static void print_result(const struct init_plan *plan, const struct paths *paths
 
 static enum err init(const struct init_args *a, const struct paths *paths, struct problem *p) {
     CLEANUP(init_plan_done) struct init_plan plan = {0};
-    enum err e = init_plan_make(a, &plan, p);
+    enum err e = init_plan_make(a, paths, &plan, p);
     if (e == OK) e = write_files(&plan, paths, p);
     if (e == OK) print_result(&plan, paths);
     return e;

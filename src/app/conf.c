@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,12 +75,20 @@ static const struct opt *find(const char *section, const char *key) {
     return NULL;
 }
 
+static PRINTF_LIKE(2, 3) void remark(const struct reader *r, const char *fmt, ...) {
+    char text[sizeof(struct problem)];
+    struct problem p;
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    (void)problem_set(&p, OK, "%s", text);
+    r->warn(r->warn_ctx, p.text);
+}
+
 static void warn_unknown(const struct reader *r, const struct ini_line *line) {
-    char text[512];
-    (void)snprintf(text, sizeof text,
-                   "%s:%u: unknown setting [%s] %s is ignored: check its spelling", r->file,
-                   line->number, line->section, line->key);
-    r->warn(r->warn_ctx, text);
+    remark(r, "%s:%u: unknown setting [%s] %s is ignored: check its spelling", r->file,
+           line->number, line->section, line->key);
 }
 
 /* Whether a setting that is not used asks for something else than this version does. */
@@ -104,10 +113,10 @@ static enum err read_line(const struct reader *r, const struct ini_line *line) {
         return OK;
     }
     const size_t row = (size_t)(o - OPTS);
-    if (c->line[row] != 0) {
-        return problem_set(r->problem, E_CONFIG,
-                           "%s:%u: [%s] %s is already set in line %u: remove one", r->file,
-                           line->number, o->section, o->key, c->line[row]);
+    if (c->line[row] != 0) { /* the first counts, as in the reference: tools insert above */
+        remark(r, "%s:%u: [%s] %s is already set in line %u, which counts: remove one", r->file,
+               line->number, o->section, o->key, c->line[row]);
+        return OK;
     }
     if (opt_parse(o, line->value, c) != OK) {
         const bool secret = (o->flags & OPT_SECRET) != 0;
@@ -117,7 +126,8 @@ static enum err read_line(const struct reader *r, const struct ini_line *line) {
                            secret ? "its value" : line->value, secret ? "" : "\"", allowed(o).s);
     }
     c->line[row] = line->number;
-    c->unused[row] = (o->flags & OPT_NOT_YET) != 0 && asks_for_more(o, c);
+    const bool is_unused = (o->flags & (OPT_NOT_YET | OPT_TACIT)) == OPT_NOT_YET;
+    c->unused[row] = is_unused && asks_for_more(o, c);
     return OK;
 }
 
@@ -140,25 +150,32 @@ static enum err check_storage(const struct reader *r) {
         bool refused;
     } rows[] = {
         {"store_queues", c->store_queues,
-         "there is no database storage in this version, set store_queues: memory (queues are then "
+         "there is no database storage in this version, set store_queues = memory (queues are then "
          "in the store log)",
          strcmp(c->store_queues, "database") == 0},
         {"store_messages", c->store_messages,
-         "there is no database storage in this version, set store_messages: journal",
+         "there is no database storage in this version, set store_messages = journal",
          strcmp(c->store_messages, "database") == 0},
-        {"store_messages", c->store_messages,
-         "messages cannot outlive their queues, set enable: on too, or store_messages: memory (all "
-         "is then lost when the server stops)",
-         !c->store_log && strcmp(c->store_messages, "journal") == 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (!rows[i].refused) continue;
-        return problem_set(r->problem, E_CONFIG,
-                           "%s:%u: [STORE_LOG] %s: \"%s\" is not allowed%s; %s", r->file,
-                           line_of(c, "STORE_LOG", rows[i].key), rows[i].key, rows[i].value,
-                           i == ARRAY_LEN(rows) - 1 ? " with enable: off" : "", rows[i].why);
+        return problem_set(r->problem, E_CONFIG, "%s:%u: [STORE_LOG] %s: \"%s\" is not allowed; %s",
+                           r->file, line_of(c, "STORE_LOG", rows[i].key), rows[i].key,
+                           rows[i].value, rows[i].why);
     }
     return OK;
+}
+
+/* Messages cannot outlive their queues. Not an error: init writes `store_messages = journal`, and
+ * tools change `enable` alone. */
+static void settle_storage(const struct reader *r) {
+    struct conf *c = r->conf;
+    if (c->store_log || strcmp(c->store_messages, "journal") != 0) return;
+    remark(r,
+           "%s:%u: [STORE_LOG] store_messages = journal has no effect with enable = off: all is in "
+           "memory, and lost when the server stops; set enable = on to keep it",
+           r->file, line_of(c, "STORE_LOG", "store_messages"));
+    (void)snprintf(c->store_messages, sizeof c->store_messages, "memory");
 }
 
 static enum err check_versions(const struct reader *r) {
@@ -215,10 +232,8 @@ static void warn_of_halves(const struct reader *r) {
     for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
         const char *section = ROWS[i].section, *key = ROWS[i].key, *needs = ROWS[i].needs;
         if (!is_set(r->conf, section, key) || is_set(r->conf, section, needs)) continue;
-        char text[512];
-        (void)snprintf(text, sizeof text, "%s:%u: [%s] %s has no effect without %s: set that too",
-                       r->file, line_of(r->conf, section, key), section, key, needs);
-        r->warn(r->warn_ctx, text);
+        remark(r, "%s:%u: [%s] %s has no effect without %s: set that too", r->file,
+               line_of(r->conf, section, key), section, key, needs);
     }
 }
 
@@ -227,13 +242,15 @@ static enum err read_text(struct reader *r, char *text) {
     enum err e = ini_parse(text, read_setting, r, &at);
     if (e == E_SYNTAX) {
         return problem_set(r->problem, E_CONFIG,
-                           "%s:%u: neither a [SECTION] nor a `key: value`: correct it, or begin it "
+                           "%s:%u: neither a [SECTION] nor a `key = value`: correct it, or begin "
+                           "it "
                            "with #",
                            r->file, at);
     }
     if (e == OK) e = pass_error(r, check_storage(r));
     if (e == OK) e = pass_error(r, check_versions(r));
     if (e == OK) e = pass_error(r, check_source_code(r));
+    if (e == OK) settle_storage(r);
     if (e == OK) warn_of_halves(r);
     return e;
 }
@@ -365,7 +382,7 @@ static bool is_in(const struct opt *o, const struct opt_section *s) {
 static void write_setting(struct wr *w, const char *prefix, const char *key, const char *value) {
     wr_str(w, prefix);
     wr_str(w, key);
-    wr_str(w, *value != '\0' ? ": " : ":");
+    wr_str(w, *value != '\0' ? " = " : " =");
     wr_str(w, value);
     wr_str(w, "\n");
 }

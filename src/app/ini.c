@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "app/ini.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 static const char BLANKS[] = " \t\r\v\f";
@@ -12,6 +13,26 @@ static char *trim(char *s) {
     while (n > 0 && strchr(BLANKS, s[n - 1]) != NULL) n--;
     s[n] = '\0';
     return s;
+}
+
+/* Takes marks of n characters from both ends. */
+static char *strip(char *s, size_t n) {
+    s[strlen(s) - n] = '\0';
+    return s + n;
+}
+
+static bool is_between(const char *s, const char *mark) {
+    const size_t n = strlen(s), n_mark = strlen(mark);
+    return n >= 2 * n_mark && strncmp(s, mark, n_mark) == 0 && strcmp(s + n - n_mark, mark) == 0;
+}
+
+/* The value without the quotes that Go's ini library puts around it: backquotes when there is a
+ * '#' or ';' in it, three double quotes when there is a backquote. What it would not have quoted
+ * is taken as it stands: passwords may begin and end with quotes. */
+static char *unquote(char *s) {
+    if (is_between(s, "\"\"\"") && strchr(s, '`') != NULL) return strip(s, 3);
+    const bool is_quoted = is_between(s, "`") && strpbrk(s, "#;") != NULL;
+    return is_quoted && strcspn(s + 1, "`") == strlen(s) - 2 ? strip(s, 1) : s;
 }
 
 static enum err parse_section(char *s, struct ini_line *line) {
@@ -30,7 +51,7 @@ static enum err parse_line(char *s, struct ini_line *line, ini_handler *handler,
     if (*split == '\0' || split == s) return E_SYNTAX;
     *split = '\0';
     line->key = trim(s);
-    line->value = trim(split + 1);
+    line->value = unquote(trim(split + 1));
     return handler(ctx, line);
 }
 

@@ -4,7 +4,8 @@
  * The grammar is that of the reference's reader, so that its files mean the same here: blank lines
  * and lines that begin with '#' or ';' say nothing; "[SECTION]"; "key: value" or "key = value",
  * split at the first of the two. Spaces around each part are dropped, case matters, a value ends
- * with its line.
+ * with its line. Beyond that, the quotes that a common patcher of ini files (Go's ini library) puts
+ * around values with '#', ';' or '`' are taken off.
  *
  * Not libinih: as packaged it splits lines at 199 bytes and takes the rest for another setting,
  * cuts values at " ;" and joins indented lines, none of which can be changed when it is used.

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/identity.h"
 #include "base/env.h"
@@ -33,11 +34,7 @@ static bool is_uri(const char *s) {
            strchr(s, ' ') == NULL;
 }
 
-static bool is_path(const char *s) {
-    return is_text(s) && s[0] == '/';
-}
-
-enum kind { TEXT, URI, PATH };
+enum kind { TEXT, URI };
 
 static const struct {
     bool (*is_valid)(const char *s);
@@ -45,7 +42,6 @@ static const struct {
 } KINDS[] = {
     [TEXT] = {is_text, "a text of one line, not empty"},
     [URI] = {is_uri, "an address that begins with https:// or http://"},
-    [PATH] = {is_path, "an absolute path"},
 };
 
 /* ---- options that become a setting ---- */
@@ -73,7 +69,7 @@ static const struct setting SETTINGS[] = {
     {"--own-domains",      "PROXY",       "own_server_domains", AT(own_domains),      TEXT, NULL},
     {"--socks-proxy",      "PROXY",       "socks_proxy",        AT(socks_proxy),      TEXT,
         "localhost:9050"},
-    {"--web-path",         "WEB",         "static_path",        AT(web_path),         PATH, NULL},
+    {"--web-path",         "WEB",         "static_path",        AT(web_path),         TEXT, NULL},
 };
 
 /* Pairs that make no sense without the second. */
@@ -284,6 +280,32 @@ static void plan_passwords(const struct init_args *a, struct init_plan *plan) {
     make_password(CONTROL_PASSWORD_BYTES, plan->user_password);
 }
 
+/* ---- paths of the pages ---- */
+
+/* "<directory>/<name>", from the working directory when it is relative. */
+static enum err plan_path(const char *directory, const char *name, char ret[CONF_TEXT_MAX],
+                          struct problem *p) {
+    char cwd[PATH_MAX] = "";
+    const bool is_relative = directory[0] != '/';
+    if (is_relative && getcwd(cwd, sizeof cwd) == NULL) {
+        return problem_sys(p, "cannot tell the working directory, from which \"%s\" counts",
+                           directory);
+    }
+    const int n = snprintf(ret, CONF_TEXT_MAX, "%s%s%s%s%s", cwd, is_relative ? "/" : "", directory,
+                           *name != '\0' ? "/" : "", name);
+    if (n >= 0 && n < CONF_TEXT_MAX) return OK;
+    return problem_set(p, E_LIMIT, "the path %s is too long: at most %d bytes are possible",
+                       directory, CONF_TEXT_MAX - 1);
+}
+
+static enum err plan_web(const struct init_args *a, const struct paths *paths,
+                         struct init_plan *plan, struct problem *p) {
+    enum err e = a->web_path != NULL ? plan_path(a->web_path, "", plan->web_path, p)
+                                     : plan_path(paths->state, "www", plan->web_path, p);
+    if (e == OK) e = plan_path(paths->cfg, "web.crt", plan->web_cert, p);
+    return e == OK ? plan_path(paths->cfg, "web.key", plan->web_key, p) : e;
+}
+
 /* ---- the settings file ---- */
 
 enum { VALUES_MAX = 32 };
@@ -306,8 +328,18 @@ static void add_options(const struct init_args *a, struct init_plan *plan, struc
         const char *value = value_of(a, s);
         if (value == NULL) continue;
         if (!conf_is_used(s->section, s->key)) plan->unused[n_unused++] = s->option;
-        add(values, s->section, s->key, value);
+        if (s->offset != AT(web_path)) add(values, s->section, s->key, value);
     }
+}
+
+/* In force without certificate too, as the reference writes it: entry points edit these lines. */
+static void add_web(const struct init_args *a, const struct init_plan *plan,
+                    struct values *values) {
+    add(values, "WEB", "static_path", plan->web_path);
+    if (a->disable_web) return;
+    add(values, "WEB", "https", "443");
+    add(values, "WEB", "cert", plan->web_cert);
+    add(values, "WEB", "key", plan->web_key);
 }
 
 static void add_passwords(const struct init_plan *plan, struct values *values) {
@@ -328,11 +360,14 @@ static enum err plan_ini(const struct init_args *a, struct init_plan *plan, stru
     if (!a->disable_store_log) {
         add(&values, "STORE_LOG", "enable", "on");
         add(&values, "STORE_LOG", "store_messages", "journal");
+    } else {
+        add(&values, "STORE_LOG", "restore_messages", "off");
     }
     if (a->daily_stats) add(&values, "STORE_LOG", "log_stats", "on");
     add(&values, "INACTIVE_CLIENTS", "disconnect", "on");
     add(&values, "TRANSPORT", "host", plan->host);
     add_options(a, plan, &values);
+    add_web(a, plan, &values);
     add_passwords(plan, &values);
     plan->ini = malloc(INI_MAX);
     if (plan->ini == NULL) return problem_set(p, E_NO_MEMORY, "out of memory");
@@ -351,13 +386,14 @@ static enum err plan_certs(struct init_plan *plan, struct problem *p) {
                        err_meaning(e));
 }
 
-enum err init_plan_make(const struct init_args *a, struct init_plan *ret,
+enum err init_plan_make(const struct init_args *a, const struct paths *paths, struct init_plan *ret,
                         struct problem *ret_problem) {
     enum err e = parse_algorithm(a, &ret->algorithm, ret_problem);
     if (e != OK) return e;
     ret->source_code = value_of(a, find("--source-code"));
     plan_host(a, ret);
     plan_passwords(a, ret);
-    e = plan_ini(a, ret, ret_problem);
+    e = plan_web(a, paths, ret, ret_problem);
+    if (e == OK) e = plan_ini(a, ret, ret_problem);
     return e == OK ? plan_certs(ret, ret_problem) : e;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "app/conf.h"
+#include "app/paths.h"
 #include "crypto/cert.h"
 
 /* The options as they are given; NULL: not given. Those that may lack their value are "" then. All
@@ -34,6 +35,7 @@ struct init_plan {
     char password[CONF_PASSWORD_MAX]; /* secret; "": none */
     char admin_password[INIT_PASSWORD_TEXT], user_password[INIT_PASSWORD_TEXT]; /* the same */
     const char *source_code; /* borrowed; NULL: none */
+    char web_path[CONF_TEXT_MAX], web_cert[CONF_TEXT_MAX], web_key[CONF_TEXT_MAX]; /* absolute */
     /* options whose settings this version does not use: borrowed, NULL after the last */
     const char *unused[INIT_UNUSED_MAX];
     char *ini; /* owned; secret */
@@ -44,10 +46,10 @@ struct init_plan {
 /* What can be said about the options alone: values, and which of them need or exclude each other.
  * E_CONFIG. */
 MUST_USE enum err init_args_check(const struct init_args *a, struct problem *ret_problem);
-/* From options that were checked. E_NO_MEMORY, E_CRYPTO, E_LIMIT; the plan is to be ended then too.
- */
-MUST_USE enum err init_plan_make(const struct init_args *a, struct init_plan *ret,
-                                 struct problem *ret_problem);
+/* From options that were checked. Relative paths count from the working directory. E_NO_MEMORY,
+ * E_CRYPTO, E_LIMIT, E_SYS; the plan is to be ended then too. */
+MUST_USE enum err init_plan_make(const struct init_args *a, const struct paths *paths,
+                                 struct init_plan *ret, struct problem *ret_problem);
 void init_plan_done(struct init_plan *p); /* wipes what is secret; a plan of zeros is fine */
 
 /* ---- single values, for the questions ---- */

@@ -255,6 +255,21 @@ static void allowed_addresses(const struct opt *o, struct wr *w) {
     wr_str(w, "up to 16 numeric IPv4 or IPv6 addresses, separated by commas");
 }
 
+/* ---- texts ---- */
+
+static enum err parse_text(const struct opt *o, const char *value, void *field) {
+    (void)o;
+    for (const char *p = value; *p != '\0'; p++) {
+        if ((unsigned char)*p < ' ' || *p == '\x7f') return E_CONFIG;
+    }
+    return copy_text(value, field, CONF_TEXT_MAX);
+}
+
+static void allowed_text(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "a text of up to 1023 bytes without control characters");
+}
+
 /* ---- paths ---- */
 
 static enum err parse_path(const struct opt *o, const char *value, void *field) {
@@ -265,6 +280,15 @@ static enum err parse_path(const struct opt *o, const char *value, void *field) 
 static void allowed_path(const struct opt *o, struct wr *w) {
     (void)o;
     wr_str(w, "an absolute path");
+}
+
+static enum err parse_file(const struct opt *o, const char *value, void *field) {
+    return value[0] != '\0' ? parse_text(o, value, field) : E_CONFIG;
+}
+
+static void allowed_file(const struct opt *o, struct wr *w) {
+    (void)o;
+    wr_str(w, "a path");
 }
 
 /* ---- SOCKS proxy ---- */
@@ -279,21 +303,6 @@ static enum err parse_socks(const struct opt *o, const char *value, void *field)
 static void allowed_socks(const struct opt *o, struct wr *w) {
     (void)o;
     wr_str(w, "host:port, or user:password@host:port");
-}
-
-/* ---- texts ---- */
-
-static enum err parse_text(const struct opt *o, const char *value, void *field) {
-    (void)o;
-    for (const char *p = value; *p != '\0'; p++) {
-        if ((unsigned char)*p < ' ' || *p == '\x7f') return E_CONFIG;
-    }
-    return copy_text(value, field, CONF_TEXT_MAX);
-}
-
-static void allowed_text(const struct opt *o, struct wr *w) {
-    (void)o;
-    wr_str(w, "a text of up to 1023 bytes without control characters");
 }
 
 /* ---- links of SimpleX ---- */
@@ -437,6 +446,7 @@ static const struct {
     [OPT_PORTS]      = {parse_ports,      print_ports,     allowed_ports,      sizeof(struct conf_ports)},
     [OPT_ADDRESSES]  = {parse_addresses,  print_addresses, allowed_addresses,  sizeof(struct conf_addresses)},
     [OPT_PATH]       = {parse_path,       print_text,      allowed_path,       CONF_TEXT_MAX},
+    [OPT_FILE]       = {parse_file,       print_text,      allowed_file,       CONF_TEXT_MAX},
     [OPT_SOCKS]      = {parse_socks,      print_text,      allowed_socks,      CONF_TEXT_MAX},
     [OPT_TEXT]       = {parse_text,       print_text,      allowed_text,       CONF_TEXT_MAX},
     [OPT_LINK]       = {parse_link,       print_text,      allowed_link,       CONF_TEXT_MAX},

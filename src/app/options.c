@@ -84,11 +84,11 @@ const struct opt OPTS[] = {
         "restarts, crashes and power loss. `off`: the server never writes anything to disk;\n"
         "when it stops, for whatever reason, all queues and messages are gone, and its users\n"
         "have to connect to all their contacts anew."},
-    {"STORE_LOG", "store_queues", OPT_WORD, 0, AT(store_queues),
+    {"STORE_LOG", "store_queues", OPT_WORD, OPT_WRITTEN, AT(store_queues),
         0, "memory", 0, 0, NULL, "memory,database",
         "Where queue records are looked up: `memory`, filled from the store log. There is no\n"
         "`database` in this version."},
-    {"STORE_LOG", "store_messages", OPT_WORD, 0, AT(store_messages),
+    {"STORE_LOG", "store_messages", OPT_WORD, OPT_WRITTEN, AT(store_messages),
         0, "memory", 0, 0, NULL, "memory,journal,database",
         "Where messages are until they are received.\n"
         "`journal`: on disk. They outlive restarts, crashes and power loss (see `sync`), and\n"
@@ -98,9 +98,9 @@ const struct opt OPTS[] = {
         "Before you change this, stop the server and run `smp-server journal import` (from\n"
         "memory to journal) or `smp-server journal export` (back). There is no `database` in\n"
         "this version."},
-    {"STORE_LOG", "restore_messages", OPT_BOOL, 0, AT(restore_messages),
+    {"STORE_LOG", "restore_messages", OPT_BOOL, OPT_WRITTEN, AT(restore_messages),
         1, NULL, 0, 0, NULL, NULL,
-        "With `store_messages: memory`: save messages to smp-server-messages.log at an orderly\n"
+        "With `store_messages = memory`: save messages to smp-server-messages.log at an orderly\n"
         "stop and read them at the next start, which keeps that file as\n"
         "smp-server-messages.log.bak. With `off` every stop loses all messages."},
     {"STORE_LOG", "sync", OPT_WORD, OPT_OURS, AT(sync),
@@ -113,20 +113,20 @@ const struct opt OPTS[] = {
     {"STORE_LOG", "journal_path", OPT_PATH, OPT_OURS, AT(journal_path),
         0, NULL, 0, 0, NULL, "/var/opt/simplex/journal",
         "Directory of the journal. By default `journal` beside the store log."},
-    {"STORE_LOG", "expire_messages_days", OPT_INT, 0, AT(expire_messages_days),
+    {"STORE_LOG", "expire_messages_days", OPT_INT, OPT_WRITTEN, AT(expire_messages_days),
         DEFAULT_MESSAGE_TTL_DAYS, NULL, 1, 36500, "days", NULL,
         "Messages that nobody received for so many days are deleted."},
-    {"STORE_LOG", "expire_messages_on_start", OPT_BOOL, 0, AT(expire_on_start),
+    {"STORE_LOG", "expire_messages_on_start", OPT_BOOL, OPT_WRITTEN, AT(expire_on_start),
         1, NULL, 0, 0, NULL, NULL,
         "Delete expired messages when the server starts."},
-    {"STORE_LOG", "expire_messages_on_send", OPT_BOOL, 0, AT(expire_on_send),
+    {"STORE_LOG", "expire_messages_on_send", OPT_BOOL, OPT_WRITTEN, AT(expire_on_send),
         0, NULL, 0, 0, NULL, NULL,
         "Delete the expired messages of a queue also when a message is sent to it. The reference does\n"
         "so where its file does not say `off`."},
-    {"STORE_LOG", "expire_ntfs_hours", OPT_INT, 0, AT(expire_ntfs_hours),
+    {"STORE_LOG", "expire_ntfs_hours", OPT_INT, OPT_WRITTEN, AT(expire_ntfs_hours),
         DEFAULT_NTF_TTL_HOURS, NULL, 1, 8784, "hours", NULL,
         "Notifications that nobody asked for in so many hours are dropped; the messages stay."},
-    {"STORE_LOG", "log_stats", OPT_BOOL, 0, AT(log_stats),
+    {"STORE_LOG", "log_stats", OPT_BOOL, OPT_WRITTEN, AT(log_stats),
         0, NULL, 0, 0, NULL, NULL,
         "Write a line of statistics a day, at midnight UTC, to smp-server-stats.daily.log, and keep\n"
         "the counters over restarts in smp-server-stats.log."},
@@ -135,7 +135,7 @@ const struct opt OPTS[] = {
         "Seconds after which smp-server-metrics.txt, for Prometheus, is written anew; 60, for example."},
     {"STORE_LOG", "db_connection", OPT_TEXT, OPT_NOT_YET | OPT_SECRET, AT(db_connection),
         0, "postgresql://smp@/smp_server_store", 0, 0, NULL, NULL,
-        "Database for `store_queues: database`."},
+        "Database for `store_queues = database`."},
     {"STORE_LOG", "db_schema", OPT_TEXT, OPT_NOT_YET, AT(db_schema),
         0, "smp_server", 0, 0, NULL, NULL,
         "Schema in it."},
@@ -188,13 +188,13 @@ const struct opt OPTS[] = {
     {"TRANSPORT", "threads", OPT_INT, OPT_OURS, AT(threads),
         0, NULL, 0, 256, "threads", NULL,
         "Threads that serve clients; 0: one for each processor."},
-    {"TRANSPORT", "log_tls_errors", OPT_BOOL, OPT_RELOAD, AT(log_tls_errors),
+    {"TRANSPORT", "log_tls_errors", OPT_BOOL, OPT_RELOAD | OPT_WRITTEN, AT(log_tls_errors),
         0, NULL, 0, 0, NULL, NULL,
         "Log why connections fail in their TLS handshake; never whose."},
     {"TRANSPORT", "log_level", OPT_WORD, OPT_OURS | OPT_RELOAD, AT(log_level),
         0, "info", 0, 0, NULL, "error,warn,info,debug,trace",
         "How much is logged. `start --log-level` comes before it."},
-    {"TRANSPORT", "websockets", OPT_WEBSOCKETS, OPT_NOT_YET, AT(websockets),
+    {"TRANSPORT", "websockets", OPT_WEBSOCKETS, OPT_NOT_YET | OPT_WRITTEN, AT(websockets),
         0, "off", 0, 0, NULL, NULL,
         "Ports for clients that come through WebSockets."},
     {"TRANSPORT", "control_port", OPT_INT, OPT_OFF_0, AT(control_port),
@@ -258,28 +258,28 @@ const struct opt OPTS[] = {
     {"INACTIVE_CLIENTS", "disconnect", OPT_BOOL, OPT_WRITTEN, AT(disconnect_inactive),
         0, NULL, 0, 0, NULL, NULL,
         "Close the connections of clients without subscriptions that have been silent for `ttl`."},
-    {"INACTIVE_CLIENTS", "ttl", OPT_INT, 0, AT(inactive_ttl_s),
+    {"INACTIVE_CLIENTS", "ttl", OPT_INT, OPT_WRITTEN, AT(inactive_ttl_s),
         DEFAULT_INACTIVE_TTL_S, NULL, 1, A_YEAR_S, "seconds", NULL,
         "Seconds of silence."},
-    {"INACTIVE_CLIENTS", "check_interval", OPT_INT, 0, AT(inactive_check_s),
+    {"INACTIVE_CLIENTS", "check_interval", OPT_INT, OPT_WRITTEN, AT(inactive_check_s),
         DEFAULT_INACTIVE_CHECK_S, NULL, 1, A_DAY_S, "seconds", NULL,
         "Seconds between two checks."},
 
-    {"WEB", "static_path", OPT_PATH, OPT_NOT_YET, AT(web_static_path),
+    {"WEB", "static_path", OPT_FILE, OPT_NOT_YET | OPT_TACIT, AT(web_static_path),
         0, NULL, 0, 0, NULL, "/var/opt/simplex/www",
         "Directory into which the pages are written."},
     {"WEB", "http", OPT_INT, OPT_NOT_YET | OPT_OFF_0, AT(web_http),
         0, NULL, 1, UINT16_MAX, NULL, NULL,
         "Port on which they are served without TLS, for onion hosts and behind another web server:\n"
         "8000, for example."},
-    {"WEB", "https", OPT_INT, OPT_NOT_YET | OPT_OFF_0, AT(web_https),
+    {"WEB", "https", OPT_INT, OPT_NOT_YET | OPT_OFF_0 | OPT_TACIT, AT(web_https),
         0, NULL, 1, UINT16_MAX, NULL, NULL,
         "Port on which they are served with TLS: 443, for example. It may be one of [TRANSPORT] port.\n"
         "Needs `cert` and `key`."},
-    {"WEB", "cert", OPT_PATH, OPT_NOT_YET | OPT_RELOAD, AT(web_cert),
+    {"WEB", "cert", OPT_FILE, OPT_NOT_YET | OPT_RELOAD | OPT_TACIT, AT(web_cert),
         0, NULL, 0, 0, NULL, "/etc/opt/simplex/web.crt",
         "Certificate for `https`, with its chain, from an authority that browsers know."},
-    {"WEB", "key", OPT_PATH, OPT_NOT_YET | OPT_RELOAD, AT(web_key),
+    {"WEB", "key", OPT_FILE, OPT_NOT_YET | OPT_RELOAD | OPT_TACIT, AT(web_key),
         0, NULL, 0, 0, NULL, "/etc/opt/simplex/web.key",
         "Its private key."},
 

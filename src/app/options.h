@@ -16,6 +16,7 @@ enum opt_type {
     OPT_PORTS,      /* struct conf_ports */
     OPT_ADDRESSES,  /* struct conf_addresses */
     OPT_PATH,       /* char[CONF_TEXT_MAX]: absolute; "": not set */
+    OPT_FILE,       /* char[CONF_TEXT_MAX]: absolute or not; "": not set */
     OPT_SOCKS,      /* char[CONF_TEXT_MAX]: socks_proxy_parse(); "": not set */
     OPT_TEXT,       /* char[CONF_TEXT_MAX]: anything, also nothing; "": not set */
     OPT_LINK,       /* char[CONF_TEXT_MAX]: link of SimpleX; "": not set */
@@ -27,13 +28,15 @@ enum opt_type {
 };
 
 enum {
-    OPT_WRITTEN = 1, /* init writes it in force, even where it is the default */
+    OPT_WRITTEN = 1, /* init writes it in force, even where it is the default: tools edit these
+                      * lines, and the reference does not start without some of them */
     OPT_NOT_YET = 2, /* understood, but not used by this version: a remark when it asks for more */
     OPT_SECRET = 4,  /* never printed */
     OPT_UNSET_0 = 8, /* the number 0, outside min..max, means not set */
     OPT_OFF_0 = 16,  /* the number 0, outside min..max, is written `off` */
     OPT_RELOAD = 32, /* a new value is taken over on SIGHUP; others need a restart */
-    OPT_OURS = 64    /* the reference does not have it */
+    OPT_OURS = 64,   /* the reference does not have it */
+    OPT_TACIT = 128  /* with NOT_YET: no remark, as init sets it */
 };
 
 struct opt {

@@ -10,7 +10,7 @@ static const char INTRO[] =
     "<!-- Made from src/app/options.c by `make docs`: change that. -->\n"
     "# Settings\n\n"
     "The file is `smp-server.ini` in the configuration directory (`/etc/opt/simplex`, or\n"
-    "`$SMP_SERVER_CFG_PATH`). `key: value` and `key = value` are both read; lines that begin with "
+    "`$SMP_SERVER_CFG_PATH`). `key = value` and `key: value` are both read; lines that begin with "
     "`#`\n"
     "or `;` are comments. A value that is not allowed stops the start, with file, line and what "
     "is\n"

@@ -128,7 +128,7 @@ class Program:
                 continue
             out.append(line)
             if line == f"[{section}]":
-                out.append(f"{key}: {value}")
+                out.append(f"{key} = {value}")
         self.ini.write_text("\n".join(out) + "\n")
 
     def line_of(self, text):

@@ -196,7 +196,7 @@ def test_port_in_use(ready, host, bind):
         ready.set("TRANSPORT", "port", taken.getsockname()[1])
         ready.set("TRANSPORT", "bind", bind or "")
         if bind is None:
-            ready.ini.write_text(ready.ini.read_text().replace("bind: \n", ""))
+            ready.ini.write_text(ready.ini.read_text().replace("bind = \n", ""))
         assert "by another program" in the(check(ready, status=1), "error", "ports")
 
 

@@ -97,7 +97,7 @@ def test_settings(program, sample):
     shutil.copy(SAMPLES / sample / "smp-server.ini", program.ini)
     done = program.run("start", "--print-config")
     assert done.stderr == ""
-    assert "\nport: 5223\n" in done.stdout and "\nhost: localhost\n" in done.stdout
+    assert "\nport = 5223\n" in done.stdout and "\nhost = localhost\n" in done.stdout
 
 
 def form(text):

@@ -52,8 +52,8 @@ def fingerprint(config):
 def settings(host):
     """The settings in force: keys to values."""
     lines = host.ini.read_text().splitlines()
-    pairs = (line.partition(":") for line in lines if line and line[0] not in "#[")
-    return {key: value.strip() for key, _, value in pairs}
+    pairs = (line.partition("=") for line in lines if line and line[0] not in "#[")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def listen(host):
@@ -110,7 +110,7 @@ def test_init(host):
     lines = out.stdout.splitlines()
     key = fingerprint(host.config)
     assert lines[:-3] == [
-        f"Server initialized, you can modify configuration in {host.config}/smp-server.ini.",
+        f"Server initialized, please provide additional server information in {host.ini}.",
         "Run `smp-server start` to start server.",
         "----------",
         "You should store CA private key securely and delete it from the server.",
@@ -377,8 +377,8 @@ def test_complete_file(host):
     host.init("--no-password")
     host.ini.write_text(COMPLETE.replace("<domain/ip>", FILLED_IN["<domain/ip>"]))
     out = host.run("start", "--print-config")
-    assert out.stderr == "" and "\nhost: smp.example.com\n" in out.stdout
-    assert "\ndisconnect: off\n" in out.stdout
+    assert out.stderr == "" and "\nhost = smp.example.com\n" in out.stdout
+    assert "\ndisconnect = off\n" in out.stdout
     listen(host)
     server = host.start()
     server.stop()

@@ -71,20 +71,20 @@ def test_host(program, words, host):
     """Goes into address and settings."""
     out = program.init("--no-password", *words)
     assert out.splitlines()[-1] == f"Server address: smp://{fingerprint(program)}@{host}"
-    assert f"\nhost: {host}\n" in program.ini.read_text()
+    assert f"\nhost = {host}\n" in program.ini.read_text()
 
 
 def test_random_password(program):
     """32 bytes, base64url, another one each time."""
     found = re.search(r"^Server address: smp://[^:@]+:([^@]+)@", program.init(), re.MULTILINE)
     assert len(base64.urlsafe_b64decode(found.group(1))) == 32
-    assert f"\ncreate_password: {found.group(1)}\n" in program.ini.read_text()
+    assert f"\ncreate_password = {found.group(1)}\n" in program.ini.read_text()
 
 
 def test_no_password(program):
     """Its setting is a comment."""
     program.init("--no-password")
-    assert "\n# create_password: password\n" in program.ini.read_text()
+    assert "\n# create_password = password\n" in program.ini.read_text()
 
 
 def test_settings_are_accepted(program):
@@ -92,8 +92,8 @@ def test_settings_are_accepted(program):
     program.init("--no-password")
     done = program.run("start", "--print-config")
     assert done.stderr == ""
-    for line in ("enable: on", "store_messages: journal", "sync: always", "port: 5223,443",
-                 "disconnect: on", "# create_password:"):
+    for line in ("enable = on", "store_messages = journal", "sync = always", "port = 5223,443",
+                 "disconnect = on", "# create_password ="):
         assert f"\n{line}\n" in done.stdout
 
 
@@ -105,8 +105,8 @@ def test_storage(program, words, enable, messages):
     """On disk unless that is declined."""
     program.init("--no-password", *words)
     done = program.run("start", "--print-config")
-    assert f"\nenable: {enable}\n" in done.stdout
-    assert f"\nstore_messages: {messages}\n" in done.stdout
+    assert f"\nenable = {enable}\n" in done.stdout
+    assert f"\nstore_messages = {messages}\n" in done.stdout
 
 
 def test_all_options(program):
@@ -119,13 +119,13 @@ def test_all_options(program):
         "--web-path", "/srv/www")
     lines = program.ini.read_text().splitlines()
     for line in (
-            "log_stats: on", "control_port: 5225", "socks_proxy: @localhost:9150",
-            "own_server_domains: a.example,b.example", "source_code: https://example.org/source",
-            "operator: Ex & Co", "operator_country: se", "website: https://example.org",
-            "hosting: Host: Ltd", "hosting_country: FI", "hosting_type: owned",
-            "server_country: DE", "static_path: /srv/www"):
+            "log_stats = on", "control_port = 5225", "socks_proxy = @localhost:9150",
+            "own_server_domains = a.example,b.example", "source_code = https://example.org/source",
+            "operator = Ex & Co", "operator_country = se", "website = https://example.org",
+            "hosting = Host: Ltd", "hosting_country = FI", "hosting_type = owned",
+            "server_country = DE", "static_path = /srv/www"):
         assert line in lines
-    passwords = [line.partition(": ")[2] for line in lines if line.startswith("control_port_")]
+    passwords = [line.partition(" = ")[2] for line in lines if line.startswith("control_port_")]
     assert len(set(passwords)) == 2 and {len(x) for x in passwords} == {24}
     assert program.run("start", "--print-config").stderr == ""
 
@@ -135,9 +135,9 @@ def test_options_without_value(program):
     out = program.init("--control-port", "--socks-proxy", "--source-code", "--operator-website",
                        "https://example.org")
     lines = program.ini.read_text().splitlines()
-    for line in ("control_port: 5224", "socks_proxy: localhost:9050",
-                 "website: https://example.org",
-                 "source_code: https://github.com/simplex-chat/simplexmq"):
+    for line in ("control_port = 5224", "socks_proxy = localhost:9050",
+                 "website = https://example.org",
+                 "source_code = https://github.com/simplex-chat/simplexmq"):
         assert line in lines
     assert out.endswith("\nServer source code: https://github.com/simplex-chat/simplexmq\n")
 
@@ -182,7 +182,7 @@ def test_options_without_value(program):
     (["--control-port=ssh"], "--control-port must be off, or 1 to 65535"),
     (["--socks-proxy=host:0"], "--socks-proxy must be host:port, or user:password@host:port"),
     (["--own-domains", "a/b"], "--own-domains must be domain names, separated by spaces or commas"),
-    (["--web-path", "www"], "--web-path must be an absolute path, not \"www\""),
+    (["--web-path", ""], "--web-path must be a text of one line, not empty, not \"\""),
     (["--web-path", "/www", "--disable-web"], "--web-path and --disable-web exclude each other"),
     (["-d", "postgresql://smp@/smp"], "there is no database storage in this version: leave out --"),
     (["--database=x"], "there is no database storage in this version: leave out --database"),

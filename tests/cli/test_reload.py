@@ -135,7 +135,7 @@ def test_password(ready):
         for password, wrong in ((b"first", None), (b"second", b"first"), (None, None)):
             if password is None:
                 text = ready.ini.read_text()
-                ready.ini.write_text(text.replace("create_password: second\n", ""))
+                ready.ini.write_text(text.replace("create_password = second\n", ""))
             else:
                 ready.set("AUTH", "create_password", password.decode())
             assert reload(server).startswith("info reload settings=new\n")
@@ -183,7 +183,7 @@ def test_bad_settings(ready):
     ready.set("LIMITS", "message_ttl", "never")
     lines = reload(server)
     assert lines.count("error ") == 1 and lines.count("\n") == 2
-    assert (f"error reload settings=kept reason=\"{ready.ini}:{ready.line_of('message_ttl:')}: "
+    assert (f"error reload settings=kept reason=\"{ready.ini}:{ready.line_of('message_ttl =')}: "
             "[LIMITS] message_ttl: \"never\" is not allowed; must be 1 to") in lines
     assert may_create(ready)
     ready.ini.unlink()

@@ -44,6 +44,7 @@ BAD_VALUES = [
     ("up to 16 different ports", ["", "0", "65536", "1,1", "443 5223", "https"]),
     ("up to 16 numeric", ["", "localhost", "1.2.3", "::1,", "1.2.3.4:5223"]),
     ("an absolute path", ["", "here", "/" + "p" * 1024]),
+    ("a path", ["", "p" * 1024, "a\x01b"]),
     ("host:port, or", ["", "localhost:0", "localhost:port", "user@localhost", "a b:1"]),
     ("a text of up to", ["a\x01b", "t" * 1024]),
     ("a SimpleX address", ["SimpleX address", "http://example.org", "https://"]),
@@ -95,7 +96,7 @@ def test_file_that_init_writes(program):
     for line in text.splitlines():
         if line.startswith("["):
             section = line[1:-1]
-        found = re.match(r"(?:# )?(\w+):(?: |$)", line)
+        found = re.match(r"(?:# )?(\w+) =(?: |$)", line)
         if found:
             explained.add((section, found[1]))
     assert {row[:2] for row in TABLE} <= explained
@@ -185,7 +186,7 @@ def without_ipv6(program):
 
 def test_without_ipv6(ready):
     """Serves IPv4 at all addresses; an IPv6 address is named as what is wrong."""
-    ready.ini.write_text(ready.ini.read_text().replace("bind: 127.0.0.1\n", ""))
+    ready.ini.write_text(ready.ini.read_text().replace("bind = 127.0.0.1\n", ""))
     without_ipv6(ready)
     server = ready.start()
     enter_network_of(server.process.pid, lambda: ready.connect(host="127.0.0.9").close())

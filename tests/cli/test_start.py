@@ -143,7 +143,7 @@ def test_print_config(ready):
     """The settings in force, and nothing is started; secrets are hidden."""
     ready.set("AUTH", "create_password", "verysecret")
     done = ready.run("start", "--print-config")
-    assert f"\nport: {ready.port}\nbind: 127.0.0.1\n" in done.stdout
+    assert f"\nport = {ready.port}\nbind = 127.0.0.1\n" in done.stdout
     assert "verysecret" not in done.stdout + done.stderr
 
 
@@ -158,7 +158,7 @@ def test_unknown_and_unused_settings(ready):
     ready.set("AUTH", "new_queue", "off")
     ready.set("TRANSPORT", "websockets", "443")
     ready.set("TRANSPORT", "control_port", "5224")
-    line = ready.line_of("new_queue:")
+    line = ready.line_of("new_queue =")
     done = ready.run("start", "-m")
     assert (f"warn settings {ready.ini}:{line}: unknown setting [AUTH] new_queue is ignored"
             in done.stderr)
@@ -210,7 +210,7 @@ def test_bad_values(ready, section, key, value, message):
     """File, line, section, key, value, what is allowed."""
     ready.set(section, key, value)
     line = ready.refuse_start()
-    assert line.startswith(f"Error: {ready.ini}:{ready.line_of(key + ':')}: [{section}] {key}")
+    assert line.startswith(f"Error: {ready.ini}:{ready.line_of(key + ' =')}: [{section}] {key}")
     assert message in line
 
 

@@ -67,6 +67,18 @@ static void values_may_be_empty_or_have_marks(void **state) {
     assert_settings("[A]\nx:\ny = a ; b # c\nz: #d\n", "2|A|x|\n3|A|y|a ; b # c\n4|A|z|#d\n");
 }
 
+/* Go's ini library writes `...` around what has a # or ; in it, and three double quotes around what
+ * has a backquote; nothing else is a quote. */
+static void quotes_of_a_patcher_are_dropped(void **state) {
+    (void)state;
+    assert_settings("[A]\na = `https://a.example/a#k;1`\nb = \"\"\"a`b\"\"\"\nc = `plain`\nd = "
+                    "\"x#y\"\n"
+                    "e = `\nf = \"\"\"x\"\"\"\ng = `a`#`b`\nh = `#\ni = ``\nj = \"\"\"`\"\"\n",
+                    "2|A|a|https://a.example/a#k;1\n3|A|b|a`b\n4|A|c|`plain`\n5|A|d|\"x#y\"\n"
+                    "6|A|e|`\n7|A|f|\"\"\"x\"\"\"\n8|A|g|`a`#`b`\n9|A|h|`#\n10|A|i|``\n"
+                    "11|A|j|\"\"\"`\"\"\n");
+}
+
 static void setting_before_a_section(void **state) {
     (void)state;
     assert_settings("x: 1\n", "1||x|1\n");
@@ -112,6 +124,7 @@ int main(void) {
         cmocka_unit_test(comments_and_blanks_say_nothing),
         cmocka_unit_test(spaces_and_line_ends_are_dropped),
         cmocka_unit_test(values_may_be_empty_or_have_marks),
+        cmocka_unit_test(quotes_of_a_patcher_are_dropped),
         cmocka_unit_test(setting_before_a_section),
         cmocka_unit_test(long_lines_stay_whole),
         cmocka_unit_test(names_the_line_that_is_no_setting),
