@@ -54,23 +54,27 @@ static struct pubkey small_key(uint8_t type, const uint8_t b[SMALL_KEY_LEN]) {
 }
 
 struct pubkey queue_snd_key(const struct queue *q) {
-    if (q->extra != NULL && q->extra->snd_key != NULL) return *q->extra->snd_key;
+    const struct pubkey *k = q->extra != NULL ? q->extra->snd_key : NULL;
+    if (k != NULL && k->type != KEY_NONE) return *k;
     return small_key(q->snd_key_type, q->snd_key);
 }
 
+enum err queue_reserve_snd_key(struct queue *q, const struct pubkey *k) {
+    if (is_small(k)) return OK;
+    const enum err e = queue_need_extra(q);
+    if (e == OK && q->extra->snd_key == NULL) q->extra->snd_key = calloc(1, sizeof *k);
+    return e == OK && q->extra->snd_key == NULL ? E_NO_MEMORY : e;
+}
+
 enum err queue_set_snd_key(struct queue *q, const struct pubkey *k) {
+    const enum err e = queue_reserve_snd_key(q, k);
+    if (e != OK) return e;
     if (is_small(k)) {
         q->snd_key_type = k->type;
         memcpy(q->snd_key, k->b, SMALL_KEY_LEN);
-        return OK;
+    } else {
+        *q->extra->snd_key = *k;
     }
-    const enum err e = queue_need_extra(q);
-    if (e != OK) return e;
-    struct pubkey *copy = malloc(sizeof *copy);
-    if (copy == NULL) return E_NO_MEMORY;
-    *copy = *k;
-    free(q->extra->snd_key);
-    q->extra->snd_key = copy;
     return OK;
 }
 
@@ -78,9 +82,18 @@ struct pubkey queue_small_rcv_key(const struct queue *q) {
     return small_key(q->rcv_key_type, q->rcv_key);
 }
 
+static bool are_small(const struct keyset *keys) {
+    return keys->n == 1 && is_small(&keys->keys[0]);
+}
+
+enum err queue_reserve_rcv_keys(struct queue *q, const struct keyset *keys) {
+    return are_small(keys) ? OK : queue_need_extra(q);
+}
+
 enum err queue_set_rcv_keys(struct queue *q, struct keyset *keys) {
-    const bool small = keys->n == 1 && is_small(&keys->keys[0]);
-    if (!small && queue_need_extra(q) != OK) return E_NO_MEMORY;
+    const bool small = are_small(keys);
+    const enum err e = queue_reserve_rcv_keys(q, keys);
+    if (e != OK) return e;
     if (q->extra != NULL) {
         keyset_unref(q->extra->rcv_keys);
         q->extra->rcv_keys = small ? NULL : keyset_ref(keys);
@@ -390,8 +403,24 @@ static enum err index_others(struct queue_table *t, struct queue *q, const struc
     return e;
 }
 
+/* Under its lock: in the index of recipients, and live if it is admitted. */
+static enum err admit(struct queue_table *t, struct queue *q, struct queue_admission admission) {
+    struct idmap *map = &stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->map;
+    enum err e = idmap_insert(map, &q->rcv_node);
+    if (e != OK) return e;
+    if (admission.admit != NULL) e = admission.admit(q, admission.ctx);
+    if (e != OK) {
+        (void)idmap_remove(map, queue_rcv_id(q));
+        return e;
+    }
+    q->live = true;
+    (void)queue_ref(q); /* the table's own */
+    service_count(queue_rcv_service(q), SUB_RECIPIENT, queue_rcv_id(q));
+    return OK;
+}
+
 enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec,
-                         struct queue **ret_queue) {
+                         struct queue_admission admission, struct queue **ret_queue) {
     struct queue *q;
     enum err e = queue_new(t, rec, &q);
     if (e != OK) return e;
@@ -401,12 +430,7 @@ enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec,
         return e;
     }
     queue_lock(t, q);
-    e = idmap_insert(&stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->map, &q->rcv_node);
-    if (e == OK) {
-        q->live = true;
-        (void)queue_ref(q); /* the table's own */
-        service_count(queue_rcv_service(q), SUB_RECIPIENT, queue_rcv_id(q));
-    }
+    e = admit(t, q, admission);
     queue_unlock(t, q);
     if (e != OK) {
         unindex_others(t, q);

@@ -50,8 +50,8 @@ struct notifier_entry {
 struct queue_extra {
     struct keyset *
         rcv_keys; /* counted: more than one recipient key, or one longer than 32 bytes; else NULL */
-    struct pubkey *snd_key;          /* owned: a sender key longer than 32 bytes; else NULL */
-    struct link_entry *link;         /* owned, or NULL */
+    struct pubkey *snd_key;  /* owned: a sender key longer than 32 bytes, or KEY_NONE; else NULL */
+    struct link_entry *link; /* owned, or NULL */
     struct notifier_entry *notifier; /* owned, or NULL */
     struct block_info *block;        /* counted, or NULL */
     struct service *rcv_service;     /* borrowed from the service table; NULL: none */
@@ -99,9 +99,16 @@ MUST_USE enum err queue_table_new(const struct env *env,
 /* Frees every queue that is left, with its messages. */
 void queue_table_free(struct queue_table *t);
 
-/* E_EXISTS, E_NO_MEMORY: nothing changed. *ret_queue is a reference of the caller's. */
+/* Has the last word on a new queue, under its lock and before it is live: nobody can change it
+ * before its creation is logged. */
+struct queue_admission {
+    enum err (*admit)(struct queue *q, void *ctx); /* NULL: no question */
+    void *ctx;
+};
+/* E_EXISTS, E_NO_MEMORY, what admit() returned: nothing changed. *ret_queue is a reference of the
+ * caller's. */
 MUST_USE enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec,
-                                  struct queue **ret_queue);
+                                  struct queue_admission admission, struct queue **ret_queue);
 /* A reference, or NULL. */
 struct queue *queue_table_find(struct queue_table *t, enum queue_id_kind kind, const struct id *id);
 
@@ -138,9 +145,13 @@ MUST_USE enum err queue_need_extra(struct queue *q); /* q->extra is there afterw
 struct link_entry *queue_link(const struct queue *q);            /* NULL: none */
 struct notifier_entry *queue_notifier_of(const struct queue *q); /* NULL: none */
 struct pubkey queue_snd_key(const struct queue *q);              /* KEY_NONE: not secured */
+/* Allocates what the set of the same key needs: that cannot fail any more. E_NO_MEMORY. */
+MUST_USE enum err queue_reserve_snd_key(struct queue *q, const struct pubkey *k);
 MUST_USE enum err queue_set_snd_key(struct queue *q, const struct pubkey *k); /* E_NO_MEMORY */
 struct pubkey queue_small_rcv_key(
     const struct queue *q); /* KEY_NONE: they are in extra->rcv_keys */
+MUST_USE enum err queue_reserve_rcv_keys(struct queue *q,
+                                         const struct keyset *keys); /* as above; E_NO_MEMORY */
 MUST_USE enum err queue_set_rcv_keys(
     struct queue *q, struct keyset *keys); /* takes a reference when it keeps it; E_NO_MEMORY */
 struct service *queue_rcv_service(const struct queue *q); /* NULL: none */

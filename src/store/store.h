@@ -35,9 +35,9 @@ struct store_opts {
     const char *store_log; /* path; NULL: nothing is written, ever. Borrowed until store_close(), as
                               all paths */
     const char *messages_log;  /* path: messages are saved there at an orderly stop; NULL: not */
-    bool restore_messages;     /* read messages_log at start; it becomes .bak */
-    const char *ntfs_log;      /* path: notifications are saved there at an orderly stop and read at
-                                * start, when it becomes .bak; NULL: not */
+    bool restore_messages;     /* read messages_log; store_start() makes it .bak */
+    const char *ntfs_log;      /* path: notifications are saved there at an orderly stop, and read;
+                                * store_start() makes it .bak; NULL: not */
     const char *journal_dir;   /* backend "journal" */
     unsigned sync_interval_ms; /* 0: sync before anything is acknowledged */
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
@@ -65,10 +65,11 @@ extern const size_t N_STORE_BACKENDS;
  * E_NO_MEMORY with *ret_problem filled in. *ret is closed by store_close(). */
 MUST_USE enum err store_open(const char *backend, const struct store_opts *o, struct store **ret,
                              struct store_problem *ret_problem);
-MUST_USE enum err store_start(
-    struct store *s); /* its threads; before anything is changed. E_SYS, E_NO_MEMORY */
+/* Its threads, before anything is changed; and the logs of a stop, which were read, are set aside:
+ * until then a start that failed can be repeated. E_SYS, E_NO_MEMORY. */
+MUST_USE enum err store_start(struct store *s);
 /* Orderly: makes everything durable, saves what is saved at a stop. Nothing may be changed any
- * more. On an error the rest was done. */
+ * more. On an error the rest was done. Nothing without a store_start() that was OK. */
 MUST_USE enum err store_stop(struct store *s, struct store_problem *ret_problem);
 /* Writes what is saved at a stop, while the store is used: what changes meanwhile may be in it or
  * not. What a store writes as it happens, it does not write here. Blocks; any thread, one at a

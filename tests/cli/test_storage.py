@@ -521,3 +521,20 @@ def test_progress_on_a_terminal(ready, store, verb, title):
     os.close(ours)
     assert re.search(rf"\r{title} messages \[#*-*\] +\d+% of 1 MiB\x1b\[K", shown)
     assert f"{verb.capitalize()} completed".encode() in done.stdout
+
+
+def test_torn_messages_log(ready):
+    """Is reported once, by its own name, and the file as it was is kept."""
+    stop_with_messages(ready, "memory")
+    log = ready.state / "smp-server-messages.log"
+    text = log.read_text()[:-30]
+    log.write_text(text)
+    server = ready.start()
+    assert counts_of(server) == (1, 2)
+    server.stop()
+    warnings = [line for line in server.err if line.startswith("warn")]
+    assert len(warnings) == 1, warnings
+    assert f"log-cut-short path={log} " in warnings[0]
+    kept = [path for path in ready.state.glob("smp-server-messages.log.damaged-*")]
+    assert [path.read_text() for path in kept] == [text]
+    assert f"kept={kept[0]}:" in warnings[0]

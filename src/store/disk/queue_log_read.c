@@ -176,10 +176,5 @@ enum err queue_log_read(const struct queue_log_opts *o,
     const int error = errno;
     o->vfs->close(o->vfs->ctx, r.fd);
     errno = error;
-    if (e == OK && ret->torn_bytes != 0) {
-        log_line(LOG_WARN, "store-log-torn-tail",
-                 "bytes=%llu action=\"dropped: never acknowledged\"",
-                 (unsigned long long)ret->torn_bytes);
-    }
     return e;
 }

@@ -81,20 +81,25 @@ static struct store_counts ram_counts(struct store *s) {
 
 /* ---- start and stop ---- */
 
+/* Messages first: a notification of one that is not there does no harm. */
 static enum err ram_start(struct store *s) {
     struct ram_store *m = ram_of(s);
     if (m->commit == NULL) return OK;
     enum err e = commit_start(m->commit);
     if (e != OK) return e;
     m->started = true;
-    return m->journal != NULL ? journal_start(m->journal) : OK;
+    if (m->journal != NULL) e = journal_start(m->journal);
+    m->was_started = e == OK;
+    if (e == OK) e = ram_set_aside(m, &m->saved_messages);
+    if (e == OK) e = ram_set_aside(m, &m->saved_ntfs);
+    return e;
 }
 
 /* What is not written as it happens. */
 static enum err ram_save(struct store *s, struct store_problem *ret_problem) {
     struct ram_store *m = ram_of(s);
     enum err e = OK;
-    if (m->log == NULL) return OK;
+    if (!m->was_started) return OK;
     if (m->o.ntfs_log != NULL) e = ram_save_ntfs(m, m->o.ntfs_log, ret_problem);
     if (m->journal != NULL || m->o.messages_log == NULL) return e;
     uint64_t n;
@@ -138,8 +143,10 @@ static void ram_close(struct store *s) {
 static enum err ram_import(struct store *s, const char *path, uint64_t *ret_n,
                            struct store_problem *ret_problem) {
     struct ram_store *m = ram_of(s);
-    const enum err e = ram_restore_messages(m, path, ret_n, ret_problem);
-    return e == OK && m->commit != NULL ? commit_flush(m->commit) : e;
+    struct saved_log log = {.path = path};
+    enum err e = ram_restore_messages(m, &log, ret_n, ret_problem);
+    if (e == OK && m->commit != NULL) e = commit_flush(m->commit);
+    return e == OK ? ram_set_aside(m, &log) : e;
 }
 
 static enum err ram_export(struct store *s, const char *path, uint64_t *ret_n,
@@ -227,10 +234,12 @@ static enum err open_disk(struct ram_store *m, bool with_journal,
     enum err e = commit_new(&co, &m->commit);
     if (e == OK) e = ram_load_log(m, ret_problem);
     if (e == OK && with_journal) e = open_journal(m, ret_problem);
-    if (e == OK && m->o.ntfs_log != NULL) e = ram_restore_ntfs(m, m->o.ntfs_log, ret_problem);
+    m->saved_ntfs.path = m->o.ntfs_log;
+    m->saved_messages.path = m->o.messages_log;
+    if (e == OK && m->o.ntfs_log != NULL) e = ram_restore_ntfs(m, &m->saved_ntfs, ret_problem);
     if (e != OK || with_journal || !m->o.restore_messages || m->o.messages_log == NULL) return e;
     uint64_t n;
-    return ram_restore_messages(m, m->o.messages_log, &n, ret_problem);
+    return ram_restore_messages(m, &m->saved_messages, &n, ret_problem);
 }
 
 static enum err open_ram(const struct store_opts *o, bool with_journal, struct store **ret,

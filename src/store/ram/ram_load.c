@@ -52,7 +52,7 @@ static enum err apply_create(struct loader *l, const struct record *r) {
     enum err e = keyset_new(r->rcv_keys, r->n_rcv_keys, &rec.rcv_keys);
     if (e == OK && r->has_link) e = load_link(r, &rec.link);
     if (e == OK && rec.status == STATUS_BLOCKED) e = block_info_new(r->info, &rec.block);
-    if (e == OK) e = queue_table_add(l->store->table, &rec, &q);
+    if (e == OK) e = queue_table_add(l->store->table, &rec, (struct queue_admission){0}, &q);
     queue_unref(q);
     keyset_unref(rec.rcv_keys);
     link_data_unref(rec.link);
@@ -295,8 +295,8 @@ static enum err read_log(struct ram_store *m, const struct queue_log_opts *lo,
     if (e != OK) (void)snprintf(ret_problem->text, sizeof ret_problem->text, "%s", problem.text);
     if (ret->torn_bytes > 0) {
         log_line(LOG_WARN, "store-log-torn",
-                 "bytes=%llu dropped: an unfinished last line, never acknowledged",
-                 (unsigned long long)ret->torn_bytes);
+                 "path=%s bytes=%llu dropped: the end was not written whole, nor acknowledged",
+                 lo->path, (unsigned long long)ret->torn_bytes);
     }
     if (l.n_unknown > 0) {
         log_line(LOG_WARN, "store-log-lines-skipped",

@@ -64,46 +64,19 @@ static enum err restore_line(void *ctx, struct bytes text) {
     return flush ? commit_flush(x->store->commit) : OK;
 }
 
-/* The log has done its duty; it is kept once, as the reference does. */
-enum err ram_set_aside(struct ram_store *m, const char *path) {
-    char bak[4096];
-    const int n = snprintf(bak, sizeof bak, "%s.bak", path);
-    if (n < 0 || (size_t)n >= sizeof bak) return E_SYS;
-    const enum err e = m->o.vfs->rename(m->o.vfs->ctx, path, bak);
-    return e == E_NOT_FOUND ? OK : e;
-}
-
 enum err ram_end_log(struct new_file *owned, enum err so_far) {
     if (so_far == OK) return new_file_commit(owned);
     new_file_discard(owned);
     return so_far;
 }
 
-static void restore_progress(void *ctx, uint64_t done, uint64_t total) {
-    const struct ram_store *m = ctx;
-    if (m->o.progress != NULL) m->o.progress("messages", done, total);
-}
-
-enum err ram_restore_messages(struct ram_store *m, const char *path, uint64_t *ret_n,
+enum err ram_restore_messages(struct ram_store *m, struct saved_log *l, uint64_t *ret_n,
                               struct store_problem *ret_problem) {
     struct restorer x = {.store = m, .scratch = malloc(sizeof *x.scratch)};
     if (x.scratch == NULL) return E_NO_MEMORY;
-    const struct queue_log_opts lo = {
-        .env = m->o.env,
-        .vfs = m->o.vfs,
-        .path = path,
-        .skip_warnings = m->o.skip_warnings,
-        .progress = restore_progress,
-        .progress_ctx = m,
-    };
-    struct queue_log_stats stats = {0};
-    struct queue_log_problem problem = {0};
-    enum err e = queue_log_read(&lo, restore_line, &x, &stats, &problem);
+    l->lost = "the messages at its end";
+    const enum err e = ram_read_saved(m, l, restore_line, &x, ret_problem);
     free(x.scratch);
-    if (e != OK) (void)snprintf(ret_problem->text, sizeof ret_problem->text, "%s", problem.text);
-    /* durable before the only other copy is set aside */
-    if (e == OK && m->started) e = commit_flush(m->commit);
-    if (e == OK) e = ram_set_aside(m, path);
     if (x.n_unknown > 0) {
         log_line(LOG_WARN, "messages-skipped", "count=%llu their queues do not exist",
                  (unsigned long long)x.n_unknown);

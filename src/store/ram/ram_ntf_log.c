@@ -42,20 +42,11 @@ static enum err restore_line(void *ctx, struct bytes text) {
     return e;
 }
 
-enum err ram_restore_ntfs(struct ram_store *m, const char *path,
+enum err ram_restore_ntfs(struct ram_store *m, struct saved_log *l,
                           struct store_problem *ret_problem) {
     struct restorer x = {.store = m};
-    const struct queue_log_opts lo = {
-        .env = m->o.env,
-        .vfs = m->o.vfs,
-        .path = path,
-        .skip_warnings = m->o.skip_warnings,
-    };
-    struct queue_log_stats stats = {0};
-    struct queue_log_problem problem = {0};
-    enum err e = queue_log_read(&lo, restore_line, &x, &stats, &problem);
-    if (e != OK) (void)snprintf(ret_problem->text, sizeof ret_problem->text, "%s", problem.text);
-    if (e == OK) e = ram_set_aside(m, path);
+    l->lost = "the notifications at its end";
+    const enum err e = ram_read_saved(m, l, restore_line, &x, ret_problem);
     if (x.n_unknown > 0) {
         log_line(LOG_WARN, "notifications-skipped",
                  "count=%" PRIu64 " their notifiers do not exist", x.n_unknown);

@@ -34,6 +34,13 @@ struct cache {
     size_t n_bytes;
 };
 
+/* A log of an orderly stop. */
+struct saved_log {
+    const char *path;              /* borrowed */
+    const char *lost;              /* what is gone when its end is missing, in words */
+    char aside[NEW_FILE_PATH_MAX]; /* what it becomes when it has done its duty; empty: not read */
+};
+
 struct ram_store {
     struct store base;
     /* fixed after open */
@@ -43,7 +50,9 @@ struct ram_store {
     struct queue_log *log;     /* owned; NULL: nothing on disk */
     struct journal *journal;   /* owned; NULL: messages in RAM */
     bool started;
+    bool was_started; /* the saved logs have been set aside, so they have to be written again */
     struct cache cache;
+    struct saved_log saved_messages, saved_ntfs;
     /* atomic */
     _Atomic uint64_t n_messages, n_ntfs; /* relaxed: figures for reports */
 };
@@ -164,19 +173,27 @@ MUST_USE enum err ram_ntf_push(struct ram_store *m, struct notifier_entry *n,
                                const struct id *msg_id, int64_t ts_s);
 
 /* ---- ram_ntf_log.c: notifications at start and stop ---- */
-MUST_USE enum err ram_restore_ntfs(struct ram_store *m, const char *path,
+MUST_USE enum err ram_restore_ntfs(struct ram_store *m, struct saved_log *l,
                                    struct store_problem *ret_problem);
 MUST_USE enum err ram_save_ntfs(struct ram_store *m, const char *path,
                                 struct store_problem *ret_problem);
 
+/* ---- ram_saved_log.c: what is written at an orderly stop, read ---- */
+/* Reads l->path; says what is wrong with it. E_STORE, E_SYS, E_NO_MEMORY, what line() returned. */
+MUST_USE enum err ram_read_saved(struct ram_store *m, struct saved_log *l,
+                                 enum err (*line)(void *ctx, struct bytes text), void *ctx,
+                                 struct store_problem *ret_problem);
+/* A log that was read is kept once, as `<path>.bak`; one that was not whole for good, as
+ * `<path>.damaged-<Unix seconds>`. Durable. None is fine. E_SYS: logged. */
+MUST_USE enum err ram_set_aside(struct ram_store *m, struct saved_log *l);
+
 /* ---- ram_load.c: the store log ---- */
 MUST_USE enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem);
 /* ---- ram_messages_log.c ---- */
-MUST_USE enum err ram_restore_messages(struct ram_store *m, const char *path, uint64_t *ret_n,
+/* Of l, path is set; it is left where it is. */
+MUST_USE enum err ram_restore_messages(struct ram_store *m, struct saved_log *l, uint64_t *ret_n,
                                        struct store_problem *ret_problem);
 MUST_USE enum err ram_save_messages(struct ram_store *m, const char *path, uint64_t *ret_n,
                                     struct store_problem *ret_problem);
-/* A log that has done its duty is kept once, as `<path>.bak`; none is fine. E_SYS. */
-MUST_USE enum err ram_set_aside(struct ram_store *m, const char *path);
 /* Commits a log, or discards it when what was to be written failed. */
 MUST_USE enum err ram_end_log(struct new_file *owned, enum err so_far);

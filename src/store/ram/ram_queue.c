@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_queue.c -- queue records: each change is checked, logged, then made, all under the queue's
- * lock. */
+/* ram_queue.c -- queue records: for each change what it needs is allocated, then it is checked,
+ * logged and made, all under the queue's lock. What is logged cannot fail any more. */
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
@@ -67,27 +67,28 @@ static struct record create_record(const struct queue_rec *rec) {
     return r;
 }
 
-/* Out of the table again: its line could not be logged. Nobody has been told its ids. */
-static void undo_create(struct ram_store *m, struct queue *q) {
-    queue_lock(m->table, q);
-    q->live = false;
-    ram_unlock(m, q);
-    queue_table_remove(m->table, q);
-    queue_unref(q);
+struct creation {
+    struct ram_store *store;
+    const struct queue_rec *rec;
+    lsn_t lsn;
+};
+
+static enum err log_create(struct queue *q, void *ctx) {
+    struct creation *c = ctx;
+    (void)q;
+    if (c->store->log == NULL) return OK;
+    struct record r = create_record(c->rec);
+    const enum err e = ram_log(c->store, &r, &c->lsn);
+    crypto_wipe(&r, sizeof r);
+    return e;
 }
 
 enum err ram_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
                           lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
-    *ret_lsn = 0;
-    enum err e = queue_table_add(m->table, rec, ret_queue);
-    if (e != OK || m->log == NULL) return e;
-    struct record r = create_record(rec);
-    queue_lock(m->table, *ret_queue);
-    e = ram_log(m, &r, ret_lsn);
-    ram_unlock(m, *ret_queue);
-    crypto_wipe(&r, sizeof r);
-    if (e != OK) undo_create(m, STEAL(*ret_queue));
+    struct creation c = {.store = ram_of(s), .rec = rec};
+    const struct queue_admission admission = {log_create, &c};
+    const enum err e = queue_table_add(c.store->table, rec, admission, ret_queue);
+    *ret_lsn = c.lsn;
     return e;
 }
 
@@ -104,7 +105,8 @@ enum err ram_queue_secure(struct store *s, struct queue *q, const struct pubkey 
         e = pubkey_equal(&old, key) ? OK : E_AUTH;
     } else {
         const struct record r = {.tag = RECORD_SECURE, .rcv_id = *queue_rcv_id(q), .snd_key = *key};
-        e = ram_log(m, &r, ret_lsn);
+        e = queue_reserve_snd_key(q, key);
+        if (e == OK) e = ram_log(m, &r, ret_lsn);
         if (e == OK) e = queue_set_snd_key(q, key);
     }
     ram_unlock(m, q);
@@ -120,7 +122,8 @@ enum err ram_queue_set_keys(struct store *s, struct queue *q, struct keyset *key
                              .rcv_id = *queue_rcv_id(q),
                              .rcv_keys = keys->keys,
                              .n_rcv_keys = keys->n};
-    e = ram_log(m, &r, ret_lsn);
+    e = queue_reserve_rcv_keys(q, keys);
+    if (e == OK) e = ram_log(m, &r, ret_lsn);
     if (e == OK) e = queue_set_rcv_keys(q, keys);
     ram_unlock(m, q);
     return e;

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ram_saved_log.c -- the logs of an orderly stop, when they are read: messages, notifications.
+ *
+ * Reading leaves the file where it is; it is set aside when nothing that was read can get lost any
+ * more. So a start that fails can be repeated, whichever of the files it failed at. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "store/ram/ram_priv.h"
+
+static void progress(void *ctx, uint64_t done, uint64_t total) {
+    const struct ram_store *m = ctx;
+    if (m->o.progress != NULL) m->o.progress("messages", done, total);
+}
+
+/* What the file becomes: one that was not whole is not overwritten by the next. */
+static enum err choose_name(const struct ram_store *m, struct saved_log *l, bool is_whole) {
+    const int n = is_whole ? snprintf(l->aside, sizeof l->aside, "%s.bak", l->path)
+                           : snprintf(l->aside, sizeof l->aside, "%s.damaged-%" PRId64, l->path,
+                                      env_now_s(m->o.env));
+    if (n >= 0 && (size_t)n < sizeof l->aside) return OK;
+    errno = ENAMETOOLONG;
+    return E_SYS;
+}
+
+enum err ram_read_saved(struct ram_store *m, struct saved_log *l,
+                        enum err (*line)(void *ctx, struct bytes text), void *ctx,
+                        struct store_problem *ret_problem) {
+    const struct queue_log_opts lo = {
+        .env = m->o.env,
+        .vfs = m->o.vfs,
+        .path = l->path,
+        .skip_warnings = m->o.skip_warnings,
+        .progress = progress,
+        .progress_ctx = m,
+    };
+    struct queue_log_stats stats = {0};
+    struct queue_log_problem problem = {0};
+    enum err e = queue_log_read(&lo, line, ctx, &stats, &problem);
+    if (e == OK) e = choose_name(m, l, stats.torn_bytes == 0 && stats.n_bad == 0);
+    if (e == OK && stats.torn_bytes > 0) {
+        log_line(LOG_WARN, "log-cut-short",
+                 "path=%s bytes=%" PRIu64
+                 " lost=\"%s\" kept=%s: the file does not end with a whole "
+                 "line, as if it had been copied, or the server ended, before it was complete",
+                 l->path, stats.torn_bytes, l->lost, l->aside);
+    }
+    if (e == E_SYS) {
+        (void)snprintf(ret_problem->text, sizeof ret_problem->text, "cannot read %s: %s", l->path,
+                       strerror(errno));
+    } else if (e != OK) {
+        (void)snprintf(ret_problem->text, sizeof ret_problem->text, "%s", problem.text);
+    }
+    return e;
+}
+
+enum err ram_set_aside(struct ram_store *m, struct saved_log *l) {
+    if (l->aside[0] == '\0') return OK;
+    enum err e = m->o.vfs->rename(m->o.vfs->ctx, l->path, l->aside);
+    if (e == OK) e = vfs_sync_parent(m->o.vfs, l->path);
+    if (e == E_NOT_FOUND) e = OK;
+    if (e != OK) {
+        log_line(LOG_ERROR, "log-not-set-aside", "path=%s to=%s error=\"%s\"", l->path, l->aside,
+                 strerror(errno));
+    }
+    return e;
+}

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* test_store_faults.c -- the store on a file system that fails, with memory that runs out: what the
+ * log says is what the store says, whatever happened. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "crypto/crypto.h"
+#include "faultfs.h"
+#include "store/store.h"
+
+enum { DAY = 20000, NOW_S = 1700000000 };
+
+static const char LOG[] = "/d/log", MESSAGES[] = "/d/messages", NTFS[] = "/d/ntfs";
+
+/* ---- memory that runs out, for this thread ---- */
+
+/* The linker sends the program's allocations here (-Wl,--wrap). */
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+
+static _Thread_local volatile long left; /* allocations until the one that fails; 0: none fails */
+
+static bool fails(void) {
+    if (faultfs_allocates || left == 0) return false;
+    return left-- == 1;
+}
+
+void *__wrap_malloc(size_t n) {
+    return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size) {
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *p, size_t n) {
+    return fails() ? NULL : __real_realloc(p, n);
+}
+
+/* ---- a store ---- */
+
+struct fixture {
+    struct faultfs *fs;
+    bool in_journal;
+    struct store *store;
+    struct store_problem problem;
+    unsigned n_ids;
+};
+
+static enum err try_open(struct fixture *f) {
+    const struct store_opts o = {
+        .env = &ENV_SYSTEM,
+        .quota = 16,
+        .vfs = faultfs_vfs(f->fs),
+        .store_log = LOG,
+        .messages_log = f->in_journal ? NULL : MESSAGES,
+        .restore_messages = true,
+        .ntfs_log = NTFS,
+        .journal_dir = f->in_journal ? "/journal" : NULL,
+    };
+    f->problem.text[0] = '\0';
+    return store_open(f->in_journal ? "journal" : "memory", &o, &f->store, &f->problem);
+}
+
+static void open_store(struct fixture *f) {
+    const enum err e = try_open(f);
+    if (e != OK) fail_msg("%s: %s", err_name(e), f->problem.text);
+    assert_int_equal(store_start(f->store), OK);
+}
+
+static void close_store(struct fixture *f) {
+    const enum err e = store_stop(f->store, &f->problem);
+    if (e != OK) fail_msg("%s: %s", err_name(e), f->problem.text);
+    store_close(f->store);
+}
+
+static struct fixture setup(bool in_journal) {
+    struct fixture f = {.fs = faultfs_new(1), .in_journal = in_journal};
+    open_store(&f);
+    return f;
+}
+
+static void teardown(struct fixture *f) {
+    close_store(f);
+    faultfs_free(f->fs);
+}
+
+static struct id new_id(struct fixture *f) {
+    struct id id = {{0}};
+    f->n_ids++;
+    memcpy(id.b, &f->n_ids, sizeof f->n_ids);
+    return id;
+}
+
+static struct pubkey new_key(struct fixture *f, enum key_type type) {
+    struct pubkey k = {.type = (uint8_t)type};
+    const struct id id = new_id(f);
+    memcpy(k.b, id.b, ID_LEN);
+    return k;
+}
+
+struct made {
+    struct queue_rec rec;
+    struct queue *queue; /* counted */
+};
+
+static enum err try_make(struct fixture *f, struct made *ret) {
+    const struct pubkey key = new_key(f, KEY_ED25519);
+    lsn_t lsn;
+    *ret = (struct made){.rec = {.rcv_id = new_id(f),
+                                 .snd_id = new_id(f),
+                                 .mode = MODE_CONTACT,
+                                 .updated_day = DAY}};
+    const enum err e = keyset_new(&key, 1, &ret->rec.rcv_keys);
+    return e == OK ? store_queue_create(f->store, &ret->rec, &ret->queue, &lsn) : e;
+}
+
+static struct made make_queue(struct fixture *f) {
+    struct made m;
+    assert_int_equal(try_make(f, &m), OK);
+    return m;
+}
+
+static void drop(struct made *m) {
+    queue_unref(m->queue);
+    keyset_unref(m->rec.rcv_keys);
+}
+
+static void ignore(void *ctx) {
+    (void)ctx;
+}
+
+static struct queue *find(struct fixture *f, enum queue_id_kind kind, struct id id) {
+    struct store_lookup l = {.kind = kind, .id = id};
+    store_load(f->store, &l, 1, ignore, NULL);
+    return l.ret_queue;
+}
+
+/* ---- the order of lines ---- */
+
+struct securer {
+    struct fixture *f;
+    struct id ids[1000]; /* of senders */
+    _Atomic unsigned n;  /* release: as many are there */
+    _Atomic bool end;
+};
+
+/* Secures every queue as soon as its sender's id is known. */
+static void *secure_all(void *arg) {
+    struct securer *s = arg;
+    struct fixture keys = {.n_ids = 1 << 20};
+    unsigned i = 0;
+    while (i < atomic_load(&s->n) || !atomic_load(&s->end)) {
+        lsn_t lsn;
+        if (i == atomic_load(&s->n)) continue;
+        struct queue *q = find(s->f, ID_SENDER, s->ids[i]);
+        if (q == NULL) continue;
+        const struct pubkey key = new_key(&keys, KEY_ED25519);
+        if (store_queue_secure(s->f->store, q, &key, &lsn) == OK) i++;
+        queue_unref(q);
+    }
+    return NULL;
+}
+
+/* Every line that names a queue stands behind the one that makes it. */
+static void assert_lines_in_order(const char *text, size_t n) {
+    const char *line = text;
+    while (line < text + n) {
+        const char *nl = memchr(line, '\n', (size_t)(text + n - line));
+        assert_non_null(nl);
+        if (memcmp(line, "SECURE ", 7) == 0) {
+            char create[64];
+            (void)snprintf(create, sizeof create, "CREATE rid=%.32s", line + 7);
+            assert_non_null(memmem(text, (size_t)(line - text), create, strlen(create)));
+        }
+        line = nl + 1;
+    }
+}
+
+static void test_no_line_precedes_its_create(void **state) {
+    (void)state;
+    struct fixture f = setup(false);
+    static struct securer s;
+    s = (struct securer){.f = &f};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, secure_all, &s), 0);
+    for (unsigned i = 0; i < ARRAY_LEN(s.ids); i++) {
+        const struct pubkey key = new_key(&f, KEY_ED25519);
+        struct made m = {.rec = {.rcv_id = new_id(&f), .snd_id = new_id(&f), .updated_day = DAY}};
+        lsn_t lsn;
+        assert_int_equal(keyset_new(&key, 1, &m.rec.rcv_keys), OK);
+        s.ids[i] = m.rec.snd_id;
+        atomic_store(&s.n, i + 1); /* senders' ids can be known before: clients choose them */
+        assert_int_equal(store_queue_create(f.store, &m.rec, &m.queue, &lsn), OK);
+        drop(&m);
+    }
+    atomic_store(&s.end, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    close_store(&f);
+    const size_t n = faultfs_size(f.fs, LOG);
+    assert_lines_in_order((const char *)faultfs_data(f.fs, LOG), n);
+    faultfs_free(f.fs);
+}
+
+/* ---- every allocation of a change fails ---- */
+
+struct change {
+    struct fixture *f;
+    struct queue *q; /* secured by nobody; two messages; link and notifier where with_parts */
+    struct link_data *link, *other_user_data;
+    struct keyset *keys;
+    struct block_info *block;
+    struct service *service;
+    struct pubkey long_key;
+    struct queue_notifier notifier;
+    struct id first_msg;
+};
+
+static enum err do_secure(struct change *c) {
+    lsn_t lsn;
+    return store_queue_secure(c->f->store, c->q, &c->long_key, &lsn);
+}
+
+static enum err do_set_keys(struct change *c) {
+    lsn_t lsn;
+    return store_queue_set_keys(c->f->store, c->q, c->keys, &lsn);
+}
+
+static enum err do_link(struct change *c) {
+    lsn_t lsn;
+    return store_link_set(c->f->store, c->q, c->other_user_data, &lsn);
+}
+
+static enum err do_notifier(struct change *c) {
+    struct sub_ended ended;
+    lsn_t lsn;
+    return store_notifier_set(c->f->store, c->q, &c->notifier, &ended, &lsn);
+}
+
+static enum err do_block(struct change *c) {
+    struct subscriber sub;
+    lsn_t lsn;
+    return store_queue_block(c->f->store, c->q, c->block, &sub, &lsn);
+}
+
+static enum err do_suspend(struct change *c) {
+    lsn_t lsn;
+    return store_queue_suspend(c->f->store, c->q, &lsn);
+}
+
+static enum err do_touch(struct change *c) {
+    lsn_t lsn;
+    return store_queue_touch(c->f->store, c->q, DAY + 1, &lsn);
+}
+
+static enum err do_delete_link(struct change *c) {
+    lsn_t lsn;
+    return store_link_delete(c->f->store, c->q, &lsn);
+}
+
+static enum err do_delete_notifier(struct change *c) {
+    struct sub_ended ended;
+    lsn_t lsn;
+    return store_notifier_delete(c->f->store, c->q, &ended, &lsn);
+}
+
+static enum err do_delete(struct change *c) {
+    struct queue_ended ended;
+    lsn_t lsn;
+    return store_queue_delete(c->f->store, c->q, &ended, &lsn);
+}
+
+static enum err do_associate(struct change *c) {
+    const struct sub_request r = {.party = SUB_RECIPIENT,
+                                  .sub = {.generation = 1},
+                                  .service = c->service};
+    struct sub_moved moved;
+    return store_subscribe(c->f->store, c->q, &r, &moved);
+}
+
+static enum err do_ack(struct change *c) {
+    struct message *next = NULL;
+    struct msg_acked acked;
+    const enum err e = store_msg_ack(c->f->store, c->q, &c->first_msg, &next, &acked);
+    message_unref(next);
+    return e;
+}
+
+static struct id write_message(struct fixture *f, struct queue *q) {
+    struct message *m;
+    struct msg_written written;
+    const struct id id = new_id(f);
+    assert_int_equal(message_new(&id, NOW_S, false, bytes_str("body"), &m), OK);
+    assert_int_equal(store_msg_write(f->store, q, m, &written), OK);
+    return id;
+}
+
+static enum err do_write(struct change *c) {
+    struct message *m;
+    struct msg_written written;
+    const struct id id = new_id(c->f);
+    const enum err e = message_new(&id, NOW_S, false, bytes_str("body"), &m);
+    return e == OK ? store_msg_write(c->f->store, c->q, m, &written) : e;
+}
+
+static const struct {
+    const char *name;
+    enum err (*run)(struct change *c);
+    bool with_parts; /* on a queue with link and notifier */
+} CHANGES[] = {
+    {"secure", do_secure, false},
+    {"set keys", do_set_keys, false},
+    {"set link", do_link, false},
+    {"set user data", do_link, true},
+    {"delete link", do_delete_link, true},
+    {"set notifier", do_notifier, false},
+    {"replace notifier", do_notifier, true},
+    {"delete notifier", do_delete_notifier, true},
+    {"block", do_block, false},
+    {"suspend", do_suspend, false},
+    {"touch", do_touch, false},
+    {"associate", do_associate, false},
+    {"write", do_write, false},
+    {"ack", do_ack, false},
+    {"delete", do_delete, true},
+};
+
+/* What can be seen of a queue, in a line. */
+struct seen {
+    char text[256];
+};
+
+static struct seen look(struct fixture *f, struct id rcv_id) {
+    struct seen s = {"none"};
+    struct queue_view v;
+    unsigned n = 0;
+    struct queue *q = find(f, ID_RECIPIENT, rcv_id);
+    if (q == NULL) return s;
+    assert_int_equal(store_queue_view(f->store, q, &v), OK);
+    assert_int_equal(store_msg_count(f->store, q, &n), OK);
+    size_t n_keys;
+    (void)queue_view_rcv_keys(&v, &n_keys);
+    (void)snprintf(s.text, sizeof s.text,
+                   "messages=%u keys=%zu snd=%u status=%u day=%d link=%d ntf=%d%02x services=%u", n,
+                   n_keys, v.snd_key.type, v.status, v.updated_day, v.has_link, v.has_notifier,
+                   v.has_notifier ? v.ntf_id.b[0] : 0U,
+                   (unsigned)store_counts(f->store).n_service_queues[SUB_RECIPIENT]);
+    queue_view_done(&v);
+    queue_unref(q);
+    return s;
+}
+
+static void prepare(struct change *c, struct fixture *f, struct queue *q, bool with_parts) {
+    const struct id link_id = new_id(f);
+    const struct pubkey keys[] = {new_key(f, KEY_ED25519), new_key(f, KEY_ED25519)};
+    static const uint8_t CHAIN[] = {1, 0, 1, 'c'};
+    const struct service_rec service = {.id = new_id(f),
+                                        .role = SERVICE_MESSAGING,
+                                        .cert_chain = bytes_of(CHAIN, sizeof CHAIN),
+                                        .created_at_s = NOW_S};
+    lsn_t lsn;
+    *c = (struct change){.f = f, .q = q, .long_key = new_key(f, KEY_ED448)};
+    assert_int_equal(link_data_new(&link_id, bytes_str("f"), bytes_str("u"), &c->link), OK);
+    assert_int_equal(link_data_new(&link_id, bytes_str("f"), bytes_str("v"), &c->other_user_data),
+                     OK);
+    assert_int_equal(keyset_new(keys, 2, &c->keys), OK);
+    assert_int_equal(block_info_new(bytes_str("reason=spam"), &c->block), OK);
+    assert_int_equal(store_service_open(f->store, &service, true, &c->service, &lsn), OK);
+    c->notifier = (struct queue_notifier){.id = new_id(f), .key = new_key(f, KEY_ED25519)};
+    c->first_msg = write_message(f, q);
+    (void)write_message(f, q);
+    if (!with_parts) return;
+    struct sub_ended ended;
+    assert_int_equal(store_link_set(f->store, q, c->link, &lsn), OK);
+    assert_int_equal(store_notifier_set(f->store, q, &c->notifier, &ended, &lsn), OK);
+    c->notifier.id = new_id(f);
+}
+
+static void done(struct change *c) {
+    link_data_unref(c->link);
+    link_data_unref(c->other_user_data);
+    keyset_unref(c->keys);
+    block_info_unref(c->block);
+}
+
+/* True if the failure was reached. */
+static bool run_change(size_t i, bool in_journal, long n) {
+    struct fixture f = setup(in_journal);
+    struct made m = make_queue(&f);
+    struct change c;
+    prepare(&c, &f, m.queue, CHANGES[i].with_parts);
+    const struct seen before = look(&f, m.rec.rcv_id);
+    left = n;
+    const enum err e = CHANGES[i].run(&c);
+    const bool reached = left == 0;
+    left = 0;
+    const struct seen after = look(&f, m.rec.rcv_id);
+    if (e != OK && strcmp(after.text, before.text) != 0) {
+        fail_msg("%s, allocation %ld, %s: %s, was %s", CHANGES[i].name, n, err_name(e), after.text,
+                 before.text);
+    }
+    done(&c);
+    drop(&m);
+    close_store(&f);
+    open_store(&f);
+    const struct seen again = look(&f, m.rec.rcv_id);
+    if (strcmp(again.text, after.text) != 0) {
+        fail_msg("%s, allocation %ld, %s: after a start %s, was %s", CHANGES[i].name, n,
+                 err_name(e), again.text, after.text);
+    }
+    teardown(&f);
+    return reached;
+}
+
+static void test_every_allocation_of_a_change_fails(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(CHANGES); i++) {
+        for (int in_journal = 0; in_journal < 2; in_journal++) {
+            for (long n = 1; run_change(i, in_journal != 0, n); n++) assert_true(n < 100);
+        }
+    }
+}
+
+/* ---- a start that fails half-way ---- */
+
+/* What cannot be read keeps the start from setting anything aside: it can be tried again. */
+static void test_a_failed_start_sets_nothing_aside(void **state) {
+    (void)state;
+    struct fixture f = setup(false);
+    struct made m = make_queue(&f);
+    struct sub_ended ended;
+    struct ntf_added added;
+    lsn_t lsn;
+    const struct queue_notifier n = {.id = new_id(&f), .key = new_key(&f, KEY_ED25519)};
+    assert_int_equal(store_notifier_set(f.store, m.queue, &n, &ended, &lsn), OK);
+    const struct id msg_id = write_message(&f, m.queue);
+    assert_int_equal(store_ntf_add(f.store, m.queue, &msg_id, NOW_S, &added), OK);
+    drop(&m);
+    close_store(&f);
+    for (uint64_t at = 1; at < 200; at++) {
+        faultfs_fail_at(f.fs, at, EIO, true);
+        f.store = NULL;
+        const enum err e = try_open(&f);
+        faultfs_fail_at(f.fs, 0, 0, false);
+        if (e == OK) {
+            assert_int_equal(store_counts(f.store).n_messages, 1);
+            assert_int_equal(store_counts(f.store).n_ntfs, 1);
+            store_close(f.store); /* a start that failed elsewhere, and could not save */
+            if (at > 100) break;
+        }
+        faultfs_kill(f.fs);
+        open_store(&f);
+        assert_int_equal(store_counts(f.store).n_messages, 1);
+        assert_int_equal(store_counts(f.store).n_ntfs, 1);
+        close_store(&f);
+    }
+    faultfs_free(f.fs);
+}
+
+int main(void) {
+    (void)!freopen("/dev/null", "w", stderr); /* failures are logged */
+    if (crypto_init() != OK) return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_line_precedes_its_create),
+        cmocka_unit_test(test_every_allocation_of_a_change_fails),
+        cmocka_unit_test(test_a_failed_start_sets_nothing_aside),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
