@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* cmd_address.c -- `smp-server address`: what `start` prints for clients, without a start, and as a
  * QR code. Reads the settings and ca.crt, no key. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "app/address.h"
 #include "app/cli.h"
 #include "app/conf.h"
+#include "app/file_problem.h"
 #include "app/files.h"
 #include "app/identity.h"
 #include "app/qr.h"
@@ -38,7 +40,7 @@ static enum err load_fingerprint(const struct paths *paths, uint8_t ret[SHA256_L
     CLEANUP(free_textp) char *text = NULL;
     size_t n = 0;
     enum err e = file_read(paths->ca_crt, PEM_MAX, &text, &n);
-    if (e == E_SYS) return problem_sys(p, "cannot read %s", paths->ca_crt);
+    if (e == E_SYS) return file_problem(p, "cannot read", paths->ca_crt, errno);
     if (e == OK) e = cert_read_fingerprint(text, ret);
     if (e != OK) {
         return problem_set(p, e,

@@ -11,6 +11,7 @@
 
 #include "app/cli.h"
 #include "app/conf.h"
+#include "app/file_problem.h"
 #include "app/files.h"
 #include "app/identity.h"
 #include "base/env.h"
@@ -71,7 +72,7 @@ static enum err check_args(const struct cert_args *a, struct problem *p) {
 static enum err read_pem(const char *path, char **ret, struct problem *p) {
     size_t n = 0;
     const enum err e = file_read(path, PEM_MAX, ret, &n);
-    if (e == E_SYS) return problem_sys(p, "cannot read %s", path);
+    if (e == E_SYS) return file_problem(p, "cannot read", path, errno);
     if (e == E_LIMIT) return problem_set(p, e, "%s is too large for a key or certificate", path);
     return e == OK ? OK : problem_set(p, e, "cannot read %s: %s", path, err_meaning(e));
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "app/address.h"
+#include "app/checks.h"
 #include "app/cli.h"
 #include "app/conf.h"
 #include "app/notify.h"
@@ -144,15 +145,31 @@ static enum err serve(const struct start_args *a, const struct storage *storage,
     return e;
 }
 
-static enum err serve_storage(const struct start_args *a, struct running *r, struct problem *p) {
-    CLEANUP(storage_done) struct storage storage;
-    enum err e = storage_init(&storage, r->conf, r->paths, p);
+/* The first error ends the start; the rest is for the log. */
+static void tell(void *ctx, enum report_level level, const char *name, const char *text) {
+    if (level == REPORT_ERROR) (void)problem_set(ctx, E_CONFIG, "%s", text);
+    if (level == REPORT_WARNING) log_line(LOG_WARN, name, "%s", text);
+}
+
+static enum err serve_storage(const struct start_args *a, struct running *r,
+                              struct storage *storage, struct problem *p) {
+    struct checks c = {
+        .paths = r->paths,
+        .conf = r->conf,
+        .storage = storage,
+        .is_starting = true,
+        .tell = tell,
+        .ctx = p,
+    };
+    enum err e = storage_lock(storage, p);
     if (e != OK) return e;
-    storage_print(&storage);
+    checks_run(&c);
+    r->identity = c.identity;
+    if (c.n_told[REPORT_ERROR] != 0) return E_CONFIG;
+    print_identity(r->conf, r->identity);
+    storage_print(storage);
     log_unused(r->conf);
-    e = storage_lock(&storage, p);
-    if (e == OK) e = storage_check(&storage, storage_log_warning, NULL, p);
-    return e == OK ? serve(a, &storage, r, p) : e;
+    return serve(a, storage, r, p);
 }
 
 static enum err run_start(const void *args, const struct paths *paths,
@@ -171,10 +188,9 @@ static enum err run_start(const void *args, const struct paths *paths,
         .has_log_level = a->log_level != NULL,
     };
     running_set_log_level(&r);
-    e = identity_load(paths, &r.identity, ret_problem);
-    if (e != OK) return e;
-    print_identity(&conf, r.identity);
-    e = serve_storage(a, &r, ret_problem);
+    CLEANUP(storage_done) struct storage storage = {.lock_fd = -1};
+    e = storage_init(&storage, &conf, paths, ret_problem);
+    if (e == OK) e = serve_storage(a, &r, &storage, ret_problem);
     identity_free(r.identity);
     return e;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/file_problem.h"
 #include "app/files.h"
 #include "app/ini.h"
 #include "app/options.h"
@@ -298,7 +299,7 @@ static enum err load(struct reader *r) {
                            file);
     }
     if (e == E_SYS) {
-        return problem_sys(ret_problem, "cannot read %s as the user that runs smp-server", file);
+        return file_problem(ret_problem, "cannot read", file, errno);
     }
     if (e != OK) return problem_set(ret_problem, e, "cannot read %s: %s", file, err_meaning(e));
     if (strlen(text) != n) {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "app/identity.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/file_problem.h"
 #include "app/files.h"
 #include "base/env.h"
 #include "crypto/base64.h"
@@ -34,7 +36,7 @@ enum err identity_check_fingerprint(const struct paths *paths,
     CLEANUP(free_textp) char *text = NULL;
     size_t n = 0;
     const enum err e = file_read(paths->fingerprint, FINGERPRINT_FILE_MAX, &text, &n);
-    if (e == E_SYS) return problem_sys(ret_problem, "cannot read %s", paths->fingerprint);
+    if (e == E_SYS) return file_problem(ret_problem, "cannot read", paths->fingerprint, errno);
     if (e == E_NO_MEMORY) return problem_set(ret_problem, e, "out of memory");
     uint8_t saved[SHA256_LEN];
     size_t n_saved = 0;
@@ -78,8 +80,10 @@ enum err identity_load(const struct paths *paths, struct identity **ret,
     CLEANUP(identity_freep) struct identity *id = calloc(1, sizeof *id);
     if (id == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
     struct server_cert *cert = NULL;
-    struct cert_problem why = {""};
+    struct cert_problem why;
     enum err e = server_cert_load(&files, env_now_s(&ENV_SYSTEM), &cert, &why);
+    if (e == E_SYS && why.path != NULL)
+        return file_problem(ret_problem, "cannot read", why.path, why.number);
     if (e != OK) return problem_set(ret_problem, e, "%s", why.text);
     e = identity_check_fingerprint(paths, server_cert_fingerprint(cert), ret_problem);
     if (e != OK) {

@@ -6,10 +6,13 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/file_problem.h"
 #include "store/disk/journal.h"
 
 /* ---- ours ---- */
@@ -29,7 +32,7 @@ static enum err open_dir(const char *dir, int flags, DIR **ret, struct problem *
     if (fd < 0 && errno == ENOENT) return OK;
     if (fd >= 0) *ret = fdopendir(fd);
     if (*ret != NULL) return OK;
-    (void)problem_sys(p, "cannot read the journal directory %s", dir);
+    (void)file_problem(p, "cannot read", dir, errno);
     if (fd >= 0) (void)close(fd);
     return E_SYS;
 }
@@ -51,14 +54,16 @@ enum err journal_dir_check_access(const char *dir, struct problem *ret_problem) 
     const enum err e = open_dir(dir, 0, &d, ret_problem);
     if (e != OK || d == NULL) return e;
     if (faccessat(dirfd(d), ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
-        return problem_sys(ret_problem, "cannot write %s as the user that runs smp-server", dir);
+        return file_problem(ret_problem, "cannot write into", dir, errno);
     }
     for (const struct dirent *entry; (entry = readdir(d)) != NULL;) {
         enum journal_file kind = FILE_SPARE;
         if (!is_ours(entry->d_name, &kind) || kind == FILE_DAMAGED) continue;
         if (faccessat(dirfd(d), entry->d_name, R_OK | W_OK, AT_EACCESS) == 0) continue;
-        return problem_sys(ret_problem, "cannot write %s/%s as the user that runs smp-server", dir,
-                           entry->d_name);
+        const int number = errno;
+        char path[PATH_MAX];
+        (void)snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
+        return file_problem(ret_problem, "cannot read and write", path, number);
     }
     return OK;
 }
@@ -108,5 +113,5 @@ enum err journal_dir_is_reference(const char *dir, bool *ret, struct problem *re
     const int r = nftw(dir, find_reference_file, WALK_FDS, FTW_PHYS);
     *ret = r == WALK_FOUND;
     if (r >= 0 || errno == ENOENT || errno == ENOTDIR) return OK;
-    return problem_sys(ret_problem, "cannot read %s", dir);
+    return file_problem(ret_problem, "cannot read", dir, errno);
 }

@@ -7,13 +7,14 @@
 
 #include "admin/control_port.h"
 #include "admin/metrics_http.h"
+#include "app/ports.h"
 #include "app/stats_job.h"
 #include "app/version.h"
 #include "base/log.h"
 
 struct operate {
     /* fixed after operate_new() */
-    struct operate_opts o; /* conf, ini_path and identity only while it is made */
+    struct operate_opts o; /* conf and identity only while it is made, ini_path while it starts */
     struct conf_endpoint metrics;
     struct control_port *control; /* owned; NULL: off */
     /* main thread */
@@ -44,21 +45,6 @@ static void gauges(void *ctx, struct stats_gauges *ret) {
     op->o.gauges(op->o.ctx, ret);
 }
 
-/* ---- messages ---- */
-
-static enum err explain(enum err e, const char *what, const char *where, unsigned port,
-                        const char *key, struct problem *p) {
-    const int number = errno;
-    if (e == E_SYS && number == EADDRINUSE) {
-        return problem_set(p, e,
-                           "port %u (%s), for %s, is in use: stop the program that has it, or set "
-                           "another %s",
-                           port, where, what, key);
-    }
-    return problem_set(p, e, "cannot listen on port %u (%s), for %s: %s; see %s", port, where, what,
-                       e == E_SYS ? strerror(number) : err_meaning(e), key);
-}
-
 /* ---- start and stop ---- */
 
 static enum err open_control(struct operate *op, struct problem *p) {
@@ -77,8 +63,8 @@ static enum err open_control(struct operate *op, struct problem *p) {
     };
     const enum err e = control_port_new(&o, &op->control);
     if (e == OK) return OK;
-    return explain(e, "commands of the operator", "127.0.0.1", o.port, "[TRANSPORT] control_port",
-                   p);
+    const struct port_use u = ports_use_of(c, PORTS_CONTROL_KEY);
+    return ports_explain(&u, e, op->o.ini_path, p);
 }
 
 enum err operate_new(const struct operate_opts *o, struct operate **ret,
@@ -94,7 +80,6 @@ enum err operate_new(const struct operate_opts *o, struct operate **ret,
     }
     operate_reload(op, o->conf);
     op->o.conf = NULL;
-    op->o.ini_path = NULL;
     op->o.identity = NULL;
     *ret = op;
     return OK;
@@ -113,7 +98,8 @@ static enum err start_metrics(struct operate *op, struct problem *p) {
     const enum err e = metrics_http_start(&o, &op->http);
     if (e == OK) log_line(LOG_INFO, "metrics", "host=%s port=%u", o.host, o.port);
     if (e == OK) return OK;
-    return explain(e, "metrics", o.host, o.port, "[TRANSPORT] metrics", p);
+    const struct port_use u = {{o.host, o.port}, PORTS_METRICS_KEY, false};
+    return ports_explain(&u, e, op->o.ini_path, p);
 }
 
 enum err operate_start(struct operate *op, struct problem *ret_problem) {

@@ -16,8 +16,8 @@ struct stats_job;
 
 struct operate_opts {
     const struct conf *conf; /* borrowed for the call */
-    const char *ini_path;    /* likewise; for messages */
-    const uint8_t *identity; /* likewise; SHA256_LEN bytes */
+    const char *ini_path;    /* borrowed until operate_start() has returned; for messages */
+    const uint8_t *identity; /* borrowed for the call; SHA256_LEN bytes */
     struct relay *relay;     /* borrowed, as all that follow */
     struct store *store;
     struct stats *stats;

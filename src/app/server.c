@@ -424,7 +424,8 @@ static enum err up_ports(struct server *s, struct problem *p) {
             if (e == OK) listener_set_counts(w->listeners[i], &w->counts[i]);
         }
         if (e == OK) continue;
-        (void)ports_explain(&a, e, s->o.ini_path, p);
+        const struct port_use u = ports_use(s->o.conf, i);
+        (void)ports_explain(&u, e, s->o.ini_path, p);
         down_ports(s);
         return e;
     }

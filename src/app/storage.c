@@ -11,13 +11,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/file_problem.h"
 #include "app/journal_dir.h"
 #include "app/proc.h"
 #include "app/progress.h"
 #include "base/log.h"
-#include "base/vfs.h"
+#include "base/vfs_dry.h"
 
-enum { SYNC_INTERVAL_MS = 1000 }; /* as the explanation of `sync` says */
+enum {
+    SYNC_INTERVAL_MS = 1000, /* as the explanation of `sync` says */
+    TRY_PROGRESS_DELAY_MS = 500,
+};
 
 enum err storage_init(struct storage *ret, const struct conf *c, const struct paths *paths,
                       struct problem *ret_problem) {
@@ -41,6 +45,39 @@ void storage_done(struct storage *s) {
     s->lock_fd = -1;
 }
 
+/* ---- rights ---- */
+
+static bool may_use(const char *path, int mode) {
+    return faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
+}
+
+enum err storage_check_dir(const char *dir, bool must_exist, struct problem *ret_problem) {
+    struct stat st;
+    const bool is_there = stat(dir, &st) == 0;
+    if (!is_there && errno == ENOENT) {
+        if (!must_exist) return OK;
+        return problem_set(ret_problem, E_NOT_FOUND,
+                           "the directory %s does not exist: make it for the user that runs "
+                           "smp-server, or set SMP_SERVER_LOG_PATH",
+                           dir);
+    }
+    if (is_there && !S_ISDIR(st.st_mode)) {
+        return problem_set(ret_problem, E_SYS, "%s is not a directory: move it away", dir);
+    }
+    if (is_there && may_use(dir, R_OK | W_OK | X_OK)) return OK;
+    return file_problem(ret_problem, "cannot write into", dir, errno);
+}
+
+enum err storage_check_file(const char *path, struct problem *ret_problem) {
+    struct stat st;
+    if (lstat(path, &st) != 0 && errno == ENOENT) return OK;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        return problem_set(ret_problem, E_SYS, "%s is not a regular file: move it away", path);
+    }
+    if (may_use(path, R_OK | W_OK)) return OK;
+    return file_problem(ret_problem, "cannot read and write", path, errno);
+}
+
 /* ---- the lock ---- */
 
 static long pid_in(int fd) {
@@ -60,14 +97,11 @@ static void write_pid(int fd) {
 enum err storage_lock(struct storage *s, struct problem *ret_problem) {
     if (!s->on_disk) return OK;
     const char *path = s->paths->lock;
+    enum err e = storage_check_dir(s->paths->state, true, ret_problem);
+    if (e == OK) e = storage_check_file(path, ret_problem);
+    if (e != OK) return e;
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (fd < 0 && errno == ENOENT) {
-        return problem_set(ret_problem, E_NOT_FOUND,
-                           "the directory %s does not exist: make it for the user that runs "
-                           "smp-server, or set SMP_SERVER_LOG_PATH",
-                           s->paths->state);
-    }
-    if (fd < 0) return problem_sys(ret_problem, "cannot open %s", path);
+    if (fd < 0) return file_problem(ret_problem, "cannot open", path, errno);
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
         write_pid(fd);
         s->lock_fd = fd;
@@ -125,7 +159,7 @@ enum err storage_has_content(const char *path, bool *ret, struct problem *ret_pr
         *ret = st.st_size > 0;
         return OK;
     }
-    return errno == ENOENT ? OK : problem_sys(ret_problem, "cannot read %s", path);
+    return errno == ENOENT ? OK : file_problem(ret_problem, "cannot read", path, errno);
 }
 
 static enum err check_reference_journal(const struct storage *s, struct problem *p) {
@@ -244,7 +278,7 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
         .on_durable = use->on_durable,
         .ctx = use->ctx,
         .commit_stats = use->commit_stats,
-        .vfs = &VFS_SYSTEM,
+        .vfs = use->vfs != NULL ? use->vfs : &VFS_SYSTEM,
         .store_log = s->on_disk ? paths->store_log : NULL,
         .messages_log = in_log ? paths->messages_log : NULL,
         .restore_messages = in_log,
@@ -256,6 +290,7 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
         .progress = progress_report,
     };
     struct store_problem problem = {0};
+    errno = 0;
     const enum err e = store_open(s->in_journal ? "journal" : "memory", &o, ret, &problem);
     if (e != OK) {
         return problem_set(ret_problem, e, "%s",
@@ -263,4 +298,34 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
     }
     if (s->on_disk) log_counts(*ret);
     return OK;
+}
+
+/* ---- opening, without a change ---- */
+
+struct listener {
+    conf_warn *warn;
+    void *ctx;
+};
+
+static void tell_listener(void *ctx, enum log_level level, const char *line) {
+    const struct listener *l = ctx;
+    if (level <= LOG_WARN) l->warn(l->ctx, line);
+}
+
+enum err storage_try(const struct storage *s, conf_warn *warn, void *ctx, struct store_counts *ret,
+                     struct problem *ret_problem) {
+    struct vfs_dry *dry = NULL;
+    struct store *store = NULL;
+    struct listener listener = {warn, ctx};
+    if (vfs_dry_new(&dry) != OK) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
+    const struct storage_use use = {.vfs = vfs_dry_vfs(dry)};
+    log_to(tell_listener, &listener);
+    progress_begin(&ENV_SYSTEM, NULL, TRY_PROGRESS_DELAY_MS);
+    const enum err e = storage_open(s, &use, &store, ret_problem);
+    progress_end();
+    if (e == OK) *ret = store_counts(store);
+    store_close(store);
+    log_to(NULL, NULL);
+    vfs_dry_free(dry);
+    return e;
 }

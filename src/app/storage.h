@@ -31,6 +31,11 @@ void storage_done(struct storage *s); /* after store_close(); gives the lock bac
 /* E_EXISTS when another process has the lock, E_NOT_FOUND, E_SYS. A no-op with `enable: off`. */
 MUST_USE enum err storage_lock(struct storage *s, struct problem *ret_problem);
 
+/* May this process use a directory of the server's state, or a file there, which may be missing?
+ * Rights, kind; nothing is changed. E_SYS, E_NOT_FOUND (a directory that must_exist). */
+MUST_USE enum err storage_check_dir(const char *dir, bool must_exist, struct problem *ret_problem);
+MUST_USE enum err storage_check_file(const char *path, struct problem *ret_problem);
+
 /* Refuses to start a server beside messages that it would not deliver. E_CONFIG, E_SYS. Warns of
  * files that are there and not read. */
 MUST_USE enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
@@ -41,6 +46,7 @@ long storage_locked_by(const struct storage *s);
 void storage_print(const struct storage *s); /* as the reference does when it starts */
 
 struct storage_use {
+    const struct vfs *vfs; /* borrowed; NULL: the files as they are */
     bool skip_warnings, compact_log;
     void (*on_durable)(void *ctx); /* any thread; may be NULL */
     void *ctx;
@@ -50,6 +56,11 @@ struct storage_use {
  * progress_end(). s is borrowed until store_close(). */
 MUST_USE enum err storage_open(const struct storage *s, const struct storage_use *use,
                                struct store **ret, struct problem *ret_problem);
+
+/* Opens the store as a start would and closes it, without a change to any file; what that logs is
+ * told to warn. While no server runs. Errors as of storage_open(). */
+MUST_USE enum err storage_try(const struct storage *s, conf_warn *warn, void *ctx,
+                              struct store_counts *ret, struct problem *ret_problem);
 
 /* Does a file have anything in it? E_SYS when that cannot be found out. */
 MUST_USE enum err storage_has_content(const char *path, bool *ret, struct problem *ret_problem);

@@ -16,6 +16,8 @@
 enum { MAX_LINE = 1024 };
 
 const char *const LOG_LEVEL_NAMES[N_LOG_LEVELS] = {"error", "warn", "info", "debug", "trace"};
+static void (*sink)(void *ctx, enum log_level level, const char *line); /* while one thread runs */
+static void *sink_ctx;
 static bool has_times;                   /* fixed before threads start */
 static _Atomic int max_level = LOG_INFO; /* relaxed: a flag that guards no other data */
 
@@ -38,6 +40,11 @@ void log_with_times(void) {
     has_times = !goes_to_journal();
 }
 
+void log_to(void (*new_sink)(void *ctx, enum log_level level, const char *line), void *ctx) {
+    sink = new_sink;
+    sink_ctx = ctx;
+}
+
 /* The time and a blank, or nothing. */
 static size_t put_time(char *ret, size_t cap) {
     struct tm utc;
@@ -58,8 +65,10 @@ bool log_level_from_name(const char *name, enum log_level *ret) {
 void log_line(enum log_level level, const char *event, const char *fmt, ...) {
     if ((int)level > atomic_load_explicit(&max_level, memory_order_relaxed)) return;
     char line[MAX_LINE];
-    const size_t at = put_time(line, sizeof line);
-    int n = snprintf(line + at, sizeof line - at, "%s %s ", LOG_LEVEL_NAMES[level], event);
+    const size_t at = sink == NULL ? put_time(line, sizeof line) : 0;
+    int n = sink == NULL
+                ? snprintf(line + at, sizeof line - at, "%s %s ", LOG_LEVEL_NAMES[level], event)
+                : snprintf(line, sizeof line, "%s ", event);
     if (n < 0 || at + (size_t)n >= sizeof line - 1) return;
     n += (int)at;
     va_list ap;
@@ -69,6 +78,11 @@ void log_line(enum log_level level, const char *event, const char *fmt, ...) {
     if (m < 0) return;
     size_t len = strlen(line);
     while (len > 0 && line[len - 1] == ' ') len--;
+    if (sink != NULL) {
+        line[len] = '\0';
+        sink(sink_ctx, level, line);
+        return;
+    }
     line[len++] = '\n';
     (void)fwrite(line, 1, len, stderr); /* one call: stdio locks the stream, so lines stay whole */
 }

@@ -40,6 +40,8 @@ static FILE *open_file(const char *path, struct cert_problem *ret_problem) {
     FILE *f = fopen(path, "re");
     if (f == NULL) {
         char text[128];
+        ret_problem->path = path;
+        ret_problem->number = errno;
         say(ret_problem, "%s: cannot be opened: %s", path, strerror_r(errno, text, sizeof text));
     }
     return f;
@@ -92,6 +94,32 @@ static enum err read_files(const struct cert_files *f, struct server_cert *c,
     return read_key(f->server_key, &c->key, ret_problem);
 }
 
+/* ---- dates ---- */
+
+/* otherwise: of a date that cannot be read. */
+static int64_t seconds_of(const ASN1_TIME *t, int64_t otherwise) {
+    struct tm tm = {0};
+    return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : otherwise;
+}
+
+int64_t server_cert_begins_s(const struct server_cert *c) {
+    int64_t last = INT64_MIN;
+    for (int i = 0; i < sk_X509_num(c->chain); i++) {
+        const int64_t t = seconds_of(X509_get0_notBefore(sk_X509_value(c->chain, i)), INT64_MIN);
+        last = t > last ? t : last;
+    }
+    return last;
+}
+
+int64_t server_cert_expires_s(const struct server_cert *c) {
+    int64_t first = INT64_MAX;
+    for (int i = 0; i < sk_X509_num(c->chain); i++) {
+        const int64_t t = seconds_of(X509_get0_notAfter(sk_X509_value(c->chain, i)), INT64_MAX);
+        first = t < first ? t : first;
+    }
+    return first;
+}
+
 /* ---- checking ---- */
 
 static const char *const NEW_ONLINE_CERT = "make a new one with `smp-server cert`";
@@ -106,21 +134,13 @@ static void format_day(const ASN1_TIME *t, char *ret, size_t cap) {
     }
 }
 
-static enum err check_dates(const X509 *c, const char *path, const char *remedy, int64_t now_s,
+static enum err check_dates(const X509 *c, const char *path, const char *remedy, int64_t at_s,
                             struct cert_problem *ret_problem) {
     char day[64];
-    if (!x509__has_begun(c, now_s)) {
-        format_day(X509_get0_notBefore(c), day, sizeof day);
-        say(ret_problem, "%s: is valid only from %s on: set the clock of this machine, or %s", path,
-            day, remedy);
-        return E_CERT;
-    }
-    if (x509__has_expired(c, now_s)) {
-        format_day(X509_get0_notAfter(c), day, sizeof day);
-        say(ret_problem, "%s: expired on %s: %s", path, day, remedy);
-        return E_CERT;
-    }
-    return OK;
+    if (!x509__has_expired(c, at_s)) return OK;
+    format_day(X509_get0_notAfter(c), day, sizeof day);
+    say(ret_problem, "%s: expired on %s: %s", path, day, remedy);
+    return E_CERT;
 }
 
 static enum err check_type(const X509 *c, const char *path, const char *remedy,
@@ -130,14 +150,16 @@ static enum err check_type(const X509 *c, const char *path, const char *remedy,
     return E_CERT;
 }
 
+/* A clock that is behind says nothing against certificates: they are judged at their beginning. */
 static enum err check(const struct cert_files *f, int64_t now_s, struct server_cert *c,
                       struct cert_problem *ret_problem) {
+    const int64_t begins_s = server_cert_begins_s(c), at_s = now_s > begins_s ? now_s : begins_s;
     X509 *leaf = sk_X509_value(c->chain, 0), *identity = sk_X509_value(c->chain, 1);
     struct pubkey leaf_key, ca_key;
     enum err e = check_type(leaf, f->server_crt, NEW_ONLINE_CERT, &leaf_key, ret_problem);
     if (e == OK) e = check_type(identity, f->ca_crt, NO_OTHER_CA, &ca_key, ret_problem);
-    if (e == OK) e = check_dates(identity, f->ca_crt, NO_OTHER_CA, now_s, ret_problem);
-    if (e == OK) e = check_dates(leaf, f->server_crt, NEW_ONLINE_CERT, now_s, ret_problem);
+    if (e == OK) e = check_dates(identity, f->ca_crt, NO_OTHER_CA, at_s, ret_problem);
+    if (e == OK) e = check_dates(leaf, f->server_crt, NEW_ONLINE_CERT, at_s, ret_problem);
     if (e != OK) return e;
     c->key_type = leaf_key.type;
     if (!x509__is_signed_by(leaf, identity)) {
@@ -145,7 +167,7 @@ static enum err check(const struct cert_files *f, int64_t now_s, struct server_c
             f->server_crt, f->ca_crt, NEW_ONLINE_CERT);
         return E_CERT;
     }
-    if (!cert_stack_is_sound(c->chain, now_s)) {
+    if (!cert_stack_is_sound(c->chain, at_s)) {
         say(ret_problem, "%s: %s", f->ca_crt,
             "its certificates are more than 3, or do not sign one another in order, or are not "
             "CA certificates: restore it from your backup");
@@ -207,6 +229,7 @@ static enum err fill(const struct cert_files *f, int64_t now_s, struct server_ce
 
 enum err server_cert_load(const struct cert_files *f, int64_t now_s, struct server_cert **ret,
                           struct cert_problem *ret_problem) {
+    *ret_problem = (struct cert_problem){.path = NULL};
     say(ret_problem, "the certificates cannot be loaded: out of memory, or OpenSSL fails");
     struct server_cert *c = calloc(1, sizeof *c);
     if (c == NULL) return E_NO_MEMORY;
@@ -223,17 +246,6 @@ void server_cert_free(struct server_cert *c) {
     EVP_PKEY_free(c->key);
     free(c->encoded);
     free(c);
-}
-
-int64_t server_cert_expires_s(const struct server_cert *c) {
-    int64_t first = INT64_MAX;
-    for (int i = 0; i < sk_X509_num(c->chain); i++) {
-        struct tm tm = {0};
-        if (ASN1_TIME_to_tm(X509_get0_notAfter(sk_X509_value(c->chain, i)), &tm) != 1) continue;
-        const int64_t t = (int64_t)timegm(&tm);
-        first = t < first ? t : first;
-    }
-    return first;
 }
 
 const uint8_t *server_cert_fingerprint(const struct server_cert *c) {

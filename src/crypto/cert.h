@@ -20,6 +20,9 @@ enum cert_algorithm { CERT_ED25519, CERT_ED448 };
 /* What was wrong, in words for the operator: names the file and what to do. Always terminated. */
 struct cert_problem {
     char text[512];
+    const char
+        *path;  /* of the file that cannot be opened, borrowed from struct cert_files: E_SYS */
+    int number; /* errno of that */
 };
 
 struct cert_files {
@@ -27,14 +30,17 @@ struct cert_files {
 };
 
 /* Loads the leaf, its key and the CA certificate, and checks: both parse, key types are Ed25519 or
- * Ed448, the leaf is signed by the CA, both are within their dates at now_s, and the leaf belongs
- * to the key. ca.crt may go on with the certificates above the CA: they become part of the chain.
- * *ret owned by the caller: server_cert_free(). E_SYS, E_CERT, E_KEY, E_NO_MEMORY, E_CRYPTO, with
- * *ret_problem filled in. */
+ * Ed448, the leaf is signed by the CA, neither has expired at now_s, and the leaf belongs to the
+ * key. That they begin later than now_s is no error: server_cert_begins_s() tells. ca.crt may go on
+ * with the certificates above the CA: they become part of the chain. *ret owned by the caller:
+ * server_cert_free(). E_SYS, E_CERT, E_KEY, E_NO_MEMORY, E_CRYPTO, with *ret_problem filled in. */
 MUST_USE enum err server_cert_load(const struct cert_files *f, int64_t now_s,
                                    struct server_cert **ret, struct cert_problem *ret_problem);
 void server_cert_free(struct server_cert *c); /* NULL is a no-op */
 
+/* When all certificates of the chain have begun, Unix seconds: a clock before that is wrong, or
+ * will be found to be. */
+int64_t server_cert_begins_s(const struct server_cert *c);
 /* When the first certificate of the chain expires, Unix seconds. */
 int64_t server_cert_expires_s(const struct server_cert *c);
 /* SHA256_LEN bytes, borrowed. */

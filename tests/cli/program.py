@@ -15,12 +15,14 @@ from smp.server import free_ports
 
 TIMEOUT = 60
 BLOCK = 16384
+TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", re.MULTILINE)
+AS_ROOT = re.compile(r"^warn user this runs as root.*\n", re.MULTILINE)
+ALL_IS_WELL = "All is well.\n" if os.geteuid() != 0 else "All is well, but for the warnings.\n"
 
 
 class Server:
     """`start`, running; its output is collected, that of the log without times in `err`."""
 
-    TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
 
     def __init__(self, command, environment):
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL,
@@ -37,7 +39,9 @@ class Server:
         for line in pipe:
             if lines is self.err:
                 self.timed.append(line)
-                line = self.TIME.sub("", line)
+                line = untimed(line)
+                if not line:
+                    continue
             lines.append(line)
 
     def wait(self, text, lines=None):
@@ -88,6 +92,7 @@ class Program:
                               **options)
         check_sanitizers(done.stderr)
         assert done.returncode == status, done.stdout + done.stderr
+        done.stderr = untimed(done.stderr)
         return done
 
     def refuse(self, *words, **options):
@@ -163,6 +168,11 @@ class Program:
                 server.process.wait()
 
 
+def untimed(text):
+    """Lines of the log without times, and without the warning of each start as root."""
+    return AS_ROOT.sub("", TIME.sub("", text))
+
+
 def as_nobody(program):
     """Options for run(): as a user without rights, who owns what the test has made."""
     if os.geteuid() != 0:
@@ -172,7 +182,7 @@ def as_nobody(program):
         if not mode & stat.S_IXOTH:
             path.chmod(mode | stat.S_IXOTH)
     for path in program.root.rglob("*"):
-        os.chown(path, 65534, 65534)
+        os.chown(path, 65534, 65534, follow_symlinks=False)
     return {"user": 65534, "group": 65534, "extra_groups": []}
 
 

@@ -230,7 +230,12 @@ def test_unreadable_file(program, name):
         line = program.refuse("cert", **options)
     finally:
         (program.config / name).chmod(0o600)
-    assert line == f"Error: cannot read {program.config}/{name}: Permission denied"
+    path = program.config / name
+    if options:
+        assert line == (f"Error: cannot read {path}: Permission denied: it has the mode 0000: "
+                        f"`chmod u+rw {path}`")
+    else:
+        assert line.startswith(f"Error: cannot read {path}: Permission denied: ")
 
 
 def test_unwritable_directory(program):

@@ -281,7 +281,7 @@ def test_port_in_use(ready, shares):
         sock.bind(("127.0.0.1", ready.port))
         sock.listen()
         line = ready.refuse_start()
-    assert line == (f"Error: port {ready.port} (127.0.0.1) is in use: stop the program that has "
+    assert line == (f"Error: port {ready.port} (127.0.0.1) is in use by another program: stop "
                     f"it, or set another [TRANSPORT] port in {ready.ini}")
 
 

@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`check` finds an error where `start` refuses, in the same words, and none where it serves; what
+both say of rights."""
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from program import AS_ROOT, TIMEOUT, as_nobody, free_port, openssl
+from test_check import check
+
+SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "reference-6.5.5"
+LOG, MESSAGES = "smp-server-store.log", "smp-server-messages.log"
+
+
+def put(program, name, text):
+    """A file in the state directory."""
+    (program.state / name).write_text(text)
+
+
+def set_all(program, **settings):
+    """Keys of [TRANSPORT]."""
+    for key, value in settings.items():
+        program.set("TRANSPORT", key, value)
+
+
+def expire(program):
+    """The certificate of the server has expired."""
+    cfg = program.config
+    openssl("req", "-new", "-key", cfg / "server.key", "-subj", "/CN=a", "-out", cfg / "a.csr")
+    openssl("x509", "-req", "-days", "-1", "-in", cfg / "a.csr", "-CA", cfg / "ca.crt",
+            "-CAkey", cfg / "ca.key", "-set_serial", "7", "-out", cfg / "server.crt")
+
+
+def mix(program):
+    """The key is that of the CA."""
+    shutil.copy(program.config / "ca.key", program.config / "server.key")
+
+
+def fill_journal(program):
+    """A journal with a message, and the settings of memory mode."""
+    from smp_client import fill
+    server = program.start()
+    fill(program, [b"x"])
+    server.stop()
+    program.set("STORE_LOG", "store_messages", "memory")
+
+
+def damage_journal(program):
+    """A byte in the middle of a message that is there."""
+    from smp_client import fill
+    server = program.start()
+    fill(program, [b"x", b"y"])
+    server.stop()
+    segment = sorted(program.state.glob("journal/*.journal"))[0]
+    data = bytearray(segment.read_bytes())
+    data[4096 + 50] ^= 0xff
+    segment.write_bytes(data)
+
+
+def use_reference_journal(program):
+    """The reference's directory with a queue's messages."""
+    place = program.state / "messages" / "ab" / "cd"
+    place.mkdir(parents=True)
+    (place / "messages.abcd.log").write_text("x\n")
+
+
+BROKEN = {
+    "bind": lambda p: set_all(p, bind="192.0.2.1"),
+    "bind twice": lambda p: set_all(p, bind="127.0.0.1,127.0.0.1"),
+    "port twice": lambda p: set_all(p, port=f"{p.port},{p.port}"),
+    "low port": lambda p: set_all(p, port="443"),
+    "control_port is port": lambda p: set_all(p, control_port=p.port),
+    "metrics is port": lambda p: set_all(p, metrics=f"127.0.0.1:{p.port}"),
+    "metrics is control_port": lambda p: set_all(p, control_port=p.port + 1,
+                                                 metrics=f"127.0.0.1:{p.port + 1}"),
+    "control_port at ::1": lambda p: set_all(p, bind="::1", control_port=p.port),
+    "metrics elsewhere": lambda p: set_all(p, metrics="127.0.0.1:1"),
+    "low control_port": lambda p: set_all(p, control_port=1),
+    "garbage in the store log": lambda p: put(p, LOG, "garbage\nCREATE nonsense\n"),
+    "store log is a directory": lambda p: (p.state / LOG).mkdir(),
+    "messages without settings": lambda p: put(p, MESSAGES, "x\n"),
+    "messages log is a directory": lambda p: (p.state / MESSAGES).mkdir(),
+    "garbage in the messages log": lambda p: (p.set("STORE_LOG", "store_messages", "memory"),
+                                              put(p, MESSAGES, "garbage\nmore\n")),
+    "lock is a link": lambda p: (p.state / "smp-server.lock").symlink_to("elsewhere"),
+    "journal not read": fill_journal,
+    "damaged journal": damage_journal,
+    "journal in no directory": lambda p: p.set("STORE_LOG", "journal_path", p.root / "a" / "b"),
+    "journal is a file": lambda p: put(p, "journal", "x"),
+    "journal of the reference": use_reference_journal,
+    "no state directory": lambda p: p.state.rename(p.root / "moved"),
+    "no server.crt": lambda p: (p.config / "server.crt").unlink(),
+    "no server.key": lambda p: (p.config / "server.key").unlink(),
+    "no ca.crt": lambda p: (p.config / "ca.crt").unlink(),
+    "no fingerprint": lambda p: (p.config / "fingerprint").unlink(),
+    "expired": expire,
+    "mixed": mix,
+    "no ini": lambda p: p.ini.unlink(),
+    "ini is a directory": lambda p: (p.ini.unlink(), p.ini.mkdir()),
+    "bad value": lambda p: set_all(p, port="many"),
+    "host mode": lambda p: p.set("PROXY", "host_mode", "x"),
+    "versions": lambda p: (p.set("LIMITS", "smp_version_min", 12),
+                           p.set("LIMITS", "smp_version_max", 11)),
+}
+SOUND = {
+    "as init made it": lambda p: None,
+    "memory": lambda p: p.set("STORE_LOG", "store_messages", "memory"),
+    "nothing": lambda p: (p.set("STORE_LOG", "enable", "off"),
+                          p.set("STORE_LOG", "store_messages", "memory")),
+    "control port and metrics": lambda p: set_all(p, control_port=free_port(),
+                                                  metrics=f"127.0.0.1:{free_port()}"),
+    "other families": lambda p: set_all(p, bind="127.0.0.1", metrics=f"[::1]:{p.port}"),
+    "samples": lambda p: shutil.copy(SAMPLES / "memory" / LOG, p.state),
+    "torn store log": lambda p: put(p, LOG, (SAMPLES / "memory" / LOG).read_text() + "CREATE r"),
+    "used": lambda p: (p.start().stop()),
+}
+
+
+def nobody(program):
+    """Options for run(): without the rights of root, which are above all of this."""
+    return as_nobody(program)
+
+
+def contents(program):
+    """All files, but for the lock that a start makes."""
+    return {name: data for name, data in program.files().items() if not name.endswith(".lock")}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_both_refuse(ready, name):
+    """`check` has the error that `start` ends with, and changes nothing."""
+    BROKEN[name](ready)
+    user = nobody(ready)
+    before = ready.files()
+    found = check(ready, status=1, **user)
+    assert ready.files() == before
+    errors = [item["text"] for item in found["items"] if item["level"] == "error"]
+    done = ready.run("start", status=1, **user)
+    line = [x for x in done.stderr.splitlines() if x.startswith("Error: ")][-1]
+    assert "Serving" not in done.stdout
+    assert any(line == f"Error: {text}" for text in errors), (line, errors)
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_both_agree_to_serve(ready, name):
+    """No error, nothing changed, and it starts."""
+    SOUND[name](ready)
+    user = nobody(ready)
+    before = ready.files()
+    check(ready, **user)
+    assert ready.files() == before
+    ready.start().stop()
+
+
+def test_port_taken(ready):
+    """By another program: each port that the settings name."""
+    for key, value in (("port", "{}"), ("control_port", "{}"), ("metrics", "127.0.0.1:{}")):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            saved = ready.ini.read_text()
+            ready.set("TRANSPORT", key, value.format(taken.getsockname()[1]))
+            line = ready.refuse_start()
+            errors = [item["text"] for item in check(ready, status=1)["items"]
+                      if item["level"] == "error"]
+            assert errors == [line.removeprefix("Error: ")]
+            assert f"[TRANSPORT] {key} in {ready.ini}" in line
+            ready.ini.write_text(saved)
+
+
+# ---- whose it is ----
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
+@pytest.mark.parametrize("name", [LOG, "smp-server.lock", ".", "journal"])
+def test_not_my_file(ready, name):
+    """What root has left behind: path, owner, reason, and the command that mends it."""
+    ready.start().stop()
+    user = nobody(ready)
+    path = ready.state / name
+    os.chown(path, 0, 0)
+    path.chmod(0o700 if path.is_dir() else 0o600)
+    line = ready.refuse_start(**user)
+    mend = f"`chown nobody {ready.state}`" if name == "." else f"`chown -R nobody {ready.state}`"
+    if name == ".":  # the directory above is nobody's too
+        mend = f"`chown -R nobody {ready.state.parent}`"
+    assert str(path if name != "." else ready.state) in line
+    assert "Permission denied" in line and "belongs to root" in line and "this is nobody" in line
+    assert line.endswith(mend)
+    errors = [item["text"] for item in check(ready, status=1, **user)["items"]
+              if item["level"] == "error"]
+    assert line.removeprefix("Error: ") in errors
+    subprocess.run(mend.strip("`").split(" "), check=True, timeout=TIMEOUT)
+    check(ready, **user)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
+@pytest.mark.parametrize("name", ["smp-server.ini", "server.crt", "server.key", "fingerprint"])
+def test_not_my_configuration(ready, name):
+    """The same of what is only read; in a directory of root as in one of the server."""
+    user = nobody(ready)
+    path = ready.config / name
+    for owner in (0, 65534):
+        os.chown(ready.config, owner, owner)
+        ready.config.chmod(0o755)
+        os.chown(path, 0, 0)
+        path.chmod(0o600)
+        line = ready.refuse_start(**user)
+        mend = f"chown nobody {path}" if owner == 0 else f"chown -R nobody {ready.config}"
+        assert line == (f"Error: cannot read {path}: Permission denied: it belongs to root "
+                        f"(mode 0600), this is nobody: `{mend}`")
+        subprocess.run(mend.split(" "), check=True, timeout=TIMEOUT)
+        check(ready, **user)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
+def test_somebody_elses_server(ready):
+    """Who is not the server's user is told who is."""
+    nobody(ready)
+    for path in (ready.config, ready.state):
+        path.chmod(0o700)
+    user = {"user": 1, "group": 1, "extra_groups": []}
+    line = ready.refuse_start(**user)
+    assert "belongs to nobody" in line and "this is daemon: run smp-server as nobody" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="runs as root")
+def test_as_root(ready):
+    """A warning of both; it names the user that has the directory."""
+    server = ready.start()
+    server.stop()
+    assert AS_ROOT.search("".join(line.partition(" ")[2] for line in server.timed))
+    nobody(ready)
+    text = ready.run("check").stdout
+    assert f"WARNING  user         this runs as root, but {ready.state} belongs to nobody" in text
+
+
+def test_open_keys_and_settings(ready):
+    """Both warn of what others may read or change."""
+    (ready.config / "server.key").chmod(0o644)
+    ready.ini.chmod(0o666)
+    server = ready.start()
+    server.stop()
+    warnings = [line for line in server.err if line.startswith("warn keys ")]
+    found = [item["text"] for item in check(ready)["items"] if item["level"] == "warning"]
+    assert [line.removeprefix("warn keys ").rstrip("\n") for line in warnings] == found
+    assert len(found) == 2
+    assert f"`chmod 600 {ready.config}/server.key`" in found[0]
+    assert f"everybody may change {ready.ini}" in found[1]
+
+
+# ---- the clock ----
+
+CLOCK = """
+#include <time.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+int clock_gettime(clockid_t c, struct timespec *t) {
+    int r = (int)syscall(SYS_clock_gettime, c, t);
+    if (r == 0 && c == CLOCK_REALTIME) t->tv_sec -= 300;
+    return r;
+}
+time_t time(time_t *p) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    if (p) *p = t.tv_sec;
+    return t.tv_sec;
+}
+"""
+
+
+def test_clock_behind(ready):
+    """Five minutes before the certificates begin: a warning, and it serves."""
+    source, library = ready.root / "clock.c", ready.root / "clock.so"
+    source.write_text(CLOCK)
+    made = subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=False,
+                          capture_output=True, timeout=TIMEOUT)
+    assert made.returncode == 0, made.stderr
+    ready.environment["LD_PRELOAD"] = str(library)
+    done = subprocess.run([ready.binary, "-v"], env=ready.environment, capture_output=True,
+                          text=True, timeout=TIMEOUT, check=False)
+    if "Sanitizer" in done.stderr:
+        pytest.skip("the sanitizer wants to be first")
+    warnings = [item["text"] for item in check(ready)["items"] if item["level"] == "warning"]
+    assert len(warnings) == 1 and "the clock of this machine is behind" in warnings[0]
+    server = ready.start()
+    del ready.environment["LD_PRELOAD"]
+    ready.connect().close()
+    server.stop()
+    assert f"warn certificate {warnings[0]}\n" in server.err
