@@ -80,7 +80,7 @@ def recorded(request):
 def test_there_are_sessions_of_all_block_forms():
     """Sessions without and with block keys are there."""
     versions = {json.loads(path.read_text())["version"] for path in SESSIONS}
-    assert {6, 7, 8, 9, 11, 14, 15, 16, 17, 18} <= versions
+    assert {6, 7, 8, 9, 11, 14, 15, 16, 17, 18, 19, 20} <= versions
 
 
 @pytest.mark.parametrize("case", known("box"), ids=lambda c: str(len(c["message"])))

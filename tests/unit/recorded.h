@@ -95,6 +95,6 @@ static inline const json_t *vectors_primitive(const json_t *root, const char *na
 static const char *const VECTORS_SESSIONS[] = {
     "session-v6.json",  "session-v7.json",  "session-v8.json",  "session-v9.json",
     "session-v11.json", "session-v14.json", "session-v15.json", "session-v16.json",
-    "session-v17.json", "session-v18.json",
+    "session-v17.json", "session-v18.json", "session-v19.json", "session-v20.json",
 };
 enum { VECTORS_N_SESSIONS = sizeof VECTORS_SESSIONS / sizeof VECTORS_SESSIONS[0] };

@@ -18,7 +18,7 @@
 #include "crypto/key.h"
 #include "wire/version.h"
 
-enum { FIRST_VERSION = 6, LAST_VERSION = 19, SESSION_LEN = 32 };
+enum { FIRST_VERSION = 6, LAST_VERSION = 20, SESSION_LEN = 32 };
 
 /* Group set-up of programs that use crypto/. */
 static inline int init_crypto(void **state) {
