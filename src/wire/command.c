@@ -190,13 +190,19 @@ static bool is_label(struct bytes b) {
     return true;
 }
 
-/* A domain: two labels or more, of ASCII letters, digits and single hyphens. After a space may come
- * what later versions add. */
+/* Up to the first white space. */
+static struct bytes first_word(struct bytes text) {
+    size_t n = 0;
+    while (n < text.n && text.p[n] != ' ' && (text.p[n] < '\t' || text.p[n] > '\r')) n++;
+    return bytes_of(text.p, n);
+}
+
+/* A domain: two labels or more, of ASCII letters, digits and single hyphens. After a white space
+ * may come what later versions add. */
 static void parse_rslv(struct rd *r, uint16_t version, struct command *ret) {
     (void)version;
     rd_lit(r, ' ');
-    const struct bytes name = rd_until(r, ' ');
-    (void)rd_tail(r);
+    const struct bytes name = first_word(rd_tail(r));
     struct rd labels = rd_init(name);
     unsigned n = 0;
     bool good = r->err == OK && name.n != 0 && name.n <= NAME_MAX_LEN;
