@@ -127,7 +127,23 @@ static bool is_in(const char *path, const char *dir) {
 
 /* ---- faults: what is asked before each operation; mtx held ---- */
 
-static bool goes_wrong(struct faultfs *f, bool *ret_last_breath, bool changes, bool grows) {
+/* What an operation needs, and may be short. */
+enum { ROOM = 1, DESCRIPTOR = 2 };
+
+static bool is_short(const struct faultfs *f, unsigned needs) {
+    switch (f->fail_errno) {
+    case ENOSPC:
+        return (needs & ROOM) != 0;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return (needs & DESCRIPTOR) != 0;
+    default:
+        return true;
+    }
+}
+
+static bool goes_wrong(struct faultfs *f, bool *ret_last_breath, bool changes, unsigned needs) {
     *ret_last_breath = false;
     f->n_ops++;
     if (f->dark) {
@@ -135,7 +151,7 @@ static bool goes_wrong(struct faultfs *f, bool *ret_last_breath, bool changes, b
         return true;
     }
     if (f->fail_at != 0 && --f->fail_at == 0) f->failing = true;
-    if (f->failing && (grows || f->fail_errno != ENOSPC)) {
+    if (f->failing && is_short(f, needs)) {
         f->failing = f->fail_forever;
         errno = f->fail_errno;
         return true;
@@ -149,10 +165,10 @@ static bool goes_wrong(struct faultfs *f, bool *ret_last_breath, bool changes, b
     return true;
 }
 
-#define ENTER(f, changes, grows)                                                                   \
+#define ENTER(f, changes, needs)                                                                   \
     pthread_mutex_lock(&(f)->mtx);                                                                 \
     bool last = false;                                                                             \
-    const bool wrong = goes_wrong(f, &last, changes, grows);                                       \
+    const bool wrong = goes_wrong(f, &last, changes, needs);                                       \
     if (wrong && !last) {                                                                          \
         pthread_mutex_unlock(&(f)->mtx);                                                           \
         return E_SYS;                                                                              \
@@ -193,7 +209,8 @@ static int new_inode(struct faultfs *f) {
 static enum err ff_open(void *ctx, const char *path, int oflags, mode_t mode, int *ret_fd) {
     struct faultfs *f = ctx;
     (void)mode;
-    ENTER(f, (oflags & O_CREAT) != 0, (oflags & O_CREAT) != 0 && find_name(&f->now, path) == NULL)
+    const bool makes = (oflags & O_CREAT) != 0;
+    ENTER(f, makes, DESCRIPTOR | (makes && find_name(&f->now, path) == NULL ? ROOM : 0))
     struct name *x = find_name(&f->now, path);
     if (x == NULL && (oflags & O_CREAT) == 0) return leave(f, wrong, E_NOT_FOUND);
     if (x == NULL) {
@@ -226,7 +243,7 @@ static void ff_close(void *ctx, int fd) {
 
 static enum err ff_read_at(void *ctx, int fd, void *buf, size_t n, uint64_t at, size_t *ret_n) {
     struct faultfs *f = ctx;
-    ENTER(f, false, false)
+    ENTER(f, false, 0)
     const struct inode *i = inode_of(f, fd);
     *ret_n = 0;
     if (at < i->size) {
@@ -242,7 +259,7 @@ static enum err ff_write_at(void *ctx, int fd, struct iovec *iov, int n_iov, uin
     bool last;
     uint64_t end = at;
     for (int k = 0; k < n_iov; k++) end += iov[k].iov_len;
-    const bool wrong = goes_wrong(f, &last, true, end > inode_of(f, fd)->size);
+    const bool wrong = goes_wrong(f, &last, true, end > inode_of(f, fd)->size ? ROOM : 0);
     const int error = errno;
     /* A write that fails may have been done in part. */
     const int parts = !wrong || last ? n_iov : (int)chance(f, (unsigned)n_iov + 1);
@@ -265,14 +282,14 @@ static void make_safe(struct inode *i) {
 
 static enum err ff_sync(void *ctx, int fd) {
     struct faultfs *f = ctx;
-    ENTER(f, true, false)
+    ENTER(f, true, 0)
     make_safe(inode_of(f, fd));
     return leave(f, wrong, OK);
 }
 
 static enum err ff_truncate(void *ctx, int fd, uint64_t len) {
     struct faultfs *f = ctx;
-    ENTER(f, true, false)
+    ENTER(f, true, 0)
     struct inode *i = inode_of(f, fd);
     need(i, len);
     if (len < i->size) memset(i->now + len, 0, i->size - len);
@@ -282,14 +299,14 @@ static enum err ff_truncate(void *ctx, int fd, uint64_t len) {
 
 static enum err ff_size(void *ctx, int fd, uint64_t *ret) {
     struct faultfs *f = ctx;
-    ENTER(f, false, false)
+    ENTER(f, false, 0)
     *ret = inode_of(f, fd)->size;
     return leave(f, wrong, OK);
 }
 
 static enum err ff_rename(void *ctx, const char *from, const char *to) {
     struct faultfs *f = ctx;
-    ENTER(f, true, false)
+    ENTER(f, true, 0)
     if (find_name(&f->now, from) == NULL) return leave(f, wrong, E_NOT_FOUND);
     struct pending p = {.what = RENAME};
     (void)snprintf(p.path, sizeof p.path, "%s", from);
@@ -300,7 +317,7 @@ static enum err ff_rename(void *ctx, const char *from, const char *to) {
 
 static enum err ff_unlink(void *ctx, const char *path) {
     struct faultfs *f = ctx;
-    ENTER(f, true, false)
+    ENTER(f, true, 0)
     if (find_name(&f->now, path) == NULL) return leave(f, wrong, E_NOT_FOUND);
     struct pending p = {.what = UNLINK};
     (void)snprintf(p.path, sizeof p.path, "%s", path);
@@ -311,7 +328,7 @@ static enum err ff_unlink(void *ctx, const char *path) {
 static enum err ff_mkdir(void *ctx, const char *path, mode_t mode) {
     struct faultfs *f = ctx;
     (void)mode;
-    ENTER(f, true, false)
+    ENTER(f, true, 0)
     for (size_t i = 0; i < f->n_dirs; i++) {
         if (strcmp(f->dirs[i], path) == 0) return leave(f, wrong, E_EXISTS);
     }
@@ -334,7 +351,7 @@ static void sync_names(struct faultfs *f, const char *dir) {
 
 static enum err ff_sync_dir(void *ctx, const char *path) {
     struct faultfs *f = ctx;
-    ENTER(f, true, false)
+    ENTER(f, true, DESCRIPTOR)
     sync_names(f, path);
     return leave(f, wrong, OK);
 }
@@ -342,7 +359,7 @@ static enum err ff_sync_dir(void *ctx, const char *path) {
 static enum err ff_list(void *ctx, const char *path, void (*entry)(void *arg, const char *name),
                         void *arg) {
     struct faultfs *f = ctx;
-    ENTER(f, false, false)
+    ENTER(f, false, DESCRIPTOR)
     faultfs_allocates = true;
     struct names *copy = malloc(sizeof *copy); /* entry() may call back */
     faultfs_allocates = false;

@@ -28,7 +28,8 @@ uint64_t faultfs_n_ops(struct faultfs *f);     /* all, reads included */
  * EIO. 0: never. */
 void faultfs_lose_power_at(struct faultfs *f, uint64_t n);
 /* At operation number n (1 is the first from now), once or from then on: E_SYS with this errno. 0:
- * never, and no more. ENOSPC is for what needs room only: making files, and making them longer. */
+ * never, and no more. ENOSPC is for what needs room only: making files, and making them longer;
+ * EMFILE, ENFILE and ENOMEM for what opens files and directories. */
 void faultfs_fail_at(struct faultfs *f, uint64_t n, int error, bool forever);
 /* The power is back: only what survived is there. All files are closed. */
 void faultfs_power_cycle(struct faultfs *f);

@@ -299,24 +299,32 @@ static void check_lost_are_gone(struct rig *r) {
     }
 }
 
-static void test_full_disk_at_every_op(void **state) {
-    (void)state;
+/* From each operation on something is short, until it is there again: all goes on by itself.
+ * Returns how often storage stood still. */
+static unsigned starve_at_every_op(int error, uint64_t last) {
     unsigned n_full = 0;
-    for (uint64_t n = 1; n <= 150; n++) {
+    for (uint64_t n = 1; n <= last; n++) {
         struct rig *r = rig_new(56 + n);
         r->env = &FAKE_ENV;
         must_open(r, 56, n, 0);
-        faultfs_fail_at(r->fs, n, ENOSPC, true);
+        faultfs_fail_at(r->fs, n, error, true);
         for (unsigned i = 0; i < 25 && rig_changes(r, 10) == OK && rig_flush(r) == OK; i++) {
             if (i % 8 == 7) journal_housekeep(r->journal);
         }
         (void)!rig_flush(r);
+        const bool is_full = commit_state(r->commit) == COMMIT_FULL;
+        if (is_full) {
+            fake_ms += 5000; /* an attempt in vain */
+            (void)!rig_flush(r);
+            usleep(200);
+        }
         faultfs_fail_at(r->fs, 0, 0, false);
-        if (commit_state(r->commit) == COMMIT_FULL) {
+        assert_int_not_equal(commit_state(r->commit), COMMIT_FAILED);
+        if (is_full) {
             n_full++;
             wait_for_state(r, COMMIT_OK);
-            check_lost_are_gone(r);
             journal_housekeep(r->journal); /* stocks spares: there is room again */
+            check_lost_are_gone(r);
             assert_int_equal(rig_changes(r, 30), OK);
             assert_int_equal(rig_flush(r), OK);
             journal_housekeep(r->journal);
@@ -329,7 +337,19 @@ static void test_full_disk_at_every_op(void **state) {
         check_after_crash(r, 56, n, 2);
         rig_free(r);
     }
-    assert_true(n_full > 20);
+    return n_full;
+}
+
+static void test_full_disk_at_every_op(void **state) {
+    (void)state;
+    assert_true(starve_at_every_op(ENOSPC, 150) > 20);
+}
+
+static void test_too_many_files_at_every_op(void **state) {
+    (void)state;
+    assert_true(starve_at_every_op(EMFILE, 150) > 20);
+    assert_true(starve_at_every_op(ENFILE, 20) > 5);
+    assert_true(starve_at_every_op(ENOMEM, 20) > 5);
 }
 
 static void test_full_disk_accepts_deletions(void **state) {
@@ -715,6 +735,7 @@ int main(void) {
         cmocka_unit_test(test_power_loss_while_recovering),
         cmocka_unit_test(test_failure_at_every_op),
         cmocka_unit_test(test_full_disk_at_every_op),
+        cmocka_unit_test(test_too_many_files_at_every_op),
         cmocka_unit_test(test_full_disk_accepts_deletions),
         cmocka_unit_test(test_damage_is_found_or_harmless),
         cmocka_unit_test(test_lost_sector),

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/vfs.h"
 #include "stats/stats.h"
 
 enum {
@@ -140,12 +141,18 @@ static enum err sync_all(struct commit *c) {
     return e;
 }
 
-static enum err undo_taken(struct commit *c, const bool taken[]) {
-    enum err e = OK;
-    for (unsigned i = c->n_sinks; i-- > 0 && e == OK;) {
-        if (taken[i]) e = c->sinks[i].undo(c->sinks[i].sink);
+static bool is_shortage(enum err e, int error) {
+    return e == E_NO_MEMORY || (e == E_SYS && vfs_is_shortage(error));
+}
+
+/* False: nobody knows what is in the files. */
+static bool undo_taken(struct commit *c, const bool taken[]) {
+    bool known = true;
+    for (unsigned i = c->n_sinks; i-- > 0 && known;) {
+        const enum err e = taken[i] ? c->sinks[i].undo(c->sinks[i].sink) : OK;
+        known = e == OK || is_shortage(e, errno);
     }
-    return e;
+    return known;
 }
 
 static void done_all(struct commit *c, bool ok) {
@@ -158,6 +165,18 @@ static void notify(struct commit *c) {
 
 /* ---- the commit thread; mtx is held on entry and on return of these ---- */
 
+static void log_failure(enum commit_state state, int error) {
+    const bool no_room = error == ENOSPC || error == EDQUOT;
+    if (state == COMMIT_FAILED) {
+        log_line(LOG_ERROR, "storage-failed",
+                 "error=\"%s\" changes=\"refused until the server is started again\"",
+                 strerror(error));
+    } else {
+        log_line(LOG_ERROR, no_room ? "storage-full" : "storage-short",
+                 "error=\"%s\" changes=\"refused; tried again every second\"", strerror(error));
+    }
+}
+
 /* The group that was taken, if any, and all that was appended since, has failed. */
 static void fail(struct commit *c, enum commit_state state, int error) {
     set_state(c, state);
@@ -168,8 +187,7 @@ static void fail(struct commit *c, enum commit_state state, int error) {
     c->kept = true;
     c->retry_at_ms = env_mono_ms(c->o.env) + RETRY_MS;
     pthread_mutex_unlock(&c->mtx);
-    log_line(LOG_ERROR, state == COMMIT_FULL ? "storage-full" : "storage-failed", "error=\"%s\"",
-             strerror(error));
+    log_failure(state, error);
     done_all(c, false);
     notify(c);
     pthread_mutex_lock(&c->mtx);
@@ -177,13 +195,9 @@ static void fail(struct commit *c, enum commit_state state, int error) {
     pthread_cond_broadcast(&c->progress);
 }
 
-static bool is_shortage(enum err e, int error) {
-    return e == E_NO_MEMORY || (e == E_SYS && (error == ENOSPC || error == EDQUOT));
-}
-
 static void fail_group(struct commit *c, const bool taken[], bool written, enum err e, int error) {
     enum commit_state state = COMMIT_FAILED;
-    if (!written && is_shortage(e, error) && undo_taken(c, taken) == OK) state = COMMIT_FULL;
+    if (!written && is_shortage(e, error) && undo_taken(c, taken)) state = COMMIT_FULL;
     pthread_mutex_lock(&c->mtx);
     fail(c, state, e == E_NO_MEMORY ? ENOMEM : error);
 }

@@ -10,7 +10,8 @@
  * later: what an operator chooses who prefers speed to the last second of messages.
  *
  * Failure: a group that cannot be written or synced is never published, nor is what was appended
- * after it. COMMIT_FULL (no space): the sinks have undone what they wrote; appends are refused, the
+ * after it. COMMIT_FULL (no space, or no descriptor or memory for a file: vfs_is_shortage()): the
+ * sinks have undone what they wrote, or will as soon as they can; appends are refused, the
  * thread tries again every second and goes on by itself. COMMIT_FAILED (anything else; above all a
  * failed sync, after which nobody knows what is on the disk): appends are refused until the server
  * is started again. Those who wait for an lsn of a failed group learn it from commit_is_lost(). One
@@ -42,15 +43,16 @@ struct commit_sink {
         lsn_t upto); /* moves what has collected up to this lsn aside for write(); false: nothing */
     enum err (*write)(void *sink); /* writes what was taken; E_SYS with errno, E_NO_MEMORY */
     enum err (*sync)(void *sink);  /* all that was ever written; E_SYS */
-    enum err (*undo)(void *sink);  /* no space, here or in another sink: leaves nothing of the group
-                                      in the files; E_SYS */
+    enum err (*undo)(void *sink);  /* a shortage, here or in another sink: leaves nothing of the
+                                      group in the files; E_SYS. If that fails for a shortage too,
+                                      it is left to retry() */
     void (*drop)(void *sink); /* the group and all that collected since has failed; what must not
                                  get lost is put back */
     void (*done)(
         void *sink,
         bool ok); /* the fate of what was taken or dropped, after it was published (or not) */
-    enum err (*retry)(
-        void *sink); /* after COMMIT_FULL: is there room again? OK, E_SYS, E_NO_MEMORY */
+    enum err (*retry)(void *sink); /* after COMMIT_FULL: finishes undo(); is there room again? OK,
+                                      E_SYS, E_NO_MEMORY */
     void *sink;
 };
 

@@ -95,8 +95,7 @@ static bool empty_oldest(struct journal *j) {
      * live. */
     if (commit_state(j->commit) != COMMIT_OK || commit_n_failures(j->commit) != n_failures)
         return false;
-    journal__free_oldest(j);
-    return !j->stuck;
+    return journal__free_oldest(j);
 }
 
 void journal__compact(struct journal *j) {

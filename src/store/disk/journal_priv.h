@@ -67,6 +67,14 @@ struct segment {
 struct spare {
     uint32_t number;
     bool clean; /* all zeros, on stable storage */
+    int fd;     /* owned; opened ahead, so that a segment needs no descriptor; -1: not clean */
+};
+
+/* Of a group that failed: what is still to be taken out of the files. */
+struct undo {
+    bool wanted;
+    struct journal_loc from; /* where the group began */
+    uint64_t to;             /* where what it wrote to that segment ends */
 };
 
 struct erasure {
@@ -115,6 +123,7 @@ struct journal {
     unsigned n_dirty;
     bool cur_is_dirty;
     uint64_t written_n, synced_n;
+    struct undo undo;
     struct iovec iov[JOURNAL_N_IOV];
     int n_iov;
     uint64_t iov_at;
@@ -180,12 +189,14 @@ enum { JOURNAL_ZEROS_PER_SYNC = 512 << 10 };
  */
 MUST_USE enum err journal__zero_file(const struct journal *j, int fd);
 /* A file of zeros, synced, under a new spare name. E_SYS. Takes mtx. */
-MUST_USE enum err journal__create_spare(struct journal *j, struct spare *ret, int *ret_fd);
-/* The clean one. False: none. Takes mtx. */
-bool journal__take_spare(struct journal *j, struct spare *ret);
-/* Puts it back; false: there are enough. Takes mtx. */
-bool journal__put_spare(struct journal *j, struct spare s);
-/* Renames a segment to a spare, durably. Takes mtx. E_SYS. */
+MUST_USE enum err journal__create_spare(struct journal *j, struct spare *ret);
+/* One that is clean, or one that is not. False: none. Takes mtx. */
+bool journal__take_spare(struct journal *j, bool clean, struct spare *ret);
+/* Puts it back, or removes the file when there are enough. Takes mtx. */
+void journal__put_spare(struct journal *j, struct spare s);
+void journal__remove_spare(const struct journal *j, struct spare s);
+/* Renames a segment to a spare, durably. Takes mtx. E_SYS: it has its name still, unless errno is
+ * EIO. */
 MUST_USE enum err journal__retire(struct journal *j, uint32_t number, struct spare *ret);
 /* A new segment from a spare or a new file, with its head, durable and under its name. Takes mtx.
  * E_SYS. */
@@ -200,7 +211,8 @@ MUST_USE enum err journal__write_end(struct journal *j); /* at an orderly stop; 
 /* ---- journal_worker.c ---- */
 void journal__kick(
     struct journal *j); /* the worker is to look what there is to do; any thread; takes mtx */
-void journal__free_oldest(struct journal *j);     /* worker; nothing that lives there may be lost */
+bool journal__free_oldest(struct journal *j);     /* worker; nothing that lives there may be lost;
+                                                     false: not now */
 uint8_t *journal__segment_buf(struct journal *j); /* worker; room for a segment; NULL: no memory */
 
 /* ---- journal_read.c ---- */

@@ -74,10 +74,7 @@ enum err recovery_refuse(struct recovery *r, uint32_t number, uint64_t at, const
 
 static void note_spare(struct journal *j, uint32_t number) {
     if (j->next_spare <= number) j->next_spare = number + 1;
-    const struct spare s = {.number = number, .clean = false};
-    if (journal__put_spare(j, s)) return;
-    const struct journal_path path = journal__path(j, FILE_SPARE, number);
-    (void)j->vfs->unlink(j->vfs->ctx, path.s);
+    journal__put_spare(j, (struct spare){.number = number, .clean = false, .fd = -1});
 }
 
 static enum err add_file(struct recovery *r, uint32_t number, bool missing) {

@@ -72,16 +72,15 @@ static enum err write_anew(struct recovery *r, const struct fix *f) {
         .created_s = env_now_s(j->env),
     };
     struct spare s;
-    int fd;
-    enum err e = journal__create_spare(j, &s, &fd);
+    enum err e = journal__create_spare(j, &s);
     if (e != OK) return e;
     uint8_t block[SEGMENT_HEAD_LEN];
     segment_head_encode(&head, block);
     const struct record_place place = {f->salt, {head.number, f->at / 8}};
-    e = vfs_write(j->vfs, fd, bytes_of(block, sizeof block), 0);
-    if (e == OK) e = write_record(j, fd, &f->h, &place);
-    if (e == OK) e = j->vfs->sync(j->vfs->ctx, fd);
-    j->vfs->close(j->vfs->ctx, fd);
+    e = vfs_write(j->vfs, s.fd, bytes_of(block, sizeof block), 0);
+    if (e == OK) e = write_record(j, s.fd, &f->h, &place);
+    if (e == OK) e = j->vfs->sync(j->vfs->ctx, s.fd);
+    j->vfs->close(j->vfs->ctx, s.fd);
     const struct journal_path from = journal__path(j, FILE_SPARE, s.number);
     const struct journal_path to = journal__path(j, FILE_SEGMENT, head.number);
     if (e == OK) e = j->vfs->rename(j->vfs->ctx, from.s, to.s);
@@ -138,10 +137,7 @@ static enum err remove_tail(struct recovery *r) {
         const enum err e = journal__retire(j, r->files[r->n_files - 1].number, &s);
         if (e != OK) return e;
         r->n_files--;
-        if (!journal__put_spare(j, s)) {
-            const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
-            (void)j->vfs->unlink(j->vfs->ctx, path.s);
-        }
+        journal__put_spare(j, s);
     }
     const enum err e = end_torn_segment(r);
     r->next_n++; /* END has taken it */

@@ -137,33 +137,28 @@ enum err journal__zero_file(const struct journal *j, int fd) {
     return e;
 }
 
-enum err journal__create_spare(struct journal *j, struct spare *ret, int *ret_fd) {
+enum err journal__create_spare(struct journal *j, struct spare *ret) {
     const struct vfs *v = j->vfs;
     pthread_mutex_lock(&j->mtx);
-    const struct spare s = {.number = j->next_spare++, .clean = true};
+    struct spare s = {.number = j->next_spare++, .clean = true};
     pthread_mutex_unlock(&j->mtx);
     const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
-    int fd;
-    enum err e = v->open(v->ctx, path.s, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd);
+    enum err e = v->open(v->ctx, path.s, O_RDWR | O_CREAT | O_TRUNC, 0600, &s.fd);
     if (e != OK) return E_SYS;
-    e = journal__zero_file(j, fd);
-    if (e == OK) {
-        *ret = s;
-        *ret_fd = fd;
-        return OK;
+    e = journal__zero_file(j, s.fd);
+    if (e != OK) {
+        journal__remove_spare(j, s);
+        return E_SYS;
     }
-    const int error = errno;
-    v->close(v->ctx, fd);
-    (void)v->unlink(v->ctx, path.s);
-    errno = error;
-    return e;
+    *ret = s;
+    return OK;
 }
 
-bool journal__take_spare(struct journal *j, struct spare *ret) {
+bool journal__take_spare(struct journal *j, bool clean, struct spare *ret) {
     bool found = false;
     pthread_mutex_lock(&j->mtx);
     for (unsigned i = 0; i < j->n_spares && !found; i++) {
-        if (!j->spares[i].clean) continue;
+        if (j->spares[i].clean != clean) continue;
         *ret = j->spares[i];
         j->spares[i] = j->spares[--j->n_spares];
         found = true;
@@ -172,53 +167,63 @@ bool journal__take_spare(struct journal *j, struct spare *ret) {
     return found;
 }
 
-bool journal__put_spare(struct journal *j, struct spare s) {
+void journal__remove_spare(const struct journal *j, struct spare s) {
+    const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
+    const int error = errno;
+    if (s.fd >= 0) j->vfs->close(j->vfs->ctx, s.fd);
+    (void)j->vfs->unlink(j->vfs->ctx, path.s);
+    errno = error;
+}
+
+void journal__put_spare(struct journal *j, struct spare s) {
+    assert(s.clean == (s.fd >= 0));
     pthread_mutex_lock(&j->mtx);
     const bool room = j->n_spares < (s.clean ? JOURNAL_N_SPARES : JOURNAL_MAX_SPARES);
     if (room) j->spares[j->n_spares++] = s;
     pthread_mutex_unlock(&j->mtx);
-    return room;
+    if (!room) journal__remove_spare(j, s);
+}
+
+/* Renames, durably. An error leaves the old name, or errno is EIO. */
+static enum err rename_durably(const struct journal *j, const char *from, const char *to) {
+    const struct vfs *v = j->vfs;
+    if (v->rename(v->ctx, from, to) != OK) return E_SYS;
+    if (v->sync_dir(v->ctx, j->dir) == OK) return OK;
+    const int error = errno;
+    errno = v->rename(v->ctx, to, from) == OK ? error : EIO;
+    return E_SYS;
 }
 
 enum err journal__retire(struct journal *j, uint32_t number, struct spare *ret) {
-    const struct vfs *v = j->vfs;
     pthread_mutex_lock(&j->mtx);
-    const struct spare s = {.number = j->next_spare++, .clean = false};
+    const struct spare s = {.number = j->next_spare++, .clean = false, .fd = -1};
     pthread_mutex_unlock(&j->mtx);
     const struct journal_path from = journal__path(j, FILE_SEGMENT, number);
     const struct journal_path to = journal__path(j, FILE_SPARE, s.number);
-    enum err e = v->rename(v->ctx, from.s, to.s);
-    if (e == OK) e = v->sync_dir(v->ctx, j->dir);
-    if (e != OK) return E_SYS;
-    *ret = s;
-    return OK;
-}
-
-/* A spare that is ready, or else a new one. */
-static enum err open_spare(struct journal *j, struct spare *ret, int *ret_fd) {
-    if (!journal__take_spare(j, ret)) return journal__create_spare(j, ret, ret_fd);
-    const struct journal_path path = journal__path(j, FILE_SPARE, ret->number);
-    return j->vfs->open(j->vfs->ctx, path.s, O_RDWR, 0, ret_fd) == OK ? OK : E_SYS;
+    const enum err e = rename_durably(j, from.s, to.s);
+    if (e == OK) *ret = s;
+    return e;
 }
 
 enum err journal__make_segment(struct journal *j, const struct segment_head *h, int *ret_fd) {
     const struct vfs *v = j->vfs;
     struct spare s;
-    int fd;
-    enum err e = open_spare(j, &s, &fd);
+    enum err e = journal__take_spare(j, true, &s) ? OK : journal__create_spare(j, &s);
     if (e != OK) return e;
     uint8_t block[SEGMENT_HEAD_LEN];
     segment_head_encode(h, block);
     const struct journal_path from = journal__path(j, FILE_SPARE, s.number);
     const struct journal_path to = journal__path(j, FILE_SEGMENT, h->number);
-    e = vfs_write(v, fd, bytes_of(block, sizeof block), 0);
-    if (e == OK) e = v->sync(v->ctx, fd);
-    if (e == OK) e = v->rename(v->ctx, from.s, to.s);
-    if (e == OK) e = v->sync_dir(v->ctx, j->dir);
+    e = vfs_write(v, s.fd, bytes_of(block, sizeof block), 0);
+    if (e == OK) e = v->sync(v->ctx, s.fd);
+    if (e == OK) e = rename_durably(j, from.s, to.s);
     if (e == OK) {
-        *ret_fd = fd;
+        *ret_fd = s.fd;
         return OK;
     }
-    v->close(v->ctx, fd);
+    const int error = errno;
+    v->close(v->ctx, s.fd);
+    journal__put_spare(j, (struct spare){.number = s.number, .clean = false, .fd = -1});
+    errno = error;
     return E_SYS;
 }

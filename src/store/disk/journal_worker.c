@@ -21,35 +21,30 @@
 /* ---- spares ---- */
 
 /* Overwrites a file that was a segment, then keeps or removes it. What cannot be overwritten is
- * removed. */
-static void clean_spare(struct journal *j, struct spare s) {
+ * removed; but not while something is short: false then. */
+static bool clean_spare(struct journal *j, struct spare s) {
     const struct vfs *v = j->vfs;
     const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
     int fd;
     enum err e = v->open(v->ctx, path.s, O_RDWR, 0, &fd);
+    if (e == E_SYS && vfs_is_shortage(errno)) {
+        journal__put_spare(j, s);
+        return false;
+    }
     if (e == OK) {
+        s.fd = fd;
         e = v->truncate(v->ctx, fd,
                         j->segment_len); /* files found at the start may have another length */
         if (e == OK) e = journal__zero_file(j, fd);
-        v->close(v->ctx, fd);
     }
-    if (e != OK)
+    s.clean = e == OK;
+    if (s.clean) {
+        journal__put_spare(j, s);
+    } else {
         log_line(LOG_WARN, "journal-spare", "number=%u error=\"%s\"", s.number, strerror(errno));
-    s.clean = true;
-    if (e != OK || !journal__put_spare(j, s)) (void)v->unlink(v->ctx, path.s);
-}
-
-static bool take_dirty_spare(struct journal *j, struct spare *ret) {
-    bool found = false;
-    pthread_mutex_lock(&j->mtx);
-    for (unsigned i = 0; i < j->n_spares && !found; i++) {
-        if (j->spares[i].clean) continue;
-        *ret = j->spares[i];
-        j->spares[i] = j->spares[--j->n_spares];
-        found = true;
+        journal__remove_spare(j, s);
     }
-    pthread_mutex_unlock(&j->mtx);
-    return found;
+    return true;
 }
 
 static void set_low_space(struct journal *j, bool low) {
@@ -67,41 +62,37 @@ static void set_low_space(struct journal *j, bool low) {
 
 static void stock_spares(struct journal *j) {
     struct spare s;
-    while (take_dirty_spare(j, &s)) clean_spare(j, s);
+    while (journal__take_spare(j, false, &s)) {
+        if (!clean_spare(j, s)) return;
+    }
     for (;;) {
         pthread_mutex_lock(&j->mtx);
         const bool enough = j->n_spares >= JOURNAL_N_SPARES;
         pthread_mutex_unlock(&j->mtx);
         if (enough) break;
-        int fd;
-        const enum err e = journal__create_spare(j, &s, &fd);
-        if (e != OK) {
+        if (journal__create_spare(j, &s) != OK) {
             if (errno == ENOSPC || errno == EDQUOT) set_low_space(j, true);
             return;
         }
-        j->vfs->close(j->vfs->ctx, fd);
-        if (!journal__put_spare(j, s)) { /* the commit thread gave one back just now */
-            const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
-            (void)j->vfs->unlink(j->vfs->ctx, path.s);
-        }
+        journal__put_spare(j, s);
     }
     set_low_space(j, false);
 }
 
 /* ---- freeing ---- */
 
-void journal__free_oldest(struct journal *j) {
+bool journal__free_oldest(struct journal *j) {
     pthread_mutex_lock(&j->mtx);
     const uint32_t number = j->first_segment;
     pthread_mutex_unlock(&j->mtx);
     struct spare s;
     if (journal__retire(j, number, &s) != OK) {
         /* Is it gone or not? The order in which segments go must not be broken, so none goes any
-         * more until the next start. */
-        j->stuck = true;
+         * more until the next start; but if something was short, it is there still. */
+        j->stuck = !vfs_is_shortage(errno);
         log_line(LOG_ERROR, "journal-segment-not-freed", "segment=%u error=\"%s\"", number,
                  strerror(errno));
-        return;
+        return false;
     }
     pthread_mutex_lock(&j->mtx);
     j->n_live -=
@@ -111,7 +102,8 @@ void journal__free_oldest(struct journal *j) {
     j->n_segments--;
     memmove(&j->segments[0], &j->segments[1], j->n_segments * sizeof j->segments[0]);
     pthread_mutex_unlock(&j->mtx);
-    clean_spare(j, s);
+    (void)clean_spare(j, s);
+    return true;
 }
 
 static bool oldest_is_free(struct journal *j) {
@@ -216,7 +208,7 @@ static void leave_mark(struct journal *j) {
 }
 
 void journal_housekeep(struct journal *j) {
-    while (!j->stuck && oldest_is_free(j)) journal__free_oldest(j);
+    while (!j->stuck && oldest_is_free(j) && journal__free_oldest(j)) continue;
     erase(j);
     journal__compact(j);
     stock_spares(j);
@@ -225,7 +217,7 @@ void journal_housekeep(struct journal *j) {
 
 /* What should not wait for the round: free segments, and spares to go on with. */
 static void look_after_segments(struct journal *j) {
-    while (!j->stuck && oldest_is_free(j)) journal__free_oldest(j);
+    while (!j->stuck && oldest_is_free(j) && journal__free_oldest(j)) continue;
     journal__compact(j);
     stock_spares(j);
 }

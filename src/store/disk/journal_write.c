@@ -184,20 +184,17 @@ static enum err sink_sync(void *sink) {
 
 static enum err retire_cur(struct journal *j) {
     struct spare s;
-    j->vfs->close(j->vfs->ctx, j->cur.fd);
+    if (j->cur.fd >= 0) j->vfs->close(j->vfs->ctx, j->cur.fd);
     j->cur.fd = -1;
     j->cur_is_dirty = false;
     const enum err e = journal__retire(j, j->cur.number, &s);
-    if (e != OK) return e;
-    if (!journal__put_spare(j, s)) {
-        const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
-        (void)j->vfs->unlink(j->vfs->ctx, path.s);
-    }
-    return OK;
+    if (e == OK) journal__put_spare(j, s);
+    return e;
 }
 
 /* Makes `number` the current segment again, which may have been put aside. */
 static enum err reopen(struct journal *j, uint32_t number) {
+    if (j->cur.fd >= 0 && j->cur.number == number) return OK;
     if (j->n_dirty > 0 && j->dirty[j->n_dirty - 1].number == number) {
         j->cur = j->dirty[--j->n_dirty];
         j->cur_is_dirty = true;
@@ -208,27 +205,39 @@ static enum err reopen(struct journal *j, uint32_t number) {
     return j->vfs->open(j->vfs->ctx, path.s, O_RDWR, 0, &j->cur.fd) == OK ? OK : E_SYS;
 }
 
+/* What is to be undone, if anything is. After an error it goes on where it stopped. */
+static enum err finish_undo(struct journal *j) {
+    const struct undo *u = &j->undo;
+    if (!u->wanted) return OK;
+    const uint32_t begun = u->from.segment;
+    enum err e = OK;
+    while (j->cur.number > begun && e == OK) { /* those are of the group that failed */
+        e = retire_cur(j);
+        if (e == OK) e = reopen(j, j->cur.number - 1);
+    }
+    if (e != OK) return e;
+    if (j->cur.number == begun) {
+        e = reopen(j, begun);
+        if (e == OK) e = journal__write_zeros(j, j->cur.fd, (uint64_t)u->from.offset_8 * 8, u->to);
+        if (e != OK) return e;
+    }
+    j->undo.wanted = false;
+    if (j->cur.number < begun) return OK; /* nothing was written at all */
+    if (j->vfs->sync(j->vfs->ctx, j->cur.fd) == OK) return OK;
+    errno = EIO; /* whatever it was: a sync that failed is final */
+    return E_SYS;
+}
+
 static enum err sink_undo(void *sink) {
     struct journal *j = sink;
     const struct jrec *first = j->taken.head;
-    const uint32_t begun = first->loc.segment;
-    uint64_t to = 0; /* where what the group wrote there ends */
-    for (const struct jrec *r = first; r != NULL && r->loc.segment == begun; r = r->next) {
-        to = (uint64_t)r->loc.offset_8 * 8 + r->h.len;
+    j->undo = (struct undo){.wanted = true, .from = first->loc};
+    for (const struct jrec *r = first; r != NULL && r->loc.segment == first->loc.segment;
+         r = r->next) {
+        j->undo.to = (uint64_t)r->loc.offset_8 * 8 + r->h.len;
     }
-    uint32_t top = j->cur.number; /* the highest segment that has a file; those above `begun` are of
-                                     this group */
-    enum err e = OK;
-    for (; e == OK && top > begun; top--) {
-        if (j->cur.fd < 0 || j->cur.number != top) e = reopen(j, top);
-        if (e == OK) e = retire_cur(j);
-    }
-    if (e != OK || top < begun) return e; /* nothing was written at all */
-    if (j->cur.fd < 0 || j->cur.number != begun) e = reopen(j, begun);
-    if (e == OK) e = journal__write_zeros(j, j->cur.fd, (uint64_t)first->loc.offset_8 * 8, to);
-    if (e == OK) e = j->vfs->sync(j->vfs->ctx, j->cur.fd);
     j->written_n = first->h.n - 1;
-    return e;
+    return finish_undo(j);
 }
 
 /* Forgets the places from `from` on. Takes the message records among `lost` out of the counts, but
@@ -304,18 +313,13 @@ static void sink_drop(void *sink) {
 static enum err sink_retry(void *sink) {
     struct journal *j = sink;
     struct spare s;
-    int fd;
-    pthread_mutex_lock(&j->mtx);
-    bool has = false;
-    for (unsigned i = 0; i < j->n_spares; i++) has = has || j->spares[i].clean;
-    pthread_mutex_unlock(&j->mtx);
+    enum err e = finish_undo(j);
+    if (e == OK) e = j->vfs->sync_dir(j->vfs->ctx, j->dir); /* as the next segment will */
+    if (e != OK) return E_SYS;
     journal__kick(j); /* to stock spares, and to see that there is room */
-    if (has) return OK;
-    const enum err e = journal__create_spare(j, &s, &fd);
-    if (e != OK) return e;
-    j->vfs->close(j->vfs->ctx, fd);
-    (void)journal__put_spare(j, s);
-    return OK;
+    if (!journal__take_spare(j, true, &s)) e = journal__create_spare(j, &s);
+    if (e == OK) journal__put_spare(j, s);
+    return e;
 }
 
 /* ---- the fate ---- */
@@ -400,4 +404,7 @@ enum err journal__write_end(struct journal *j) {
 void journal__close_files(struct journal *j) {
     for (; j->n_dirty > 0; j->n_dirty--) j->vfs->close(j->vfs->ctx, j->dirty[j->n_dirty - 1].fd);
     if (j->cur.fd >= 0) j->vfs->close(j->vfs->ctx, j->cur.fd);
+    for (unsigned i = 0; i < j->n_spares; i++) {
+        if (j->spares[i].fd >= 0) j->vfs->close(j->vfs->ctx, j->spares[i].fd);
+    }
 }

@@ -175,7 +175,9 @@ static enum err sink_write(void *sink) {
 static enum err sink_undo(void *sink) {
     struct queue_log *l = sink;
     const enum err e = l->vfs->truncate(l->vfs->ctx, l->fd, l->end);
-    return e == OK ? l->vfs->sync(l->vfs->ctx, l->fd) : e;
+    if (e != OK || l->vfs->sync(l->vfs->ctx, l->fd) == OK) return e;
+    errno = EIO; /* whatever it was: a sync that failed is final */
+    return E_SYS;
 }
 
 /* Nothing is lost: all is queued again, in its order. */
