@@ -27,8 +27,14 @@
 #include "relay/relay.h"
 
 enum {
-    RESERVED_DESCRIPTORS = 64, /* files, listeners, loops: what is not a client */
-    MIN_DESCRIPTORS = 128,
+    /* Descriptors that no client may use up. */
+    STORAGE_DESCRIPTORS =
+        48,                  /* of the journal up to 24, of compacting, saving, statistics, locks */
+    LOOKUP_DESCRIPTORS = 64, /* names being looked up for the proxy, 32 at a time */
+    LOOP_DESCRIPTORS = 8,    /* of each loop, with what it accepts and refuses */
+    OPERATE_DESCRIPTORS = 40, /* control port and metrics */
+    MIN_CLIENTS = 32,
+    OUTGOING_SHARE = 4, /* one in so many of the rest is kept for connections to other relays */
     DRAIN_CHECK_MS = 20,
     DRAIN_SPARE_MS = 3000,     /* beyond CLOSE_GRACE_MS: deadlines are checked once a second */
     DESCRIPTORS_MAX = 1 << 24, /* more is never used, and limits may be infinite */
@@ -66,7 +72,7 @@ struct server {
     struct stats *stats;
     struct stats_job *stats_job;
     int64_t started_s; /* Unix seconds */
-    unsigned connections_max;
+    unsigned connections_max, outgoing_max;
     unsigned n_workers, n_sockets; /* n_sockets: addresses times ports */
     uint16_t *socket_ports;
     struct worker *workers;
@@ -176,6 +182,14 @@ enum err server_save_stats(struct server *s) {
 
 /* ---- descriptors ---- */
 
+/* What is no client's: clients never keep the store from opening its next file. */
+static unsigned count_reserved(const struct server *s) {
+    const struct conf *c = s->o.conf;
+    unsigned n = STORAGE_DESCRIPTORS + OPERATE_DESCRIPTORS;
+    if (c->proxy_enable) n += LOOKUP_DESCRIPTORS;
+    return n + s->n_workers * (LOOP_DESCRIPTORS + ports_count(c));
+}
+
 static enum err up_descriptors(struct server *s, struct problem *p) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -186,13 +200,16 @@ static enum err up_descriptors(struct server *s, struct problem *p) {
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
     }
     const rlim_t n = limit.rlim_cur < DESCRIPTORS_MAX ? limit.rlim_cur : DESCRIPTORS_MAX;
-    if (n < MIN_DESCRIPTORS) {
+    const unsigned reserved = count_reserved(s);
+    if (n < reserved + MIN_CLIENTS) {
         return problem_set(p, E_LIMIT,
                            "only %llu files may be open: raise the limit (LimitNOFILE of the "
-                           "service, or ulimit -n)",
-                           (unsigned long long)n);
+                           "service, or ulimit -n) to at least %u",
+                           (unsigned long long)n, reserved + MIN_CLIENTS);
     }
-    s->connections_max = (unsigned)n - RESERVED_DESCRIPTORS;
+    const unsigned left = (unsigned)n - reserved;
+    s->outgoing_max = s->o.conf->proxy_enable ? left / OUTGOING_SHARE : 0;
+    s->connections_max = left - s->outgoing_max;
     return OK;
 }
 
@@ -202,6 +219,7 @@ static enum err up_admission(struct server *s, struct problem *p) {
     const struct conf *c = s->o.conf;
     const struct admission_opts o = {
         .connections_max = s->connections_max,
+        .outgoing_max = s->outgoing_max,
         .connections_per_address = (unsigned)c->connections_per_address,
         .handshakes_per_second = (unsigned)c->handshakes_per_second,
         .new_queues_per_minute = (unsigned)c->new_queues_per_minute,
@@ -325,6 +343,7 @@ static enum err up_proxy(struct server *s, struct problem *p) {
         .env = &ENV_SYSTEM,
         .loops = s->loops,
         .n_loops = s->n_workers,
+        .admission = s->admission,
         .version_max = RELAY_VERSION_MAX,
         .prefer_onion = strcmp(c->host_mode, "onion") == 0,
         .required_host_mode = c->required_host_mode,

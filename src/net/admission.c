@@ -49,7 +49,7 @@ struct admission {
     struct idmap peers; /* owns its entries */
     struct list remembered;
     unsigned n_remembered;
-    unsigned n_connections;
+    unsigned n_connections, n_outgoing;
     struct bucket handshakes;
 };
 
@@ -217,7 +217,7 @@ enum err admission_new(const struct admission_opts *o, const struct env *env,
 
 void admission_free(struct admission *a) {
     if (a == NULL) return;
-    assert(a->n_connections == 0);
+    assert(a->n_connections == 0 && a->n_outgoing == 0);
     for (struct admission_peer *p; (p = oldest_remembered(a)) != NULL;) {
         stop_remembering(a, p);
         forget(a, p);
@@ -257,6 +257,21 @@ bool admission_take_new_queue(struct admission *a, struct admission_peer *peer) 
         bucket_take(&peer->new_queues, a->opts.new_queues_per_minute, MINUTE_MS, now);
     pthread_mutex_unlock(&a->mtx);
     return taken;
+}
+
+bool admission_take_outgoing(struct admission *a) {
+    pthread_mutex_lock(&a->mtx);
+    const bool taken = !is_full(a->n_outgoing, a->opts.outgoing_max);
+    if (taken) a->n_outgoing++;
+    pthread_mutex_unlock(&a->mtx);
+    return taken;
+}
+
+void admission_give_outgoing(struct admission *a) {
+    pthread_mutex_lock(&a->mtx);
+    assert(a->n_outgoing > 0);
+    a->n_outgoing--;
+    pthread_mutex_unlock(&a->mtx);
 }
 
 unsigned admission_connections(const struct admission *a) {

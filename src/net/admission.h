@@ -20,6 +20,7 @@ struct admission_opts {
     unsigned connections_per_address; /* 0: no limit */
     unsigned handshakes_per_second;   /* in all; 0: no limit; burst of one second */
     unsigned new_queues_per_minute;   /* per address; 0: no limit; burst of one minute */
+    unsigned outgoing_max;            /* sockets of our own connections, in all; 0: no limit */
 };
 
 MUST_USE enum err admission_new(const struct admission_opts *o, const struct env *env,
@@ -34,5 +35,12 @@ void admission_leave(struct admission *a, struct admission_peer *owned);
 
 /* Spends one new queue of this address; false when there is none left in this minute. */
 bool admission_take_new_queue(struct admission *a, struct admission_peer *peer);
+
+/* A socket for a connection of our own: so that what strangers make us connect to takes no
+ * descriptor from clients, nor from the files of the store. False: there are too many; else it is
+ * given back.
+ */
+bool admission_take_outgoing(struct admission *a);
+void admission_give_outgoing(struct admission *a);
 
 unsigned admission_connections(const struct admission *a); /* open now, in all */

@@ -38,6 +38,7 @@ struct attempt {
     struct dial *dial; /* borrowed */
     int fd;            /* owned; -1: none */
     bool has_poll;
+    bool is_counted; /* its socket, in admission */
 };
 
 enum socks_phase { SOCKS_METHOD, SOCKS_AUTHENTICATE, SOCKS_CONNECT };
@@ -84,6 +85,8 @@ static void end_attempt(struct attempt *a, bool keep) {
     a->has_poll = false;
     if (!keep && a->fd >= 0) (void)close(a->fd);
     a->fd = -1;
+    if (a->is_counted) admission_give_outgoing(a->dial->o->admission);
+    a->is_counted = false;
 }
 
 /* Everything stops; what is still under way comes back to a dial that is over. */
@@ -274,9 +277,11 @@ static int open_socket(const union address *to) {
 static bool begin_attempt(struct dial *d, unsigned i) {
     struct attempt *a = &d->attempts[i];
     a->dial = d;
+    a->is_counted = d->n_trying != 0 && d->o->admission != NULL;
     a->fd = open_socket(&d->addresses[i]);
     if (a->fd < 0) {
         d->error = errno;
+        end_attempt(a, false);
         return false;
     }
     if (uv_poll_init(loop__uv(d->loop), &a->poll, a->fd) == 0) {
@@ -293,10 +298,15 @@ static void on_stagger(uv_timer_t *h) {
     if (!d->is_over) try_next(d);
 }
 
+/* One more socket beside those that are open. */
+static bool may_begin(const struct dial *d) {
+    return d->n_trying == 0 || d->o->admission == NULL || admission_take_outgoing(d->o->admission);
+}
+
 /* Begins with the next address that can be begun with; a timer begins with the one after it. */
 static void try_next(struct dial *d) {
     bool begun = false;
-    while (!begun && d->next < d->n_addresses) begun = begin_attempt(d, d->next++);
+    while (!begun && d->next < d->n_addresses && may_begin(d)) begun = begin_attempt(d, d->next++);
     if (begun) d->n_trying++;
     if (d->next < d->n_addresses) {
         (void)uv_timer_start(&d->stagger, on_stagger, STAGGER_MS, 0);

@@ -9,6 +9,7 @@
  * loop. */
 #pragma once
 
+#include "net/admission.h"
 #include "net/conn.h"
 #include "net/socks.h"
 
@@ -20,6 +21,8 @@ struct dial_opts {
     const struct socks_proxy *socks; /* borrowed; NULL: none */
     bool socks_always;               /* else for .onion hosts only */
     bool allow_private;              /* hosts that are not public may be connected to */
+    struct admission *admission;     /* borrowed; counts sockets beyond the first, which is counted
+                                      * by who dials; NULL: nothing is counted */
 };
 
 /* Called once, never from inside dial_start(); the dial is gone then. OK: c is connected, TLS

@@ -61,6 +61,17 @@ static void forget(struct pooled *relay) {
     free(relay);
 }
 
+/* Of a relay's connection, whether it is up or being made; a dial counts what it needs beyond. */
+static bool take_socket(const struct pool *pool) {
+    struct admission *a = pool->proxy->dial.admission;
+    return a == NULL || admission_take_outgoing(a);
+}
+
+static void give_socket(const struct pool *pool) {
+    struct admission *a = pool->proxy->dial.admission;
+    if (a != NULL) admission_give_outgoing(a);
+}
+
 static void on_up(void *ctx) {
     struct pooled *relay = ctx;
     relay->pool->n_connecting--;
@@ -85,6 +96,7 @@ static void on_down(void *ctx, const struct proxy_failure *why) {
     log_line(LOG_DEBUG, relay->is_up ? "relay-disconnected" : "relay-unreachable", "host=%s",
              relay->addr.target.host);
     relay->client = NULL;
+    give_socket(pool);
     if (relay->is_up) {
         proxy__remove_session(pool->proxy, relay);
         forget(relay);
@@ -160,11 +172,13 @@ static enum proxy_error error_of(enum err e) {
 
 static void open_relay(struct pooled *relay, struct proxy_op *owned) {
     struct pool *pool = relay->pool;
-    enum err e = pool->n_connecting < PROXY_CONNECTING_MAX ? OK : E_LIMIT;
-    if (e == OK)
+    const bool may = pool->n_connecting < PROXY_CONNECTING_MAX && take_socket(pool);
+    enum err e = may ? OK : E_LIMIT;
+    if (may)
         e = smp_client_open(pool->loop, &pool->proxy->client, &EVENTS, relay, &relay->addr.target,
                             &relay->client);
     if (e != OK) {
+        if (may) give_socket(pool);
         forget(relay);
         proxy__complete_by(owned, error_of(e));
         return;

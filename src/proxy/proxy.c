@@ -183,6 +183,7 @@ static void set_opts(struct proxy *p, const struct proxy_opts *o) {
     p->dial.socks = o->socks != NULL ? &p->socks : NULL;
     p->dial.socks_always = o->socks_always;
     p->dial.allow_private = o->allow_private;
+    p->dial.admission = o->admission;
     p->client = (struct smp_client_opts){
         .env = o->env,
         .dial = &p->dial,

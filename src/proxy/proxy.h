@@ -19,6 +19,7 @@
 
 struct proxy;
 struct proxy_op;
+struct admission;
 
 struct proxy_opts {
     const struct env *env;     /* borrowed */
@@ -30,9 +31,10 @@ struct proxy_opts {
     const struct socks_proxy *socks; /* borrowed as own_domains; NULL: none */
     bool socks_always, allow_private;
     int64_t connect_timeout_ms, request_timeout_ms;
-    int64_t ping_after_ms;  /* of silence; 0: never */
-    int64_t idle_ms;        /* without a request, then it is disconnected; 0: never */
-    int64_t retry_after_ms; /* 0: a relay that failed is tried again at once */
+    int64_t ping_after_ms;       /* of silence; 0: never */
+    int64_t idle_ms;             /* without a request, then it is disconnected; 0: never */
+    struct admission *admission; /* borrowed; counts sockets; NULL: nothing is counted */
+    int64_t retry_after_ms;      /* 0: a relay that failed is tried again at once */
 };
 
 MUST_USE enum err proxy_new(const struct proxy_opts *o, struct proxy **ret);

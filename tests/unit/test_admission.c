@@ -96,6 +96,21 @@ static void connections_are_limited_in_all(void **state) {
     admission_free(a);
 }
 
+static void outgoing_sockets_are_limited(void **state) {
+    (void)state;
+    struct admission *a =
+        new_admission((struct admission_opts){.connections_max = 1, .outgoing_max = 2});
+    assert_true(admission_take_outgoing(a) && admission_take_outgoing(a));
+    assert_false(admission_take_outgoing(a));
+    struct admission_peer *one = must_enter(a, "192.0.2.1"); /* they take nothing from clients */
+    admission_give_outgoing(a);
+    assert_true(admission_take_outgoing(a));
+    admission_leave(a, one);
+    admission_give_outgoing(a);
+    admission_give_outgoing(a);
+    admission_free(a);
+}
+
 static void connections_are_limited_per_address(void **state) {
     (void)state;
     struct admission *a = new_admission((struct admission_opts){.connections_per_address = 2});
@@ -270,6 +285,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_limits_all_are_let_in),
         cmocka_unit_test(connections_are_limited_in_all),
+        cmocka_unit_test(outgoing_sockets_are_limited),
         cmocka_unit_test(connections_are_limited_per_address),
         cmocka_unit_test(ipv6_addresses_count_by_their_first_64_bits),
         cmocka_unit_test(ipv4_peers_of_a_dual_stack_socket_are_told_apart),
