@@ -15,9 +15,9 @@ SANITIZE = -Db_lundef=false -Doptimization=1
 
 # $(call setup,folder,compiler,options): make a build folder unless it is there.
 setup = test -f $(1)/build.ninja || CC=$(2) meson setup $(1) $(3) $(MESON_FLAGS)
-# $(call setup_tests,folder): add the unit tests to a folder made before cmocka was installed.
-setup_tests = meson introspect $(1) --tests | grep -q '"suite"' || \
-	meson setup --reconfigure $(1) -Dtests=enabled
+# $(call setup_tests,folder,compiler): the same with unit tests; a folder made without them gets them.
+setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect $(1) --tests | \
+	grep -q ':unit"' || meson setup --reconfigure $(1) -Dtests=enabled; }
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
@@ -25,15 +25,14 @@ setup_tests = meson introspect $(1) --tests | grep -q '"suite"' || \
 	deps-build deps-test deps-lint deps-fuzz deps-bench
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
-	@$(call setup,build,gcc)
+	@$(call setup,build,gcc,-Dtests=disabled)
 	@ninja -C build $(PROGRAMS)
 
 run: all ## build, make a server in ./run unless there is one, and start it
 	@tools/run-local build/smp-server
 
 check: deps-test ## build, and run all tests; ends with "N passed, N failed"
-	@$(call setup,build,gcc)
-	@$(call setup_tests,build)
+	@$(call setup_tests,build,gcc)
 	@ninja -C build $(PROGRAMS)
 	@tools/run-tests build --conformance --soak $(CHECK_SOAK_N) --crash $(CHECK_CRASH_ROUNDS)
 
