@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "conformance"))
 
-from smp.server import Server, default_binary, find_binary  # noqa: E402
+from smp.server import Server, bench_beside, default_binary, find_binary  # noqa: E402
 
 NOFILE = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 ONE_THREAD = {("TRANSPORT", "threads"): 1}
@@ -146,7 +146,7 @@ def main():
     options = parser.parse_args()
     binary = find_binary(options.server_binary)
     server_cpus, bench_cpus = processors()
-    runner = Runner(str(binary).replace("smp-server", "smp-bench"), bench_cpus)
+    runner = Runner(bench_beside(binary), bench_cpus)
     server = Server(binary, store=options.store, ini=ONE_THREAD, nofile=NOFILE)
     proxy = Server(binary, ini=PROXY)
     try:

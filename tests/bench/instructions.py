@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "conformance"))
 
 from smp import server as servers  # noqa: E402
-from smp.server import Server, default_binary, find_binary  # noqa: E402
+from smp.server import Server, bench_beside, default_binary, find_binary  # noqa: E402
 
 RECORD = HERE / "instructions.json"
 TOLERANCE_PERCENT = 3
@@ -81,7 +81,7 @@ def run(binary, store, words, count):
         try:
             server.start()
             address = server.printed_address.split("@")[0] + f"@127.0.0.1:{server.ports[0]}"
-            bench = str(binary).replace("smp-server", "smp-bench")
+            bench = bench_beside(binary)
             subprocess.run([bench, words[0], address, "--count", str(count), *words[1:]],
                            check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                            timeout=300)

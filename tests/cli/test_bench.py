@@ -9,6 +9,7 @@ import time
 
 import pytest
 from program import TIMEOUT, check_sanitizers, one_line
+from smp.server import bench_beside
 
 COMMON = ["--json", "--threads", "2", "--timeout", "30"]
 QUICK = ["--seconds", "0.5", "--warm-up", "0.2"]
@@ -38,7 +39,7 @@ class Bench:
     """smp-bench beside the server, and the address of the server."""
 
     def __init__(self, program, server):
-        self.binary = program.binary.replace("smp-server", "smp-bench")
+        self.binary = bench_beside(program.binary)
         self.pid = server.process.pid
         self.address = next(line.split(": ", 1)[1].strip() for line in server.out
                             if line.startswith("Server address: "))

@@ -279,3 +279,8 @@ def default_binary():
 def find_binary(path):
     """A path relative to the top of the repository, or absolute."""
     return REPO / path
+
+
+def bench_beside(binary):
+    """The smp-bench of the same build."""
+    return str(Path(binary).with_name("smp-bench"))
