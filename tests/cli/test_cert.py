@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """`smp-server cert`: new online certificates for the same identity."""
 
+import datetime
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -10,11 +12,14 @@ import subprocess
 import time
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from golden import check_golden, normalize
 from program import TIMEOUT, as_nobody
 from smp_client import drain, fill
 
 REPLACED = {"server.key", "server.crt"}
+DAY = datetime.timedelta(days=1)
 
 
 def openssl(*words):
@@ -25,7 +30,7 @@ def openssl(*words):
 
 def names_of(text):
     """Subject and algorithm that `openssl x509 -text` shows of server.crt."""
-    subject = next(line for line in text.splitlines() if "Subject:" in line).split("CN = ")[1]
+    subject = re.search(r"Subject: CN ?= ?(\S+)$", text, re.MULTILINE)[1]
     return subject, next(a for a in ("ED25519", "ED448") if f"Public Key Algorithm: {a}" in text)
 
 
@@ -90,13 +95,21 @@ def test_identity_stays(ready, told_by):
     server.stop()
 
 
+def expire(path):
+    """Makes a certificate anew that ended yesterday. Newer ones of the openssl program refuse to."""
+    old = x509.load_pem_x509_certificate(path.read_bytes())
+    ca_key = load_pem_private_key(path.with_name("ca.key").read_bytes(), None)
+    today = datetime.datetime.now(datetime.timezone.utc)
+    new = x509.CertificateBuilder(
+        issuer_name=old.issuer, subject_name=old.subject, public_key=old.public_key(),
+        serial_number=7, not_valid_before=today - 2 * DAY, not_valid_after=today - DAY)
+    path.write_bytes(new.sign(ca_key, None).public_bytes(Encoding.PEM))
+
+
 def test_expired_certificate(ready):
     """`start` refuses it and names the remedy, which works."""
-    crt, request = ready.config / "server.crt", ready.root / "server.csr"
-    openssl("req", "-new", "-key", ready.config / "server.key", "-subj", "/CN=smp.example", "-out",
-            request)
-    openssl("x509", "-req", "-days", "-1", "-in", request, "-CA", ready.config / "ca.crt",
-            "-CAkey", ready.config / "ca.key", "-set_serial", "7", "-out", crt)
+    crt = ready.config / "server.crt"
+    expire(crt)
     line = ready.refuse_start()
     assert line.startswith(f"Error: {crt}: expired on ")
     assert line.endswith(": make a new one with `smp-server cert`")

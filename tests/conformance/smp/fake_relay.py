@@ -35,7 +35,7 @@ class Identity:
 
     def __init__(self, leaf_days=100):
         self.ca_key, self.key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-        start = datetime.datetime.utcnow() - DAY * 10
+        start = datetime.datetime.now(datetime.timezone.utc) - DAY * 10
         self.ca = self.issue(name("CA"), self.ca_key, start, 100, ca=True)
         self.leaf = self.issue(name("localhost"), self.key, start, leaf_days)
         self.chain = [cert.public_bytes(Encoding.DER) for cert in (self.leaf, self.ca)]
