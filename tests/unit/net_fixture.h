@@ -132,6 +132,10 @@ struct server {
     bool has_session_deadline;                         /* of 1 ms */
     void (*inspect)(struct conn *c, struct server *s); /* called at on_open; may be NULL */
 
+    /* test thread only */
+    struct server *next; /* of SERVERS */
+    bool is_open;
+
     /* owned; fixed while the loop runs */
     struct loop *loop;
     struct listener *listener;
@@ -262,7 +266,15 @@ static inline void server_tls_error(void *server, const char *reason) {
 
 static const struct conn_ops ECHO_OPS = {session_open, session_block, session_fill, session_close};
 
-static inline void server_open(struct server *s) {
+/* The servers of a test; they are freed after it (forget_servers), not with the frame of a test
+ * that fails while their loops run. */
+static struct server *SERVERS;
+
+/* A running server with the settings of *template. Its counts may be read after server_close(). */
+static inline struct server *server_open(const struct server *template) {
+    struct server *s = malloc(sizeof *s);
+    assert_non_null(s);
+    *s = *template;
     (void)pthread_mutex_init(&s->mtx, NULL);
     (void)pthread_cond_init(&s->changed, NULL);
     if (s->tls == NULL) s->tls = new_server_ctx(CERT_ED25519);
@@ -281,22 +293,50 @@ static inline void server_open(struct server *s) {
     assert_int_equal(listener_open(s->loop, &a, s->tls, &s->opts, &s->listener), OK);
     assert_int_not_equal(listener_port(s->listener), 0);
     assert_int_equal(loop_start(s->loop), OK);
+    s->is_open = true;
+    s->next = SERVERS;
+    SERVERS = s;
+    return s;
 }
 
-/* Stops it, and checks what must hold in the end whatever happened. */
-static inline void server_close(struct server *s) {
+static inline void server_stop(struct server *s) {
+    s->is_open = false;
     loop_stop(s->loop);
     loop_join(s->loop);
     listener_close(s->listener);
-    assert_int_equal(loop_n_conns(s->loop), 0);
+}
+
+static inline void server_done(struct server *s) {
     loop_free(s->loop);
-    assert_int_equal(s->n_open, s->n_closed);
-    assert_int_equal(s->n_damaged, 0);
-    assert_int_equal(admission_connections(s->admission), 0);
     admission_free(s->admission);
     SSL_CTX_free(s->tls);
     (void)pthread_cond_destroy(&s->changed);
     (void)pthread_mutex_destroy(&s->mtx);
+}
+
+/* Stops it, and checks what must hold in the end whatever happened. */
+static inline void server_close(struct server *s) {
+    server_stop(s);
+    assert_int_equal(loop_n_conns(s->loop), 0);
+    assert_int_equal(s->n_open, s->n_closed);
+    assert_int_equal(s->n_damaged, 0);
+    assert_int_equal(admission_connections(s->admission), 0);
+    server_done(s);
+}
+
+/* Runs after each test: one that failed has left its servers at work. */
+static inline int forget_servers(void **state) {
+    (void)state;
+    while (SERVERS != NULL) {
+        struct server *s = SERVERS;
+        SERVERS = s->next;
+        if (s->is_open) {
+            server_stop(s);
+            server_done(s);
+        }
+        free(s);
+    }
+    return 0;
 }
 
 /* Runs fn(server) on the loop and waits until it has. */
@@ -351,7 +391,10 @@ static inline int connect_to(uint16_t port, int receive_buffer) {
     if (receive_buffer != 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
     }
-    assert_int_equal(connect(fd, (const struct sockaddr *)&a, sizeof a), 0);
+    int r;
+    do r = connect(fd, (const struct sockaddr *)&a, sizeof a);
+    while (r != 0 && errno == EINTR);
+    assert_true(r == 0 || errno == EISCONN);
     return fd;
 }
 
@@ -400,11 +443,46 @@ static inline void client_init(struct client *c, uint16_t port, const struct cli
     assert_int_equal(SSL_set_alpn_protos(c->ssl, (const uint8_t *)alpn, (unsigned)strlen(alpn)), 0);
 }
 
+/* As recv(), whatever interrupts it. */
+static inline ssize_t recv_some(int fd, void *p, size_t n) {
+    ssize_t r;
+    do r = recv(fd, p, n, 0);
+    while (r < 0 && errno == EINTR);
+    return r;
+}
+
+/* Whether a call of OpenSSL that gave r is to be made again: a signal interrupted it, or what libuv
+ * had io_uring do for this thread. A limit that ran out is EAGAIN. */
+static inline bool is_interrupted(const struct client *c, int r) {
+    return r <= 0 && !SSL_want_nothing(c->ssl) && errno == EINTR;
+}
+
+/* As SSL_connect(), whatever interrupts it. */
+static inline int client_handshake(struct client *c) {
+    int r;
+    do {
+        errno = 0;
+        ERR_clear_error();
+        r = SSL_connect(c->ssl);
+    } while (is_interrupted(c, r));
+    return r;
+}
+
+/* As SSL_read(), whatever interrupts it. */
+static inline int client_read(struct client *c, uint8_t *p, size_t n) {
+    int r;
+    do {
+        errno = 0;
+        ERR_clear_error();
+        r = SSL_read(c->ssl, p, (int)n);
+    } while (is_interrupted(c, r));
+    return r;
+}
+
 static inline void client_open(struct client *c, const struct server *s,
                                const struct client_opts *o) {
     client_init(c, listener_port(s->listener), o);
-    ERR_clear_error();
-    if (SSL_connect(c->ssl) != 1) {
+    if (client_handshake(c) != 1) {
         fail_msg("handshake: %s", ERR_reason_error_string(ERR_peek_last_error()));
     }
 }
@@ -419,7 +497,12 @@ static inline void client_close(struct client *c) {
 static inline void client_write(struct client *c, const uint8_t *p, size_t n, size_t piece) {
     for (size_t at = 0; at < n;) {
         const size_t part = n - at < piece ? n - at : piece;
-        assert_int_equal(SSL_write(c->ssl, p + at, (int)part), (int)part);
+        int r;
+        do {
+            errno = 0;
+            r = SSL_write(c->ssl, p + at, (int)part);
+        } while (is_interrupted(c, r));
+        assert_int_equal(r, (int)part);
         at += part;
     }
 }
@@ -434,8 +517,7 @@ static inline void client_send(struct client *c, uint32_t number) {
 static inline void client_expect(struct client *c, uint32_t number) {
     uint8_t block[CONN_BLOCK_LEN];
     for (size_t at = 0; at < sizeof block;) {
-        ERR_clear_error();
-        const int n = SSL_read(c->ssl, block + at, (int)(sizeof block - at));
+        const int n = client_read(c, block + at, sizeof block - at);
         if (n <= 0) fail_msg("block %u: SSL error %d", number, SSL_get_error(c->ssl, n));
         at += (size_t)n;
     }
@@ -445,8 +527,7 @@ static inline void client_expect(struct client *c, uint32_t number) {
 /* Expects the end of the connection, and nothing before it. */
 static inline void client_expect_end(struct client *c) {
     uint8_t byte;
-    ERR_clear_error();
-    const int n = SSL_read(c->ssl, &byte, 1);
+    const int n = client_read(c, &byte, 1);
     assert_true(n <= 0);
     const int why = SSL_get_error(c->ssl, n);
     assert_true(why == SSL_ERROR_ZERO_RETURN || why == SSL_ERROR_SSL ||
