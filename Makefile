@@ -21,7 +21,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy install clean help \
+.PHONY: all run check asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -59,6 +59,9 @@ dev: deps-test ## build with warnings as errors, and run the unit tests
 lint: deps-lint ## check format, clang-tidy, layers, banned functions, sizes, licence lines
 	@$(call setup,build-clang,clang,-Dtests=enabled)
 	@tools/lint build-clang
+
+chroot-check: ## make run and make check in a fresh Debian or Ubuntu: SUITE=bookworm, trixie, noble
+	@tools/chroot-check $(CHROOT_FLAGS) $(SUITE)
 
 docs: all ## write docs/generated anew
 	@ninja -C build src/app/options-doc src/stats/stats-doc
