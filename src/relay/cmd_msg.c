@@ -54,7 +54,7 @@ static void answer_msg(const struct request *rq, struct sub *sub, struct message
         return;
     }
     sub_set_delivered(rq->session, sub, owned);
-    session_add_msg(rq->session, rq->to.corr_id, rq->queue, owned, lsn, false);
+    session_add_msg(rq->session, rq->to.corr_id, rq->queue, owned, lsn, OUT_IN_ORDER);
     message_unref(owned);
 }
 
@@ -171,6 +171,15 @@ static void count_sent(const struct request *rq) {
     count_activity(rq, notification);
 }
 
+/* Who sends to itself gets the message before the answer. */
+static void announce(const struct request *rq, struct subscriber to) {
+    if (session_is(rq->session, to)) {
+        sub_deliver_queue(rq->session, rq->queue, OUT_AHEAD);
+    } else {
+        notify(rq->session->rl, NOTE_MESSAGE, to, rq->queue);
+    }
+}
+
 void cmd_send(struct request *rq) {
     const struct env *env = rq->session->rl->relay->o.env;
     const int64_t now_s = env_now_s(env);
@@ -193,7 +202,7 @@ void cmd_send(struct request *rq) {
     if (e == E_QUOTA) session_count(rq->session, STAT_MSG_SENT_QUOTA);
     if (written.lsn > store_durable_lsn(store_of(rq))) rq->held_bytes = rq->cmd->send.body.n;
     answer_result(rq, e, written.lsn);
-    if (written.was_empty) notify(rq->session->rl, NOTE_MESSAGE, written.sub, rq->queue);
+    if (written.was_empty) announce(rq, written.sub);
     if (e == OK && rq->cmd->send.notification && rq->view->has_notifier)
         ntf_sent(rq->session, rq->queue, &id, now_s);
 }

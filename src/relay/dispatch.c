@@ -331,15 +331,18 @@ static void observe_latency(const struct job *j) {
 }
 
 static void job_run(struct job *j) {
+    const bool are_few = j->n <= FEW_ANSWERS;
+    outbox_begin(&j->session->outbox);
     for (unsigned i = 0; i < j->n; i++) run_item(j, &j->items[i]);
     for (unsigned i = 0; i < j->n; i++) {
         struct queue *q = j->items[i].deliver_after;
-        if (q != NULL && sub_deliver_queue(j->session, q, j->n > FEW_ANSWERS) &&
+        if (q != NULL && sub_deliver_queue(j->session, q, are_few ? OUT_IN_ORDER : OUT_AFTER) &&
             j->items[i].is_new_sub) {
             session_count(j->session, STAT_Q_SUB);
         }
         queue_unref(q);
     }
+    outbox_end(&j->session->outbox, are_few);
     observe_latency(j);
 }
 

@@ -17,6 +17,8 @@ struct out_item {
     uint8_t n_corr;      /* MSG, LNK: bytes of the correlation id, first in data */
     uint8_t n_entity;    /* LNK: bytes of the entity, second in data */
     bool fetching;       /* MSG: its body was asked for */
+    bool alone;          /* nothing else is in its block */
+    bool joined;         /* goes together with the next item */
     bool is_told;        /* dropped() or detached() has been called */
     uint8_t if_lost;     /* TEXT: enum if_lost */
     struct queue *queue; /* MSG: counted */
@@ -57,6 +59,16 @@ static void push(struct outbox *o, struct out_lane *lane, struct out_item *owned
     o->pending_bytes += owned->cost + SESSION_PENDING_BASE;
 }
 
+/* Behind the last answer of the blocks before. */
+static void push_ahead(struct outbox *o, struct out_item *owned) {
+    struct out_item **at = o->before != NULL ? &o->before->next : &o->answers.head;
+    owned->next = *at;
+    *at = owned;
+    if (owned->next == NULL) o->answers.tail = owned;
+    o->before = owned;
+    o->pending_bytes += owned->cost + SESSION_PENDING_BASE;
+}
+
 static void drop_first(struct outbox *o, struct out_lane *lane) {
     struct out_item *i = lane->head;
     lane->head = i->next;
@@ -68,6 +80,16 @@ static void drop_first(struct outbox *o, struct out_lane *lane) {
 void outbox_done(struct outbox *o) {
     while (o->answers.head != NULL) drop_first(o, &o->answers);
     while (o->messages.head != NULL) drop_first(o, &o->messages);
+}
+
+void outbox_begin(struct outbox *o) {
+    o->before = o->answers.tail;
+}
+
+void outbox_end(struct outbox *o, bool together) {
+    struct out_item *i = o->before != NULL ? o->before->next : o->answers.head;
+    for (; together && i != NULL; i = i->next) i->joined = i->next != NULL;
+    o->before = NULL;
 }
 
 /* ---- adding ---- */
@@ -106,7 +128,7 @@ enum err outbox_add_last(struct outbox *o, struct bytes transmission) {
 }
 
 enum err outbox_add_msg(struct outbox *o, struct bytes corr_id, struct queue *q, struct message *m,
-                        lsn_t lsn, bool after_answers) {
+                        lsn_t lsn, enum out_place place) {
     const lsn_t after = lsn > m->lsn ? lsn : m->lsn;
     struct out_item *i = item_new(OUT_MSG, after, corr_id, (struct bytes){0});
     if (i == NULL) return E_NO_MEMORY;
@@ -116,8 +138,14 @@ enum err outbox_add_msg(struct outbox *o, struct bytes corr_id, struct queue *q,
     /* A message that the server starts is one per subscription: only answers count in full, as a
      * client may ask for them without end. */
     i->cost = corr_id.n != 0 ? SMP_BLOCK_LEN : 0;
-    if (after_answers && o->messages.head == NULL) o->messages_turn = false; /* the answers first */
-    push(o, after_answers ? &o->messages : &o->answers, i);
+    if (place == OUT_AHEAD) {
+        i->alone = true;
+        push_ahead(o, i);
+        return OK;
+    }
+    if (place == OUT_AFTER && o->messages.head == NULL)
+        o->messages_turn = false; /* answers first */
+    push(o, place == OUT_AFTER ? &o->messages : &o->answers, i);
     return OK;
 }
 
@@ -183,16 +211,31 @@ static void status_write(const struct out_item *i, const struct wire_params *p, 
 /* What becomes of the first item of a lane now. */
 enum verdict { SEND_IT, HOLD_IT, DROP_IT, REFUSE_IT, SEND_OK };
 
+static bool is_wanted(const struct out_item *i, const struct outbox_env *env) {
+    return i->n_corr != 0 || env->wants(env->ctx, queue_rcv_id(i->queue), &i->message->id);
+}
+
+static bool waits_for_body(struct out_item *i, const struct outbox_env *env) {
+    if (message_body_state(i->message) != BODY_ABSENT) return false;
+    if (!i->fetching) i->fetching = env->fetch(env->ctx, i->queue, i->message);
+    return i->fetching;
+}
+
+/* Does one of those that go together with this one wait for its body? All of them are asked for. */
+static bool company_waits(struct out_item *i, const struct outbox_env *env) {
+    bool waits = false;
+    for (bool more = i->joined; more; more = i->joined) {
+        i = i->next;
+        if (i->kind == OUT_MSG && is_wanted(i, env) && waits_for_body(i, env)) waits = true;
+    }
+    return waits;
+}
+
 static enum verdict judge_msg(struct out_item *i, const struct outbox_env *env) {
     const bool is_answer = i->n_corr != 0;
     const struct id *rcv_id = queue_rcv_id(i->queue), *msg_id = &i->message->id;
-    if (!is_answer && !env->wants(env->ctx, rcv_id, msg_id)) return DROP_IT;
-    if (message_body_state(i->message) == BODY_ABSENT) {
-        if (i->fetching || env->fetch(env->ctx, i->queue, i->message)) {
-            i->fetching = true;
-            return HOLD_IT;
-        }
-    }
+    if (!is_wanted(i, env)) return DROP_IT;
+    if (waits_for_body(i, env)) return HOLD_IT;
     const enum message_body_state body = message_body_state(i->message);
     if (body == BODY_PRESENT) return SEND_IT;
     env->dropped(env->ctx, rcv_id, msg_id);
@@ -221,7 +264,7 @@ static enum verdict judge(struct out_item *i, const struct outbox_env *env) {
     /* In this order: once the disk has room again, durability passes over what was lost. */
     const lsn_t durable = store_durable_lsn(env->store);
     if (store_is_lost(env->store, i->lsn)) return judge_lost(i, env);
-    if (i->lsn > durable) return HOLD_IT;
+    if (i->lsn > durable || company_waits(i, env)) return HOLD_IT;
     return i->kind == OUT_MSG ? judge_msg(i, env) : SEND_IT;
 }
 
@@ -249,7 +292,9 @@ static enum err item_pack(const struct out_item *i, enum verdict v, const struct
 static unsigned pack_lane(struct outbox *o, struct out_lane *lane, const struct outbox_env *env,
                           unsigned max, struct wr *w, bool *ret_held) {
     unsigned n = 0;
-    while (n < max && lane->head != NULL) {
+    for (bool alone = false; n < max && lane->head != NULL && !alone;) {
+        alone = lane->head->alone;
+        if (alone && n != 0) break;
         const enum verdict v = judge(lane->head, env);
         *ret_held = v == HOLD_IT;
         if (v == HOLD_IT) break;
@@ -257,6 +302,7 @@ static unsigned pack_lane(struct outbox *o, struct out_lane *lane, const struct 
             if (item_pack(lane->head, v, env, n == 0, w) != OK) break;
             n++;
         }
+        alone = alone && v != DROP_IT;
         drop_first(o, lane);
     }
     return n;

@@ -5,7 +5,10 @@
  * Answers keep their order. Messages that follow a large batch of subscriptions wait in a second
  * lane, so that a client which subscribes to thousands of queues sees its answers first; the lanes
  * take turns, so neither starves (spec: behaviour, "Messages"). An item whose lsn is not durable
- * yet, or whose message body is not in RAM yet, holds back its lane. Owner loop only.
+ * yet, or whose message body is not in RAM yet, holds back its lane. What a client with few
+ * subscriptions is answered waits for the bodies, so that SOK and MSG share a block; a message that
+ * a client sends to itself comes before the OK, in a block of its own (as the reference does both).
+ * Owner loop only.
  *
  * Memory: an item holds its text, or a counted reference to a message or link data that the store
  * holds anyway. */
@@ -25,7 +28,8 @@ struct out_lane {
 
 struct outbox {
     struct out_lane answers, messages;
-    size_t pending_bytes; /* what the items will take on the wire, plus a base for each */
+    struct out_item *before; /* the last answer before outbox_begin(); NULL: there was none */
+    size_t pending_bytes;    /* what the items will take on the wire, plus a base for each */
     bool messages_turn; /* a block of answers was written since the last message of the second lane
                          */
 };
@@ -69,6 +73,11 @@ enum if_lost {
     IF_LOST_NOTHING
 };
 
+/* Around the answers to one block; nothing is packed in between. together: none of them is written
+ * before the bodies of all messages among them are there. */
+void outbox_begin(struct outbox *o);
+void outbox_end(struct outbox *o, bool together);
+
 /* A ready transmission, copied, but what is owned. */
 struct out_text {
     struct bytes transmission;
@@ -83,11 +92,15 @@ MUST_USE enum err outbox_add_text(struct outbox *o, const struct out_text *t);
 /* The same, but behind the messages that follow answers; nothing that waits. */
 MUST_USE enum err outbox_add_last(struct outbox *o, struct bytes transmission);
 
+enum out_place {
+    OUT_IN_ORDER,
+    OUT_AHEAD, /* of the answers since outbox_begin(), in a block of its own */
+    OUT_AFTER  /* into the second lane */
+};
 /* MSG: as the answer to corr_id (waiting for lsn, too), or from the server when corr_id is empty
- * (then it is dropped if `wants` says no when its turn comes). after_answers: into the second lane.
- * Takes references. E_NO_MEMORY. */
+ * (then it is dropped if `wants` says no when its turn comes). Takes references. E_NO_MEMORY. */
 MUST_USE enum err outbox_add_msg(struct outbox *o, struct bytes corr_id, struct queue *q,
-                                 struct message *m, lsn_t lsn, bool after_answers);
+                                 struct message *m, lsn_t lsn, enum out_place place);
 
 /* LNK for entity (a link id). Takes a reference to link. E_NO_MEMORY. */
 MUST_USE enum err outbox_add_link(struct outbox *o, const struct reply_to *to,

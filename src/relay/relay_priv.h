@@ -192,15 +192,13 @@ struct session *session_find(struct relay_loop *rl,
                              struct subscriber who); /* NULL when it is gone */
 void session_free(struct session *s);
 void session_adjust_reading(struct session *s); /* stop or go on, by what waits */
-void session_flush_msg(struct relay *r,
-                       struct subscriber who); /* any thread: asks that session to write again */
 
 /* Queues an answer; on failure for want of memory the connection is closed: a client must not wait
  * for what will never come. */
 void session_add_answer(struct session *s, const struct out_text *t); /* ownership as outbox.h */
 void session_add_text(struct session *s, struct bytes transmission);  /* waits for nothing */
 void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m,
-                     lsn_t lsn, bool after_answers);
+                     lsn_t lsn, enum out_place place);
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
                       struct link_data *link, lsn_t lsn);
 
@@ -293,7 +291,7 @@ MUST_USE enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_l
 void sub_deliver_next(struct session *s, struct sub *sub);
 /* Delivers the oldest message, if any, unless one waits for ACK, to the session when it or its
  * service is subscribed to the queue. True: there was one. */
-bool sub_deliver_queue(struct session *s, struct queue *q, bool after_answers);
+bool sub_deliver_queue(struct session *s, struct queue *q, enum out_place place);
 /* After store_subscribe(): tells those who lost the queue or the service, and counts. id: of the
  * queue or the notifier. */
 void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,

@@ -183,7 +183,7 @@ static void collect(struct queue *q, void *ctx) {
 static void feed_queue(struct session *s, enum sub_party party, struct queue *q) {
     struct queue_view v;
     if (party == SUB_RECIPIENT) {
-        sub_deliver_queue(s, q, true);
+        sub_deliver_queue(s, q, OUT_AFTER);
     } else if (store_queue_view(opts_of(s)->store, q, &v) == OK) {
         if (v.has_notifier) ntf_due(s, q, &v.ntf_id);
         queue_view_done(&v);

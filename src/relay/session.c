@@ -241,17 +241,25 @@ static bool wants_msg(void *ctx, const struct id *rcv_id, const struct id *msg_i
     return sub != NULL && sub->has_delivered && id_equal(&sub->delivered, msg_id);
 }
 
-/* A body on its way from the disk; when it is there, the session is asked to write again. */
+/* A body on its way from the disk; when it is there, the session is asked to write again. The
+ * store's thread has it until it is posted. */
 struct fetch {
+    struct loop_msg msg;
     struct store_waiter waiter;
-    struct relay *relay;
+    struct relay_loop *rl;
     struct subscriber who;
 };
 
+static void take_fetched(struct loop_msg *msg) {
+    struct fetch *f = CONTAINER_OF(msg, struct fetch, msg);
+    struct session *s = session_find(f->rl, f->who);
+    if (s != NULL) conn_want_write(s->conn);
+    free(f);
+}
+
 static void fetched(struct store_waiter *w) {
     struct fetch *f = CONTAINER_OF(w, struct fetch, waiter);
-    session_flush_msg(f->relay, f->who);
-    free(f);
+    loop_post(f->rl->loop, &f->msg);
 }
 
 static bool fetch_body(void *ctx, struct queue *q, struct message *m) {
@@ -263,7 +271,7 @@ static bool fetch_body(void *ctx, struct queue *q, struct message *m) {
         message_give_up_body(m, BODY_UNREADABLE);
         return false;
     }
-    *f = (struct fetch){{fetched}, relay_of(s), s->self};
+    *f = (struct fetch){{NULL, take_fetched}, {fetched}, s->rl, s->self};
     if (!store_msg_fetch(store, q, m, &f->waiter)) return true;
     free(f);
     return false;
@@ -280,7 +288,7 @@ static void msg_dropped(void *ctx, const struct id *rcv_id, const struct id *msg
 /* The message is delivered as if nobody had asked for it. */
 static void msg_detached(void *ctx, struct queue *q, struct message *m) {
     if (wants_msg(ctx, queue_rcv_id(q), &m->id))
-        session_add_msg(ctx, (struct bytes){0}, q, m, 0, false);
+        session_add_msg(ctx, (struct bytes){0}, q, m, 0, OUT_IN_ORDER);
 }
 
 static void unanswered(void *ctx) {
@@ -444,33 +452,11 @@ bool session_is_subscribed(const struct session *s) {
 }
 
 void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m,
-                     lsn_t lsn, bool after_answers) {
-    added(s, outbox_add_msg(&s->outbox, corr_id, q, m, lsn, after_answers));
+                     lsn_t lsn, enum out_place place) {
+    added(s, outbox_add_msg(&s->outbox, corr_id, q, m, lsn, place));
 }
 
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
                       struct link_data *link, lsn_t lsn) {
     added(s, outbox_add_link(&s->outbox, to, snd_id, link, lsn));
-}
-
-/* ---- waking from elsewhere ---- */
-
-struct flush_msg {
-    struct loop_msg msg;
-    struct relay_loop *rl;
-    struct subscriber who;
-};
-
-static void flush_run(struct loop_msg *msg) {
-    struct flush_msg *f = CONTAINER_OF(msg, struct flush_msg, msg);
-    struct session *s = session_find(f->rl, f->who);
-    if (s != NULL) conn_want_write(s->conn);
-    free(f);
-}
-
-void session_flush_msg(struct relay *r, struct subscriber who) {
-    struct flush_msg *f = malloc(sizeof *f);
-    if (f == NULL) return; /* written with the session's next answer */
-    *f = (struct flush_msg){.msg = {.run = flush_run}, .rl = &r->loops[who.loop], .who = who};
-    loop_post(f->rl->loop, &f->msg);
 }

@@ -190,7 +190,7 @@ enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn) {
 /* Delivers the oldest message, if any, but not the one whose id is `except` (NULL: any). True:
  * there was one. */
 static bool deliver_head(struct session *s, struct sub *sub, const struct id *except,
-                         bool after_answers) {
+                         enum out_place place) {
     struct message *m = NULL;
     const enum err e = store_msg_peek(s->rl->relay->o.store, sub->queue, &m);
     if (e == E_NO_MEMORY) conn_close(s->conn); /* nobody would announce it again */
@@ -198,20 +198,20 @@ static bool deliver_head(struct session *s, struct sub *sub, const struct id *ex
     const bool wanted = except == NULL || !id_equal(&m->id, except);
     if (wanted) {
         sub_set_delivered(s, sub, m);
-        session_add_msg(s, (struct bytes){0}, sub->queue, m, 0, after_answers);
+        session_add_msg(s, (struct bytes){0}, sub->queue, m, 0, place);
     }
     message_unref(m);
     return wanted;
 }
 
-static bool deliver(struct session *s, struct sub *sub, bool after_answers) {
-    return !sub->has_delivered && deliver_head(s, sub, NULL, after_answers);
+static bool deliver(struct session *s, struct sub *sub, enum out_place place) {
+    return !sub->has_delivered && deliver_head(s, sub, NULL, place);
 }
 
 void sub_deliver_next(struct session *s, struct sub *sub) {
     const struct id dropped = sub->delivered;
     sub_clear_delivered(s, sub);
-    if (!sub->by_get) (void)deliver_head(s, sub, &dropped, false);
+    if (!sub->by_get) (void)deliver_head(s, sub, &dropped, OUT_IN_ORDER);
     if (sub->by_service && !sub->has_delivered) sub_remove(s, sub);
 }
 
@@ -226,12 +226,12 @@ static struct sub *add_served(struct session *s, struct queue *q) {
     return sub;
 }
 
-bool sub_deliver_queue(struct session *s, struct queue *q, bool after_answers) {
+bool sub_deliver_queue(struct session *s, struct queue *q, enum out_place place) {
     struct sub *sub = sub_find(s, queue_rcv_id(q));
     if (sub != NULL && sub->by_get) return false;
     if (sub == NULL) sub = add_served(s, q);
     if (sub == NULL) return false;
-    const bool delivered = deliver(s, sub, after_answers);
+    const bool delivered = deliver(s, sub, place);
     if (sub->by_service && !sub->has_delivered) sub_remove(s, sub); /* there was none */
     return delivered;
 }
@@ -280,7 +280,7 @@ static void take_queue_news(struct session *s, const struct news *n) {
     if (sub != NULL ? sub->by_get : s->service == NULL) return;
     switch (n->kind) {
     case NOTE_MESSAGE:
-        sub_deliver_queue(s, q, false);
+        sub_deliver_queue(s, q, OUT_IN_ORDER);
         break;
     case NOTE_END: /* unless the session has subscribed again in the meantime */
         if (!store_is_subscribed(s->rl->relay->o.store, q, SUB_RECIPIENT, s->self))

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from smp import Queue, make_key, new_command
-from smp.commands import ack_command
+from smp.commands import ack_command, send_command
 from smp.connection import Connection
 from smp.crypto import public_of
 from smp.keys import x25519_der
@@ -102,6 +102,34 @@ def test_sub_and_its_message_share_a_block(connect, version):
     conn.write([conn.make(b"SUB", queue.rcv_id, queue.rcv_key)])
     answers = conn.read()
     assert [a.tag for a in answers] == ["SOK" if version >= 16 else "OK", "MSG"]
+
+
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_sub_and_a_message_from_disk_share_a_block(own_server, n):
+    """After a restart too, when the bodies are on disk; but the answers of many SUBs do not wait."""
+    server = own_server(store="journal", disk=True)
+    with Connection(server.address) as conn:
+        queues = [Queue.create(conn, subscribe=False) for _ in range(n)]
+        for queue in queues:
+            assert queue.send(conn, b"stored").raw == b"OK"
+    server.stop()
+    server.disk.set("read_ms", 100)
+    server.start()
+    with Connection(server.address) as conn:
+        conn.write([conn.make(b"SUB", queue.rcv_id, queue.rcv_key) for queue in queues])
+        tags = [[answer.tag for answer in conn.read()] for _ in range(n if n < 5 else n + 1)]
+        first = ["SOK"] * n + (["MSG"] if n < 5 else [])
+        assert tags == [first] + [["MSG"]] * (len(tags) - 1)
+
+
+def test_message_to_oneself_comes_before_the_answer(connect, version):
+    """In a block of its own, before all answers of the block that sent it."""
+    conn = connect()
+    one, other = Queue.create(conn), Queue.create(conn)
+    sends = [conn.make(send_command(b"x", b"F"), queue.snd_id) for queue in (one, one, other)]
+    conn.write([conn.make(b"PING"), *sends])
+    blocks = [[answer.tag for answer in conn.read()] for _ in range(3)]
+    assert blocks == [["MSG"], ["MSG"], ["PONG", "OK", "OK", "OK"]]
 
 
 def test_sub_of_empty_queue(connect, version):

@@ -98,10 +98,16 @@ static struct message *new_message(bool absent) {
     return m;
 }
 
-static void add_msg(struct fixture *f, const char *corr_id, bool after_answers) {
+static void bring_body(struct message *m) {
+    uint8_t *body = malloc(5);
+    assert_non_null(body);
+    memcpy(body, "hello", 5);
+    message_bring_body(m, body);
+}
+
+static void add_msg(struct fixture *f, const char *corr_id, enum out_place place) {
     struct message *m = new_message(false);
-    assert_int_equal(outbox_add_msg(&f->box, bytes_str(corr_id), f->queue, m, 0, after_answers),
-                     OK);
+    assert_int_equal(outbox_add_msg(&f->box, bytes_str(corr_id), f->queue, m, 0, place), OK);
     message_unref(m);
 }
 
@@ -151,9 +157,9 @@ static void answers_share_a_block_in_order(void **state) {
 
 static void an_answer_fits_beside_a_message(void **state) {
     struct fixture *f = *state;
-    add_msg(f, "m", false);
+    add_msg(f, "m", OUT_IN_ORDER);
     add_ok(f, "a", 0);
-    add_msg(f, "n", false);
+    add_msg(f, "n", OUT_IN_ORDER);
     assert_string_equal(packed(f), "MSG m,OK a");
     assert_string_equal(packed(f), "MSG n");
 }
@@ -166,7 +172,7 @@ static void messages_of_a_batch_follow_its_answers(void **state) {
             assert_string_equal(packed(f), "OK x");
         }
         for (unsigned i = 0; i < 5; i++) add_ok(f, "s", 0);
-        for (unsigned i = 0; i < 3; i++) add_msg(f, "", true);
+        for (unsigned i = 0; i < 3; i++) add_msg(f, "", OUT_AFTER);
         assert_string_equal(packed(f), "OK s,OK s,OK s,OK s,OK s");
         assert_string_equal(packed(f), "MSG");
         assert_string_equal(packed(f), "MSG");
@@ -177,7 +183,7 @@ static void messages_of_a_batch_follow_its_answers(void **state) {
 
 static void the_lanes_take_turns(void **state) {
     struct fixture *f = *state;
-    for (unsigned i = 0; i < 3; i++) add_msg(f, "", true);
+    for (unsigned i = 0; i < 3; i++) add_msg(f, "", OUT_AFTER);
     add_ok(f, "a", 0);
     assert_string_equal(packed(f), "OK a");
     add_ok(f, "b", 0);
@@ -198,8 +204,8 @@ static void what_is_not_durable_is_held_with_all_behind_it(void **state) {
 
 static void a_message_that_is_not_wanted_any_more_is_dropped(void **state) {
     struct fixture *f = *state;
-    add_msg(f, "", false);
-    add_msg(f, "answer", false);
+    add_msg(f, "", OUT_IN_ORDER);
+    add_msg(f, "answer", OUT_IN_ORDER);
     f->wanted = false;
     assert_string_equal(packed(f), "MSG answer");
     assert_int_equal(f->n_dropped, 0);
@@ -208,24 +214,79 @@ static void a_message_that_is_not_wanted_any_more_is_dropped(void **state) {
 static void an_absent_body_is_fetched_once_and_waited_for(void **state) {
     struct fixture *f = *state;
     struct message *m = new_message(true);
-    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, false), OK);
+    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, OUT_IN_ORDER), OK);
     f->fetching = true;
     assert_string_equal(packed(f), "held");
     assert_string_equal(packed(f), "held");
     assert_int_equal(f->n_fetched, 1);
-    uint8_t *body = malloc(5);
-    assert_non_null(body);
-    memcpy(body, "hello", 5);
-    message_bring_body(m, body);
+    bring_body(m);
     assert_string_equal(packed(f), "MSG");
     message_unref(m);
+}
+
+static void few_answers_wait_for_the_bodies_of_their_messages(void **state) {
+    struct fixture *f = *state;
+    struct message *m = new_message(true), *n = new_message(true);
+    f->fetching = true;
+    add_ok(f, "before", 0);
+    outbox_begin(&f->box);
+    add_ok(f, "a", 0);
+    add_ok(f, "b", 0);
+    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, OUT_IN_ORDER), OK);
+    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, n, 0, OUT_IN_ORDER), OK);
+    outbox_end(&f->box, true);
+    add_ok(f, "behind", 0);
+    assert_string_equal(packed(f), "OK before");
+    assert_string_equal(packed(f), "held");
+    assert_int_equal(f->n_fetched, 2); /* both are on their way */
+    bring_body(n);
+    assert_string_equal(packed(f), "held");
+    bring_body(m);
+    assert_string_equal(packed(f), "OK a,OK b,MSG");
+    assert_string_equal(packed(f), "MSG,OK behind");
+    message_unref(m);
+    message_unref(n);
+}
+
+static void many_answers_do_not_wait(void **state) {
+    struct fixture *f = *state;
+    struct message *m = new_message(true);
+    f->fetching = true;
+    outbox_begin(&f->box);
+    add_ok(f, "a", 0);
+    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, OUT_AFTER), OK);
+    outbox_end(&f->box, false);
+    assert_string_equal(packed(f), "OK a");
+    assert_string_equal(packed(f), "held");
+    message_unref(m);
+}
+
+static void what_a_client_sends_to_itself_comes_ahead_and_alone(void **state) {
+    struct fixture *f = *state;
+    add_ok(f, "before", 0);
+    outbox_begin(&f->box);
+    add_ok(f, "a", 0);
+    add_msg(f, "", OUT_AHEAD);
+    add_ok(f, "b", 0);
+    add_msg(f, "", OUT_AHEAD);
+    outbox_end(&f->box, true);
+    assert_string_equal(packed(f), "OK before");
+    assert_string_equal(packed(f), "MSG");
+    assert_string_equal(packed(f), "MSG");
+    assert_string_equal(packed(f), "OK a,OK b");
+    outbox_begin(&f->box);
+    add_msg(f, "", OUT_AHEAD);
+    outbox_end(&f->box, true);
+    add_ok(f, "c", 0);
+    f->wanted = false;
+    assert_string_equal(packed(f), "OK c");
 }
 
 static void a_body_that_cannot_be_had_is_told(void **state) {
     struct fixture *f = *state;
     struct message *m = new_message(true);
-    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, false), OK);
-    assert_int_equal(outbox_add_msg(&f->box, bytes_str("get"), f->queue, m, 0, false), OK);
+    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, OUT_IN_ORDER), OK);
+    assert_int_equal(outbox_add_msg(&f->box, bytes_str("get"), f->queue, m, 0, OUT_IN_ORDER), OK);
     message_give_up_body(m, BODY_UNREADABLE);
     assert_string_equal(packed(f), "ERR STORE storage get");
     assert_int_equal(f->n_dropped, 2);
@@ -235,7 +296,7 @@ static void a_body_that_cannot_be_had_is_told(void **state) {
 static void an_answer_whose_message_was_deleted_is_ok(void **state) {
     struct fixture *f = *state;
     struct message *m = new_message(true);
-    assert_int_equal(outbox_add_msg(&f->box, bytes_str("ack"), f->queue, m, 0, false), OK);
+    assert_int_equal(outbox_add_msg(&f->box, bytes_str("ack"), f->queue, m, 0, OUT_IN_ORDER), OK);
     message_give_up_body(m, BODY_GONE);
     assert_string_equal(packed(f), "OK ack");
     assert_int_equal(f->n_dropped, 1);
@@ -246,7 +307,7 @@ static void what_cannot_fit_becomes_an_error(void **state) {
     struct fixture *f = *state;
     char corr_id[201] = {0};
     memset(corr_id, 'c', sizeof corr_id - 1);
-    add_msg(f, corr_id, false);
+    add_msg(f, corr_id, OUT_IN_ORDER);
     char expected[256];
     (void)snprintf(expected, sizeof expected, "ERR LARGE_MSG %s", corr_id);
     assert_string_equal(packed(f), expected);
@@ -260,7 +321,7 @@ static void pending_counts_answers_and_what_the_store_holds_for_them(void **stat
                                    .lsn = NOT_DURABLE,
                                    .held_bytes = 16000});
     assert_int_equal(f->box.pending_bytes, 2 * (SESSION_PENDING_BASE + 5) + 16000);
-    add_msg(f, "m", false);
+    add_msg(f, "m", OUT_IN_ORDER);
     assert_true(f->box.pending_bytes > 32000);
 }
 
@@ -275,6 +336,9 @@ int main(void) {
         TEST(what_is_not_durable_is_held_with_all_behind_it),
         TEST(a_message_that_is_not_wanted_any_more_is_dropped),
         TEST(an_absent_body_is_fetched_once_and_waited_for),
+        TEST(few_answers_wait_for_the_bodies_of_their_messages),
+        TEST(many_answers_do_not_wait),
+        TEST(what_a_client_sends_to_itself_comes_ahead_and_alone),
         TEST(a_body_that_cannot_be_had_is_told),
         TEST(an_answer_whose_message_was_deleted_is_ok),
         TEST(what_cannot_fit_becomes_an_error),
