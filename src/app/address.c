@@ -20,6 +20,13 @@ void address_write(const struct address *a, char ret[ADDRESS_TEXT_MAX]) {
     assert(n > 0 && n < ADDRESS_TEXT_MAX);
 }
 
+void address_print_bare(const struct address *a) {
+    char text[ADDRESS_TEXT_MAX];
+    address_write(a, text);
+    printf("%s\n", text);
+    crypto_wipe(text, sizeof text);
+}
+
 void address_print(const struct address *a) {
     char fingerprint[BASE64_LEN(SHA256_LEN) + 1], text[ADDRESS_TEXT_MAX];
     base64url_encode(a->fingerprint, fingerprint);

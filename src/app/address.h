@@ -18,5 +18,7 @@ enum { ADDRESS_TEXT_MAX = 2048 }; /* bytes, with terminator: the longest passwor
 
 /* "smp://..." */
 void address_write(const struct address *a, char ret[ADDRESS_TEXT_MAX]);
+/* That alone, on a line. */
+void address_print_bare(const struct address *a);
 /* Prints what scripts look for: version, "Fingerprint: ...", "Server address: smp://...". */
 void address_print(const struct address *a);

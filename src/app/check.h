@@ -16,11 +16,11 @@ struct check_server_opts {
     int64_t timeout_ms;      /* to be connected, and for each answer */
 };
 
-/* Where the server is, without password: for report_begin(). E_CONFIG when the options make no
- * sense. */
+/* Where the server is, all its hosts, without password: for report_begin(). E_CONFIG when the
+ * options make no sense. */
 MUST_USE enum err check_server_name(const struct check_server_opts *o, char *ret, size_t cap,
                                     struct problem *ret_problem);
-/* Does with a queue what apps do, and deletes it. E_CONFIG as above, E_SYS, E_NO_MEMORY, E_CRYPTO:
- * nothing was begun. What fails later is in the report. */
+/* Does with a queue at each host what apps do, and deletes it. E_CONFIG as above, E_SYS,
+ * E_NO_MEMORY, E_CRYPTO: nothing was begun at that host. What fails later is in the report. */
 MUST_USE enum err check_server(const struct check_server_opts *o, struct report *r,
                                struct problem *ret_problem);

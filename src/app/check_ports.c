@@ -112,15 +112,16 @@ static enum port_user user_of(long pid, const struct owner *o) {
     (void)snprintf(path, sizeof path, "/proc/%ld/fd", pid);
     (void)snprintf(wanted, sizeof wanted, "socket:[%" PRIu64 "]", o->inode);
     DIR *fds = pid != 0 ? opendir(path) : NULL;
-    if (fds == NULL) return pid != 0 && is_user_of(pid, o->uid) ? PORT_SAME_USER : PORT_TAKEN;
-    bool found = false;
-    for (const struct dirent *d; !found && (d = readdir(fds)) != NULL;) {
+    bool found = false, is_closed = fds == NULL;
+    for (const struct dirent *d; !is_closed && !found && (d = readdir(fds)) != NULL;) {
         const ssize_t n = readlinkat(dirfd(fds), d->d_name, link, sizeof link - 1);
+        is_closed = n < 0 && (errno == EACCES || errno == EPERM);
         if (n <= 0) continue;
         link[n] = '\0';
         found = strcmp(link, wanted) == 0;
     }
-    (void)closedir(fds);
+    if (fds != NULL) (void)closedir(fds);
+    if (is_closed && pid != 0 && is_user_of(pid, o->uid)) return PORT_SAME_USER;
     return found ? PORT_OURS : PORT_TAKEN;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* One connection, one queue, one message: the steps of STEPS in their order. A step that fails is
- * the last one, except that a queue that was made is deleted in any case. All runs on a loop of its
- * own, whose thread is the only one that touches struct run while the main thread waits. */
+/* For each host one connection, one queue, one message: the steps of STEPS in their order. A step
+ * that fails is the last one, except that a queue that was made is deleted in any case. All runs on
+ * a loop of its own, whose thread is the only one that touches struct run while the main thread
+ * waits. */
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -358,12 +359,6 @@ static enum err parse_address(const struct check_server_opts *o, struct smp_uri 
                        why);
 }
 
-/* What a SOCKS proxy is for, is looked at when there is one. */
-static const char *choose_host(const struct smp_uri *u, bool has_socks) {
-    const char *host = smp_uri_host(u, has_socks);
-    return host != NULL ? host : u->hosts[0];
-}
-
 static enum err parse_socks(const struct check_server_opts *o, struct socks_proxy *ret,
                             struct problem *p) {
     if (o->socks_proxy == NULL || socks_proxy_parse(o->socks_proxy, ret) == OK) return OK;
@@ -383,10 +378,18 @@ enum err check_server_name(const struct check_server_opts *o, char *ret, size_t 
     enum err e = parse_address(o, &u, ret_problem);
     if (e == OK) e = parse_socks(o, &socks, ret_problem);
     if (e != OK) return e;
-    const char *host = choose_host(&u, o->socks_proxy != NULL);
-    const bool is_v6 = strchr(host, ':') != NULL;
-    (void)snprintf(ret, cap, is_v6 ? "[%s]:%u" : "%s:%u", host, u.port);
-    return OK;
+    struct wr w = wr_init(ret, cap);
+    for (unsigned i = 0; i < u.n_hosts; i++) {
+        const bool is_v6 = strchr(u.hosts[i], ':') != NULL;
+        char host[HOST_TEXT_MAX + 3];
+        (void)snprintf(host, sizeof host, is_v6 ? "%s[%s]" : "%s%s", i != 0 ? "," : "", u.hosts[i]);
+        wr_str(&w, host);
+    }
+    char port[sizeof ":65535"];
+    (void)snprintf(port, sizeof port, ":%u", u.port);
+    wr_str(&w, port);
+    wr_u8(&w, '\0');
+    return wr_err(&w) == OK ? OK : problem_set(ret_problem, E_LIMIT, "the address is too long");
 }
 
 static void set_options(struct run *r, const struct check_server_opts *o) {
@@ -411,11 +414,12 @@ static void set_options(struct run *r, const struct check_server_opts *o) {
     };
 }
 
-static enum err set_up(struct run *r, const struct check_server_opts *o, struct problem *p) {
+static enum err set_up(struct run *r, const struct check_server_opts *o, unsigned i_host,
+                       struct problem *p) {
     enum err e = parse_address(o, &r->uri, p);
     if (e == OK) e = parse_socks(o, &r->socks, p);
     if (e != OK) return e;
-    const char *host = choose_host(&r->uri, o->socks_proxy != NULL);
+    const char *host = r->uri.hosts[i_host];
     r->o = o;
     r->place = (struct check_place){
         .host = host,
@@ -454,12 +458,12 @@ static void wait_for(sem_t *s) {
     while (sem_wait(s) != 0) continue; /* EINTR is all that can happen */
 }
 
-enum err check_server(const struct check_server_opts *o, struct report *report,
-                      struct problem *ret_problem) {
+static enum err check_host(const struct check_server_opts *o, unsigned i_host,
+                           struct report *report, struct problem *ret_problem) {
     CLEANUP(run_donep) struct run *r = calloc(1, sizeof *r);
     if (r == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
     (void)sem_init(&r->is_over, 0, 0); /* cannot fail with these arguments */
-    enum err e = set_up(r, o, ret_problem);
+    enum err e = set_up(r, o, i_host, ret_problem);
     if (e != OK) return e;
     r->report = report;
     r->begin.run = begin;
@@ -470,4 +474,27 @@ enum err check_server(const struct check_server_opts *o, struct report *report,
     loop_stop(r->loop);
     loop_join(r->loop);
     return OK;
+}
+
+/* Onion hosts among others are for those who have a proxy: to test them without one says nothing.
+ */
+static bool needs_socks(const struct check_server_opts *o, const struct smp_uri *u, unsigned i) {
+    return o->socks_proxy == NULL && host_kind_of(u->hosts[i]) == HOST_ONION &&
+           smp_uri_host(u, false) != NULL;
+}
+
+enum err check_server(const struct check_server_opts *o, struct report *report,
+                      struct problem *ret_problem) {
+    CLEANUP(smp_uri_done) struct smp_uri u = {0};
+    enum err e = parse_address(o, &u, ret_problem);
+    for (unsigned i = 0; i < u.n_hosts && e == OK; i++) {
+        if (needs_socks(o, &u, i)) {
+            report_add(report, REPORT_WARNING, "host", -1,
+                       "%s is not tested: onion hosts need --socks-proxy HOST:PORT", u.hosts[i]);
+            continue;
+        }
+        if (u.n_hosts > 1) report_add(report, REPORT_OK, "host", -1, "%s", u.hosts[i]);
+        e = check_host(o, i, report, ret_problem);
+    }
+    return e;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* cmd_address.c -- `smp-server address`: what `start` prints for clients, without a start, and as a
- * QR code. Reads the settings and ca.crt, no key. */
+ * QR code; where no terminal is, the address alone, for programs. Reads the settings and ca.crt, no
+ * key. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,7 +80,8 @@ static enum err run_address(const void *args, const struct paths *paths,
     const struct address address = {bytes_of(fingerprint, sizeof fingerprint),
                                     a->no_password ? NULL : conf.create_password, conf.host,
                                     conf.ports.port[0]};
-    address_print(&address);
+    const bool for_people = a->qr || isatty(STDOUT_FILENO) != 0;
+    (for_people ? address_print : address_print_bare)(&address);
     return a->qr ? print_qr(&address, ret_problem) : OK;
 }
 

@@ -7,12 +7,13 @@
 
 #include "app/check.h"
 #include "app/cli.h"
-#include "net/reach.h"
+#include "app/files.h"
+#include "client/smp_uri.h"
 
 enum {
     DEFAULT_TIMEOUT_S = 20,
     TIMEOUT_MAX_S = 600,
-    NAME_MAX_LEN = HOST_TEXT_MAX + sizeof "[]:65535",
+    NAME_MAX_LEN = SMP_URI_HOSTS_MAX * (HOST_TEXT_MAX + sizeof "[],") + sizeof ":65535",
 };
 
 struct check_args {
@@ -55,6 +56,13 @@ static enum err run_server(const struct check_args *a, struct problem *p) {
     return report_end(&report, p);
 }
 
+/* A host is no file, even if it could be the name of one. */
+static bool is_path(const char *what) {
+    const size_t n = strlen(what);
+    return strchr(what, '/') != NULL || file_exists(what) ||
+           (n > 4 && strcmp(what + n - 4, ".ini") == 0);
+}
+
 static enum err run_files(const struct check_args *a, const struct paths *paths,
                           struct problem *p) {
     struct paths other = *paths;
@@ -63,6 +71,12 @@ static enum err run_files(const struct check_args *a, const struct paths *paths,
         return problem_set(p, E_CONFIG,
                            "--socks-proxy and --timeout are for checking a server at an smp:// "
                            "address");
+    }
+    if (a->what != NULL && !is_path(a->what)) {
+        return problem_set(p, E_CONFIG,
+                           "%s is neither a settings file nor an address: an address is "
+                           "smp://FINGERPRINT@HOST, as `smp-server address` prints it",
+                           a->what);
     }
     if (a->what != NULL) {
         const int n = snprintf(other.ini, sizeof other.ini, "%s", a->what);

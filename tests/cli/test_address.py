@@ -20,6 +20,23 @@ def fingerprint(program):
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode()
 
 
+def on_terminal(program, *words):
+    """What a command prints on a terminal."""
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen([program.binary, *words], env=program.environment,
+                            stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 1 << 16)
+        except OSError:
+            break
+    os.close(ours)
+    assert done.wait(TIMEOUT) == 0
+    return shown.decode().replace("\r\n", "\n")
+
+
 @pytest.mark.parametrize("host, port, tail", [
     ("smp.example", "5223,443", "smp.example"),
     ("smp.example", "443,5223", "smp.example:443"),
@@ -27,21 +44,21 @@ def fingerprint(program):
     ("[2001:db8::1]", "5224", "[2001:db8::1]:5224"),
 ])
 def test_address(program, host, port, tail):
-    """Fingerprint, password, hosts, and the port unless it is 5223."""
+    """Fingerprint, password, hosts, and the port unless it is 5223; for programs nothing else."""
     program.init("--password", "pass")
     program.set("TRANSPORT", "host", host)
     program.set("TRANSPORT", "port", port)
-    head = program.run("-v").stdout + f"Fingerprint: {fingerprint(program)}\n"
-    assert program.run("address").stdout == (
-        f"{head}Server address: smp://{fingerprint(program)}:pass@{tail}\n")
-    assert program.run("address", "--no-password").stdout == (
-        f"{head}Server address: smp://{fingerprint(program)}@{tail}\n")
+    head = program.run("-v").stdout + f"Fingerprint: {fingerprint(program)}\nServer address: "
+    for words, address in (([], f"smp://{fingerprint(program)}:pass@{tail}\n"),
+                           (["--no-password"], f"smp://{fingerprint(program)}@{tail}\n")):
+        assert program.run("address", *words).stdout == address
+        assert on_terminal(program, "address", *words) == head + address
 
 
 def test_same_as_start(ready):
-    """Line for line."""
+    """Line for line, on a terminal."""
     ready.set("AUTH", "create_password", "pass")
-    assert ready.run("start", "-m").stdout.startswith(ready.run("address").stdout)
+    assert ready.run("start", "-m").stdout.startswith(on_terminal(ready, "address"))
 
 
 def test_needs_no_key(ready):
@@ -67,19 +84,7 @@ def test_qr(program, words, shown):
 def test_qr_on_a_terminal(program):
     """Black and white, whatever the terminal's colours are."""
     program.init("--no-password", "-n", "smp.example")
-    ours, theirs = pty.openpty()
-    done = subprocess.Popen([program.binary, "address", "--qr"], env=program.environment,
-                            stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(ours, 1 << 16)
-        except OSError:
-            break
-    os.close(ours)
-    assert done.wait(TIMEOUT) == 0
-    rows = shown.decode().split("\r\n")[3:-1]
+    rows = on_terminal(program, "address", "--qr").split("\n")[3:-1]
     plain = [re.fullmatch("\x1b\\[97;40m([█▀▄ ]+)\x1b\\[0m", row).group(1) for row in rows]
     assert read_qr(plain) == f"smp://{fingerprint(program)}@smp.example"
 

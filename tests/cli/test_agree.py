@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from program import AS_ROOT, TIMEOUT, as_nobody, free_port, openssl
+from program import AS_ROOT, TIMEOUT, Server, as_nobody, free_port, openssl
 from test_check import check
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "reference-6.5.5"
@@ -290,3 +290,28 @@ def test_clock_behind(ready):
     ready.connect().close()
     server.stop()
     assert f"warn certificate {warnings[0]}\n" in server.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="runs a server as another user")
+def test_under_the_unit_of_the_guide(ready):
+    """A server with a capability is closed to its own user: check knows its port all the same, and
+    that of another program."""
+    ready.set("TRANSPORT", "port", f"443,{ready.port}")
+    user = nobody(ready)
+    capability = "+net_bind_service"
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+               f"--inh-caps={capability}", f"--ambient-caps={capability}", ready.binary, "start"]
+    server = Server(command, ready.environment)
+    ready.servers.append(server)
+    server.wait("creating new queues")
+    found = check(ready, **user)
+    assert [item["text"] for item in found["items"] if item["name"] == "ports"] == [
+        f"port {port} (127.0.0.1) is served (by a process of the server's user)"
+        for port in (443, ready.port)]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ready.set("TRANSPORT", "port", port)
+        texts = [item["text"] for item in check(ready, status=1, **user)["items"]
+                 if item["level"] == "error"]
+        assert len(texts) == 1 and f"port {port} (127.0.0.1) is in use by another prog" in texts[0]
+    server.stop()

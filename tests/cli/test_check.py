@@ -273,6 +273,37 @@ def test_nobody_there(ready):
     assert "--socks-proxy" in the(found, "error", "connect")
 
 
+def test_all_hosts(ready):
+    """Each host of an address is tested; one that fails is told, and the others all the same."""
+    ready.start()
+    found = check(ready, address(ready, host="127.0.0.2,127.0.0.1,localhost"), status=1)
+    assert found["checked"] == f"127.0.0.2,127.0.0.1,localhost:{ready.port}"
+    hosts = [item["text"] for item in found["items"] if item["name"] == "host"]
+    assert hosts == ["127.0.0.2", "127.0.0.1", "localhost"]
+    assert "refused" in the(found, "error", "connect")
+    assert [item["name"] for item in found["items"]] == [
+        "host", "connect", "host", *STEPS, "host", *STEPS]
+    found = check(ready, address(ready, host=f"127.0.0.1,{ONION}"))
+    assert f"{ONION} is not tested: onion hosts need" in the(found, "warning", "host")
+
+
+def test_address_of_this_server(ready):
+    """As a shell puts it together: what `address` prints is what `check` takes."""
+    ready.set("TRANSPORT", "host", "127.0.0.1")
+    ready.set("AUTH", "create_password", "correct.horse")
+    ready.start()
+    check(ready, *ready.run("address").stdout.split())
+
+
+@pytest.mark.parametrize("word", ["127.0.0.1", "smp.example", "smp.example:5223",
+                                  OTHER + "@smp.example"])
+def test_no_address(ready, word):
+    """A host without a fingerprint is no missing file."""
+    assert ready.refuse("check", word) == (
+        f"Error: {word} is neither a settings file nor an address: an address is "
+        "smp://FINGERPRINT@HOST, as `smp-server address` prints it")
+
+
 def test_silent_server(ready):
     """One that accepts and says nothing: before TLS, after TLS, after the handshake."""
     def mute(peer):
@@ -416,14 +447,14 @@ def run_with(peer, write, script):
 
 
 def test_socks(ready):
-    """Through a proxy, by name; the onion host is the one that is looked at."""
+    """Through a proxy, by name, onion hosts and others."""
     ready.start()
     with SocksServer(lambda host, port: ("127.0.0.1", ready.port)) as socks:
         found = check(ready, address(ready, host=f"a.example,{ONION}"), "--socks-proxy",
                       f"127.0.0.1:{socks.port}")
-        assert found["checked"] == f"{ONION}:{ready.port}"
-        check(ready, address(ready, host="a.example"), f"--socks-proxy=127.0.0.1:{socks.port}")
-        assert [host for _, host, _ in socks.asked] == [ONION.encode(), b"a.example"]
+        assert found["checked"] == f"a.example,{ONION}:{ready.port}"
+        check(ready, address(ready, host="b.example"), f"--socks-proxy=127.0.0.1:{socks.port}")
+        assert [host for _, host, _ in socks.asked] == [b"a.example", ONION.encode(), b"b.example"]
 
 
 def test_socks_without_credentials(ready):
