@@ -12,6 +12,7 @@
 #include "app/files.h"
 #include "app/ini.h"
 #include "app/options.h"
+#include "names/endpoint.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
 
@@ -208,6 +209,34 @@ static enum err check_source_code(const struct reader *r) {
     return OK;
 }
 
+enum err conf_resolver(const struct conf *c, struct endpoint *ret, const char **ret_key,
+                       const char **ret_why) {
+    *ret_key = "resolver_endpoint";
+    *ret_why = "it is not set";
+    if (c->resolver_endpoint[0] == '\0') return E_CONFIG;
+    if (endpoint_set_url(ret, c->resolver_endpoint, ret_why) != OK) return E_CONFIG;
+    *ret_key = "resolver_auth";
+    if (c->resolver_auth[0] == '\0') return OK;
+    return endpoint_set_auth(ret, c->resolver_auth, ret_why) == OK ? OK : E_CONFIG;
+}
+
+static enum err check_names(const struct reader *r) {
+    const struct conf *c = r->conf;
+    struct endpoint e;
+    const char *key = NULL, *why = NULL;
+    const bool is_needed = c->names_enable || c->resolver_auth[0] != '\0';
+    if (!is_needed && c->resolver_endpoint[0] == '\0') return OK;
+    const enum err result = conf_resolver(c, &e, &key, &why);
+    endpoint_wipe(&e);
+    if (result == OK) return OK;
+    const unsigned line = line_of(c, "NAMES", key);
+    return problem_set(r->problem, E_CONFIG, "%s:%u: [NAMES] %s: %s; must be %s", r->file,
+                       line != 0 ? line : line_of(c, "NAMES", "enable"), key, why,
+                       strcmp(key, "resolver_auth") == 0
+                           ? "bearer TOKEN or basic USER:PASSWORD, with https or on localhost"
+                           : "an http or https URL such as http://localhost:8000");
+}
+
 static bool is_set(const struct conf *c, const char *section, const char *key) {
     const struct opt *o = find(section, key);
     assert(o != NULL);
@@ -250,6 +279,7 @@ static enum err read_text(struct reader *r, char *text) {
     }
     if (e == OK) e = pass_error(r, check_storage(r));
     if (e == OK) e = pass_error(r, check_versions(r));
+    if (e == OK) e = pass_error(r, check_names(r));
     if (e == OK) e = pass_error(r, check_source_code(r));
     if (e == OK) settle_storage(r);
     if (e == OK) warn_of_halves(r);

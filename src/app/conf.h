@@ -93,6 +93,10 @@ struct conf {
     char socks_proxy[CONF_TEXT_MAX]; /* secret; "": none */
     int64_t proxy_concurrency, retry_after_error_s, connect_timeout_s, request_timeout_s;
     int64_t proxy_ping_after_s, proxy_idle_s;
+    /* [NAMES] */
+    bool names_enable;
+    char resolver_endpoint[CONF_TEXT_MAX], resolver_auth[CONF_TEXT_MAX]; /* the second is secret */
+    int64_t resolver_timeout_ms, resolver_max_response_bytes, resolver_concurrency;
     /* [INACTIVE_CLIENTS] */
     bool disconnect_inactive;
     int64_t inactive_ttl_s, inactive_check_s;
@@ -122,6 +126,12 @@ void conf_log_warning(void *ctx, const char *text); /* to the log; ctx is not us
 
 void conf_init(struct conf *c); /* all defaults */
 void conf_done(struct conf *c); /* wipes what is secret */
+
+/* [NAMES] resolver_endpoint and resolver_auth taken apart; endpoint_wipe(). E_CONFIG: *ret_key is
+ * which of the two is wrong, *ret_why why; both static. */
+struct endpoint;
+MUST_USE enum err conf_resolver(const struct conf *c, struct endpoint *ret, const char **ret_key,
+                                const char **ret_why);
 
 /* Reads the text of a file over the defaults; file is its name for messages. text is changed.
  * Unknown settings are warned of; anything else that is wrong is E_CONFIG with *ret_problem filled

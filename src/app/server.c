@@ -22,6 +22,7 @@
 #include "net/admission.h"
 #include "net/listener.h"
 #include "net/loop.h"
+#include "names/resolver.h"
 #include "net/tls.h"
 #include "proxy/proxy.h"
 #include "relay/relay.h"
@@ -79,7 +80,8 @@ struct server {
     struct loop **loops; /* borrowed from workers */
     struct admission *admission;
     struct store *store;
-    struct proxy *proxy; /* NULL: switched off */
+    struct proxy *proxy;       /* NULL: switched off */
+    struct resolver *resolver; /* NULL: switched off */
     struct relay *relay;
     struct operate *operate;
     struct durable_news durable_news;
@@ -366,6 +368,31 @@ static void down_proxy(struct server *s) {
     proxy_free(s->proxy);
 }
 
+/* ---- names ---- */
+
+static enum err up_names(struct server *s, struct problem *p) {
+    const struct conf *c = s->o.conf;
+    struct endpoint endpoint;
+    const char *key = NULL, *why = NULL;
+    if (!c->names_enable) return OK;
+    enum err e = conf_resolver(c, &endpoint, &key, &why);
+    if (e != OK) return problem_set(p, e, "%s: [NAMES] %s: %s", s->o.ini_path, key, why);
+    const struct resolver_opts o = {
+        .loops = s->loops,
+        .n_loops = s->n_workers,
+        .endpoint = &endpoint,
+        .timeout_ms = c->resolver_timeout_ms,
+        .response_max = (size_t)c->resolver_max_response_bytes,
+    };
+    e = resolver_new(&o, &s->resolver);
+    endpoint_wipe(&endpoint);
+    return e == OK ? OK : problem_set(p, e, "cannot start the resolver: %s", err_meaning(e));
+}
+
+static void down_names(struct server *s) {
+    resolver_free(s->resolver);
+}
+
 /* ---- relay ---- */
 
 static struct relay_rules relay_rules_from(const struct conf *c) {
@@ -387,6 +414,8 @@ static struct relay_opts relay_opts_from(const struct server *s) {
         .admission = s->admission,
         .proxy = s->proxy,
         .proxy_concurrency = (unsigned)c->proxy_concurrency,
+        .resolver = s->resolver,
+        .resolver_concurrency = (unsigned)c->resolver_concurrency,
         .version_min = (uint16_t)c->version_min,
         .version_max = (uint16_t)c->version_max,
         .rules = relay_rules_from(c),
@@ -465,6 +494,7 @@ static void end_threads(struct server *s) {
 static enum err up_threads(struct server *s, struct problem *p) {
     enum err e = relay_start(s->relay);
     if (e == OK && s->proxy != NULL) e = proxy_start(s->proxy);
+    if (e == OK && s->resolver != NULL) e = resolver_start(s->resolver);
     if (e == OK) send_durable_news_to(&s->durable_news, s->relay);
     for (unsigned i = 0; i < s->n_workers && e == OK; i++) e = loop_start(s->loops[i]);
     if (e == OK) return OK;
@@ -578,6 +608,7 @@ static const struct step {
     {"store", up_store, down_store, false},
     {"loops", up_loops, down_loops, false},
     {"proxy", up_proxy, down_proxy, false},
+    {"names", up_names, down_names, false},
     {"relay", up_relay, down_relay, false},
     {"storing", up_storing, down_storing, false},
     {"reporting", up_reporting, down_reporting, true},

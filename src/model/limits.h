@@ -10,6 +10,7 @@ enum {
     /* ---- the protocol's own sizes (spec: wire, sections 1, 4 and 6) ---- */
     SMP_BLOCK_LEN = 16384,                /* bytes; every block in both directions */
     SMP_BLOCK_OVERHEAD = 19,             /* bytes: 2 pad length, 1 count, 16 tag */
+    SMP_TRANSMISSION_MAX = 16363,         /* bytes: a block less SMP_BLOCK_OVERHEAD and the length */
     SMP_BATCH_MAX = 255,                  /* transmissions in a block: the count is one byte */
     SMP_MSG_PADDED_LEN = 16106,           /* bytes; padded content of MSG, same for all versions */
 

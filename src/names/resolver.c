@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "model/limits.h"
 #include "names/record.h"
 
@@ -24,6 +25,7 @@ struct resolver_loop {
 struct resolver {
     struct endpoint endpoint; /* secret */
     int64_t timeout_ms;
+    struct transfer greeting; /* of the first loop */
     unsigned n_loops;
     struct resolver_loop *loops; /* owned, n_loops of them */
 };
@@ -196,6 +198,27 @@ enum err resolver_new(const struct resolver_opts *o, struct resolver **ret) {
     return OK;
 }
 
+static const char HEALTH[] = "/health";
+
+static void on_greeted(struct transfer *t) {
+    static const char *const WORDS[] = {
+        [TRANSFER_OK] = "it answers with an error", [TRANSFER_TIMEOUT] = "no answer in time",
+        [TRANSFER_FAILED] = "no connection",        [TRANSFER_TOO_LARGE] = NULL,
+        [TRANSFER_NO_MEMORY] = "out of memory",
+    };
+    const bool is_well = t->result == TRANSFER_OK && t->status < HTTP_BAD_REQUEST;
+    if (is_well || WORDS[t->result] == NULL) return;
+    log_line(LOG_WARN, "resolver-not-there",
+             "reason=\"%s\" status=%u hint=\"see [NAMES] resolver_endpoint; names are not resolved "
+             "until it answers\"",
+             WORDS[t->result], t->status);
+}
+
+enum err resolver_start(struct resolver *r) {
+    r->greeting.done = on_greeted;
+    return transfer_start(r->loops[0].transfers, HEALTH, r->timeout_ms, &r->greeting);
+}
+
 static void close_loop(struct resolver_loop *rl) {
     loop_timer_stop(&rl->timer);
     for (struct resolver_request *rq; (rq = first_waiting(rl)) != NULL;) {
@@ -213,6 +236,7 @@ static void close_loop(struct resolver_loop *rl) {
 
 void resolver_free(struct resolver *r) {
     if (r == NULL) return;
+    transfer_stop(&r->greeting);
     for (unsigned i = 0; i < r->n_loops; i++) close_loop(&r->loops[i]);
     free(r->loops);
     endpoint_wipe(&r->endpoint);
@@ -225,7 +249,7 @@ const char *resolver_probe(const struct endpoint *endpoint, int64_t timeout_ms, 
                            size_t n_buf) {
     enum transfer_result result;
     unsigned status;
-    const char *why = transfer_probe(endpoint, "/health", timeout_ms, &result, &status);
+    const char *why = transfer_probe(endpoint, HEALTH, timeout_ms, &result, &status);
     if (why == NULL && status < HTTP_BAD_REQUEST) return NULL;
     if (why != NULL) {
         (void)snprintf(buf, n_buf, "GET %s/health: %s", endpoint->url, why);

@@ -24,6 +24,9 @@ struct resolver_opts {
 };
 
 MUST_USE enum err resolver_new(const struct resolver_opts *o, struct resolver **ret);
+/* Asks once whether the resolver is there, and logs it when it is not. Before the loops start.
+ * E_NO_MEMORY. */
+MUST_USE enum err resolver_start(struct resolver *r);
 /* Drops what is under way. NULL is a no-op. */
 void resolver_free(struct resolver *r);
 

@@ -5,6 +5,7 @@
 #include "names/transfer.h"
 
 #include <curl/curl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -12,6 +13,16 @@
 #include "net/watch.h"
 
 enum { BODY_FIRST = 1024, PATH_MAX_LEN = 300 };
+
+/* libcurl wants this once, before it is used by several threads. */
+static void init_library(void) {
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static void need_library(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, init_library);
+}
 
 struct transfers {
     /* fixed after transfers_new() */
@@ -267,6 +278,7 @@ enum err transfers_new(struct loop *l, const struct endpoint *endpoint, size_t b
                        struct transfers **ret) {
     struct transfers *ts = calloc(1, sizeof *ts);
     if (ts == NULL) return E_NO_MEMORY;
+    need_library();
     ts->loop = l;
     ts->endpoint = endpoint;
     ts->body_max = body_max;
@@ -339,6 +351,7 @@ const char *transfer_probe(const struct endpoint *endpoint, const char *path, in
                            enum transfer_result *ret, unsigned *ret_status) {
     char url[ENDPOINT_URL_MAX + PATH_MAX_LEN];
     CURLcode code = CURLE_OUT_OF_MEMORY;
+    need_library();
     struct curl_slist *headers = new_headers();
     CURL *h = headers != NULL ? new_handle(endpoint, headers) : NULL;
     *ret_status = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* cmd_ntf.c -- commands about notifiers, of services, and of names (spec: behaviour,
+/* cmd_ntf.c -- commands about notifiers, and of services (spec: behaviour,
  * "Notifications", "Services"). */
 #include "relay/relay_priv.h"
 
@@ -80,11 +80,4 @@ void cmd_subs(struct request *rq) {
 
 void cmd_nsubs(struct request *rq) {
     service_subscribe(rq, SUB_NOTIFIER);
-}
-
-/* ---- names ---- */
-
-/* A resolver would be asked from here, and answer later with RNAME or another NAME error. */
-void cmd_rslv(struct request *rq) {
-    answer_err(rq, E_NAME_NO_RESOLVER);
 }

@@ -15,6 +15,7 @@
 #include "crypto/authz.h"
 #include "model/limits.h"
 #include "relay/relay_priv.h"
+#include "wire/forward.h"
 
 struct job_item {
     struct transmission t;
@@ -108,6 +109,10 @@ void answer_end(const struct request *rq, const struct wr *w, lsn_t lsn) {
     } else {
         deliver(rq, wr_bytes(w), lsn);
     }
+}
+
+bool answer_fits(const struct request *rq, size_t n) {
+    return n <= (rq->fwd != NULL ? FWD_TRANSMISSION_MAX : SMP_TRANSMISSION_MAX);
 }
 
 void answer_ok(const struct request *rq, lsn_t lsn) {
@@ -314,6 +319,7 @@ static void run_item(const struct job *j, struct job_item *item) {
     } else {
         run_verified(&rq, row, item->lookup != 0 ? &j->lookups[item->lookup - 1] : NULL);
     }
+    item->fwd = rq.fwd; /* unless it was taken */
     item->deliver_after = rq.deliver_after;
     item->is_new_sub = rq.is_new_sub;
 }

@@ -11,6 +11,7 @@
 
 struct relay;
 struct proxy;
+struct resolver;
 
 /* What may change while the relay runs. */
 struct relay_rules {
@@ -24,9 +25,11 @@ struct relay_opts {
     struct store *store;       /* borrowed */
     struct loop *const *loops; /* borrowed; sessions live on these */
     unsigned n_loops;
-    struct admission *admission; /* borrowed */
-    struct proxy *proxy;         /* borrowed; NULL: nothing is forwarded to other relays */
-    unsigned proxy_concurrency;  /* of one session: proxy commands under way */
+    struct admission *admission;   /* borrowed */
+    struct proxy *proxy;           /* borrowed; NULL: nothing is forwarded to other relays */
+    unsigned proxy_concurrency;    /* of one session: proxy commands under way */
+    struct resolver *resolver;     /* borrowed; NULL: names are not resolved */
+    unsigned resolver_concurrency; /* of one session: names under way */
     uint16_t version_min,
         version_max;            /* SMP versions offered; within those that this build speaks */
     struct relay_rules rules;   /* to begin with */

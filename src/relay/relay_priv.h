@@ -181,6 +181,10 @@ struct session {
     unsigned n_proxied, n_proxied_waiting; /* with the proxy; not yet */
     struct list proxied_waiting;           /* owned */
     bool is_starting_proxied;
+    /* asking for names: cmd_rslv.c */
+    unsigned n_names;          /* with the resolver */
+    struct list names_waiting; /* owned */
+    bool is_starting_names;
     /* as a proxy's session: cmd_rfwd.c */
     bool has_client_key;
     uint8_t client_key[X25519_LEN]; /* of the handshake */
@@ -228,7 +232,8 @@ static inline void session_count(const struct session *s, enum stat_id id) {
 struct request {
     struct session *session;
     const struct wire_params *params; /* the session's, or of a forwarded command */
-    const struct forwarded *fwd;      /* NULL unless forwarded: then the answer goes its way */
+    struct forwarded *fwd;            /* NULL unless forwarded: then the answer goes its way. A
+                                       * handler that answers later takes it: STEAL() */
     const struct transmission *t;
     const struct command *cmd;
     struct reply_to to;
@@ -249,6 +254,8 @@ void job_free(struct job *j);               /* NULL is a no-op */
 /* Answers to a request. */
 struct wr answer_begin(const struct request *rq); /* a cursor over the loop's scratch */
 void answer_end(const struct request *rq, const struct wr *w, lsn_t lsn);
+/* Is there room for a transmission of n bytes where the answer goes? */
+bool answer_fits(const struct request *rq, size_t n);
 void answer_ok(const struct request *rq, lsn_t lsn);
 void answer_err(const struct request *rq, enum err e);
 void answer_blocked(const struct request *rq);                       /* of a blocked queue */
@@ -262,8 +269,12 @@ cmd_fn cmd_lset, cmd_ldel, cmd_lkey, cmd_lget;                          /* cmd_l
 cmd_fn cmd_sub, cmd_get, cmd_ack, cmd_send, cmd_ping;                   /* cmd_msg.c */
 cmd_fn cmd_prxy, cmd_pfwd;                                              /* cmd_proxy.c */
 
-void proxied_done(struct session *s); /* cmd_proxy.c: of a session that ends */
-cmd_fn cmd_nkey, cmd_ndel, cmd_nsub, cmd_subs, cmd_nsubs, cmd_rslv; /* cmd_ntf.c */
+cmd_fn cmd_rslv; /* cmd_rslv.c */
+
+void proxied_done(struct session *s);                     /* cmd_proxy.c: of a session that ends */
+void names_done(struct session *s);                       /* cmd_rslv.c: likewise */
+bool names_are_waiting(const struct session *s);          /* then it is not read */
+cmd_fn cmd_nkey, cmd_ndel, cmd_nsub, cmd_subs, cmd_nsubs; /* cmd_ntf.c */
 /* Tells whoever was subscribed to a notifier that it is gone. cmd_ntf.c */
 void tell_notifier_gone(const struct request *rq, const struct sub_ended *ended);
 /* Makes a key pair and agrees with theirs. E_CRYPTO: theirs is of low order. cmd_queue.c */

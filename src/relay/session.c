@@ -81,6 +81,7 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     list_init(&s->in_ntf);
     idmap_init(&s->nsubs, r->map_seed);
     list_init(&s->proxied_waiting);
+    list_init(&s->names_waiting);
     idmap_init(&s->subs, r->map_seed);
     outbox_init(&s->outbox);
     set_session_id(s, id);
@@ -125,6 +126,7 @@ static void on_close(void *session) {
     ntf_done(s);
     service_done(s);
     proxied_done(s);
+    names_done(s);
     gauge_set(s, RELAY_GAUGE_CLIENTS, false);
     if (s->job == NULL) session_free(s); /* else when the store has answered: dispatch.c */
 }
@@ -206,6 +208,7 @@ static enum err take_hello(struct session *s, uint8_t *block) {
 void session_adjust_reading(struct session *s) {
     const size_t max = relay_of(s)->o.pending_bytes_max;
     const bool pause = s->job != NULL || s->n_proxied_waiting >= PROXY_WAITING_MAX ||
+                       names_are_waiting(s) ||
                        s->outbox.pending_bytes > (s->reading_paused ? max / 2 : max);
     if (pause == s->reading_paused || s->conn == NULL) return;
     s->reading_paused = pause;

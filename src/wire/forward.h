@@ -16,6 +16,7 @@ enum {
     FWD_PADDED_LEN = 16226,                           /* bytes of the padded inner content */
     FWD_ENCRYPTED_LEN = FWD_PADDED_LEN + BOX_TAG_LEN, /* bytes of the inner layer */
     FWD_TAIL_MAX = 16384,                             /* bytes of an outer layer: within a block */
+    FWD_TRANSMISSION_MAX = FWD_PADDED_LEN - 5, /* bytes: less the lengths of both, and the count */
 };
 
 /* What the outer layer holds. */

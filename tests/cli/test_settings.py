@@ -83,7 +83,8 @@ def test_bad_value(program, section, key, allowed, secret):
 def test_table_is_whole():
     """The document was understood."""
     assert len(TABLE) > 80 and {row[0] for row in TABLE} == {
-        "INFORMATION", "STORE_LOG", "AUTH", "TRANSPORT", "PROXY", "INACTIVE_CLIENTS", "WEB", "LIMITS"}
+        "INFORMATION", "STORE_LOG", "AUTH", "TRANSPORT", "PROXY", "NAMES", "INACTIVE_CLIENTS", "WEB",
+        "LIMITS"}
 
 
 # ---- texts ----
@@ -150,6 +151,41 @@ def test_file_without_information(ready):
     ready.ini.write_text(text)
     done = ready.run("start", "-m")
     assert "info settings not used by this version: INFORMATION.hosting_type\n" in done.stderr
+
+
+URL = "; must be an http or https URL such as http://localhost:8000"
+AUTH = "; must be bearer TOKEN or basic USER:PASSWORD, with https or on localhost"
+AT_EXAMPLE = "resolver_endpoint = https://names.example.org\n"
+
+
+@pytest.mark.parametrize("lines, words", [
+    ("enable = on", "2: [NAMES] resolver_endpoint: it is not set" + URL),
+    ("resolver_auth = bearer s3cret", "2: [NAMES] resolver_endpoint: it is not set" + URL),
+    ("resolver_endpoint = ftp://x", "2: [NAMES] resolver_endpoint: it is not http or https" + URL),
+    ("resolver_endpoint = localhost", "2: [NAMES] resolver_endpoint: it is no absolute URL" + URL),
+    ("resolver_endpoint = http://u:p@localhost",
+     "2: [NAMES] resolver_endpoint: it has a user or a password: they go into resolver_auth" + URL),
+    (AT_EXAMPLE + "resolver_auth = s3cret",
+     "3: [NAMES] resolver_auth: it begins with neither bearer nor basic" + AUTH),
+    (AT_EXAMPLE + "resolver_auth = basic s3cret",
+     "3: [NAMES] resolver_auth: basic is not followed by USER:PASSWORD" + AUTH),
+    ("resolver_endpoint = http://10.0.0.1\nresolver_auth = bearer s3cret",
+     "3: [NAMES] resolver_auth: it would be sent unencrypted: use https, or a resolver on localhost"
+     + AUTH),
+])
+def test_bad_resolver(program, lines, words):
+    """What belongs together is looked at together; the secret is never shown."""
+    program.config.mkdir(parents=True)
+    program.ini.write_text(f"[NAMES]\n{lines}\n")
+    assert program.refuse("start") == f"Error: {program.ini}:{words}"
+
+
+def test_resolver_auth_is_hidden(program):
+    """In what is printed."""
+    program.config.mkdir(parents=True)
+    program.ini.write_text(f"[NAMES]\n{AT_EXAMPLE}resolver_auth = bearer s3cret\n")
+    printed = program.run("start", "--print-config").stdout
+    assert "https://names.example.org" in printed and "s3cret" not in printed
 
 
 # ---- without IPv6 ----

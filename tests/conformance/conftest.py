@@ -73,8 +73,8 @@ def own_server(request):
     def start(ini=None, disk=False, **options):
         """Starts one more server; with a `disk` it has one whose faults the test decides."""
         options.setdefault("store", request.config.getoption("--store"))
-        server = Server(find_binary(request.config.getoption("--server-binary")), ini=ini,
-                        **options)
+        options.setdefault("binary", find_binary(request.config.getoption("--server-binary")))
+        server = Server(options.pop("binary"), ini=ini, **options)
         servers.append(server)
         if disk:
             server.disk = Disk(server)

@@ -17,6 +17,7 @@ from smp.commands import ack_command, key_command, nkey_command, send_command, s
 from smp.fake_relay import FakeRelay
 from smp.keys import Ed25519Key
 from smp.proxied import connect_relay
+from smp.resolver import Resolver
 from smp.server import free_ports
 
 SAMPLE = Path(__file__).parents[1] / "samples/reference-6.5.5/memory/smp-server-stats.log"
@@ -26,7 +27,8 @@ COUNTS = {("STORE_LOG", "log_stats"): "on", ("LIMITS", "notification_interval_ms
           ("TRANSPORT", "threads"): 1}
 
 
-SECTIONS = re.compile(r"(day|week|month)Hashes|requests|successes|errors\w+|assoc\w+|sub[A-Z]\w+")
+SECTIONS = re.compile(r"(day|week|month)Hashes|requests|successes|errors\w+|assoc\w+|sub[A-Z]\w+|"
+                      r"reqs|succ|notFound|resolverErrs|disabled")
 
 
 def read_counters(path):
@@ -489,6 +491,34 @@ def test_gauges(own_server, tmp_path):
     wait_metrics(server, **{"sockets_active" + port: 0})
     found = read_metrics(server)
     assert found["sockets_accepted" + port] == found["sockets_closed" + port] >= 5
+
+
+# ---- names ----
+
+def test_names(new_script):
+    """Each RSLV that could be read, and what became of it; forwarded ones too."""
+    with Resolver() as resolver:
+        script = new_script({("NAMES", "enable"): "on",
+                             ("NAMES", "resolver_endpoint"): resolver.endpoint})
+        conn = script.connect(20)
+        for name in (b"a.simplex", b"b.simplex", b"e404.simplex", b"e500.simplex",
+                     b"notjson.simplex", b"expand7000.simplex", b"no--name"):
+            conn.request(b"RSLV " + name)
+        script.expect(rslvStats__reqs=6, rslvStats__succ=2, rslvStats__notFound=1,
+                      rslvStats__resolverErrs=3)
+
+
+def test_names_without_a_resolver(new_script):
+    """They are counted, but not kept: 6.5 would not start with that section."""
+    script = new_script({("STORE_LOG", "prometheus_interval"): 1})
+    conn = script.connect(20)
+    assert conn.request(b"RSLV a.simplex").raw == b"ERR NAME NO_RESOLVER"
+    deadline, found = time.monotonic() + PATIENCE, {}
+    while found.get("names_disabled") != 1 and time.monotonic() < deadline:
+        time.sleep(0.2)
+        with contextlib.suppress(FileNotFoundError):
+            found = read_metrics(script.server)
+    assert (found["names_reqs"], found["names_disabled"]) == (1, 1)
 
 
 # ---- what the reference counted ----

@@ -205,7 +205,7 @@ def read_deld(reader, version):
 READERS = {
     "IDS": read_ids, "SOK": read_sok, "MSG": read_msg, "LNK": read_lnk, "ERR": read_text,
     "NID": read_nid, "NMSG": read_nmsg, "SOKS": read_total, "ENDS": read_total, "ALLS": read_alls,
-    "INFO": read_text, "DELD": read_deld, "END": nothing,
+    "INFO": read_text, "RNAME": read_text, "DELD": read_deld, "END": nothing,
     "PKEY": read_pkey, "PRES": read_tail, "RRES": read_tail, "OK": nothing, "PONG": nothing,
 }
 
