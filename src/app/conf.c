@@ -11,6 +11,7 @@
 #include "app/file_problem.h"
 #include "app/files.h"
 #include "app/ini.h"
+#include "app/near.h"
 #include "app/options.h"
 #include "names/endpoint.h"
 #include "base/log.h"
@@ -88,9 +89,61 @@ static PRINTF_LIKE(2, 3) void remark(const struct reader *r, const char *fmt, ..
     r->warn(r->warn_ctx, p.text);
 }
 
-static void warn_unknown(const struct reader *r, const struct ini_line *line) {
-    remark(r, "%s:%u: unknown setting [%s] %s is ignored: check its spelling", r->file,
-           line->number, line->section, line->key);
+/* Whether a section of the file may be meant to be this one. */
+static bool is_section_near(const char *section, const char *known) {
+    return strcmp(section, known) == 0 || near_is_slip(section, known);
+}
+
+/* The setting that an unknown one may have been meant to be, NULL when none is like it. First in
+ * its section or one whose name is like it, there also by a part of its name; then in all. */
+static const struct opt *find_near(const struct ini_line *line) {
+    const struct opt *nearest = NULL;
+    unsigned best = NEAR_FAR;
+    for (size_t i = 0; i < 2 * N_OPTS && (i < N_OPTS || nearest == NULL); i++) {
+        const struct opt *o = &OPTS[i % N_OPTS];
+        const bool is_here = i < N_OPTS;
+        if (is_here && !is_section_near(line->section, o->section)) continue;
+        if (!near_is_slip(line->key, o->key) && !(is_here && near_is_part(line->key, o->key))) {
+            continue;
+        }
+        const unsigned distance = near_distance(line->key, o->key);
+        if (distance >= best && nearest != NULL) continue;
+        nearest = o;
+        best = distance;
+    }
+    return nearest;
+}
+
+static struct problem name_of(const struct ini_line *line) {
+    struct problem name;
+    if (*line->section == '\0') {
+        (void)problem_set(&name, OK, "%.100s before the first [SECTION]", line->key);
+    } else {
+        (void)problem_set(&name, OK, "[%.100s] %.100s", line->section, line->key);
+    }
+    return name;
+}
+
+/* Who mistypes a setting of [AUTH] would let in those whom it should keep out: that stops the
+ * start. Anything else is ignored, as newer versions of the reference may have more settings. */
+static enum err treat_unknown(const struct reader *r, const struct ini_line *line) {
+    const struct opt *meant = find_near(line);
+    const struct problem name = name_of(line);
+    if (meant == NULL) {
+        remark(r, "%s:%u: unknown setting %s is ignored: check its spelling", r->file, line->number,
+               name.text);
+        return OK;
+    }
+    if (strcmp(meant->section, "AUTH") != 0) {
+        remark(r, "%s:%u: unknown setting %s is ignored: did you mean [%s] %s?", r->file,
+               line->number, name.text, meant->section, meant->key);
+        return OK;
+    }
+    return problem_set(r->problem, E_CONFIG,
+                       "%s:%u: unknown setting %s: did you mean [AUTH] %s? Correct it, or begin "
+                       "the "
+                       "line with #",
+                       r->file, line->number, name.text, meant->key);
 }
 
 /* Whether a setting that is not used asks for something else than this version does. */
@@ -110,10 +163,7 @@ static enum err pass_error(const struct reader *r, enum err e) {
 static enum err read_line(const struct reader *r, const struct ini_line *line) {
     struct conf *c = r->conf;
     const struct opt *o = find(line->section, line->key);
-    if (o == NULL) {
-        warn_unknown(r, line);
-        return OK;
-    }
+    if (o == NULL) return treat_unknown(r, line);
     const size_t row = (size_t)(o - OPTS);
     if (c->line[row] != 0) { /* the first counts, as in the reference: tools insert above */
         remark(r, "%s:%u: [%s] %s is already set in line %u, which counts: remove one", r->file,

@@ -155,15 +155,23 @@ def test_log_level(ready):
 
 def test_unknown_and_unused_settings(ready):
     """A warning with its line for the one, one line for all the others; the server starts."""
-    ready.set("AUTH", "new_queue", "off")
+    ready.set("STORE_LOG", "log_stat", "on")
     ready.set("TRANSPORT", "websockets", "443")
     ready.set("TRANSPORT", "control_port", "5224")
-    line = ready.line_of("new_queue =")
+    line = ready.line_of("log_stat =")
     done = ready.run("start", "-m")
-    assert (f"warn settings {ready.ini}:{line}: unknown setting [AUTH] new_queue is ignored"
-            in done.stderr)
+    assert (f"warn settings {ready.ini}:{line}: unknown setting [STORE_LOG] log_stat is ignored: "
+            "did you mean [STORE_LOG] log_stats?\n" in done.stderr)
     assert ("info settings not used by this version: TRANSPORT.websockets\n"
             in done.stderr)
+
+
+def test_slip_in_auth(ready):
+    """A password that was mistyped would let everybody in: no start."""
+    ready.set("AUTH", "create_pasword", "x")
+    assert ready.refuse_start() == (
+        f"Error: {ready.ini}:{ready.line_of('create_pasword')}: unknown setting [AUTH] "
+        "create_pasword: did you mean [AUTH] create_password? Correct it, or begin the line with #")
 
 
 def test_file_of_the_reference(ready):

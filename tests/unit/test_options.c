@@ -230,13 +230,53 @@ static void the_first_of_two_counts(void **state) {
 static void unknown_is_a_warning(void **state) {
     (void)state;
     struct conf c;
-    assert_accepted(&c, "x: 1\n[AUTH]\nnew_queue: off\n[auth]\nnew_queues: off\n");
-    assert_string_equal(warnings,
-                        "f.ini:1: unknown setting [] x is ignored: check its spelling\n"
-                        "f.ini:3: unknown setting [AUTH] new_queue is ignored: check its spelling\n"
-                        "f.ini:5: unknown setting [auth] new_queues is ignored: check its "
-                        "spelling\n");
-    assert_true(c.new_queues);
+    assert_accepted(&c, "x: 1\nprot: 1\n[AUTH]\nfuture_key: off\n[TRANSPORT]\nports = 1\n"
+                        "[STORAGE]\nlog-stats = on\n[Store_log]\nmessages_days = 1\nenable = on\n"
+                        "[WEB]\npassword = x\nttls = 1\n");
+    assert_string_equal(
+        warnings, "f.ini:1: unknown setting x before the first [SECTION] is ignored: check its "
+                  "spelling\n"
+                  "f.ini:2: unknown setting prot before the first [SECTION] is ignored: did you "
+                  "mean [TRANSPORT] port?\n"
+                  "f.ini:4: unknown setting [AUTH] future_key is ignored: check its spelling\n"
+                  "f.ini:6: unknown setting [TRANSPORT] ports is ignored: did you mean [TRANSPORT] "
+                  "port?\n"
+                  "f.ini:8: unknown setting [STORAGE] log-stats is ignored: did you mean "
+                  "[STORE_LOG] log_stats?\n"
+                  "f.ini:10: unknown setting [Store_log] messages_days is ignored: did you mean "
+                  "[STORE_LOG] expire_messages_days?\n"
+                  "f.ini:11: unknown setting [Store_log] enable is ignored: did you mean "
+                  "[STORE_LOG] enable?\n"
+                  "f.ini:13: unknown setting [WEB] password is ignored: check its spelling\n"
+                  "f.ini:14: unknown setting [WEB] ttls is ignored: did you mean "
+                  "[INACTIVE_CLIENTS] ttl?\n");
+    assert_false(c.store_log);
+}
+
+/* Else everybody could do what the setting was to keep them from. */
+static void a_slip_in_auth_is_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *name, *meant;
+    } ROWS[] = {
+        {"[AUTH]\ncreate_pasword = x\n", "[AUTH] create_pasword", "create_password"},
+        {"[AUTH]\npassword = x\n", "[AUTH] password", "create_password"},
+        {"[AUTH]\nnew_queue = off\n", "[AUTH] new_queue", "new_queues"},
+        {"[AUTH]\nadmin_password = x\n", "[AUTH] admin_password", "control_port_admin_password"},
+        {"[Auth]\ncreate_password = x\n", "[Auth] create_password", "create_password"},
+        {"[AUHT]\nnew_queues = off\n", "[AUHT] new_queues", "new_queues"},
+        {"[TRANSPORT]\ncreate_pasword = x\n", "[TRANSPORT] create_pasword", "create_password"},
+        {"\ncreate_password = x\n", "create_password before the first [SECTION]",
+         "create_password"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        char message[256];
+        (void)snprintf(message, sizeof message,
+                       "f.ini:2: unknown setting %s: did you mean [AUTH] %s? Correct it, or begin "
+                       "the line with #",
+                       ROWS[i].name, ROWS[i].meant);
+        assert_refused(ROWS[i].text, message);
+    }
 }
 
 static void storage_that_does_not_exist_is_refused(void **state) {
@@ -571,6 +611,7 @@ int main(void) {
         cmocka_unit_test(password_rules),
         cmocka_unit_test(the_first_of_two_counts),
         cmocka_unit_test(unknown_is_a_warning),
+        cmocka_unit_test(a_slip_in_auth_is_refused),
         cmocka_unit_test(storage_that_does_not_exist_is_refused),
         cmocka_unit_test(reads_storage),
         cmocka_unit_test(journal_without_store_log_is_memory),
