@@ -15,6 +15,7 @@
 #include "app/check_ports.h"
 #include "app/file_problem.h"
 #include "app/ports.h"
+#include "names/resolver.h"
 
 enum {
     EXPIRY_WARNING_DAYS = 30,
@@ -25,7 +26,7 @@ enum {
 
 /* One name for each group of items. */
 static const char USER[] = "user", CERTIFICATE[] = "certificate", KEYS[] = "keys",
-                  STORAGE[] = "storage", SPACE[] = "space", PORTS[] = "ports";
+                  STORAGE[] = "storage", SPACE[] = "space", PORTS[] = "ports", NAMES[] = "names";
 
 static void tell(struct checks *c, enum report_level level, const char *name, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
@@ -259,11 +260,32 @@ static void look_at_ports(struct checks *c) {
     }
 }
 
+/* ---- names ---- */
+
+/* A start looks too, but does not wait for the answer. */
+static void look_at_resolver(struct checks *c) {
+    struct endpoint e;
+    const char *key = NULL, *why = NULL;
+    char text[sizeof(struct problem)];
+    if (c->is_starting || !c->conf->names_enable) return;
+    const enum err bad = conf_resolver(c->conf, &e, &key, &why); /* said with the settings */
+    if (bad == OK) why = resolver_probe(&e, c->conf->resolver_timeout_ms, text, sizeof text);
+    if (bad == OK && why == NULL) {
+        tell(c, REPORT_OK, NAMES, "the resolver answers (%s)", e.url);
+    } else if (bad == OK) {
+        tell(c, REPORT_WARNING, NAMES,
+             "the resolver does not answer (%s): names are not resolved until it does; see [NAMES] "
+             "resolver_endpoint",
+             why);
+    }
+    endpoint_wipe(&e);
+}
+
 /* ---- the list ---- */
 
 static void (*const CHECKS[])(struct checks *c) = {
     look_at_user,  look_at_certificate,    look_at_secrets, look_at_storage,
-    look_at_space, look_at_contradictions, look_at_ports,
+    look_at_space, look_at_contradictions, look_at_ports,   look_at_resolver,
 };
 
 void checks_run(struct checks *c) {

@@ -279,9 +279,10 @@ static enum err check_names(const struct reader *r) {
     const enum err result = conf_resolver(c, &e, &key, &why);
     endpoint_wipe(&e);
     if (result == OK) return OK;
-    const unsigned line = line_of(c, "NAMES", key);
-    return problem_set(r->problem, E_CONFIG, "%s:%u: [NAMES] %s: %s; must be %s", r->file,
-                       line != 0 ? line : line_of(c, "NAMES", "enable"), key, why,
+    unsigned line = line_of(c, "NAMES", key); /* 0: another key makes it necessary */
+    if (line == 0) line = line_of(c, "NAMES", c->names_enable ? "enable" : "resolver_auth");
+    return problem_set(r->problem, E_CONFIG, "%s:%u: [NAMES] %s: %s; must be %s", r->file, line,
+                       key, why,
                        strcmp(key, "resolver_auth") == 0
                            ? "bearer TOKEN or basic USER:PASSWORD, with https or on localhost"
                            : "an http or https URL such as http://localhost:8000");

@@ -16,6 +16,7 @@ from smp_client import drain, fill
 from smp.encoding import Reader, short  # found by smp_client
 from smp.fake_relay import FakeRelay, Identity, Peer
 from smp.keys import x25519_der
+from smp.resolver import Answer, Resolver
 from smp.socks import SocksServer
 from smp.transmissions import batch, unbatch
 
@@ -512,3 +513,22 @@ def test_ipv6(ready):
     ready.start()
     found = check(ready, address(ready, host="[::1]"))
     assert found["checked"] == f"[::1]:{ready.port}"
+
+
+# ---- names ----
+
+
+def test_resolver(ready):
+    """Asked for its health; what it says makes the server neither better nor worse."""
+    ready.set("NAMES", "enable", "on")
+    with Resolver() as resolver:
+        ready.set("NAMES", "resolver_endpoint", resolver.endpoint)
+        ready.set("NAMES", "resolver_auth", "bearer s3cret")
+        items = [item for item in check(ready)["items"] if item["name"] == "names"]
+        assert [item["text"] for item in items] == [f"the resolver answers ({resolver.endpoint})"]
+        assert resolver.requests[0][0] == "/health"
+        resolver.health = Answer(b"", 503)
+        text = the(check(ready), "warning", "names")
+        assert f"GET {resolver.endpoint}/health: HTTP 503" in text
+    text = the(check(ready), "warning", "names")
+    assert "does not answer" in text and "resolver_endpoint" in text and "s3cret" not in text
