@@ -10,6 +10,14 @@
 #include "app/prompt.h"
 #include "app/storage.h"
 
+struct delete_args {
+    bool yes;
+};
+
+static const struct cli_option OPTIONS[] = {
+    {"yes", 'y', NULL, offsetof(struct delete_args, yes), "Do not ask"},
+};
+
 static void print_left(const char *dir, const char *name) {
     printf("Left: %s/%s\n", dir, name);
 }
@@ -53,13 +61,13 @@ static enum err remove_from(const char *dir, struct problem *p) {
     return OK;
 }
 
-static enum err confirm(const struct paths *paths, struct problem *p) {
+static enum err confirm(const struct delete_args *a, const struct paths *paths, struct problem *p) {
     printf("WARNING: deleting the server will make all queues inaccessible, because the server "
            "identity (certificate fingerprint) will change.\n"
            "Configuration: %s\nQueues and messages: %s\n"
            "THIS CANNOT BE UNDONE!\n",
            paths->cfg, paths->state);
-    return prompt_confirm("Continue (Y/n): ", "Y", p);
+    return a->yes ? OK : prompt_confirm("Continue (Y/n): ", "Y", p);
 }
 
 /* State first: with the settings file, which goes last, the command can be run again. */
@@ -74,7 +82,6 @@ static enum err remove_all(const struct paths *paths, bool has_cfg, bool has_sta
 
 static enum err run_delete(const void *args, const struct paths *paths,
                            struct problem *ret_problem) {
-    (void)args;
     bool has_cfg = false, has_state = false;
     enum err e = check_is_server(paths, ret_problem);
     if (e == OK) e = own_files_check(paths->cfg, &has_cfg, ret_problem);
@@ -85,7 +92,7 @@ static enum err run_delete(const void *args, const struct paths *paths,
     CLEANUP(storage_done)
     struct storage lock = {.paths = paths, .on_disk = file_exists(paths->lock), .lock_fd = -1};
     e = storage_lock(&lock, ret_problem);
-    if (e == OK) e = confirm(paths, ret_problem);
+    if (e == OK) e = confirm(args, paths, ret_problem);
     if (e == OK && lock.lock_fd < 0 && has_state) {
         lock.on_disk = true;
         e = storage_lock(&lock, ret_problem);
@@ -98,6 +105,8 @@ static enum err run_delete(const void *args, const struct paths *paths,
 const struct command CMD_DELETE = {
     .name = "delete",
     .summary = "Delete the server: configuration, identity, queues and messages",
-    .args_len = 0,
+    .options = OPTIONS,
+    .n_options = ARRAY_LEN(OPTIONS),
+    .args_len = sizeof(struct delete_args),
     .run = run_delete,
 };

@@ -57,11 +57,8 @@ static enum err job_init(struct job *j, const void *args, const struct paths *pa
     return storage_lock(&j->storage, p);
 }
 
-static enum err confirm(const struct job *j, const char *word, struct problem *p) {
-    char question[64];
-    if (j->args->yes) return OK;
-    (void)snprintf(question, sizeof question, "Continue? Type `%s`: ", word);
-    return prompt_confirm(question, word, p);
+static enum err confirm(const struct job *j, struct problem *p) {
+    return j->args->yes ? OK : prompt_confirm("Continue (Y/n): ", "Y", p);
 }
 
 static enum err open_store(struct job *j, struct problem *p) {
@@ -140,7 +137,7 @@ static enum err run_import(const void *args, const struct paths *paths, struct p
     if (e != OK) return e;
     printf("Messages of %s will be imported into the journal %s.\n", paths->messages_log,
            j.storage.journal);
-    e = confirm(&j, "Y", p);
+    e = confirm(&j, p);
     if (e == OK) e = open_store(&j, p);
     if (e == OK) e = check_journal_is_empty(&j, p);
     if (e == OK) e = run_store(&j, "Importing messages", store_import_messages, &n, p);
@@ -160,6 +157,15 @@ static enum err check_has_journal(const struct job *j, struct problem *p) {
     return problem_set(p, E_NOT_FOUND, "there is no journal in %s", j->storage.journal);
 }
 
+/* In the order in which it can be done: a start refuses while both hold messages. */
+static void print_after_export(const struct job *j, bool holds_messages) {
+    if (holds_messages) {
+        printf("The journal still holds the same messages. First run `smp-server journal delete`. "
+               "Then:\n");
+    }
+    print_what_to_set(j, "memory");
+}
+
 static enum err run_export(const void *args, const struct paths *paths, struct problem *p) {
     CLEANUP(job_done) struct job j;
     uint64_t n = 0;
@@ -172,14 +178,13 @@ static enum err run_export(const void *args, const struct paths *paths, struct p
     if (e != OK) return e;
     printf("Messages of the journal %s will be exported to %s.\n", j.storage.journal,
            paths->messages_log);
-    e = confirm(&j, "Y", p);
+    e = confirm(&j, p);
     if (e == OK) e = open_store(&j, p);
     if (e == OK) e = run_store(&j, "Exporting messages", store_export_messages, &n, p);
     if (e != OK) return e;
-    printf("Export completed. Messages: %" PRIu64 ", queues: %" PRIu64 ".\n"
-           "Run `smp-server journal delete`: the journal still holds the same messages.\n",
-           n, store_counts(j.store).n_queues);
-    print_what_to_set(&j, "memory");
+    printf("Export completed. Messages: %" PRIu64 ", queues: %" PRIu64 ".\n", n,
+           store_counts(j.store).n_queues);
+    print_after_export(&j, n != 0);
     return OK;
 }
 
@@ -193,7 +198,7 @@ static enum err run_delete(const void *args, const struct paths *paths, struct p
     if (e != OK) return e;
     printf("WARNING: all messages in the journal %s will be deleted. THIS CANNOT BE UNDONE!\n",
            j.storage.journal);
-    e = confirm(&j, "yes", p);
+    e = confirm(&j, p);
     if (e == OK) e = journal_dir_remove(j.storage.journal, &removed, p);
     if (e != OK) return e;
     printf("Deleted the journal %s. Files: %u, bytes: %" PRIu64 ".\n", j.storage.journal,

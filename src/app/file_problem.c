@@ -2,6 +2,7 @@
 #include "app/file_problem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdbool.h>
@@ -39,8 +40,10 @@ static void cut_last(char *path) {
     }
 }
 
-/* The path, or the nearest above it that can be looked at: what is below one that cannot be entered
- * is not its fault. False when there is none. */
+/* The path; the directory that it is in, if the path itself may be used; or the nearest above that
+ * can be looked at: what is below one that cannot be entered is not its fault. False when there is
+ * none.
+ */
 static bool find_culprit(const char *path, struct culprit *ret) {
     struct stat st;
     (void)snprintf(ret->path, sizeof ret->path, "%s", path);
@@ -50,6 +53,11 @@ static bool find_culprit(const char *path, struct culprit *ret) {
         cut_last(ret->path);
     }
     ret->is_far = n_up > 1;
+    const bool may_use = faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) == 0;
+    if (n_up == 0 && !S_ISDIR(st.st_mode) && may_use) {
+        cut_last(ret->path);
+        if (stat(ret->path, &st) != 0) return false;
+    }
     ret->owner = st.st_uid;
     ret->mode = st.st_mode;
     ret->is_dir = S_ISDIR(st.st_mode);

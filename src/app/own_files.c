@@ -5,10 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "app/file_problem.h"
 
 static const char *const FILES[] = {
     "smp-server.ini",
@@ -68,7 +72,7 @@ enum err own_files_check(const char *dir, bool *ret_exists, struct problem *ret_
     struct stat st;
     *ret_exists = lstat(dir, &st) == 0;
     if (!*ret_exists && errno == ENOENT) return OK;
-    if (!*ret_exists) return problem_sys(ret_problem, "cannot use the directory %s", dir);
+    if (!*ret_exists) return file_problem(ret_problem, "cannot use", dir, errno);
     if (S_ISLNK(st.st_mode)) {
         return problem_set(ret_problem, E_EXISTS,
                            "%s is a symbolic link, which is not followed: name the directory "
@@ -80,7 +84,7 @@ enum err own_files_check(const char *dir, bool *ret_exists, struct problem *ret_
         return problem_set(ret_problem, E_EXISTS, "%s is not a directory: move it away", dir);
     }
     if (faccessat(AT_FDCWD, dir, R_OK | W_OK | X_OK, AT_EACCESS) == 0) return OK;
-    return problem_sys(ret_problem, "cannot remove files from %s", dir);
+    return file_problem(ret_problem, "cannot remove files from", dir, errno);
 }
 
 /* ---- removing ---- */
@@ -92,12 +96,19 @@ struct removal {
     struct problem *problem; /* borrowed */
 };
 
-static enum err fail(const struct removal *r, const char *name) {
-    return problem_sys(r->problem, "cannot remove %s in %s", name, r->dir);
+/* The kernel knows the path of an open directory, however it was reached. */
+static enum err fail(const struct removal *r, int parent, const char *name) {
+    const int number = errno;
+    char link[64], dir[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", parent);
+    const ssize_t n = readlink(link, dir, sizeof dir - 1);
+    if (n > 0) dir[n] = '\0';
+    (void)snprintf(path, sizeof path, "%s/%s", n > 0 ? dir : r->dir, name);
+    return file_problem(r->problem, "cannot remove", path, number);
 }
 
 static enum err remove_file(struct removal *r, int parent, const char *name) {
-    if (unlinkat(parent, name, 0) != 0) return fail(r, name);
+    if (unlinkat(parent, name, 0) != 0) return fail(r, parent, name);
     r->n_removed++;
     return OK;
 }
@@ -106,30 +117,30 @@ static enum err remove_file(struct removal *r, int parent, const char *name) {
 static enum err remove_tree(struct removal *r, int parent, const char *name, unsigned depth) {
     CLEANUP(close_dirp) DIR *d = open_dir(parent, name);
     struct stat st;
-    if (d == NULL || fstat(dirfd(d), &st) != 0) return fail(r, name);
+    if (d == NULL || fstat(dirfd(d), &st) != 0) return fail(r, parent, name);
     if (st.st_dev != r->device) {
         return problem_set(r->problem, E_EXISTS,
                            "%s in %s is another file system: unmount it, and run this again", name,
                            r->dir);
     }
     errno = ELOOP;
-    if (depth == DEPTH_MAX) return fail(r, name);
+    if (depth == DEPTH_MAX) return fail(r, parent, name);
     for (const struct dirent *entry; (entry = readdir(d)) != NULL;) {
         if (is_dots(entry->d_name)) continue;
         if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
-            return fail(r, entry->d_name);
+            return fail(r, dirfd(d), entry->d_name);
         }
         const enum err e = S_ISDIR(st.st_mode) ? remove_tree(r, dirfd(d), entry->d_name, depth + 1)
                                                : remove_file(r, dirfd(d), entry->d_name);
         if (e != OK) return e;
     }
-    return unlinkat(parent, name, AT_REMOVEDIR) == 0 ? OK : fail(r, name);
+    return unlinkat(parent, name, AT_REMOVEDIR) == 0 ? OK : fail(r, parent, name);
 }
 
 /* Removes an entry of the directory itself if it is the server's; *ret_left if it is not. */
 static enum err remove_own(struct removal *r, int parent, const char *name, bool *ret_left) {
     struct stat st;
-    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return fail(r, name);
+    if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) != 0) return fail(r, parent, name);
     const bool is_dir = S_ISDIR(st.st_mode), is_link = S_ISLNK(st.st_mode);
     const bool own_dir = is_listed(name, DIRS, ARRAY_LEN(DIRS)) && (is_dir || is_link);
     const bool own_file = is_listed(name, FILES, ARRAY_LEN(FILES)) && !is_dir;
@@ -162,7 +173,7 @@ enum err own_files_remove(const char *dir, const char *last_name,
     CLEANUP(close_dirp) DIR *d = open_dir(AT_FDCWD, dir);
     struct stat st;
     if (d == NULL || fstat(dirfd(d), &st) != 0) {
-        return problem_sys(ret_problem, "cannot use the directory %s", dir);
+        return file_problem(ret_problem, "cannot use", dir, errno);
     }
     r.device = st.st_dev;
     enum err e = remove_all_but(&r, d, last_name, on_left, &ret->n_left);

@@ -224,6 +224,24 @@ static enum err check_memory(const struct storage *s, bool has_log, bool has_jou
     return OK;
 }
 
+static void ignore_warning(void *ctx, const char *text) {
+    (void)ctx;
+    (void)text;
+}
+
+/* Segments alone say nothing: a server that never got a message has some too. One that cannot be
+ * read may hold messages. */
+static enum err holds_messages(const struct storage *s, bool *ret, struct problem *p) {
+    struct problem damage;
+    struct store_counts n = {0};
+    struct storage journal = *s;
+    const enum err e = journal_dir_is_used(s->journal, ret, p);
+    if (e != OK || !*ret) return e;
+    journal.in_journal = true;
+    *ret = storage_try(&journal, ignore_warning, NULL, &n, &damage) != OK || n.n_messages != 0;
+    return OK;
+}
+
 enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
                        struct problem *ret_problem) {
     bool has_store_log = false, has_log = false, has_journal = false;
@@ -235,7 +253,7 @@ enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
     }
     enum err e = check_reference_journal(s, ret_problem);
     if (e == OK) e = storage_has_content(s->paths->messages_log, &has_log, ret_problem);
-    if (e == OK) e = journal_dir_is_used(s->journal, &has_journal, ret_problem);
+    if (e == OK && (!s->in_journal || has_log)) e = holds_messages(s, &has_journal, ret_problem);
     if (e == OK && s->in_journal) e = journal_dir_check_access(s->journal, ret_problem);
     if (e != OK) return e;
     if (s->in_journal) return check_journal(s, has_log, has_journal, ret_problem);

@@ -36,7 +36,8 @@ MUST_USE enum err storage_lock(struct storage *s, struct problem *ret_problem);
 MUST_USE enum err storage_check_dir(const char *dir, bool must_exist, struct problem *ret_problem);
 MUST_USE enum err storage_check_file(const char *path, struct problem *ret_problem);
 
-/* Refuses to start a server beside messages that it would not deliver. E_CONFIG, E_SYS. Warns of
+/* Refuses to start a server beside messages that it would not deliver; an empty journal is no
+ * obstacle. E_CONFIG, E_SYS. Warns of
  * files that are there and not read. */
 MUST_USE enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
                                 struct problem *ret_problem);

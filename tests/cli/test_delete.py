@@ -55,9 +55,15 @@ def test_asks(ready, answer):
     assert line == "Error: nothing was done: the answer was not `Y`"
 
 
-def test_no_option_answers(ready):
-    """Scripts have to write the answer, too."""
-    assert "option -y of `smp-server delete` is unknown" in ready.refuse("delete", "-y")
+@pytest.mark.parametrize("word", ["-y", "--yes"])
+def test_does_not_ask(ready, word):
+    """For scripts, as other commands have it."""
+    assert "Continue" not in used(ready).run("delete", word).stdout
+    assert not ready.config.exists() and not ready.state.exists()
+
+
+def test_no_argument_answers(ready):
+    """That is what -y is for."""
     assert "takes no argument" in ready.refuse("delete", "Y")
 
 
@@ -167,7 +173,10 @@ def test_unwritable_directory(ready, name):
     options = as_nobody(ready)
     getattr(ready, name).chmod(0o555)
     line = refuse(ready, **options)
-    assert line == f"Error: cannot remove files from {getattr(ready, name)}: Permission denied"
+    path = getattr(ready, name)
+    assert line.startswith(f"Error: cannot remove files from {path}: Permission denied: ")
+    if options:
+        assert line.endswith(f"it has the mode 0555: `chmod u+rwx {path}`")
 
 
 def test_file_in_place_of_a_directory(ready):
@@ -183,7 +192,9 @@ def test_again_after_a_failure(ready):
     options = as_nobody(ready)
     (ready.state / "journal").chmod(0o555)
     line = delete(ready, status=1, **options).stderr
-    assert line.startswith("Error: cannot remove 0000000") and "Permission denied" in line
+    path = ready.state / "journal"
+    assert line.startswith(f"Error: cannot remove {path}/0000000") and "Permission denied" in line
+    assert not options or line.endswith(f"{path} has the mode 0555: `chmod u+rwx {path}`\n")
     assert ready.ini.exists()
     (ready.state / "journal").chmod(0o755)
     delete(ready, **options)

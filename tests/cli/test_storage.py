@@ -228,6 +228,62 @@ def test_both(ready, messages, text):
     assert line.startswith(text) and "smp-server journal delete" in line
 
 
+def test_empty_journal(ready):
+    """No obstacle to memory mode: one that was never written to, and one that was read to its end.
+    A message makes it one."""
+    ready.start().stop()
+    use(ready, "memory")
+    ready.start().stop()
+    queue = stop_with_messages(ready, "journal")
+    use(ready, "memory")
+    assert "may hold messages" in refuse_start(ready)
+    use(ready, "journal")
+    server = ready.start()
+    assert drain(ready, queue) == BODIES
+    server.stop()
+    assert list((ready.state / "journal").glob("*.journal"))
+    use(ready, "memory")
+    assert counts_of(ready.start()) == (1, 0)
+
+
+def test_empty_journal_and_messages(ready):
+    """Import is what is advised then, and works."""
+    stop_with_messages(ready, "memory")
+    log = ready.state / "smp-server-messages.log"
+    kept = log.rename(f"{log}.kept")
+    use(ready, "journal")
+    ready.start().stop()
+    kept.rename(log)
+    assert "run `smp-server journal import`" in refuse_start(ready)
+    ready.run("journal", "import", "-y")
+    assert counts_of(ready.start()) == (1, 3)
+
+
+def test_advice_of_export(ready):
+    """Each step that it names works, in its order."""
+    stop_with_messages(ready, "journal")
+    out = ready.run("journal", "export", "-y").stdout
+    steps = ["First run `smp-server journal delete`.", "Set `store_messages: memory` in [STORE_LOG]",
+             "then start the server"]
+    places = [out.index(step) for step in steps]
+    assert places == sorted(places)
+    ready.run("journal", "delete", "-y")
+    use(ready, "memory")
+    assert counts_of(ready.start()) == (1, 3)
+
+
+def test_export_of_nothing(ready):
+    """There is nothing to delete then."""
+    queue = stop_with_messages(ready, "journal")
+    server = ready.start()
+    drain(ready, queue)
+    server.stop()
+    out = ready.run("journal", "export", "-y").stdout
+    assert "journal delete" not in out
+    use(ready, "memory")
+    ready.start().stop()
+
+
 @pytest.mark.parametrize("messages", ["journal", "memory"])
 def test_journal_of_the_reference(ready, messages):
     """Recognised, explained, not touched."""
@@ -408,24 +464,20 @@ def test_exported_messages_are_delivered(ready):
     server.stop()
 
 
-@pytest.mark.parametrize("word, right, wrong", [
-    ("import", "Y", ["", "\n", "n\n", "yes\n", "Yy\n"]),
-    ("export", "Y", ["", "n\n"]),
-    ("delete", "yes", ["", "\n", "y\n", "Y\n", "yes please do\n"]),
-])
-def test_asks(ready, word, right, wrong):
-    """Nothing is done without the right answer."""
+@pytest.mark.parametrize("word", ["import", "export", "delete"])
+def test_asks(ready, word):
+    """Nothing is done without a `Y`, as all commands want it."""
     stop_with_messages(ready, "memory" if word == "import" else "journal")
     before = unchanged(ready)
-    for answer in wrong:
+    for answer in ["", "\n", "n\n", "y\n", "yes\n", "Yy\n"]:
         done = subprocess.run([ready.binary, "journal", word], env=ready.environment, input=answer,
                               capture_output=True, text=True, timeout=TIMEOUT, check=False)
         assert done.returncode == 1
-        assert done.stderr == f"Error: nothing was done: the answer was not `{right}`\n"
-        assert done.stdout.endswith(f"Continue? Type `{right}`: ")
+        assert done.stderr == "Error: nothing was done: the answer was not `Y`\n"
+        assert done.stdout.endswith("Continue (Y/n): ")
         assert unchanged(ready) == before
     done = subprocess.run([ready.binary, "journal", word], env=ready.environment,
-                          input=f"{right}\n", capture_output=True, text=True, timeout=TIMEOUT,
+                          input="Y\n", capture_output=True, text=True, timeout=TIMEOUT,
                           check=False)
     assert done.returncode == 0, done.stderr
     assert unchanged(ready) != before
