@@ -36,6 +36,7 @@ enum {
     OPERATE_DESCRIPTORS = 40, /* control port and metrics */
     MIN_CLIENTS = 32,
     OUTGOING_SHARE = 4, /* one in so many of the rest is kept for connections to other relays */
+    RESOLVER_SHARE = 8, /* and for those to the resolver, but no more than it uses */
     DRAIN_CHECK_MS = 20,
     DRAIN_SPARE_MS = 3000,     /* beyond CLOSE_GRACE_MS: deadlines are checked once a second */
     DESCRIPTORS_MAX = 1 << 24, /* more is never used, and limits may be infinite */
@@ -72,9 +73,9 @@ struct server {
     struct server_opts o; /* conf and ini_path only while starting */
     struct stats *stats;
     struct stats_job *stats_job;
-    int64_t started_s; /* Unix seconds */
-    unsigned connections_max, outgoing_max;
-    unsigned n_workers, n_sockets; /* n_sockets: addresses times ports */
+    int64_t started_s;                                     /* Unix seconds */
+    unsigned connections_max, outgoing_max, transfers_max; /* the last: of each loop */
+    unsigned n_workers, n_sockets;                         /* n_sockets: addresses times ports */
     uint16_t *socket_ports;
     struct worker *workers;
     struct loop **loops; /* borrowed from workers */
@@ -211,7 +212,9 @@ static enum err up_descriptors(struct server *s, struct problem *p) {
     }
     const unsigned left = (unsigned)n - reserved;
     s->outgoing_max = s->o.conf->proxy_enable ? left / OUTGOING_SHARE : 0;
-    s->connections_max = left - s->outgoing_max;
+    s->transfers_max = s->o.conf->names_enable ? left / RESOLVER_SHARE / s->n_workers + 1 : 0;
+    if (s->transfers_max > RESOLVER_TRANSFERS_MAX) s->transfers_max = RESOLVER_TRANSFERS_MAX;
+    s->connections_max = left - s->outgoing_max - s->transfers_max * s->n_workers;
     return OK;
 }
 
@@ -383,6 +386,7 @@ static enum err up_names(struct server *s, struct problem *p) {
         .endpoint = &endpoint,
         .timeout_ms = c->resolver_timeout_ms,
         .response_max = (size_t)c->resolver_max_response_bytes,
+        .transfers_max = s->transfers_max,
     };
     e = resolver_new(&o, &s->resolver);
     endpoint_wipe(&endpoint);

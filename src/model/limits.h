@@ -60,7 +60,7 @@ enum {
     RESOLVER_CONCURRENCY_MAX = 10000,
     RESOLVER_TRANSFERS_MAX = 128,         /* names of a loop at the resolver, ~30 KiB and a descriptor each */
     RESOLVER_WAITING_MAX = 20000,         /* names of a loop that wait for that, ~0.5 KiB each */
-    RESOLVER_IDLE_MAX = 8,                /* connections of a loop kept for the next name */
+    RESOLVER_IDLE_MAX = 8,                /* handles of a loop kept for the next name, ~10 KiB each */
 
     /* ---- times ---- */
     DEFAULT_TLS_TIMEOUT_S = 60,           /* seconds; as the reference */

@@ -13,6 +13,7 @@ struct resolver_loop {
     /* fixed after resolver_new() */
     struct loop *loop;           /* borrowed */
     struct transfers *transfers; /* owned */
+    unsigned transfers_max;
     /* owner loop only */
     struct list under_way,
         waiting; /* requests; waiting: the oldest, whose time ends first, is first */
@@ -114,7 +115,7 @@ static struct resolver_request *first_waiting(struct resolver_loop *rl) {
 static void run_waiting(struct resolver_loop *rl, int64_t now_ms) {
     for (struct resolver_request *rq; (rq = first_waiting(rl)) != NULL;) {
         const bool is_late = rq->deadline_ms <= now_ms;
-        if (!is_late && rl->n_under_way >= RESOLVER_TRANSFERS_MAX) return;
+        if (!is_late && rl->n_under_way >= rl->transfers_max) return;
         end_waiting(rl, rq);
         if (is_late) {
             fail(rq, NAME_TIMEOUT);
@@ -177,9 +178,11 @@ void resolver_ask(struct resolver *r, struct loop *from, struct bytes name,
 static enum err open_loop(const struct resolver *r, const struct resolver_opts *o, unsigned i) {
     struct resolver_loop *rl = &r->loops[i];
     rl->loop = o->loops[i];
+    rl->transfers_max = o->transfers_max;
     list_init(&rl->under_way);
     list_init(&rl->waiting);
-    return transfers_new(rl->loop, &r->endpoint, o->response_max, &rl->transfers);
+    const struct transfers_opts t = {&r->endpoint, o->response_max, o->transfers_max};
+    return transfers_new(rl->loop, &t, &rl->transfers);
 }
 
 enum err resolver_new(const struct resolver_opts *o, struct resolver **ret) {

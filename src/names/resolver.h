@@ -2,8 +2,8 @@
 /* resolver.h -- names are asked for at a REST resolver that the operator runs (spec: names).
  *
  * Each loop asks for its own sessions, so nothing is shared between loops. On a loop at most
- * RESOLVER_TRANSFERS_MAX requests are at the resolver; RESOLVER_WAITING_MAX more wait for their
- * turn, and their time runs while they do. Every request is answered within the time limit.
+ * transfers_max requests are at the resolver; RESOLVER_WAITING_MAX more wait for their turn, and
+ * their time runs while they do. Every request is answered within the time limit.
  *
  * Start: resolver_new() before the loops start. Stop: join all loops, then resolver_free(), then
  * free the loops. */
@@ -21,6 +21,7 @@ struct resolver_opts {
     const struct endpoint *endpoint; /* copied */
     int64_t timeout_ms;              /* for a whole request */
     size_t response_max;             /* bytes of the resolver's answer */
+    unsigned transfers_max;          /* of a loop at once: as many sockets; at least 1 */
 };
 
 MUST_USE enum err resolver_new(const struct resolver_opts *o, struct resolver **ret);

@@ -262,29 +262,30 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *so
 
 /* ---- public ---- */
 
-static bool set_up_multi(struct transfers *ts) {
-    return curl_multi_setopt(ts->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
+static bool set_up_multi(struct transfers *ts, unsigned sockets_max) {
+    return curl_multi_setopt(ts->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)sockets_max) ==
+               CURLM_OK &&
+           curl_multi_setopt(ts->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
            curl_multi_setopt(ts->multi, CURLMOPT_SOCKETDATA, ts) == CURLM_OK &&
            curl_multi_setopt(ts->multi, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK &&
            curl_multi_setopt(ts->multi, CURLMOPT_TIMERDATA, ts) == CURLM_OK &&
-           curl_multi_setopt(ts->multi, CURLMOPT_MAXCONNECTS, (long)RESOLVER_IDLE_MAX) == CURLM_OK;
+           curl_multi_setopt(ts->multi, CURLMOPT_MAXCONNECTS, (long)sockets_max) == CURLM_OK;
 }
 
 static struct curl_slist *new_headers(void) {
     return curl_slist_append(NULL, "Accept: application/json");
 }
 
-enum err transfers_new(struct loop *l, const struct endpoint *endpoint, size_t body_max,
-                       struct transfers **ret) {
+enum err transfers_new(struct loop *l, const struct transfers_opts *o, struct transfers **ret) {
     struct transfers *ts = calloc(1, sizeof *ts);
     if (ts == NULL) return E_NO_MEMORY;
     need_library();
     ts->loop = l;
-    ts->endpoint = endpoint;
-    ts->body_max = body_max;
+    ts->endpoint = o->endpoint;
+    ts->body_max = o->body_max;
     ts->multi = curl_multi_init();
     ts->headers = new_headers();
-    if (ts->multi == NULL || ts->headers == NULL || !set_up_multi(ts)) {
+    if (ts->multi == NULL || ts->headers == NULL || !set_up_multi(ts, o->sockets_max)) {
         transfers_free(ts);
         return E_NO_MEMORY;
     }

@@ -34,8 +34,13 @@ struct transfer {
     void (*done)(struct transfer *t);
 };
 
-/* *endpoint is borrowed until transfers_free(). Any thread that holds the loop. E_NO_MEMORY. */
-MUST_USE enum err transfers_new(struct loop *l, const struct endpoint *endpoint, size_t body_max,
+struct transfers_opts {
+    const struct endpoint *endpoint; /* borrowed until transfers_free() */
+    size_t body_max;                 /* bytes */
+    unsigned sockets_max;            /* open at once, those that are kept included */
+};
+/* Any thread that holds the loop. E_NO_MEMORY. */
+MUST_USE enum err transfers_new(struct loop *l, const struct transfers_opts *o,
                                 struct transfers **ret);
 /* Nothing may be under way: transfer_stop(). NULL is a no-op. */
 void transfers_free(struct transfers *ts);

@@ -220,6 +220,19 @@ def test_concurrency(own_server, resolver):
         assert len(resolver.requests) == 8
 
 
+def test_few_descriptors(own_server, resolver):
+    """Names have a share of the descriptors: clients and storage are served beside many of them."""
+    server = own_server(settings(resolver), nofile=400)
+    with Connection(server.address, 20) as conn, Connection(server.address, 20) as other:
+        conn.write([conn.make(b"RSLV slow.n%d.simplex" % n) for n in range(900)])
+        resolver.wait_for(8)
+        queue = Queue.create(other)
+        assert queue.send(other, b"x").raw == b"OK"
+        for _ in range(20):
+            with Connection(server.address, 20) as more:
+                more.ping()
+
+
 def test_client_goes(server, resolver):
     """Its names end with nobody waiting for them; others are served on."""
     with Connection(server.address, 20) as conn:
