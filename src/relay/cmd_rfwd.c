@@ -45,11 +45,6 @@ static enum err take_client_key(struct forwarded *f, const struct session *s,
     return OK;
 }
 
-static bool may_be_forwarded(enum command_tag tag) {
-    return tag == CMD_SEND || tag == CMD_SKEY || tag == CMD_LKEY || tag == CMD_LGET ||
-           tag == CMD_RSLV;
-}
-
 /* What is wrong from here on is told to the client, inside the layers. */
 static void parse_inner(struct forwarded *f, struct bytes t) {
     struct forwarded_command *in = &f->inner;
@@ -57,7 +52,8 @@ static void parse_inner(struct forwarded *f, struct bytes t) {
     if (in->parse_err == OK) {
         in->parse_err = command_parse(&in->t, in->params.version, &in->cmd);
     }
-    if (in->parse_err == OK && !may_be_forwarded(in->cmd.tag)) in->parse_err = E_CMD_PROHIBITED;
+    if (in->parse_err == OK && !command_row(in->cmd.tag)->may_be_forwarded)
+        in->parse_err = E_CMD_PROHIBITED;
 }
 
 static enum err open_layers(struct session *s, struct forwarded *f, size_t n) {

@@ -154,15 +154,31 @@ void dispatch_bad_block(struct session *s) {
     answer_err(&rq, E_BLOCK);
 }
 
-/* ---- handlers: the rows of commands.def that this version runs ---- */
+/* ---- handlers: cmd_<fn> of each row of commands.def ---- */
+
+/* What is inside of an RFWD is run in its place. */
+void cmd_taken_apart(struct request *rq) {
+    (void)rq;
+    assert(false);
+}
 
 static cmd_fn *const HANDLERS[N_COMMANDS] = {
-    [CMD_NEW] = cmd_new,   [CMD_SUB] = cmd_sub,   [CMD_KEY] = cmd_key,     [CMD_RKEY] = cmd_rkey,
-    [CMD_LSET] = cmd_lset, [CMD_LDEL] = cmd_ldel, [CMD_GET] = cmd_get,     [CMD_ACK] = cmd_ack,
-    [CMD_OFF] = cmd_off,   [CMD_DEL] = cmd_del,   [CMD_QUE] = cmd_que,     [CMD_SKEY] = cmd_skey,
-    [CMD_SEND] = cmd_send, [CMD_LKEY] = cmd_lkey, [CMD_LGET] = cmd_lget,   [CMD_PING] = cmd_ping,
-    [CMD_PRXY] = cmd_prxy, [CMD_PFWD] = cmd_pfwd, [CMD_NKEY] = cmd_nkey,   [CMD_NDEL] = cmd_ndel,
-    [CMD_NSUB] = cmd_nsub, [CMD_SUBS] = cmd_subs, [CMD_NSUBS] = cmd_nsubs, [CMD_RSLV] = cmd_rslv,
+#define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
+            params)                                                                                \
+    [CMD_##tag] = cmd_##fn,
+#include "wire/commands.def"
+#undef CMD
+};
+
+enum { STAT_UNCOUNTED = N_STATS };
+
+/* Who counts a refused authorization. */
+static const unsigned REFUSED[N_COMMANDS] = {
+#define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
+            params)                                                                                \
+    [CMD_##tag] = (unsigned)STAT_##refused,
+#include "wire/commands.def"
+#undef CMD
 };
 
 /* ---- authorization ---- */
@@ -242,23 +258,8 @@ static void touch(const struct request *rq) {
 
 /* What is refused inside of RFWD is not counted: the reference does not either. */
 static void count_unauthorized(const struct request *rq) {
-    if (rq->fwd != NULL) return;
-    switch (rq->cmd->tag) {
-    case CMD_SEND:
-        session_count(rq->session, STAT_MSG_SENT_AUTH);
-        break;
-    case CMD_SUB:
-        session_count(rq->session, STAT_Q_SUB_AUTH);
-        break;
-    case CMD_NSUB:
-        session_count(rq->session, STAT_NTF_SUB_AUTH);
-        break;
-    case CMD_GET:
-        session_count(rq->session, STAT_MSG_GET_AUTH);
-        break;
-    default:
-        break;
-    }
+    const unsigned stat = REFUSED[rq->cmd->tag];
+    if (rq->fwd == NULL && stat != STAT_UNCOUNTED) session_count(rq->session, (enum stat_id)stat);
 }
 
 static void run_verified(struct request *rq, const struct command_row *row,
@@ -277,9 +278,8 @@ static void run_verified(struct request *rq, const struct command_row *row,
     if (!verify(rq, row, v)) {
         count_unauthorized(rq);
         answer_err(rq, E_AUTH);
-    } else if (v != NULL && v->block != NULL && row->party != PARTY_NOTIFIER &&
-               rq->cmd->tag != CMD_SEND) {
-        answer_blocked(rq); /* SEND looks at the length of the message first */
+    } else if (v != NULL && v->block != NULL && row->blocked == BLOCKED_ANSWERS) {
+        answer_blocked(rq);
     } else {
         if (v != NULL && row->party != PARTY_NOTIFIER) touch(rq); /* to ask is not to use */
         HANDLERS[rq->cmd->tag](rq);
@@ -314,8 +314,6 @@ static void run_item(const struct job *j, struct job_item *item) {
         answer_err(&rq, E_CMD_PROHIBITED);
     } else if (in != NULL ? t->has_service_sig : !service_signature_fits(&rq, row)) {
         answer_err(&rq, E_SERVICE);
-    } else if (HANDLERS[cmd->tag] == NULL) {
-        answer_err(&rq, E_CMD_UNKNOWN);
     } else {
         run_verified(&rq, row, item->lookup != 0 ? &j->lookups[item->lookup - 1] : NULL);
     }

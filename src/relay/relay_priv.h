@@ -262,19 +262,17 @@ void answer_blocked(const struct request *rq);                       /* of a blo
 void answer_result(const struct request *rq, enum err e, lsn_t lsn); /* OK or ERR */
 
 typedef void cmd_fn(struct request *rq);
-/* Handlers, one per row of commands.def that this version runs. They are called only for verified
- * requests. */
-cmd_fn cmd_new, cmd_key, cmd_rkey, cmd_skey, cmd_off, cmd_del, cmd_que; /* cmd_queue.c */
-cmd_fn cmd_lset, cmd_ldel, cmd_lkey, cmd_lget;                          /* cmd_link.c */
-cmd_fn cmd_sub, cmd_get, cmd_ack, cmd_send, cmd_ping;                   /* cmd_msg.c */
-cmd_fn cmd_prxy, cmd_pfwd;                                              /* cmd_proxy.c */
+/* cmd_<fn> of each row of commands.def: a row whose handler is missing does not link. They are
+ * called only for verified requests. */
+#define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
+            params)                                                                                \
+    cmd_fn cmd_##fn;
+#include "wire/commands.def"
+#undef CMD
 
-cmd_fn cmd_rslv; /* cmd_rslv.c */
-
-void proxied_done(struct session *s);                     /* cmd_proxy.c: of a session that ends */
-void names_done(struct session *s);                       /* cmd_rslv.c: likewise */
-bool names_are_waiting(const struct session *s);          /* then it is not read */
-cmd_fn cmd_nkey, cmd_ndel, cmd_nsub, cmd_subs, cmd_nsubs; /* cmd_ntf.c */
+void proxied_done(struct session *s);            /* cmd_proxy.c: of a session that ends */
+void names_done(struct session *s);              /* cmd_rslv.c: likewise */
+bool names_are_waiting(const struct session *s); /* then it is not read */
 /* Tells whoever was subscribed to a notifier that it is gone. cmd_ntf.c */
 void tell_notifier_gone(const struct request *rq, const struct sub_ended *ended);
 /* Makes a key pair and agrees with theirs. E_CRYPTO: theirs is of low order. cmd_queue.c */

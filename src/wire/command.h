@@ -3,7 +3,7 @@
  * section 5).
  *
  * Pure; any thread; all byte views point into the block. To add a command: one row in commands.def,
- * its arguments here, its parse_<params> in command.c, its handler in relay/. */
+ * its arguments here, its parse_<params> in command.c, its cmd_<fn> in relay/. */
 #pragma once
 
 #include "crypto/key.h"
@@ -12,7 +12,9 @@
 #include "wire/version.h"
 
 enum command_tag {
-#define CMD(tag, since, party, auth, entity, sig, lookup, key, fn, params) CMD_##tag,
+#define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
+            params)                                                                                \
+    CMD_##tag,
 #include "wire/commands.def"
 #undef CMD
     N_COMMANDS
@@ -48,6 +50,9 @@ enum command_key {
     NEED_KEY_SERVICE
 };
 
+/* What a blocked queue does about a command. */
+enum command_blocked { BLOCKED_ANSWERS, BLOCKED_LEAVES, BLOCKED_IGNORES };
+
 struct command_row {
     const char *tag;
     uint8_t since;
@@ -56,6 +61,8 @@ struct command_row {
     bool service_sig; /* needs the service signature in the session of a service */
     enum command_lookup lookup;
     enum command_key key;
+    enum command_blocked blocked;
+    bool may_be_forwarded;
 };
 const struct command_row *command_row(enum command_tag tag); /* static */
 /* May a service of this role send it? */
