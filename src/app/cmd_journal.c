@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* cmd_journal.c -- `smp-server journal import|export|delete`: messages between the messages log and
- * the journal, while no server runs.
+/* cmd_journal.c -- `smp-server journal import|export|delete`: messages between the messages log, or
+ * the reference's journal, and the journal, while no server runs.
  *
  * What is moved stays where it was until it is durable where it goes. The settings are not changed:
  * each command says what to set. */
@@ -70,7 +70,7 @@ static enum err open_store(struct job *j, struct problem *p) {
 }
 
 /* Runs one of store_import_messages() and store_export_messages() with the store's threads. */
-static enum err run_store(struct job *j, const char *title,
+static enum err run_store(struct job *j, const char *title, const char *path,
                           enum err (*move)(struct store *s, const char *path, uint64_t *ret_n,
                                            struct store_problem *ret_problem),
                           uint64_t *ret_n, struct problem *p) {
@@ -78,7 +78,7 @@ static enum err run_store(struct job *j, const char *title,
     enum err e = store_start(j->store);
     if (e == OK) {
         progress_begin(&ENV_SYSTEM, title, 0);
-        e = move(j->store, j->paths->messages_log, ret_n, &problem);
+        e = move(j->store, path, ret_n, &problem);
         progress_end();
     }
     struct store_problem stop_problem = {0};
@@ -102,21 +102,45 @@ static void print_what_to_set(const struct job *j, const char *wanted) {
 
 /* ---- import ---- */
 
-/* Without its queue no message can be kept, and the log would be set aside for nothing. */
-static enum err check_import(const struct job *j, struct problem *p) {
-    bool has_log = false, has_queues = false;
-    enum err e = storage_has_content(j->paths->messages_log, &has_log, p);
-    if (e == OK) e = storage_has_content(j->paths->store_log, &has_queues, p);
-    if (e == OK && !has_log) {
-        e = problem_set(p, E_NOT_FOUND, "there are no messages in %s: nothing to import",
-                        j->paths->messages_log);
+/* Where messages are imported from. */
+struct source {
+    const char *path;
+    bool is_reference; /* its journal, a directory; else a messages log */
+};
+
+static enum err choose_source(const struct job *j, struct source *ret, struct problem *p) {
+    bool has_log = false, has_reference = false;
+    const char *log = j->paths->messages_log, *dir = j->paths->reference_journal;
+    enum err e = storage_has_content(log, &has_log, p);
+    if (e == OK) e = journal_dir_is_reference(dir, &has_reference, p);
+    if (e != OK) return e;
+    if (has_log && has_reference) {
+        return problem_set(p, E_EXISTS,
+                           "there are messages in %s and in %s: if the one was exported from the "
+                           "other, move the older away, for messages in both would be delivered "
+                           "twice; else import them one after the other, with the other moved away",
+                           log, dir);
     }
-    if (e == OK && !has_queues) {
-        e = problem_set(p, E_NOT_FOUND,
-                        "there are no queues in %s: messages cannot be imported without them",
-                        j->paths->store_log);
+    *ret = (struct source){has_reference ? dir : log, has_reference};
+    if (has_log || has_reference) return OK;
+    return problem_set(p, E_NOT_FOUND, "there are no messages in %s or %s: nothing to import", log,
+                       dir);
+}
+
+/* Without its queue no message can be kept, and the source would be set aside for nothing. */
+static enum err check_import(const struct job *j, const struct source *from, struct problem *p) {
+    bool has_queues = false;
+    char aside[PATH_MAX + sizeof ".bak"];
+    const enum err e = storage_has_content(j->paths->store_log, &has_queues, p);
+    if (e != OK) return e;
+    if (!has_queues) {
+        return problem_set(p, E_NOT_FOUND,
+                           "there are no queues in %s: messages cannot be imported without them",
+                           j->paths->store_log);
     }
-    return e;
+    (void)snprintf(aside, sizeof aside, "%s.bak", from->path);
+    if (!from->is_reference || !file_exists(aside)) return OK;
+    return problem_set(p, E_EXISTS, "%s exists: move it away, nothing is overwritten", aside);
 }
 
 /* Messages that are in both would be delivered twice. */
@@ -131,19 +155,24 @@ static enum err check_journal_is_empty(const struct job *j, struct problem *p) {
 
 static enum err run_import(const void *args, const struct paths *paths, struct problem *p) {
     CLEANUP(job_done) struct job j;
+    struct source from = {.path = NULL};
     uint64_t n = 0;
     enum err e = job_init(&j, args, paths, p);
-    if (e == OK) e = check_import(&j, p);
+    if (e == OK) e = choose_source(&j, &from, p);
+    if (e == OK) e = check_import(&j, &from, p);
     if (e != OK) return e;
-    printf("Messages of %s will be imported into the journal %s.\n", paths->messages_log,
-           j.storage.journal);
+    printf("Messages of %s will be imported into the journal %s.\n", from.path, j.storage.journal);
     e = confirm(&j, p);
     if (e == OK) e = open_store(&j, p);
     if (e == OK) e = check_journal_is_empty(&j, p);
-    if (e == OK) e = run_store(&j, "Importing messages", store_import_messages, &n, p);
+    if (e == OK) {
+        e = run_store(&j, "Importing messages", from.path,
+                      from.is_reference ? store_import_reference : store_import_messages, &n, p);
+    }
     if (e != OK) return e;
-    printf("Import completed. Messages: %" PRIu64 ", queues: %" PRIu64 ". The log is now %s.bak\n",
-           n, store_counts(j.store).n_queues, paths->messages_log);
+    printf("Import completed. Messages: %" PRIu64 ", queues: %" PRIu64 ". %s is now %s.bak\n", n,
+           store_counts(j.store).n_queues, from.is_reference ? "The directory" : "The log",
+           from.path);
     print_what_to_set(&j, "journal");
     return OK;
 }
@@ -180,7 +209,8 @@ static enum err run_export(const void *args, const struct paths *paths, struct p
            paths->messages_log);
     e = confirm(&j, p);
     if (e == OK) e = open_store(&j, p);
-    if (e == OK) e = run_store(&j, "Exporting messages", store_export_messages, &n, p);
+    if (e == OK)
+        e = run_store(&j, "Exporting messages", paths->messages_log, store_export_messages, &n, p);
     if (e != OK) return e;
     printf("Export completed. Messages: %" PRIu64 ", queues: %" PRIu64 ".\n", n,
            store_counts(j.store).n_queues);
@@ -218,8 +248,9 @@ static enum err run_delete(const void *args, const struct paths *paths, struct p
     }
 
 static const struct command COMMANDS[] = {
-    COMMAND("import", "Move messages from the messages log into the journal", run_import,
-            ARRAY_LEN(OPTIONS)),
+    COMMAND("import",
+            "Move messages of the messages log, or the reference's journal, into the journal",
+            run_import, ARRAY_LEN(OPTIONS)),
     COMMAND("export", "Write the messages of the journal to a messages log", run_export,
             ARRAY_LEN(OPTIONS)),
     COMMAND("delete", "Delete the journal with all its messages", run_delete, N_DELETE_OPTIONS),

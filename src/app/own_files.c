@@ -37,8 +37,8 @@ static const char *const FILES[] = {
     "smp-server-metrics.txt*",
     "smp-server.lock",
 };
-/* "messages" is the journal of the reference. */
-static const char *const DIRS[] = {"journal", "messages", "www"};
+/* "messages" is the journal of the reference; imported, it has the other name. */
+static const char *const DIRS[] = {"journal", "messages", "messages.bak", "www"};
 
 enum { DEPTH_MAX = 32 }; /* of directories in one another; the reference's journal has 6 */
 

@@ -3,9 +3,9 @@
  * their removal.
  *
  * Own are those of paths.h with their backups, those that the reference makes there, and the
- * directories journal, messages and www with all that is in them. Nothing else is touched. Links
- * are removed, never followed, not even when the directory itself is one; nothing below a mount
- * point is removed. Main thread. */
+ * directories journal, messages, messages.bak and www with all that is in them. Nothing else is
+ * touched. Links are removed, never followed, not even when the directory itself is one; nothing
+ * below a mount point is removed. Main thread. */
 #pragma once
 
 #include <stdbool.h>

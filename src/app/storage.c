@@ -168,10 +168,9 @@ static enum err check_reference_journal(const struct storage *s, struct problem 
     const enum err e = journal_dir_is_reference(dir, &found, p);
     if (e != OK || !found) return e;
     return problem_set(p, E_CONFIG,
-                       "%s is the message journal of the reference server, in a format of its own "
-                       "that is not read (nor touched) here: run `smp-server journal export` with "
-                       "the reference's program, move that directory away, then run `smp-server "
-                       "journal import` with this program",
+                       "%s is the message journal of the reference server, in a format of its own: "
+                       "run `smp-server journal import`, or move that directory away to do without "
+                       "its messages",
                        dir);
 }
 

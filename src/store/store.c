@@ -41,6 +41,11 @@ enum err store_import_messages(struct store *s, const char *path, uint64_t *ret_
     return s->ops->import_messages(s, path, ret_n, ret_problem);
 }
 
+enum err store_import_reference(struct store *s, const char *dir, uint64_t *ret_n,
+                                struct store_problem *ret_problem) {
+    return s->ops->import_reference(s, dir, ret_n, ret_problem);
+}
+
 enum err store_export_messages(struct store *s, const char *path, uint64_t *ret_n,
                                struct store_problem *ret_problem) {
     return s->ops->export_messages(s, path, ret_n, ret_problem);

@@ -85,6 +85,9 @@ void store_close(struct store *s);
  * store_stop(), with nobody else using the store; blocks. *ret_n: messages. E_STORE, E_SYS. */
 MUST_USE enum err store_import_messages(struct store *s, const char *path, uint64_t *ret_n,
                                         struct store_problem *ret_problem);
+/* The same from the directory of the reference's journal, which becomes `<dir>.bak`. */
+MUST_USE enum err store_import_reference(struct store *s, const char *dir, uint64_t *ret_n,
+                                         struct store_problem *ret_problem);
 MUST_USE enum err store_export_messages(struct store *s, const char *path, uint64_t *ret_n,
                                         struct store_problem *ret_problem);
 

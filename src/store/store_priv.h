@@ -12,6 +12,8 @@ struct store_ops {
     void (*close)(struct store *s);
     enum err (*import_messages)(struct store *s, const char *path, uint64_t *ret_n,
                                 struct store_problem *ret_problem);
+    enum err (*import_reference)(struct store *s, const char *dir, uint64_t *ret_n,
+                                 struct store_problem *ret_problem);
     enum err (*export_messages)(struct store *s, const char *path, uint64_t *ret_n,
                                 struct store_problem *ret_problem);
     lsn_t (*durable_lsn)(const struct store *s);

@@ -284,19 +284,166 @@ def test_export_of_nothing(ready):
     ready.start().stop()
 
 
+# ---- the journal of the reference ----
+
+
+def place_reference(program):
+    """Its files, with our settings."""
+    shutil.copytree(SAMPLES / "journal", program.state, dirs_exist_ok=True)
+    (program.state / "smp-server.ini").unlink(missing_ok=True)
+
+
+def reference_messages():
+    """What is not read in the sample, as lines of a messages log, by queue."""
+    found = {}
+    for state in (SAMPLES / "journal" / "messages").rglob("queue_state.*"):
+        queue = state.name.split(".")[1]
+        last = state.read_text().splitlines()[-1]
+        name, _, _, at, end = re.search(r" read=(\S+)", last).group(1).split(",")
+        text = (state.parent / f"messages.{name}.log").read_text()[int(at):int(end)]
+        found[queue] = [f"v3 {queue} {line}" for line in text.splitlines()]
+    return found
+
+
+def export(program):
+    """The messages of our journal, by queue."""
+    program.run("journal", "export", "-y")
+    log = program.state / "smp-server-messages.log"
+    found = {}
+    for line in log.read_text().splitlines():
+        found.setdefault(line.split(" ")[1], []).append(line)
+    log.unlink()
+    return found
+
+
 @pytest.mark.parametrize("messages", ["journal", "memory"])
 def test_journal_of_the_reference(ready, messages):
-    """Recognised, explained, not touched."""
-    shutil.copytree(SAMPLES / "journal", ready.state, dirs_exist_ok=True)
+    """Found by start and check, which name the command; without it, nothing is touched."""
+    place_reference(ready)
     use(ready, messages)
     line = refuse_start(ready)
-    assert line.startswith(f"Error: {ready.state}/messages is the message journal of the reference")
-    assert "run `smp-server journal export` with the reference's program" in line
-    assert len(line) < 500
+    assert line == (f"Error: {ready.state}/messages is the message journal of the reference server, "
+                    "in a format of its own: run `smp-server journal import`, or move that "
+                    "directory away to do without its messages")
+    assert line.removeprefix("Error: ") in ready.run("check", status=1).stdout
     shutil.rmtree(ready.state / "messages")
     (ready.state / "messages" / "Bv").mkdir(parents=True)
     done = ready.run("start", "-m")
     assert counts(done.stderr) == (5, 0)
+
+
+def test_import_from_the_reference(ready):
+    """Every message that was not read, in its order, and no other; the directory is kept."""
+    place_reference(ready)
+    before = {p.name: p.read_bytes() for p in (ready.state / "messages").rglob("*.log")}
+    out = ready.run("journal", "import", "-y").stdout
+    assert out == (f"Messages of {ready.state}/messages will be imported into the journal "
+                   f"{ready.state}/journal.\nImport completed. Messages: 133, queues: 5. "
+                   f"The directory is now {ready.state}/messages.bak\n"
+                   "store_messages is `journal`: start the server.\n")
+    assert not (ready.state / "messages").exists()
+    assert before == {p.name: p.read_bytes() for p in (ready.state / "messages.bak").rglob("*.log")}
+    assert counts_of(ready.start()) == (5, 133)
+    ready.servers[-1].stop()
+    assert export(ready) == reference_messages()
+
+
+SENT = "RqDjac3uwt7713kNe8i1XShxluoUN7eX"  # three messages, of which the first was read
+
+
+def sample_queue(program):
+    """The two files of that queue."""
+    state = next((program.state / "messages").rglob(f"queue_state.{SENT}.log"))
+    return state, next(state.parent.glob("messages.*.log"))
+
+
+def test_reference_reads_two_files(ready):
+    """What is read from is full, what is written to goes on."""
+    place_reference(ready)
+    state, first = sample_queue(ready)
+    more = [f"{'A' * 31}{i} 1795327459 flags=F YQ==\n" for i in range(3)]
+    text = "".join(more)
+    (first.parent / "messages.second.log").write_text(text + more[0])  # the last is not counted
+    state.write_text(f"write=second,3,3,{len(text)},{len(text)} "
+                     f"read={first.name.split('.')[1]},1,3,65,195 canWrite=T size=5\n")
+    ready.run("journal", "import", "-y")
+    expected = reference_messages()[SENT] + [f"v3 {SENT} {line}".rstrip("\n") for line in more]
+    assert export(ready)[SENT] == expected
+
+
+@pytest.mark.parametrize("name", ["torn", "backup", "no newline"])
+def test_reference_after_a_crash(ready, name):
+    """The state is in the line before the last, in the backup, or in a line without an end."""
+    place_reference(ready)
+    state, _ = sample_queue(ready)
+    text = state.read_text()
+    if name == "torn":
+        state.write_text(text + text.splitlines()[-1][:-1])
+    elif name == "backup":
+        state.rename(f"{state}.bak")
+        state.write_text("")
+    else:
+        state.write_text(text.rstrip("\n"))
+    ready.run("journal", "import", "-y")
+    assert export(ready) == reference_messages()
+
+
+DAMAGE = {
+    "missing": (lambda state, log: log.unlink(), "the file is missing", 0),
+    "short": (lambda state, log: log.write_bytes(log.read_bytes()[:-10]), "it is shorter than", 1),
+    "line": (lambda state, log: log.write_bytes(log.read_bytes().replace(b"flags=T aGVsbG8gMg",
+                                                                         b"flags=X aGVsbG8gMg")),
+             "no message at byte 65", 1),
+    "end": (lambda state, log: log.write_bytes(log.read_bytes()[:-1] + b"="), "a line without", 1),
+    "state": (lambda state, log: state.write_text("nonsense\nnonsense\n"),
+              "neither of the last two lines", 0),
+    "count": (lambda state, log: state.write_text(
+        state.read_text().splitlines()[-1].replace(",1,3,65,195", ",0,3,65,195").replace(
+            "size=2", "size=3") + "\n"), "another number of messages", 2),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_reference_journal(ready, name):
+    """Told with its path, and nothing is changed; --skip-warnings takes what can be read."""
+    place_reference(ready)
+    change, text, n_left = DAMAGE[name]
+    change(*sample_queue(ready))
+    before = {p: p.read_bytes() for p in (ready.state / "messages").rglob("*.log")}
+    done = ready.run("journal", "import", "-y", status=1)
+    line = done.stderr.splitlines()[-1]
+    assert text in line and str(ready.state / "messages" / "Rq") in line
+    assert "--skip-warnings" in line
+    assert before == {p: p.read_bytes() for p in (ready.state / "messages").rglob("*.log")}
+    if (ready.state / "journal").exists():
+        ready.run("journal", "delete", "-y", status=None)
+    done = ready.run("journal", "import", "-y", "--skip-warnings")
+    assert f"warn import-damage path={ready.state}/messages/Rq" in done.stderr
+    found, expected = export(ready), reference_messages()
+    assert len(found.pop(SENT, [])) == n_left
+    del expected[SENT]
+    assert found == expected
+
+
+def test_reference_queue_that_is_not_there(ready):
+    """Its messages are counted and left out."""
+    place_reference(ready)
+    log = ready.state / "smp-server-store.log"
+    lines = [x for x in log.read_text().splitlines(keepends=True) if SENT not in x]
+    log.write_text("".join(lines))
+    done = ready.run("journal", "import", "-y")
+    assert "warn messages-skipped count=2 their queues do not exist" in done.stderr
+    assert "Messages: 131, queues: 4" in done.stdout
+
+
+def test_import_of_two(ready):
+    """A messages log beside the directory: which of them is right is not ours to say."""
+    place_reference(ready)
+    (ready.state / "smp-server-messages.log").write_text("x\n")
+    assert "would be delivered twice" in refuse_journal(ready, "import")
+    (ready.state / "smp-server-messages.log").unlink()
+    (ready.state / "messages.bak").mkdir()
+    assert f"{ready.state}/messages.bak exists: move it away" in refuse_journal(ready, "import")
 
 
 def test_lock(ready):

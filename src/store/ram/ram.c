@@ -160,6 +160,7 @@ static const struct store_ops RAM_OPS = {
     .save = ram_save,
     .close = ram_close,
     .import_messages = ram_import,
+    .import_reference = ram_import_reference,
     .export_messages = ram_export,
     .durable_lsn = ram_durable_lsn,
     .is_lost = ram_is_lost,

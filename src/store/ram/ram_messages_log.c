@@ -42,17 +42,20 @@ static enum err unseal(struct ram_store *m, struct msg_line *line,
     return rd_err(&r);
 }
 
+enum err ram_restore_message(struct ram_store *m, const struct msg_line *line) {
+    struct message *msg = NULL;
+    const enum err e = line->is_quota ? message_new_quota(&line->msg_id, line->ts_s, &msg)
+                                      : message_new(&line->msg_id, line->ts_s, line->notification,
+                                                    line->body, &msg);
+    return e == OK ? ram_msg_restore(m, &line->rcv_id, msg) : e;
+}
+
 static enum err restore_line(void *ctx, struct bytes text) {
     struct restorer *x = ctx;
     struct msg_line line;
-    struct message *msg = NULL;
     enum err e = msg_line_parse(text, x->scratch, &line);
     if (e == OK && line.is_sealed) e = unseal(x->store, &line, x->scratch);
-    if (e == OK && line.is_quota) e = message_new_quota(&line.msg_id, line.ts_s, &msg);
-    if (e == OK && !line.is_quota) {
-        e = message_new(&line.msg_id, line.ts_s, line.notification, line.body, &msg);
-    }
-    if (e == OK) e = ram_msg_restore(x->store, &line.rcv_id, msg);
+    if (e == OK) e = ram_restore_message(x->store, &line);
     if (e == E_AUTH) {
         x->n_unknown++;
         return OK;

@@ -195,5 +195,13 @@ MUST_USE enum err ram_restore_messages(struct ram_store *m, struct saved_log *l,
                                        struct store_problem *ret_problem);
 MUST_USE enum err ram_save_messages(struct ram_store *m, const char *path, uint64_t *ret_n,
                                     struct store_problem *ret_problem);
+struct msg_line;
+/* One message, behind those that its queue has. E_AUTH: there is no such queue; E_NO_MEMORY. */
+MUST_USE enum err ram_restore_message(struct ram_store *m, const struct msg_line *line);
+
+/* ---- ram_reference.c ---- */
+MUST_USE enum err ram_import_reference(struct store *s, const char *dir, uint64_t *ret_n,
+                                       struct store_problem *ret_problem);
+
 /* Commits a log, or discards it when what was to be written failed. */
 MUST_USE enum err ram_end_log(struct new_file *owned, enum err so_far);

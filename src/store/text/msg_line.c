@@ -24,22 +24,35 @@ static void parse_sealed(struct rd *r, struct msg_line_scratch *scratch, struct 
     if (ret->body.n != MSG_LINE_SEALED_LEN) rd_fail(r);
 }
 
+static void parse_message(struct rd *r, bool is_v3, struct msg_line_scratch *scratch,
+                          struct msg_line *ret) {
+    field__read_id(r, &ret->msg_id);
+    field__expect(r, " ");
+    ret->ts_s = field__read_number(r);
+    field__expect(r, " ");
+    ret->is_quota = is_v3 && field__accept(r, "quota");
+    if (!is_v3) {
+        parse_sealed(r, scratch, ret);
+    } else if (!ret->is_quota) {
+        parse_body(r, scratch, ret);
+    }
+}
+
 enum err msg_line_parse(struct bytes line, struct msg_line_scratch *scratch, struct msg_line *ret) {
     struct rd r = rd_init(line);
     *ret = (struct msg_line){0};
     const bool is_v3 = field__accept(&r, "v3 ");
     field__read_id(&r, &ret->rcv_id);
     field__expect(&r, " ");
-    field__read_id(&r, &ret->msg_id);
-    field__expect(&r, " ");
-    ret->ts_s = field__read_number(&r);
-    field__expect(&r, " ");
-    ret->is_quota = is_v3 && field__accept(&r, "quota");
-    if (!is_v3) {
-        parse_sealed(&r, scratch, ret);
-    } else if (!ret->is_quota) {
-        parse_body(&r, scratch, ret);
-    }
+    parse_message(&r, is_v3, scratch, ret);
+    return rd_end(&r);
+}
+
+enum err msg_line_parse_stored(struct bytes line, struct msg_line_scratch *scratch,
+                               struct msg_line *ret) {
+    struct rd r = rd_init(line);
+    *ret = (struct msg_line){0};
+    parse_message(&r, true, scratch, ret);
     return rd_end(&r);
 }
 

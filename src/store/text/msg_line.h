@@ -35,6 +35,10 @@ struct msg_line_scratch {
 /* E_SYNTAX; ret is then undefined. ret borrows from scratch. */
 MUST_USE enum err msg_line_parse(struct bytes line, struct msg_line_scratch *scratch,
                                  struct msg_line *ret);
+/* A line of the reference's journal: the same from the message id on, in the form of 3.0. rcv_id is
+ * left empty. */
+MUST_USE enum err msg_line_parse_stored(struct bytes line, struct msg_line_scratch *scratch,
+                                        struct msg_line *ret);
 /* The v3 line, without a newline. Must not be sealed. What does not fit is told by wr_err();
  * MSG_LINE_MAX bytes are always enough. */
 void msg_line_write(const struct msg_line *m, struct wr *w);
