@@ -311,9 +311,11 @@ def test_restart(own_server, store):
     server.start()
 
 
-def test_names_are_not_resolved(connect):
-    """Version 20: RSLV answers that there is no resolver; bad names are bad syntax."""
-    conn = connect(20)
+@pytest.mark.parametrize("version", [6, 18, 19, 20])
+def test_names_are_not_resolved(connect, version):
+    """RSLV, at whatever version it comes, is told that there is no resolver; bad names are bad
+    syntax."""
+    conn = connect(version)
     assert conn.request(b"RSLV alice.simplex").raw == b"ERR NAME NO_RESOLVER"
     assert conn.request(b"RSLV a-b.example.com later").raw == b"ERR NAME NO_RESOLVER"
     for name in (b"", b" ", b" alice", b" -a.simplex", b" a..simplex", b" a_b.simplex"):

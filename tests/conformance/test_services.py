@@ -280,6 +280,50 @@ def test_take_over(connect, quick, service, version):
     assert one.quiet()
 
 
+def test_hash_is_of_notifiers(connect, service):
+    """NSUBS first and NSUB later, in one connection: SOKS and ENDS have the hash of notifier ids,
+    as clients compute it."""
+    plain, client = connect(19), service()
+    pairs = notifiers(plain, 3)
+    ids = [notifier.notifier_id for _, notifier in pairs]
+    one, two = connect(19, service=client), connect(19, service=client)
+    assert_total(subscribe_all(one), "SOKS", [])
+    for known, (_, notifier) in enumerate(pairs, 1):
+        assert notifier.sub(one).service_id == one.service_id
+        assert_total(subscribe_all(one), "SOKS", ids[:known])
+    assert pairs[0][1].sub(one).service_id == one.service_id
+    assert_total(subscribe_all(two), "SOKS", ids)
+    assert_total(one.event(PATIENCE), "ENDS", ids)
+
+
+@pytest.mark.parametrize("role", ["N", "M"])
+def test_told_sum_changes_nothing(connect, service, role):
+    """Count and hash in SUBS and NSUBS are the client's own: the answer has the server's."""
+    conn, plain = connect(19, service=service(role)), connect(19)
+    if role == "M":
+        ids = [Queue.create(conn).rcv_id for _ in range(2)]
+    else:
+        pairs = notifiers(plain, 2)
+        ids = [notifier.notifier_id for _, notifier in pairs]
+        for _, notifier in pairs:
+            notifier.sub(conn)
+    for told in (NOTHING, ids_sum(ids), (7, b"U" * 16), (-1, bytes(16)), (2**62, b"\xff" * 16)):
+        assert_total(subscribe_all(conn, told), "SOKS", ids)
+
+
+@pytest.mark.parametrize("version", [16, 18, 19, 20])
+def test_parameters_of_the_version(connect, service, version):
+    """SUBS and NSUBS have no parameters below version 19, count and hash from it."""
+    for role, tag in (("N", b"NSUBS"), ("M", b"SUBS")):
+        conn = connect(version, service=service(role))
+        with_sum = tag + b" " + bytes(8) + bytes((16,)) + bytes(16)
+        good, bad = (tag, with_sum) if version < 19 else (with_sum, tag)
+        for text in (bad, tag + b" ", tag + b" " + bytes(8), with_sum[:-1], with_sum + b"x"):
+            assert conn.as_service(text).raw == b"ERR CMD SYNTAX", text
+        if (role, version < 19) != ("M", True):
+            assert conn.as_service(good).tag == "SOKS"
+
+
 def test_take_over_races(connect, service):
     """Two connections take the service from each other: each ENDS answers one SOKS, one serves."""
     plain, client = connect(), service()
@@ -432,6 +476,36 @@ def test_deleted_queue_of_a_service(connect, service):
     assert one.delete(conn).raw == b"OK"
     assert conn.quiet()
     assert_total(subscribe_all(conn), "SOKS", [two.rcv_id])
+
+
+@pytest.mark.parametrize("how", ["DEL", "SUB"])
+def test_queue_taken_from_a_service(connect, service, how):
+    """Somebody else deletes a queue of the service: DELD; subscribes to it: END; one less in the
+    sum."""
+    conn, plain = connect(19, service=service("M")), connect(19)
+    one, two = Queue.create(conn), Queue.create(conn)
+    assert one.recipient(plain, how.encode()).tag == ("OK" if how == "DEL" else "SOK")
+    event = conn.event(PATIENCE)
+    assert (event.raw, event.entity) == (b"DELD" if how == "DEL" else b"END", one.rcv_id)
+    assert_total(subscribe_all(conn), "SOKS", [two.rcv_id])
+
+
+def test_messages_are_taken_back(connect, service):
+    """A connection that got ENDS takes its service over again: what waits, and ALLS, come anew."""
+    client, sender = service("M"), connect(19)
+    one, two = connect(19, service=client), connect(19, service=client)
+    queue = Queue.create(one)
+    assert queue.send(sender, b"x").raw == b"OK"
+    message = queue.next_message(one)
+    for now, before in ((two, one), (one, two), (two, one)):
+        assert_total(subscribe_all(now), "SOKS", [queue.rcv_id])
+        assert_total(before.event(PATIENCE), "ENDS", [queue.rcv_id])
+        assert queue.next_message(now).msg_id == message.msg_id
+        assert now.event(PATIENCE).tag == "ALLS"
+        assert_total(subscribe_all(now), "SOKS", [queue.rcv_id])
+        assert now.quiet() and before.quiet()
+    assert queue.ack(one, message.msg_id).raw == b"ERR NO_MSG"
+    assert queue.ack(two, message.msg_id).raw == b"OK"
 
 
 def test_take_over_of_messages(connect, service):

@@ -9,10 +9,12 @@ import pytest
 from cryptography import x509
 from smp import crypto
 from smp.commands import Answer, ack_command, key_command, new_command, parse_answer
-from smp.crypto import Chain, CryptoError, chain_init, dh, public_of
-from smp.encoding import pad, unpad
+from smp.crypto import Chain, CryptoError, chain_init, dh, nonce_of, public_of
+from smp.encoding import pad, short, unpad, word16
 from smp.keys import Ed25519Key, X25519Key, x25519_der, x25519_raw
+from smp.proxied import PADDED, reverse
 from smp.queue import Queue
+from smp.recorded import RecordedSession, files
 from smp.transmissions import batch, decode, encode, signed_text, unbatch
 from smp.transport import ServerHello, check_chain, client_hello, read_signed_key
 
@@ -255,6 +257,81 @@ def test_message_opens(recorded):
     assert message.timestamp == step["timestamp"]
     assert message.flags == step["flags"].encode()
     assert message.body == step["body"].encode()
+
+
+SESSIONS_APART = [(name, entry) for name, data in files().items() for entry in data["sessions"]]
+
+
+@pytest.fixture(params=SESSIONS_APART, ids=lambda p: f"{p[0]} {p[1]['name']}")
+def apart(request):
+    """Each session that was recorded transmission by transmission."""
+    return RecordedSession(request.param[1])
+
+
+def test_hellos_of_services(apart, tmp_path):
+    """Handshakes, those of services and proxies too, are read and made again."""
+    for conn in apart.connections:
+        leaf = check_chain(conn.hello.chain, hashlib.sha256(conn.hello.chain[1]).digest(),
+                           conn.hello.chain[0])
+        assert read_signed_key(conn.hello.signed_key, leaf.public_key()) == conn.server_key
+        assert conn.hello.session_id == conn.session_id
+        service = conn.service(tmp_path)
+        ours = client_hello(conn.version, hashlib.sha256(conn.hello.chain[1]).digest(),
+                            x25519_der(public_of(conn.private)), conn.name == "proxy",
+                            service and service.hello())
+        assert conn.handshake[1] == ("client", ours)
+        if service:
+            expected, service.service_id = service.service_id, None
+            service.accept(conn.handshake[2][1])
+            assert service.service_id == expected
+
+
+def test_commands_of_services(apart, tmp_path):
+    """Every transmission, with its service signature where it has one, is made again."""
+    for conn in apart.connections:
+        service = conn.service(tmp_path)
+        for step in conn.steps:
+            if step.command:
+                assert conn.remake(step, service) == step.transmission, step.what
+
+
+def test_answers_about_services(apart):
+    """Every answer is read strictly; messages and notifications open."""
+    told = 0
+    for step in apart.steps():
+        for answer in step.answers():
+            told += 1
+            if answer.tag == "MSG":
+                assert apart.open(answer).body
+            elif answer.tag == "NMSG":
+                assert len(apart.open_nmsg(answer)[0]) == 24
+    assert told or "grows" in apart.name
+
+
+def test_forwarded_layers(apart):
+    """Both layers of RFWD and RRES are made again."""
+    for step in apart.steps():
+        if "clientVersion" not in step.json:
+            continue
+        conn, version = step.connection, step.json["clientVersion"]
+        outer = dh(conn.server_key, conn.private)
+        inner = dh(conn.server_key, step.clientKeyPrivate)
+        body = box_layer(inner, step.clientCorrId, [step.innerTransmission])
+        key = x25519_der(public_of(step.clientKeyPrivate))
+        text = short(step.clientCorrId) + word16(version) + short(key) + body
+        assert step.command == b"RFWD " + crypto.box(outer, nonce_of(step.corrId), text)
+        if "innerAnswer" in step.json:
+            corr_id, entity, answer = map(bytes.fromhex, step.json["innerAnswer"])
+            data = encode(version, conn.session_id, corr_id, entity, answer)
+            body = box_layer(inner, step.clientCorrId, [data], reverse)
+            text = short(step.clientCorrId) + body
+            (rres,) = step.answers()
+            assert rres.body == crypto.box(outer, reverse(nonce_of(step.corrId)), text)
+
+
+def box_layer(secret, corr_id, transmissions, turn=bytes):
+    """The inner layer of a forwarded command, or of its answer."""
+    return crypto.box(secret, turn(nonce_of(corr_id)), pad(batch(transmissions), PADDED))
 
 
 def test_x25519_der_round_trip():

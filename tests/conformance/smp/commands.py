@@ -190,7 +190,7 @@ def read_alls(reader, version):
 
 
 def read_text(reader, version):
-    """ERR and INFO: the rest is text."""
+    """ERR, INFO and RNAME: the rest is text."""
     reader.literal(SPACE)
     return {"text": reader.tail().decode()}
 

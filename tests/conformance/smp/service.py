@@ -9,7 +9,8 @@ from pathlib import Path
 import nacl.signing
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (Encoding, NoEncryption, PrivateFormat)
+from cryptography.hazmat.primitives.serialization import (Encoding, NoEncryption, PrivateFormat,
+                                                          load_pem_private_key)
 from cryptography.x509.oid import NameOID
 
 from .encoding import Reader, items, large, maybe
@@ -53,13 +54,25 @@ class Service:
             issuer_key = keys[depth + 1] if certs else None
             certs.insert(0, make_certificate(f"service {depth}", keys[depth], issuer, issuer_key,
                                              authority=depth > 0))
-        self.leaf_key = keys[0]
-        self.chain = [cert.public_bytes(Encoding.DER) for cert in certs]
-        self.cert_hash = hashlib.sha256(self.chain[1 if length > 1 else 0]).digest()
-        path = Path(folder, f"service-{os.urandom(6).hex()}.pem")
         pem = keys[0].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        path.write_bytes(pem + b"".join(cert.public_bytes(Encoding.PEM) for cert in certs))
+        pem += b"".join(cert.public_bytes(Encoding.PEM) for cert in certs)
+        self.keep(folder, keys[0], [cert.public_bytes(Encoding.DER) for cert in certs], pem)
+
+    def keep(self, folder, leaf_key, chain, pem):
+        """Takes what the service is made of."""
+        self.leaf_key, self.chain = leaf_key, chain
+        self.cert_hash = hashlib.sha256(chain[1 if len(chain) > 1 else 0]).digest()
+        path = Path(folder, f"service-{os.urandom(6).hex()}.pem")
+        path.write_bytes(pem)
         self.pem = str(path)
+
+    @classmethod
+    def known(cls, folder, *, role, chain, pem):
+        """A service that was made elsewhere; `pem` is text."""
+        service = cls.__new__(cls)
+        service.role = role
+        service.keep(folder, load_pem_private_key(pem.encode(), None), chain, pem.encode())
+        return service
 
     def signed_key(self, public, signer=None):
         """The session key, signed by the leaf: see 'signed key' in section 2."""
