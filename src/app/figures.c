@@ -8,38 +8,6 @@
 
 #include "app/proc.h"
 
-void figures_of_store(struct store *s, struct stats_gauges *ret) {
-    const struct store_counts c = store_counts(s);
-    uint64_t *v = ret->value;
-    v[GAUGE_Q_COUNT] = v[GAUGE_Q_COUNT2] = v[GAUGE_LOADED_QUEUES] = c.n_queues;
-    v[GAUGE_NOTIFIERS] = v[GAUGE_LOADED_NTFS] = c.n_notifiers;
-    v[GAUGE_MSG_COUNT] = c.n_messages;
-    v[GAUGE_NTF_COUNT] = v[GAUGE_NTF_COUNT2] = c.n_ntfs;
-    v[GAUGE_RCV_SERVICES] = c.n_services[SUB_RECIPIENT];
-    v[GAUGE_NTF_SERVICES] = c.n_services[SUB_NOTIFIER];
-    v[GAUGE_RCV_SERVICE_QUEUES] = c.n_service_queues[SUB_RECIPIENT];
-    v[GAUGE_NTF_SERVICE_QUEUES] = c.n_service_queues[SUB_NOTIFIER];
-}
-
-_Static_assert(GAUGE_PENDING_MORE == GAUGE_PENDING_60 + AGES_PERIODS - 1, "one for each period");
-
-void figures_of_relay(const struct relay *r, struct stats_gauges *ret) {
-    struct relay_gauges g;
-    uint64_t *v = ret->value;
-    relay_gauges(r, &g);
-    v[GAUGE_CLIENTS] = g.clients;
-    v[GAUGE_DELIVERED] = g.delivered;
-    v[GAUGE_DELIVERED_CLIENTS] = g.delivered_clients;
-    v[GAUGE_SUBS] = g.subs;
-    v[GAUGE_SUB_CLIENTS] = g.sub_clients;
-    v[GAUGE_SUB_SERVICES] = g.sub_services;
-    v[GAUGE_NTF_SUBS] = g.ntf_subs;
-    v[GAUGE_NTF_SUB_CLIENTS] = g.ntf_clients;
-    v[GAUGE_NTF_SUB_SERVICES] = g.ntf_services;
-    for (unsigned i = 0; i < AGES_PERIODS; i++) v[GAUGE_PENDING_60 + i] = g.delivered_ages.n[i];
-    v[GAUGE_ACK_TIME_MAX_S] = g.delivered_ages.oldest_s;
-}
-
 /* Entries of a directory of the kernel, without "." and "..". */
 static uint64_t count_entries(const char *path) {
     DIR *d = opendir(path);
@@ -69,14 +37,35 @@ static uint64_t us_of(struct timeval t) {
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
 }
 
-void figures_of_process(struct stats_gauges *ret) {
+static struct process_figures of_process(void) {
     struct rusage u;
     struct rlimit files;
-    uint64_t *v = ret->value;
-    if (getrusage(RUSAGE_SELF, &u) == 0) v[GAUGE_CPU_US] = us_of(u.ru_utime) + us_of(u.ru_stime);
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) v[GAUGE_MAX_FDS] = files.rlim_cur;
-    v[GAUGE_RESIDENT_BYTES] = resident_bytes();
-    v[GAUGE_THREADS] = count_entries("/proc/self/task");
+    struct process_figures p = {0};
+    if (getrusage(RUSAGE_SELF, &u) == 0) p.cpu_us = us_of(u.ru_utime) + us_of(u.ru_stime);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) p.max_fds = files.rlim_cur;
+    p.resident_bytes = resident_bytes();
+    p.n_threads = count_entries("/proc/self/task");
     const uint64_t n_fds = count_entries("/proc/self/fd");
-    v[GAUGE_OPEN_FDS] = n_fds != 0 ? n_fds - 1 : 0; /* without the one that reads the list */
+    p.open_fds = n_fds != 0 ? n_fds - 1 : 0; /* without the one that reads the list */
+    return p;
+}
+
+#define FROM_STORE(id, field)   ret->value[GAUGE_##id] = store.field;
+#define FROM_ACKS(id, field)    ret->value[GAUGE_##id] = acks.field;
+#define FROM_PROCESS(id, field) ret->value[GAUGE_##id] = process.field;
+#define FROM_SERVER(id, field)  ret->value[GAUGE_##id] = server->field;
+#define FROM_SHEETS(id, field)
+#define FROM_STATS(id, field)
+#define FROM_ZERO(id, field)
+
+void figures_read(const struct server_figures *server, struct store *s, const struct relay *r,
+                  struct stats_gauges *ret) {
+    const struct store_counts store = store_counts(s);
+    const struct process_figures process = of_process();
+    struct ages_sum acks;
+    relay_waiting_acks(r, &acks);
+#define GAUGE(id, csv_name, csv, line_name, line, role, metric, labels, from, which)               \
+    FROM_##from(id, which)
+#include "stats/gauges.def"
+#undef GAUGE
 }

@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* figures.h -- where the gauges of the statistics come from: the store, the relay, the kernel. Each
- * fills in its rows of stats/gauges.def. Any thread; reading stops nobody. */
+/* figures.h -- where the gauges of the statistics come from that are not counted: the store, the
+ * relay, the kernel, the server. The last columns of stats/gauges.def say which is which. */
 #pragma once
 
 #include "relay/relay.h"
 #include "stats/report.h"
 
-void figures_of_store(struct store *s, struct stats_gauges *ret);
-void figures_of_relay(const struct relay *r, struct stats_gauges *ret);
-/* Memory, processor time, threads and files; rows that the kernel does not tell stay 0. */
-void figures_of_process(struct stats_gauges *ret);
+/* Of the kernel; what it does not tell is 0. */
+struct process_figures {
+    uint64_t n_threads, cpu_us, resident_bytes, open_fds, max_fds;
+};
+
+/* Of the server. */
+struct server_figures {
+    uint64_t n_workers, started_s;
+};
+
+/* Fills in the values, not the ports. Any thread; stops nobody. */
+void figures_read(const struct server_figures *server, struct store *s, const struct relay *r,
+                  struct stats_gauges *ret);

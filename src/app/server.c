@@ -130,11 +130,8 @@ static void add_sockets(const struct server *s, unsigned socket, struct stats_ga
 /* Any thread, while there is a relay. */
 static void fill_gauges(void *ctx, struct stats_gauges *ret) {
     struct server *s = ctx;
-    figures_of_store(s->store, ret);
-    figures_of_relay(s->relay, ret);
-    figures_of_process(ret);
-    ret->value[GAUGE_LOOPS] = s->n_workers;
-    ret->value[GAUGE_START_TIME_S] = (uint64_t)s->started_s;
+    const struct server_figures figures = {s->n_workers, (uint64_t)s->started_s};
+    figures_read(&figures, s->store, s->relay, ret);
     for (unsigned i = 0; i < s->n_sockets; i++) add_sockets(s, i, ret);
 }
 

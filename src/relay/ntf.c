@@ -24,7 +24,7 @@ static struct nsub *nsub_find(struct session *s, const struct id *notifier_id) {
 
 static void count_own(struct session *s, int n) {
     s->n_own_nsubs += (unsigned)n;
-    gauge_add(s->rl, RELAY_GAUGE_NTF_SUBS, n);
+    stats_gauge_add(s->rl->stats, GAUGE_NTF_SUBS, n);
     gauges_update_subs(s);
 }
 

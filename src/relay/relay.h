@@ -61,14 +61,6 @@ MUST_USE enum err relay_set_rules(struct relay *r, const struct relay_rules *rul
 /* To be given as on_durable of the store; ctx is a struct relay. Any thread. */
 void relay_on_durable(void *relay);
 
-/* What there is at the moment. */
-struct relay_gauges {
-    uint64_t clients;                             /* whose handshake is over */
-    uint64_t subs, sub_clients, sub_services;     /* queues subscribed to, but those of services;
-                                                     clients with any; services with a client */
-    uint64_t ntf_subs, ntf_clients, ntf_services; /* the same of notifiers */
-    uint64_t delivered, delivered_clients;        /* messages that wait for ACK, clients with any */
-    struct ages_sum delivered_ages;
-};
-/* Any thread, between relay_start() and relay_free(); stops nobody. */
-void relay_gauges(const struct relay *r, struct relay_gauges *ret);
+/* The messages that wait for ACK. Any thread, between relay_start() and relay_free(); stops nobody.
+ */
+void relay_waiting_acks(const struct relay *r, struct ages_sum *ret);

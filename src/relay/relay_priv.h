@@ -26,19 +26,6 @@ struct session_slot {
     uint32_t next_free;
 };
 
-enum relay_gauge {
-    RELAY_GAUGE_CLIENTS,
-    RELAY_GAUGE_SUBS,
-    RELAY_GAUGE_SUB_CLIENTS,
-    RELAY_GAUGE_SUB_SERVICES,
-    RELAY_GAUGE_NTF_SUBS,
-    RELAY_GAUGE_NTF_CLIENTS,
-    RELAY_GAUGE_NTF_SERVICES,
-    RELAY_GAUGE_DELIVERED,
-    RELAY_GAUGE_DELIVERED_CLIENTS,
-    N_RELAY_GAUGES
-};
-
 /* The relay's part on one loop. */
 struct relay_loop {
     /* fixed after relay_start() */
@@ -63,8 +50,7 @@ struct relay_loop {
     uint8_t
         scratch[SMP_BLOCK_LEN]; /* where one answer is encoded before it is copied to an outbox */
     /* atomic */
-    _Atomic uint64_t gauges[N_RELAY_GAUGES]; /* relaxed; written by the owner only */
-    struct ages delivered_ages;              /* as gauges: of messages that wait for ACK */
+    struct ages delivered_ages; /* of messages that wait for ACK */
     /* Some session is held, and no wake-up is on the way: loops where nobody waits are left alone.
      * Exchanged only, acquire/release: either the loop's exchange sees what the commit thread
      * published before its own, or the commit thread's sees that of the loop. */
@@ -174,9 +160,9 @@ struct session {
     struct job *job; /* owned; a block that waits for the store, or NULL */
     /* loop time: of its beginning, of the last block from the client, of the last to it */
     int64_t created_ms, received_ms, sent_ms;
-    unsigned n_ends;                 /* ENDs and DELDs since the last block was written */
-    bool has_unanswered;             /* a command stays unanswered: the connection will be closed */
-    bool is_counted[N_RELAY_GAUGES]; /* gauge_set() */
+    unsigned n_ends;     /* ENDs and DELDs since the last block was written */
+    bool has_unanswered; /* a command stays unanswered: the connection will be closed */
+    uint32_t is_counted; /* gauge_set() */
     /* forwarding to relays: cmd_proxy.c */
     unsigned n_proxied, n_proxied_waiting; /* with the proxy; not yet */
     struct list proxied_waiting;           /* owned */
@@ -217,8 +203,8 @@ void session_add_last(struct session *s, struct bytes transmission);
 
 /* ---- gauges.c ---- */
 
-void gauge_add(struct relay_loop *rl, enum relay_gauge g, int n);
-void gauge_set(struct session *s, enum relay_gauge g, bool is); /* counts the session, or not */
+/* Counts the session in a gauge of sessions, or no longer. */
+void gauge_set(struct session *s, enum stat_gauge g, bool is);
 /* After a change of what the session is subscribed to, or of what it serves. */
 void gauges_update_subs(struct session *s);
 

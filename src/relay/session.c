@@ -127,7 +127,7 @@ static void on_close(void *session) {
     service_done(s);
     proxied_done(s);
     names_done(s);
-    gauge_set(s, RELAY_GAUGE_CLIENTS, false);
+    gauge_set(s, GAUGE_CLIENTS, false);
     if (s->job == NULL) session_free(s); /* else when the store has answered: dispatch.c */
 }
 
@@ -197,7 +197,7 @@ static enum err take_hello(struct session *s, uint8_t *block) {
     memcpy(s->client_key, hello.key.b, sizeof s->client_key);
     conn_set_deadline(s->conn, 0);
     s->state = SESSION_RUNNING;
-    gauge_set(s, RELAY_GAUGE_CLIENTS, true);
+    gauge_set(s, GAUGE_CLIENTS, true);
     if (hello.has_service) take_service(s, &hello.service);
     return OK;
 }

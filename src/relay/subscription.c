@@ -22,7 +22,7 @@ static void count_sub(struct session *s, const struct sub *sub, int n) {
     s->n_subscribed += (unsigned)n;
     if (sub->by_service) return;
     s->n_own_subs += (unsigned)n;
-    gauge_add(s->rl, RELAY_GAUGE_SUBS, n);
+    stats_gauge_add(s->rl->stats, GAUGE_SUBS, n);
     gauges_update_subs(s);
 }
 
@@ -52,8 +52,8 @@ static uint32_t turn_s(const struct session *s) {
 
 static void count_delivered(struct session *s, int n) {
     s->n_delivered += (unsigned)n;
-    gauge_add(s->rl, RELAY_GAUGE_DELIVERED, n);
-    gauge_set(s, RELAY_GAUGE_DELIVERED_CLIENTS, s->n_delivered != 0);
+    stats_gauge_add(s->rl->stats, GAUGE_DELIVERED, n);
+    gauge_set(s, GAUGE_DELIVERED_CLIENTS, s->n_delivered != 0);
 }
 
 void sub_clear_delivered(struct session *s, struct sub *sub) {

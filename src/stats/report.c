@@ -54,6 +54,13 @@ static void report_active(const struct stats *s, struct stats_report *r) {
     }
 }
 
+static uint64_t sum_gauge(const struct stats *s, enum stat_gauge g) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < s->n_sheets; i++)
+        sum += atomic_load_explicit(&s->sheets[i].gauge[g], memory_order_relaxed);
+    return sum;
+}
+
 /* Under s->mtx. Counters that end are set to begin anew with the very sum that was reported, so
  * that what is counted meanwhile is in one period or in the other. */
 static void report(struct stats *s, const struct stats_gauges *g, bool end,
@@ -71,9 +78,7 @@ static void report(struct stats *s, const struct stats_gauges *g, bool end,
     for (unsigned h = 0; h < N_STAT_HISTOGRAMS; h++) report_histogram(s, h, ret);
     report_confirmed(ret);
     report_active(s, ret);
-    for (unsigned i = GAUGE_Q_SUB_NO_MSG; i <= GAUGE_MONTH_SUB_QUEUES; i++) {
-        ret->gauges.value[i] = 0;
-    }
+    for (unsigned i = 0; i < N_STAT_GAUGES; i++) ret->gauges.value[i] += sum_gauge(s, i);
 }
 
 /* Under s->mtx. */

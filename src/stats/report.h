@@ -2,21 +2,14 @@
 /* report.h -- the statistics of one moment, and the texts made of them: a line of the daily CSV
  * file, the answer of the control port, the metrics for Prometheus, the state file.
  *
- * Whoever reports fills in a struct stats_gauges with what is not counted (how much is stored, who
- * is connected); stats_report() adds what is. The writers are pure: any thread. Names, columns and
- * order are in the .def files. */
+ * Whoever reports fills in a struct stats_gauges with what is known outside of stats/ (how much is
+ * stored, say); stats_report() adds what is on the sheets. The writers are pure: any thread. Names,
+ * columns and order are in the .def files. */
 #pragma once
 
 #include "base/wr.h"
 #include "stats/calendar.h"
 #include "stats/stats.h"
-
-enum stat_gauge {
-#define GAUGE(id, ...) GAUGE_##id,
-#include "stats/gauges.def"
-#undef GAUGE
-    N_STAT_GAUGES
-};
 
 enum { STATS_PORTS_MAX = 16 };
 
@@ -27,7 +20,7 @@ struct stats_port {
 };
 
 struct stats_gauges {
-    uint64_t value[N_STAT_GAUGES]; /* by enum stat_gauge; the last part of the list is not used */
+    uint64_t value[N_STAT_GAUGES]; /* by enum stat_gauge; what is from stats/ is 0 */
     unsigned n_ports;
     struct stats_port port[STATS_PORTS_MAX];
 };

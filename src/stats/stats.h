@@ -28,6 +28,14 @@ enum stat_histogram {
     N_STAT_HISTOGRAMS
 };
 
+/* How much there is at the moment. */
+enum stat_gauge {
+#define GAUGE(id, ...) GAUGE_##id,
+#include "stats/gauges.def"
+#undef GAUGE
+    N_STAT_GAUGES
+};
+
 /* What makes a queue active; distinct queues are counted for each, by day, week and month. */
 enum stat_activity {
     ACTIVITY_MSG, /* a message was sent to it or acknowledged */
@@ -47,6 +55,7 @@ struct stats;
 /* One thread's. Written by its owner only, with relaxed stores; read by any thread. */
 struct stats_sheet {
     _Alignas(64) _Atomic uint64_t counter[N_STATS];
+    _Atomic uint64_t gauge[N_STAT_GAUGES]; /* those that are from SHEETS */
     struct {
         _Atomic uint64_t bucket[STATS_BUCKETS], sum;
     } histogram[N_STAT_HISTOGRAMS];
@@ -72,6 +81,10 @@ static inline void stats_counter_add(_Atomic uint64_t *c, uint64_t n) {
 /* Owner of the sheet. A NULL sheet counts nothing. */
 static inline void stats_add(struct stats_sheet *sheet, enum stat_id id, uint64_t n) {
     if (sheet != NULL) stats_counter_add(&sheet->counter[id], n);
+}
+/* Owner of the sheet: n more, or fewer, of a gauge from SHEETS. A NULL sheet counts nothing. */
+static inline void stats_gauge_add(struct stats_sheet *sheet, enum stat_gauge g, int n) {
+    if (sheet != NULL) stats_counter_add(&sheet->gauge[g], (uint64_t)n);
 }
 /* Owner of the sheet: one value, in the histogram's unit. A NULL sheet counts nothing. */
 void stats_observe(struct stats_sheet *sheet, enum stat_histogram h, uint64_t value);

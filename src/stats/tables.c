@@ -15,7 +15,7 @@ const struct stat_row STAT_ROWS[N_STATS] = {
 };
 
 const struct gauge_row GAUGE_ROWS[N_STAT_GAUGES] = {
-#define GAUGE(id, csv_name, csv, line_name, line, role, metric, labels)                            \
+#define GAUGE(id, csv_name, csv, line_name, line, role, metric, labels, from, which)               \
     [GAUGE_##id] = {csv_name, csv, line_name, line, ROLE_##role, METRIC_##metric, labels},
 #include "stats/gauges.def"
 #undef GAUGE
