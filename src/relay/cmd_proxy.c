@@ -28,15 +28,29 @@ static void proxied_free(struct proxied *p) {
 
 /* ---- counting ---- */
 
-/* The rows of each kind are in this order, once for all relays and once more for own ones. */
-enum { P_REQUESTS, P_SUCCESSES, P_ERRORS_CONNECT, P_ERRORS_COMPAT, P_ERRORS_OTHER, P_ROWS };
-_Static_assert(STAT_P_RELAYS_OWN_REQUESTS == STAT_P_RELAYS_REQUESTS + P_ROWS &&
-                   STAT_P_MSG_FWDS_REQUESTS == STAT_P_RELAYS_OWN_REQUESTS + P_ROWS &&
-                   STAT_P_MSG_FWDS_OWN_REQUESTS == STAT_P_MSG_FWDS_REQUESTS + P_ROWS &&
-                   STAT_P_MSG_FWDS_RECV == STAT_P_MSG_FWDS_OWN_REQUESTS + P_ROWS,
-               "stats.def");
+enum outcome { P_SUCCESSES, P_ERRORS_CONNECT, P_ERRORS_COMPAT, P_ERRORS_OTHER, N_OUTCOMES };
 
-static unsigned connect_outcome(struct proxy_failure f) {
+/* Of all relays, and of own ones. */
+struct proxy_stats {
+    enum stat_id requests[2], outcome[2][N_OUTCOMES];
+};
+
+static const struct proxy_stats CONNECT_STATS = {
+    {STAT_P_RELAYS_REQUESTS, STAT_P_RELAYS_OWN_REQUESTS},
+    {{STAT_P_RELAYS_SUCCESSES, STAT_P_RELAYS_ERRORS_CONNECT, STAT_P_RELAYS_ERRORS_COMPAT,
+      STAT_P_RELAYS_ERRORS_OTHER},
+     {STAT_P_RELAYS_OWN_SUCCESSES, STAT_P_RELAYS_OWN_ERRORS_CONNECT,
+      STAT_P_RELAYS_OWN_ERRORS_COMPAT, STAT_P_RELAYS_OWN_ERRORS_OTHER}},
+};
+static const struct proxy_stats FORWARD_STATS = {
+    {STAT_P_MSG_FWDS_REQUESTS, STAT_P_MSG_FWDS_OWN_REQUESTS},
+    {{STAT_P_MSG_FWDS_SUCCESSES, STAT_P_MSG_FWDS_ERRORS_CONNECT, STAT_P_MSG_FWDS_ERRORS_COMPAT,
+      STAT_P_MSG_FWDS_ERRORS_OTHER},
+     {STAT_P_MSG_FWDS_OWN_SUCCESSES, STAT_P_MSG_FWDS_OWN_ERRORS_CONNECT,
+      STAT_P_MSG_FWDS_OWN_ERRORS_COMPAT, STAT_P_MSG_FWDS_OWN_ERRORS_OTHER}},
+};
+
+static enum outcome connect_outcome(struct proxy_failure f) {
     switch (f.error) {
     case PROXY_OK:
         return P_SUCCESSES;
@@ -54,18 +68,18 @@ static unsigned connect_outcome(struct proxy_failure f) {
 }
 
 /* What the other relay answers is a success of forwarding, whatever it says. */
-static unsigned forward_outcome(struct proxy_failure f) {
+static enum outcome forward_outcome(struct proxy_failure f) {
     if (f.error == PROXY_OK || f.error == PROXY_PROTOCOL) return P_SUCCESSES;
     return f.error == PROXY_NO_SESSION ? P_ERRORS_CONNECT : P_ERRORS_OTHER;
 }
 
 static void count(const struct relay_loop *rl, bool is_forward, bool is_own,
                   struct proxy_failure f) {
-    const unsigned outcome = is_forward ? forward_outcome(f) : connect_outcome(f);
-    const unsigned all = is_forward ? STAT_P_MSG_FWDS_REQUESTS : STAT_P_RELAYS_REQUESTS;
-    for (unsigned row = all; row <= all + (is_own ? P_ROWS : 0); row += P_ROWS) {
-        stats_add(rl->stats, (enum stat_id)row, 1);
-        stats_add(rl->stats, (enum stat_id)(row + outcome), 1);
+    const struct proxy_stats *to = is_forward ? &FORWARD_STATS : &CONNECT_STATS;
+    const enum outcome outcome = is_forward ? forward_outcome(f) : connect_outcome(f);
+    for (unsigned own = 0; own <= (is_own ? 1 : 0); own++) {
+        stats_add(rl->stats, to->requests[own], 1);
+        stats_add(rl->stats, to->outcome[own][outcome], 1);
     }
 }
 

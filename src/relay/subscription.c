@@ -119,29 +119,40 @@ bool session_is(const struct session *s, struct subscriber who) {
     return subscriber_equal(s->self, who);
 }
 
-/* The rows of both parties are in the same order. */
-_Static_assert(STAT_NTF_SUB_END - STAT_NTF_ASSOC_NEW == STAT_RCV_SUB_END - STAT_RCV_ASSOC_NEW,
-               "stats.def");
+enum service_event {
+    ASSOC_NEW,
+    ASSOC_DUPLICATE,
+    ASSOC_UPDATED,
+    ASSOC_REMOVED,
+    SERVICE_SUB_COUNT,
+    SERVICE_SUB_QUEUES,
+    N_SERVICE_EVENTS
+};
 
-static void count_of(const struct session *s, enum sub_party party, enum stat_id rcv_id) {
-    const int shift = party == SUB_RECIPIENT ? 0 : STAT_NTF_ASSOC_NEW - STAT_RCV_ASSOC_NEW;
-    session_count(s, (enum stat_id)((int)rcv_id + shift));
+static void count_of(const struct session *s, enum sub_party party, enum service_event e) {
+    static const enum stat_id STATS[N_SUB_PARTIES][N_SERVICE_EVENTS] = {
+        [SUB_RECIPIENT] = {STAT_RCV_ASSOC_NEW, STAT_RCV_ASSOC_DUPLICATE, STAT_RCV_ASSOC_UPDATED,
+                           STAT_RCV_ASSOC_REMOVED, STAT_RCV_SUB_COUNT, STAT_RCV_SUB_QUEUES},
+        [SUB_NOTIFIER] = {STAT_NTF_ASSOC_NEW, STAT_NTF_ASSOC_DUPLICATE, STAT_NTF_ASSOC_UPDATED,
+                          STAT_NTF_ASSOC_REMOVED, STAT_NTF_SUB_COUNT, STAT_NTF_SUB_QUEUES},
+    };
+    session_count(s, STATS[party][e]);
 }
 
 /* Before service_gained(). */
 static void count_association(const struct session *s, enum sub_party party, bool for_service,
                               const struct sub_moved *moved) {
     if (!for_service) {
-        if (moved->was_served) count_of(s, party, STAT_RCV_ASSOC_REMOVED);
+        if (moved->was_served) count_of(s, party, ASSOC_REMOVED);
         return;
     }
     const bool is_first = s->service->subscribed.n == 0;
-    if (is_first) count_of(s, party, STAT_RCV_SUB_COUNT);
-    if (is_first || moved->associated) count_of(s, party, STAT_RCV_SUB_QUEUES);
+    if (is_first) count_of(s, party, SERVICE_SUB_COUNT);
+    if (is_first || moved->associated) count_of(s, party, SERVICE_SUB_QUEUES);
     if (!moved->associated) {
-        count_of(s, party, STAT_RCV_ASSOC_DUPLICATE);
+        count_of(s, party, ASSOC_DUPLICATE);
     } else {
-        count_of(s, party, moved->was_served ? STAT_RCV_ASSOC_UPDATED : STAT_RCV_ASSOC_NEW);
+        count_of(s, party, moved->was_served ? ASSOC_UPDATED : ASSOC_NEW);
     }
 }
 
