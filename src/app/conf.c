@@ -41,6 +41,21 @@ static struct value_text allowed(const struct opt *o) {
     return t;
 }
 
+/* What is longer than any value is cut off. */
+static struct value_text shown(const struct opt *o, const char *value) {
+    struct value_text t = {""};
+    struct wr w = wr_init(t.s, sizeof t.s - 1);
+    const bool is_short = strlen(value) < sizeof t.s / 2;
+    if (is_short) {
+        opt_show(o, value, &w);
+        t.s[wr_bytes(&w).n] = '\0';
+    } else {
+        const char *cut = (o->flags & OPT_SECRET) != 0 ? "(hidden)" : value;
+        (void)snprintf(t.s, sizeof t.s, "%s", cut);
+    }
+    return t;
+}
+
 void conf_init(struct conf *c) {
     *c = (struct conf){0};
     for (size_t i = 0; i < N_OPTS; i++) {
@@ -171,11 +186,12 @@ static enum err read_line(const struct reader *r, const struct ini_line *line) {
         return OK;
     }
     if (opt_parse(o, line->value, c) != OK) {
-        const bool secret = (o->flags & OPT_SECRET) != 0;
+        const bool secret = (o->flags & OPT_SECRET) != 0 && o->type != OPT_SOCKS;
         return problem_set(r->problem, E_CONFIG,
                            "%s:%u: [%s] %s: %s%.200s%s is not allowed; must be %s", r->file,
                            line->number, o->section, o->key, secret ? "" : "\"",
-                           secret ? "its value" : line->value, secret ? "" : "\"", allowed(o).s);
+                           secret ? "its value" : shown(o, line->value).s, secret ? "" : "\"",
+                           allowed(o).s);
     }
     c->line[row] = line->number;
     const bool is_unused = (o->flags & (OPT_NOT_YET | OPT_TACIT)) == OPT_NOT_YET;
@@ -477,8 +493,8 @@ static void write_section(struct wr *w, const struct opt_section *s) {
 
 static void write_in_force(struct wr *w, const struct opt *o, const struct conf *c) {
     struct value_text t = printed(o, c);
-    const bool has_value = t.s[0] != '\0', secret = (o->flags & OPT_SECRET) != 0;
-    write_setting(w, has_value ? "" : "# ", o->key, has_value && secret ? "(hidden)" : t.s);
+    const bool has_value = t.s[0] != '\0';
+    write_setting(w, has_value ? "" : "# ", o->key, has_value ? shown(o, t.s).s : "");
     crypto_wipe(&t, sizeof t);
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/reach.h"
 #include "net/socks.h"
 
 #include "app/options.h"
@@ -145,14 +146,29 @@ static void allowed_password(const struct opt *o, struct wr *w) {
 
 /* ---- host names ---- */
 
-bool conf_is_host(const char *s) {
-    char before = ',';
-    for (; *s != '\0'; s++) {
-        if (*s <= ' ' || *s > '~' || strchr("@/#?\"'", *s) != NULL) return false;
-        if (*s == ',' && before == ',') return false;
-        before = *s;
+/* One of n characters; an IPv6 address with or without brackets. */
+static bool is_one_host(const char *s, size_t n) {
+    char text[HOST_TEXT_MAX];
+    const bool has_brackets = n > 2 && s[0] == '[' && s[n - 1] == ']';
+    if (has_brackets) {
+        s++;
+        n -= 2;
     }
-    return before != ',';
+    if (n >= sizeof text || memchr(s, '\0', n) != NULL) return false;
+    memcpy(text, s, n);
+    text[n] = '\0';
+    const enum host_kind kind = host_kind_of(text);
+    if (has_brackets) return kind == HOST_IP && strchr(text, ':') != NULL;
+    return kind != HOST_BAD && strstr(text, "..") == NULL;
+}
+
+bool conf_is_host(const char *s) {
+    while (true) {
+        const size_t n = strcspn(s, ",");
+        if (!is_one_host(s, n)) return false;
+        if (s[n] == '\0') return true;
+        s += n + 1;
+    }
 }
 
 /* The value without the blanks that may stand around its commas. */
@@ -170,12 +186,13 @@ static enum err parse_host(const struct opt *o, const char *value, void *field) 
         }
     }
     text[n] = '\0';
-    return conf_is_host(text) ? copy_text(text, ret, CONF_TEXT_MAX) : E_CONFIG;
+    const bool is_open = strcmp(text, "<hostnames>") == 0; /* as init writes it without a name */
+    return is_open || conf_is_host(text) ? copy_text(text, ret, CONF_TEXT_MAX) : E_CONFIG;
 }
 
 static void allowed_host(const struct opt *o, struct wr *w) {
     (void)o;
-    wr_str(w, "host names or addresses, separated by commas");
+    wr_str(w, "host names or addresses without ports, separated by commas");
 }
 
 /* ---- ports ---- */
@@ -479,6 +496,17 @@ void opt_print(const struct opt *o, const struct conf *c, struct wr *w) {
         }
     }
     OPT_TYPES[o->type].print(field, w);
+}
+
+void opt_show(const struct opt *o, const char *value, struct wr *w) {
+    const char *host = o->type == OPT_SOCKS ? strrchr(value, '@') : NULL;
+    const bool has_secret = o->type != OPT_SOCKS || (host != NULL && host != value);
+    if ((o->flags & OPT_SECRET) == 0 || !has_secret) {
+        wr_str(w, value);
+        return;
+    }
+    wr_str(w, "(hidden)");
+    if (host != NULL) wr_str(w, host);
 }
 
 void opt_allowed(const struct opt *o, struct wr *w) {

@@ -31,7 +31,7 @@ enum {
     OPT_WRITTEN = 1, /* init writes it in force, even where it is the default: tools edit these
                       * lines, and the reference does not start without some of them */
     OPT_NOT_YET = 2, /* understood, but not used by this version: a remark when it asks for more */
-    OPT_SECRET = 4,  /* never printed */
+    OPT_SECRET = 4,  /* never printed; of OPT_SOCKS user and password */
     OPT_UNSET_0 = 8, /* the number 0, outside min..max, means not set */
     OPT_OFF_0 = 16,  /* the number 0, outside min..max, is written `off` */
     OPT_RELOAD = 32, /* a new value is taken over on SIGHUP; others need a restart */
@@ -67,5 +67,7 @@ MUST_USE enum err opt_parse(const struct opt *o, const char *value, struct conf 
 void opt_print(const struct opt *o, const struct conf *c, struct wr *w);
 void opt_copy(const struct opt *o, const struct conf *from, struct conf *to);
 void opt_wipe(const struct opt *o, struct conf *c);
+/* A value, allowed or not, as it may be shown: (hidden) in place of what is secret in it. */
+void opt_show(const struct opt *o, const char *value, struct wr *w);
 /* What is allowed, for messages: "on or off", "1 to 10000 messages". */
 void opt_allowed(const struct opt *o, struct wr *w);

@@ -64,7 +64,10 @@ static void write_row(struct wr *w, const struct opt *o, const struct conf *defa
     wr_str(w, (o->flags & OPT_RELOAD) != 0 ? " | SIGHUP | " : " | restart | ");
     write_cell(w, o->help);
     if ((o->flags & OPT_NOT_YET) != 0) wr_str(w, " **This version does not use it.**");
-    if ((o->flags & OPT_SECRET) != 0) wr_str(w, " Secret: never printed.");
+    if ((o->flags & OPT_SECRET) != 0) {
+        wr_str(w, o->type == OPT_SOCKS ? " User and password are never printed."
+                                       : " Secret: never printed.");
+    }
     wr_str(w, " |\n");
 }
 

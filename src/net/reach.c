@@ -104,6 +104,18 @@ static bool ends_like_address(const char *host, size_t n) {
     return host[from] >= '0' && host[from] <= '9';
 }
 
+/* Of 1 to 63 characters each, as DNS wants it. */
+static bool has_good_labels(const char *host, size_t n) {
+    enum { LABEL_MAX = 63 };
+    size_t begin = 0;
+    for (size_t i = 0; i <= n; i++) {
+        if (i < n && host[i] != '.') continue;
+        if (i == begin || i - begin > LABEL_MAX) return false;
+        begin = i + 1;
+    }
+    return true;
+}
+
 enum host_kind host_kind_of(const char *host) {
     const size_t n = length_without_dots(host);
     if (n == 0 || strlen(host) >= HOST_TEXT_MAX) return HOST_BAD;
@@ -114,7 +126,7 @@ enum host_kind host_kind_of(const char *host) {
             return HOST_BAD;
         }
     }
-    if (ends_like_address(host, n)) return HOST_BAD;
+    if (ends_like_address(host, n) || !has_good_labels(host, n)) return HOST_BAD;
     return ends_with_label(host, "onion") ? HOST_ONION : HOST_NAME;
 }
 

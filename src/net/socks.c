@@ -58,8 +58,6 @@ static const char *parse_host(const char *text, struct socks_proxy *ret) {
 }
 
 static bool parse_port(const char *text, uint16_t *ret) {
-    *ret = SOCKS_DEFAULT_PORT;
-    if (text[0] == '\0') return true;
     if (text[0] != ':' || text[1] < '0' || text[1] > '9') return false;
     char *end;
     const unsigned long port = strtoul(text + 1, &end, 10);

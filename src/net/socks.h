@@ -16,7 +16,6 @@ enum {
     SOCKS_USER_MAX = 128, /* bytes with terminator */
     SOCKS_OUT_MAX = 520,  /* bytes of our longest message */
     SOCKS_IN_MAX = 262,   /* bytes of the longest answer: a name as bound address */
-    SOCKS_DEFAULT_PORT = 9050,
 };
 
 enum socks_auth {
@@ -32,8 +31,9 @@ struct socks_proxy {
     char user[SOCKS_USER_MAX], password[SOCKS_USER_MAX]; /* with SOCKS_PASSWORD; secret */
 };
 
-/* "host:port", "host", ":port" or nothing (127.0.0.1, 9050), after "user:password@" or "@" (no
- * authentication); an IPv6 host stands in brackets. As the reference writes it. E_SYNTAX. */
+/* "host:port" or ":port" (127.0.0.1), after "user:password@" or "@" (no authentication); an IPv6
+ * host stands in brackets. As the reference writes it; which takes 9050 for a port that is not
+ * there, and a mistyped address for a name. E_SYNTAX. */
 MUST_USE enum err socks_proxy_parse(const char *text, struct socks_proxy *ret);
 
 void socks_write_greeting(enum socks_auth auth, struct wr *w);

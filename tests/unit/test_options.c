@@ -48,6 +48,15 @@ static void assert_refused(const char *text, const char *message) {
     assert_string_equal(problem.text, message);
 }
 
+static const char *print_config(const struct conf *c) {
+    static char text[TEXT_MAX];
+    struct wr w = wr_init(text, sizeof text - 1);
+    conf_print(c, &w);
+    assert_int_equal(wr_err(&w), OK);
+    text[wr_bytes(&w).n] = '\0';
+    return text;
+}
+
 /* ---- the table ---- */
 
 static void rows_are_unique_and_explained(void **state) {
@@ -193,6 +202,34 @@ static void secrets_are_not_in_messages(void **state) {
     assert_refused("[AUTH]\ncreate_password: se:cret\n",
                    "f.ini:2: [AUTH] create_password: its value is not allowed; must be 1 to 255 "
                    "printable ASCII characters other than space, @, : and /");
+}
+
+/* Of a proxy only user and password are secret: what is wrong can be seen, but for them. */
+static void the_host_of_a_proxy_is_shown(void **state) {
+    (void)state;
+    assert_refused("[PROXY]\nsocks_proxy = me:word@tor\n",
+                   "f.ini:2: [PROXY] socks_proxy: \"(hidden)@tor\" is not allowed; must be "
+                   "host:port, or user:password@host:port");
+    assert_refused("[PROXY]\nsocks_proxy = tor\n",
+                   "f.ini:2: [PROXY] socks_proxy: \"tor\" is not allowed; must be host:port, or "
+                   "user:password@host:port");
+    char text[5000] = "[PROXY]\nsocks_proxy = me:";
+    memset(text + strlen(text), 'w', 4000);
+    (void)snprintf(text + strlen(text), 10, "@tor:1\n");
+    assert_refused(text, "f.ini:2: [PROXY] socks_proxy: \"(hidden)\" is not allowed; must be "
+                         "host:port, or user:password@host:port");
+    static const char *const ROWS[][2] = {
+        {"me:word@tor:9050", "\nsocks_proxy = (hidden)@tor:9050\n"},
+        {"me:w@rd@tor:9050", "\nsocks_proxy = (hidden)@tor:9050\n"},
+        {"@tor:9050", "\nsocks_proxy = @tor:9050\n"},
+        {"tor:9050", "\nsocks_proxy = tor:9050\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        struct conf c;
+        (void)snprintf(text, sizeof text, "[PROXY]\nsocks_proxy = %s\n", ROWS[i][0]);
+        assert_accepted(&c, text);
+        assert_non_null(strstr(print_config(&c), ROWS[i][1]));
+    }
 }
 
 static void password_rules(void **state) {
@@ -507,15 +544,6 @@ static char *print_template(const struct conf_value *values, size_t n) {
     return text;
 }
 
-static const char *print_config(const struct conf *c) {
-    static char text[TEXT_MAX];
-    struct wr w = wr_init(text, sizeof text - 1);
-    conf_print(c, &w);
-    assert_int_equal(wr_err(&w), OK);
-    text[wr_bytes(&w).n] = '\0';
-    return text;
-}
-
 static const struct conf_value VALUES[] = {
     {"TRANSPORT", "host", "smp.example"},
     {"AUTH", "create_password", "hidden-from-all"},
@@ -608,6 +636,7 @@ int main(void) {
         cmocka_unit_test(says_what_is_allowed),
         cmocka_unit_test(lists_refuse_what_is_no_part),
         cmocka_unit_test(secrets_are_not_in_messages),
+        cmocka_unit_test(the_host_of_a_proxy_is_shown),
         cmocka_unit_test(password_rules),
         cmocka_unit_test(the_first_of_two_counts),
         cmocka_unit_test(unknown_is_a_warning),

@@ -127,6 +127,10 @@ static void test_kinds(void **state) {
         {"2130706433", HOST_BAD},
         {"0x7f.1", HOST_BAD},
         {"1.2.3.4.", HOST_BAD},
+        {"192.168.1.300", HOST_BAD},
+        {"smp..com", HOST_BAD},
+        {".com", HOST_BAD},
+        {"x:443", HOST_BAD},
         {"\xc3\xa4.example", HOST_BAD},
     };
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
@@ -137,7 +141,11 @@ static void test_kinds(void **state) {
     longest[HOST_TEXT_MAX] = '\0';
     assert_int_equal(host_kind_of(longest), HOST_BAD);
     longest[HOST_TEXT_MAX - 1] = '\0';
+    assert_int_equal(host_kind_of(longest), HOST_BAD);
+    for (size_t i = 63; i < HOST_TEXT_MAX - 1; i += 64) longest[i] = '.';
     assert_int_equal(host_kind_of(longest), HOST_NAME);
+    longest[63] = 'a';
+    assert_int_equal(host_kind_of(longest), HOST_BAD);
 }
 
 static void test_local_names(void **state) {

@@ -23,16 +23,14 @@ static void check_setting(const char *text, const char *host, uint16_t port, enu
 static void test_setting(void **state) {
     (void)state;
     check_setting("localhost:9150", "localhost", 9150, SOCKS_ISOLATE);
-    check_setting("127.0.0.1", "127.0.0.1", 9050, SOCKS_ISOLATE);
     check_setting(":1080", "127.0.0.1", 1080, SOCKS_ISOLATE);
-    check_setting("", "127.0.0.1", 9050, SOCKS_ISOLATE);
     check_setting("[::1]:9050", "::1", 9050, SOCKS_ISOLATE);
-    check_setting("[fd00::9]", "fd00::9", 9050, SOCKS_ISOLATE);
+    check_setting("[fd00::9]:9051", "fd00::9", 9051, SOCKS_ISOLATE);
     check_setting("@tor:9050", "tor", 9050, SOCKS_NO_AUTH);
     check_setting("me:word@tor:9050", "tor", 9050, SOCKS_PASSWORD);
-    check_setting("me:@tor", "tor", 9050, SOCKS_PASSWORD);
+    check_setting("me:@tor:9050", "tor", 9050, SOCKS_PASSWORD);
     struct socks_proxy p;
-    assert_int_equal(socks_proxy_parse("me:a@b@tor", &p), OK);
+    assert_int_equal(socks_proxy_parse("me:a@b@tor:9050", &p), OK);
     assert_string_equal(p.user, "me");
     assert_string_equal(p.password, "a@b");
 }
@@ -40,9 +38,10 @@ static void test_setting(void **state) {
 static void test_bad_settings(void **state) {
     (void)state;
     static const char *const BAD[] = {
-        "tor:0",   "tor:65536", "tor:",   "tor:x",     "tor:+1",       "tor: 1",
-        "tor:1 ",  "[::1",      "[::1]9", "[]x",       "me@tor",       ":word@tor",
-        "x.onion", "a b",       "::1",    "tor:9050x", "socks5://tor",
+        "",          "127.0.0.1", "tor",       "[fd00::9]", "me:word@tor", "192.168.1.300:9050",
+        "a..b:1",    "tor:0",     "tor:65536", "tor:",      "tor:x",       "tor:+1",
+        "tor: 1",    "tor:1 ",    "[::1",      "[::1]9",    "[]x",         "me@tor",
+        ":word@tor", "x.onion",   "a b",       "::1",       "tor:9050x",   "socks5://tor",
     };
     struct socks_proxy p;
     for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
