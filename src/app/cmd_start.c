@@ -33,7 +33,7 @@ static const struct cli_option OPTIONS[] = {
     {"skip-warnings", 0, NULL, offsetof(struct start_args, skip_warnings),
         "Start in spite of damage in files of the store:\nwhat cannot be read is set aside"},
     {"compact-log", 0, NULL, offsetof(struct start_args, compact_log),
-        "Compact the store log even if little of it is waste"},
+        "Write the store log anew even if there is nothing to\nremove"},
     {"confirm-migrations", 0, "up|down", offsetof(struct start_args, confirm_migrations),
         "Agree to changes of the database; only matters with\nstorage in a database"},
 };

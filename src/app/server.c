@@ -254,6 +254,7 @@ static enum err up_store(struct server *s, struct problem *p) {
     const struct storage_use use = {
         .skip_warnings = s->o.skip_warnings,
         .compact_log = s->o.compact_log,
+        .serves = !s->o.maintenance,
         .on_durable = on_durable,
         .ctx = &s->durable_news,
         .commit_stats = stats_sheet(s->stats, s->n_workers + SHEET_COMMIT),

@@ -21,6 +21,11 @@
 enum {
     SYNC_INTERVAL_MS = 1000, /* as the explanation of `sync` says */
     TRY_PROGRESS_DELAY_MS = 500,
+    /* A log that is written anew in less time than anybody notices; and how much of one is waste.
+     */
+    COMPACT_LATER_LEN = 8 << 20,
+    COMPACT_WASTE_LINES = 10000,
+    COMPACT_LOOK_MS = 1000,
 };
 
 enum err storage_init(struct storage *ret, const struct conf *c, const struct paths *paths,
@@ -304,6 +309,9 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
         .sync_interval_ms = s->sync_interval_ms,
         .skip_warnings = use->skip_warnings,
         .compact_log = use->compact_log,
+        .compact_later_len = use->serves ? COMPACT_LATER_LEN : 0,
+        .compact_waste_lines = COMPACT_WASTE_LINES,
+        .compact_look_ms = use->serves ? COMPACT_LOOK_MS : 0,
         .progress = progress_report,
     };
     struct store_problem problem = {0};
@@ -335,7 +343,7 @@ enum err storage_try(const struct storage *s, conf_warn *warn, void *ctx, struct
     struct store *store = NULL;
     struct listener listener = {warn, ctx};
     if (vfs_dry_new(&dry) != OK) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
-    const struct storage_use use = {.vfs = vfs_dry_vfs(dry)};
+    const struct storage_use use = {.vfs = vfs_dry_vfs(dry), .serves = true};
     log_to(tell_listener, &listener);
     progress_begin(&ENV_SYSTEM, NULL, TRY_PROGRESS_DELAY_MS);
     const enum err e = storage_open(s, &use, &store, ret_problem);

@@ -49,6 +49,7 @@ void storage_print(const struct storage *s); /* as the reference does when it st
 struct storage_use {
     const struct vfs *vfs; /* borrowed; NULL: the files as they are */
     bool skip_warnings, compact_log;
+    bool serves;                   /* for long: the store log is also compacted while it is used */
     void (*on_durable)(void *ctx); /* any thread; may be NULL */
     void *ctx;
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */

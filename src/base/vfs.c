@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { IOV_BATCH = 1024 }; /* what Linux takes in one call (IOV_MAX) */
@@ -145,6 +146,19 @@ static enum err system_list(void *ctx, const char *path, void (*entry)(void *arg
     return err == 0 ? OK : E_SYS;
 }
 
+static uint64_t system_room(void *ctx, const char *path) {
+    (void)ctx;
+    char dir[PATH_MAX];
+    struct statvfs st;
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash != NULL ? (size_t)(slash - path) : 0;
+    if (n >= sizeof dir) return UINT64_MAX;
+    memcpy(dir, path, n);
+    dir[n] = '\0';
+    if (statvfs(slash == NULL ? "." : n == 0 ? "/" : dir, &st) != 0) return UINT64_MAX;
+    return (uint64_t)st.f_bavail * st.f_frsize;
+}
+
 const struct vfs VFS_SYSTEM = {
     .open = system_open,
     .close = system_close,
@@ -158,6 +172,7 @@ const struct vfs VFS_SYSTEM = {
     .mkdir = system_mkdir,
     .sync_dir = system_sync_dir,
     .list = system_list,
+    .room = system_room,
 };
 
 bool vfs_is_shortage(int error) {

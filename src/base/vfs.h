@@ -33,6 +33,8 @@ struct vfs {
         const char *path); /* names made, renamed or removed there are on stable storage */
     enum err (*list)(void *ctx, const char *path, void (*entry)(void *arg, const char *name),
                      void *arg);
+    uint64_t (*room)(void *ctx, const char *path); /* bytes that can be added beside this file;
+                                                      UINT64_MAX when that is not known */
     void *ctx;
 };
 

@@ -42,7 +42,14 @@ struct store_opts {
     unsigned sync_interval_ms; /* 0: sync before anything is acknowledged */
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
     bool skip_warnings;               /* go on with what is readable; what is not is set aside */
-    bool compact_log;                 /* rewrite the store log even if it is short of waste */
+    bool compact_log; /* write the store log anew even if there is nothing to remove */
+    /* A log of at least this length is compacted after the start, while the store is used; 0: at
+     * the start, however long it is. */
+    uint64_t compact_later_len;
+    /* While the store is used the log is compacted when it has this many lines, and half of what is
+     * needed, too many; 0: never. */
+    uint64_t compact_waste_lines;
+    unsigned compact_look_ms; /* how often that is looked at; 0: never */
     /* Progress of a long load, for a line on a terminal; may be NULL. */
     void (*progress)(const char *what, uint64_t done_bytes, uint64_t total_bytes);
 };

@@ -33,7 +33,7 @@ def switch_off(program):
 
 def counts(lines):
     """Queues and messages in the log line of a start."""
-    found = re.search(r"^info store queues=(\d+) messages=(\d+)$", "".join(lines), re.MULTILINE)
+    found = re.search(r"^(?:\S+Z )?info store queues=(\d+) messages=(\d+)$", "".join(lines), re.MULTILINE)
     assert found, lines
     return tuple(map(int, found.groups()))
 
@@ -500,7 +500,32 @@ def test_damaged_store_log(ready):
     log.write_text(text + "CREATE rid=torn")
     done = ready.run("start", "-m")
     assert counts(done.stderr) == (5, 0)
-    assert log.read_text() == text
+    assert set(log.read_text().splitlines()) == storelog.compacted(text)
+
+
+def test_store_log_is_compacted_at_each_start(ready):
+    """When there is anything to remove; a large one while it serves. What it was is kept."""
+    log = ready.state / "smp-server-store.log"
+    text = (SAMPLES / "memory" / "smp-server-store.log").read_text()
+    wanted = storelog.compacted(text)
+    line = next(x for x in text.splitlines() if x.startswith("TIME ") or "updated_at=" in x)
+    rid = re.search(r"rid=(\S+)", line).group(1)
+    day = re.search(r"updated_at=(\d+)", line).group(1)
+    backups = set()
+    for n_more in (0, 200_000):
+        log.write_text(text + f"TIME {rid} {day}\n" * n_more)
+        before = log.read_bytes()
+        server = ready.start()
+        if n_more:
+            server.wait("info store-log-compacted", server.err)
+        assert set(log.read_text().splitlines()) == wanted
+        server.stop()
+        new = set(ready.state.glob("smp-server-store.log.2*Z")) - backups
+        assert [path.read_bytes() for path in new] == [before]
+        backups |= new
+    server = ready.start()
+    server.stop()
+    assert set(ready.state.glob("smp-server-store.log.2*Z")) == backups
 
 
 # ---- files of the reference ----

@@ -375,15 +375,21 @@ static enum err ff_list(void *ctx, const char *path, void (*entry)(void *arg, co
 
 /* ---- for tests ---- */
 
+static uint64_t ff_room(void *ctx, const char *path) {
+    (void)ctx;
+    (void)path;
+    return UINT64_MAX;
+}
+
 struct faultfs *faultfs_new(uint64_t seed) {
     struct faultfs *f = calloc(1, sizeof *f);
     if (f == NULL) abort();
     pthread_mutex_init(&f->mtx, NULL);
     f->random = seed * 0x9e3779b97f4a7c15U | 1;
     for (int i = 0; i < MAX_FDS; i++) f->fds[i] = -1;
-    f->vfs = (struct vfs){ff_open,     ff_close, ff_read_at, ff_write_at, ff_sync,
-                          ff_truncate, ff_size,  ff_rename,  ff_unlink,   ff_mkdir,
-                          ff_sync_dir, ff_list,  f};
+    f->vfs =
+        (struct vfs){ff_open,   ff_close,  ff_read_at, ff_write_at, ff_sync, ff_truncate, ff_size,
+                     ff_rename, ff_unlink, ff_mkdir,   ff_sync_dir, ff_list, ff_room,     f};
     return f;
 }
 

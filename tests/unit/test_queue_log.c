@@ -17,6 +17,8 @@
 
 static const char *const PATH = "/d/log";
 
+static const struct queue_log_of ANY = {NULL, false};
+
 /* ---- a clock of ours ---- */
 
 static _Atomic int64_t now_s;
@@ -368,7 +370,7 @@ static void test_failure_in_compaction(void **state) {
                 lsn_t lsn;
                 assert_int_equal(commit_start(commit), OK);
                 assert_int_equal(commit_begin(commit, &lsn), OK);
-                assert_int_equal(queue_log_append(log, bytes_str("added")), OK);
+                assert_int_equal(queue_log_append(log, bytes_str("added"), &ANY), OK);
                 commit_end(commit);
                 assert_int_equal(commit_stop(commit), OK);
             } else {
@@ -429,7 +431,7 @@ static enum err append(struct appender *a, unsigned n) {
     lsn_t lsn;
     enum err e = commit_begin(a->commit, &lsn);
     if (e != OK) return e;
-    e = queue_log_append(a->log, bytes_of(text, len));
+    e = queue_log_append(a->log, bytes_of(text, len), &ANY);
     commit_end(a->commit);
     return e;
 }

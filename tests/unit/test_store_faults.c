@@ -57,6 +57,7 @@ struct fixture {
     struct store *store;
     struct store_problem problem;
     unsigned n_ids;
+    bool compacts; /* all the time */
 };
 
 static enum err try_open(struct fixture *f) {
@@ -69,6 +70,9 @@ static enum err try_open(struct fixture *f) {
         .restore_messages = true,
         .ntfs_log = NTFS,
         .journal_dir = f->in_journal ? "/journal" : NULL,
+        .compact_later_len = f->compacts ? 1 : 0,
+        .compact_waste_lines = f->compacts ? 8 : 0,
+        .compact_look_ms = f->compacts ? 1 : 0,
     };
     f->problem.text[0] = '\0';
     return store_open(f->in_journal ? "journal" : "memory", &o, &f->store, &f->problem);
@@ -469,6 +473,176 @@ static void test_a_failed_start_sets_nothing_aside(void **state) {
     faultfs_free(f.fs);
 }
 
+/* ---- the log is written anew while it is used ---- */
+
+enum { N_QUEUES = 24, N_STEPS = 400 };
+
+enum fate { ABSENT, PRESENT, SECURED, UNSURE };
+
+struct model {
+    struct made made[N_QUEUES];
+    enum fate fate[N_QUEUES];
+    unsigned notifier_of; /* the queue that has the one notifier; N_QUEUES: none */
+    bool notifier_unsure;
+    struct queue_notifier notifier;
+};
+
+static bool wait_durable(struct fixture *f, lsn_t lsn) {
+    for (int i = 0; i < 20000; i++) {
+        if (store_is_lost(f->store, lsn)) return false;
+        if (store_durable_lsn(f->store) >= lsn) return true;
+        usleep(20);
+    }
+    return false;
+}
+
+/* One change of a queue, acknowledged or not. */
+static bool change_queue(struct fixture *f, struct model *m, unsigned i) {
+    struct made *x = &m->made[i];
+    lsn_t lsn = 0;
+    enum err e;
+    enum fate next;
+    if (m->fate[i] == ABSENT) {
+        const struct pubkey key = new_key(f, KEY_ED25519);
+        next = PRESENT;
+        if (x->rec.rcv_keys == NULL) {
+            *x = (struct made){.rec = {.rcv_id = new_id(f),
+                                       .snd_id = new_id(f),
+                                       .mode = MODE_CONTACT,
+                                       .updated_day = DAY}};
+            assert_int_equal(keyset_new(&key, 1, &x->rec.rcv_keys), OK);
+        }
+        e = store_queue_create(f->store, &x->rec, &x->queue, &lsn);
+    } else if (m->fate[i] == PRESENT) {
+        const struct pubkey key = new_key(f, KEY_ED25519);
+        next = SECURED;
+        e = store_queue_secure(f->store, x->queue, &key, &lsn);
+    } else {
+        struct queue_ended ended;
+        next = ABSENT;
+        if (m->notifier_of == i) m->notifier_of = N_QUEUES;
+        e = store_queue_delete(f->store, x->queue, &ended, &lsn);
+        if (e == OK) {
+            queue_unref(x->queue);
+            x->queue = NULL;
+        }
+    }
+    const bool ok = e == OK && wait_durable(f, lsn);
+    m->fate[i] = ok ? next : UNSURE;
+    return ok;
+}
+
+/* The notifier goes to another queue, under the same id: the order of lines of two queues. */
+static bool move_notifier(struct fixture *f, struct model *m, unsigned i) {
+    struct sub_ended ended;
+    lsn_t lsn = 0;
+    enum err e = OK;
+    if (m->made[i].queue == NULL) return true;
+    m->notifier_unsure = true;
+    if (m->notifier_of != N_QUEUES)
+        e = store_notifier_delete(f->store, m->made[m->notifier_of].queue, &ended, &lsn);
+    if (e == OK) e = store_notifier_set(f->store, m->made[i].queue, &m->notifier, &ended, &lsn);
+    if (e != OK || !wait_durable(f, lsn)) return false;
+    m->notifier_unsure = false;
+    m->notifier_of = i;
+    return true;
+}
+
+static void live(struct fixture *f, struct model *m, unsigned seed) {
+    bool ok = true;
+    for (unsigned step = 0; step < N_STEPS && ok; step++) {
+        seed = seed * 1103515245 + 12345;
+        const unsigned i = seed >> 16 & 0xff;
+        ok = step % 3 == 2 ? move_notifier(f, m, i % N_QUEUES) : change_queue(f, m, i % N_QUEUES);
+    }
+}
+
+static void assert_as_told(struct fixture *f, const struct model *m) {
+    for (unsigned i = 0; i < N_QUEUES; i++) {
+        struct queue_view v;
+        if (m->fate[i] == UNSURE || m->made[i].rec.rcv_keys == NULL) continue;
+        struct queue *q = find(f, ID_RECIPIENT, m->made[i].rec.rcv_id);
+        assert_int_equal(q != NULL, m->fate[i] != ABSENT);
+        if (q == NULL) continue;
+        assert_int_equal(store_queue_view(f->store, q, &v), OK);
+        assert_int_equal(v.snd_key.type != KEY_NONE, m->fate[i] == SECURED);
+        if (!m->notifier_unsure) assert_int_equal(v.has_notifier, m->notifier_of == i);
+        queue_view_done(&v);
+        queue_unref(q);
+    }
+}
+
+static void drop_all(struct model *m) {
+    for (unsigned i = 0; i < N_QUEUES; i++) drop(&m->made[i]);
+}
+
+static struct model *new_model(struct fixture *f) {
+    static struct model m;
+    m = (struct model){.notifier_of = N_QUEUES};
+    m.notifier = (struct queue_notifier){.id = new_id(f), .key = new_key(f, KEY_ED25519)};
+    return &m;
+}
+
+static void test_the_log_stays_short_while_it_is_used(void **state) {
+    (void)state;
+    struct fixture f = {.fs = faultfs_new(1), .compacts = true};
+    open_store(&f);
+    struct model *m = new_model(&f);
+    for (unsigned round = 0; round < 10; round++) {
+        live(&f, m, round);
+        usleep(5000);
+    }
+    usleep(50000);
+    assert_true(faultfs_size(f.fs, LOG) < 40000); /* 4,000 lines were written */
+    drop_all(m);
+    close_store(&f);
+    open_store(&f);
+    assert_as_told(&f, m);
+    assert_true(store_counts(f.store).n_queues <= N_QUEUES);
+    close_store(&f);
+    faultfs_free(f.fs);
+}
+
+static void test_power_loss_while_the_log_is_written_anew(void **state) {
+    (void)state;
+    for (uint64_t n = 1; n < 160; n++) {
+        struct fixture f = {.fs = faultfs_new(n), .compacts = true};
+        open_store(&f);
+        struct model *m = new_model(&f);
+        faultfs_lose_power_at(f.fs, n * 7);
+        live(&f, m, (unsigned)n);
+        drop_all(m);
+        store_close(f.store);
+        faultfs_power_cycle(f.fs);
+        open_store(&f);
+        assert_as_told(&f, m);
+        store_close(f.store);
+        faultfs_free(f.fs);
+    }
+}
+
+/* Any one operation fails, or all from some on do for lack of room. */
+static void test_failures_while_the_log_is_written_anew(void **state) {
+    (void)state;
+    for (uint64_t n = 1; n < 240; n++) {
+        struct fixture f = {.fs = faultfs_new(n), .compacts = true};
+        open_store(&f);
+        struct model *m = new_model(&f);
+        const bool is_full = n % 3 == 0;
+        faultfs_fail_at(f.fs, n * 5, is_full ? ENOSPC : EIO, is_full);
+        live(&f, m, (unsigned)n);
+        faultfs_fail_at(f.fs, 0, 0, false);
+        drop_all(m);
+        (void)!store_stop(f.store, &f.problem);
+        store_close(f.store);
+        faultfs_kill(f.fs);
+        open_store(&f);
+        assert_as_told(&f, m);
+        store_close(f.store);
+        faultfs_free(f.fs);
+    }
+}
+
 int main(void) {
     (void)!freopen("/dev/null", "w", stderr); /* failures are logged */
     if (crypto_init() != OK) return 1;
@@ -476,6 +650,9 @@ int main(void) {
         cmocka_unit_test(test_no_line_precedes_its_create),
         cmocka_unit_test(test_every_allocation_of_a_change_fails),
         cmocka_unit_test(test_a_failed_start_sets_nothing_aside),
+        cmocka_unit_test(test_the_log_stays_short_while_it_is_used),
+        cmocka_unit_test(test_power_loss_while_the_log_is_written_anew),
+        cmocka_unit_test(test_failures_while_the_log_is_written_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

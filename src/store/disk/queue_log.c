@@ -20,32 +20,6 @@ enum {
     RETRY_ROOM = 4096
 };
 
-struct line {
-    struct line *next;
-    lsn_t lsn; /* 0: belongs to a group that failed; goes with the next */
-    size_t n;
-    char text[]; /* with its newline */
-};
-
-struct line_list {
-    struct line *head, *last; /* last is valid if head is not NULL */
-};
-
-struct queue_log {
-    /* fixed after open */
-    const struct vfs *vfs;
-    struct commit *commit;
-    int fd;
-    /* guarded by the mutex of commit */
-    struct line_list pending;
-    size_t pending_bytes;
-    /* commit thread only */
-    struct line_list taken;
-    uint64_t end;     /* of the whole groups */
-    uint64_t written; /* end and what the current group has added */
-    size_t unsynced;  /* bytes */
-};
-
 /* ---- names ---- */
 
 enum err queue_log__path(const struct queue_log_opts *o, const char *suffix, struct log_path *ret) {
@@ -84,24 +58,85 @@ enum err queue_log__rename(const struct queue_log_opts *o, const char *from, con
     return o->vfs->sync_dir(o->vfs->ctx, dir.s);
 }
 
-/* ---- lists ---- */
+/* ---- lines ---- */
 
-static void push(struct line_list *l, struct line *line) {
-    line->next = NULL;
+void queue_log__push(struct log_lines *l, struct log_line *owned) {
+    owned->next = NULL;
     if (l->head == NULL) {
-        l->head = line;
+        l->head = owned;
     } else {
-        l->last->next = line;
+        l->last->next = owned;
     }
-    l->last = line;
+    l->last = owned;
 }
 
-static void free_lines(struct line_list *l) {
-    for (struct line *x = l->head, *next; x != NULL; x = next) {
+void queue_log__free_lines(struct log_lines *l) {
+    for (struct log_line *x = l->head, *next; x != NULL; x = next) {
         next = x->next;
         free(x);
     }
     l->head = NULL;
+}
+
+enum err queue_log__line(struct bytes text, lsn_t lsn, struct log_line **ret) {
+    if (text.n >= QUEUE_LOG_LINE_LEN) return E_LIMIT;
+    struct log_line *x = malloc(sizeof *x + text.n + 1);
+    if (x == NULL) return E_NO_MEMORY;
+    x->lsn = lsn;
+    x->n = text.n + 1;
+    if (text.n != 0) memcpy(x->text, text.p, text.n);
+    x->text[text.n] = '\n';
+    *ret = x;
+    return OK;
+}
+
+/* ---- a file ---- */
+
+enum err queue_log__sync(const struct vfs *v, struct log_file *f) {
+    if (f->unsynced == 0) return OK;
+    const enum err e = v->sync(v->ctx, f->fd);
+    if (e == OK) f->unsynced = 0;
+    return e;
+}
+
+/* Some of the lines, from *io_x on. */
+static enum err write_some(const struct vfs *v, struct log_file *f, const struct log_line **io_x) {
+    struct iovec iov[N_IOV];
+    int n_iov = 0;
+    size_t n = 0;
+    const struct log_line *x = *io_x;
+    for (; x != NULL && n_iov < N_IOV && n < MAX_UNSYNCED; x = x->next, n_iov++) {
+        union { /* write_at only reads from it */
+            const char *in;
+            char *out;
+        } base = {.in = x->text};
+        iov[n_iov] = (struct iovec){base.out, x->n};
+        n += x->n;
+    }
+    if (f->unsynced + n > MAX_UNSYNCED && queue_log__sync(v, f) != OK) {
+        errno = EIO; /* whatever it was: a sync that failed is final */
+        return E_SYS;
+    }
+    f->unsynced += n;
+    const enum err e = v->write_at(v->ctx, f->fd, iov, n_iov, f->written);
+    if (e != OK) return e;
+    f->written += n;
+    *io_x = x;
+    return OK;
+}
+
+enum err queue_log__write(const struct vfs *v, struct log_file *f, const struct log_lines *lines) {
+    enum err e = OK;
+    f->written = f->end;
+    for (const struct log_line *x = lines->head; x != NULL && e == OK;) e = write_some(v, f, &x);
+    return e;
+}
+
+enum err queue_log__cut(const struct vfs *v, struct log_file *f) {
+    const enum err e = v->truncate(v->ctx, f->fd, f->end);
+    if (e != OK || v->sync(v->ctx, f->fd) == OK) return e;
+    errno = EIO; /* whatever it was: a sync that failed is final */
+    return E_SYS;
 }
 
 /* ---- the sink ---- */
@@ -111,7 +146,7 @@ static lsn_t sink_limit(void *sink, lsn_t upto) {
     if (l->pending_bytes <= MAX_UNSYNCED) return upto;
     size_t n = 0;
     lsn_t whole = 0;
-    for (const struct line *x = l->pending.head; x != NULL; x = x->next) {
+    for (const struct log_line *x = l->pending.head; x != NULL; x = x->next) {
         n += x->n;
         if (n > MAX_UNSYNCED && whole != 0) return whole < upto ? whole : upto;
         if (x->next == NULL || x->next->lsn != x->lsn) whole = x->lsn;
@@ -121,69 +156,39 @@ static lsn_t sink_limit(void *sink, lsn_t upto) {
 
 static bool sink_take(void *sink, lsn_t upto) {
     struct queue_log *l = sink;
+    queue_log__rewrite_settle(l);
     while (l->pending.head != NULL && l->pending.head->lsn <= upto) {
-        struct line *x = l->pending.head;
+        struct log_line *x = l->pending.head;
         l->pending.head = x->next;
         l->pending_bytes -= x->n;
-        push(&l->taken, x);
+        queue_log__push(&l->taken, x);
     }
-    return l->taken.head != NULL;
+    const bool joins = queue_log__rewrite_take(l, upto);
+    return joins || l->taken.head != NULL;
 }
 
 static enum err sink_sync(void *sink) {
     struct queue_log *l = sink;
-    if (l->unsynced == 0) return OK;
-    const enum err e = l->vfs->sync(l->vfs->ctx, l->fd);
-    if (e == OK) l->unsynced = 0;
-    return e;
-}
-
-/* Some of the taken lines, from *io_x on. */
-static enum err write_some(struct queue_log *l, const struct line **io_x) {
-    struct iovec iov[N_IOV];
-    int n_iov = 0;
-    size_t n = 0;
-    const struct line *x = *io_x;
-    for (; x != NULL && n_iov < N_IOV && n < MAX_UNSYNCED; x = x->next, n_iov++) {
-        union { /* write_at only reads from it */
-            const char *in;
-            char *out;
-        } base = {.in = x->text};
-        iov[n_iov] = (struct iovec){base.out, x->n};
-        n += x->n;
-    }
-    if (l->unsynced + n > MAX_UNSYNCED && sink_sync(l) != OK) {
-        errno = EIO; /* whatever it was: a sync that failed is final */
-        return E_SYS;
-    }
-    l->unsynced += n;
-    const enum err e = l->vfs->write_at(l->vfs->ctx, l->fd, iov, n_iov, l->written);
-    if (e != OK) return e;
-    l->written += n;
-    *io_x = x;
-    return OK;
+    const enum err e = queue_log__sync(l->vfs, &l->file);
+    return e == OK ? queue_log__rewrite_sync(l) : e;
 }
 
 static enum err sink_write(void *sink) {
     struct queue_log *l = sink;
-    l->written = l->end;
-    enum err e = OK;
-    for (const struct line *x = l->taken.head; x != NULL && e == OK;) e = write_some(l, &x);
-    return e;
+    const enum err e = queue_log__write(l->vfs, &l->file, &l->taken);
+    return e == OK ? queue_log__rewrite_write(l) : e;
 }
 
 static enum err sink_undo(void *sink) {
     struct queue_log *l = sink;
-    const enum err e = l->vfs->truncate(l->vfs->ctx, l->fd, l->end);
-    if (e != OK || l->vfs->sync(l->vfs->ctx, l->fd) == OK) return e;
-    errno = EIO; /* whatever it was: a sync that failed is final */
-    return E_SYS;
+    const enum err e = queue_log__cut(l->vfs, &l->file);
+    return e == OK ? queue_log__rewrite_undo(l) : e;
 }
 
 /* Nothing is lost: all is queued again, in its order. */
 static void sink_drop(void *sink) {
     struct queue_log *l = sink;
-    struct line_list all = l->taken;
+    struct log_lines all = l->taken;
     l->taken.head = NULL;
     if (all.head == NULL) {
         all = l->pending;
@@ -193,16 +198,22 @@ static void sink_drop(void *sink) {
     }
     l->pending = all;
     l->pending_bytes = 0;
-    for (struct line *x = all.head; x != NULL; x = x->next) {
+    for (struct log_line *x = all.head; x != NULL; x = x->next) {
         x->lsn = 0;
         l->pending_bytes += x->n;
     }
+    queue_log__rewrite_drop(l);
 }
 
 static void sink_done(void *sink, bool ok) {
     struct queue_log *l = sink;
-    if (ok && l->taken.head != NULL) l->end = l->written;
-    free_lines(&l->taken);
+    uint64_t n = 0;
+    for (const struct log_line *x = l->taken.head; x != NULL; x = x->next) n++;
+    if (ok && n != 0) l->file.end = l->file.written;
+    atomic_fetch_add_explicit(&l->n_lines, n, memory_order_relaxed);
+    queue_log__rewrite_done(l, ok);
+    atomic_store_explicit(&l->len_bytes, l->file.end, memory_order_relaxed);
+    queue_log__free_lines(&l->taken);
 }
 
 /* Tries for what waits, and some more. What a crash leaves of this is a tail of zero bytes: torn.
@@ -211,7 +222,7 @@ static enum err sink_retry(void *sink) {
     struct queue_log *l = sink;
     static uint8_t zeros[RETRY_ROOM]; /* never written */
     struct iovec iov[N_IOV];
-    uint64_t at = l->end;
+    uint64_t at = l->file.end;
     enum err e = OK;
     /* Only this thread takes from pending, and nothing is appended while the disk is full. */
     size_t left = l->pending_bytes + sizeof zeros;
@@ -225,7 +236,7 @@ static enum err sink_retry(void *sink) {
             n += part;
             left -= part;
         }
-        e = l->vfs->write_at(l->vfs->ctx, l->fd, iov, n_iov, at);
+        e = l->vfs->write_at(l->vfs->ctx, l->file.fd, iov, n_iov, at);
         at += n;
     }
     const int error = errno;
@@ -239,7 +250,7 @@ static enum err sink_retry(void *sink) {
 /* Where the last whole line ends. */
 static enum err find_end(const struct queue_log *l, uint64_t *ret_size, uint64_t *ret_end) {
     const struct vfs *v = l->vfs;
-    enum err e = v->size(v->ctx, l->fd, ret_size);
+    enum err e = v->size(v->ctx, l->file.fd, ret_size);
     if (e != OK) return e;
     char *buf = malloc(TAIL_CHUNK);
     if (buf == NULL) return E_NO_MEMORY;
@@ -248,7 +259,7 @@ static enum err find_end(const struct queue_log *l, uint64_t *ret_size, uint64_t
         const size_t n = to < TAIL_CHUNK ? (size_t)to : TAIL_CHUNK;
         size_t got = 0;
         to -= n;
-        e = v->read_at(v->ctx, l->fd, buf, n, to, &got);
+        e = v->read_at(v->ctx, l->file.fd, buf, n, to, &got);
         const char *nl = e == OK ? memrchr(buf, '\n', got) : NULL;
         if (nl != NULL) end = to + (uint64_t)(nl - buf) + 1;
     }
@@ -264,14 +275,14 @@ static enum err open_log(const struct queue_log_opts *o, struct queue_log *l) {
     e = queue_log__exists(o, start.s);
     if (e != E_NOT_FOUND) return e == OK ? E_EXISTS : e;
     const struct vfs *v = o->vfs;
-    e = v->open(v->ctx, o->path, O_RDWR | O_CREAT, 0600, &l->fd);
+    e = v->open(v->ctx, o->path, O_RDWR | O_CREAT, 0600, &l->file.fd);
     if (e != OK) return E_SYS;
     uint64_t size = 0;
-    e = find_end(l, &size, &l->end);
-    if (e == OK && l->end < size) e = v->truncate(v->ctx, l->fd, l->end);
+    e = find_end(l, &size, &l->file.end);
+    if (e == OK && l->file.end < size) e = v->truncate(v->ctx, l->file.fd, l->file.end);
     /* What was read may be in the kernel's memory only; and no rename of a compaction may be undone
      * by a power loss from here on. */
-    if (e == OK) e = v->sync(v->ctx, l->fd);
+    if (e == OK) e = v->sync(v->ctx, l->file.fd);
     const struct log_path dir = queue_log__dir(o);
     if (e == OK) e = v->sync_dir(v->ctx, dir.s);
     return e;
@@ -281,9 +292,12 @@ enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
                         struct queue_log **ret) {
     struct queue_log *l = calloc(1, sizeof *l);
     if (l == NULL) return E_NO_MEMORY;
+    l->o = *o;
     l->vfs = o->vfs;
     l->commit = commit;
-    l->fd = -1;
+    l->file.fd = l->rewrite.file.fd = l->rewrite.idle_fd = -1;
+    pthread_mutex_init(&l->rewrite.mtx, NULL);
+    atomic_init(&l->n_lines, o->n_lines);
     const enum err e = open_log(o, l);
     if (e != OK) {
         const int error = errno;
@@ -302,27 +316,46 @@ enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
                                 .retry = sink_retry,
                                 .sink = l,
                             });
+    atomic_init(&l->len_bytes, l->file.end);
     *ret = l;
     return OK;
 }
 
+static void close_fd(const struct queue_log *l, int fd) {
+    if (fd >= 0) l->vfs->close(l->vfs->ctx, fd);
+}
+
 void queue_log_close(struct queue_log *l) {
     if (l == NULL) return;
-    if (l->fd >= 0) l->vfs->close(l->vfs->ctx, l->fd);
-    free_lines(&l->pending);
-    free_lines(&l->taken);
+    close_fd(l, l->file.fd);
+    close_fd(l, l->rewrite.file.fd);
+    close_fd(l, l->rewrite.idle_fd);
+    queue_log__free_lines(&l->pending);
+    queue_log__free_lines(&l->taken);
+    queue_log__free_lines(&l->rewrite.collected);
+    queue_log__free_lines(&l->rewrite.joining);
+    pthread_mutex_destroy(&l->rewrite.mtx);
     free(l);
 }
 
-enum err queue_log_append(struct queue_log *l, struct bytes line) {
-    if (line.n >= QUEUE_LOG_LINE_LEN) return E_LIMIT;
-    struct line *x = malloc(sizeof *x + line.n + 1);
-    if (x == NULL) return E_NO_MEMORY;
-    x->lsn = commit_current_lsn(l->commit);
-    x->n = line.n + 1;
-    if (line.n != 0) memcpy(x->text, line.p, line.n);
-    x->text[line.n] = '\n';
-    push(&l->pending, x);
+enum err queue_log_append(struct queue_log *l, struct bytes line, const struct queue_log_of *of) {
+    struct log_line *x;
+    enum err e = queue_log__line(line, commit_current_lsn(l->commit), &x);
+    if (e != OK) return e;
+    e = queue_log__rewrite_append(l, line, x->lsn, of);
+    if (e != OK) {
+        free(x);
+        return e;
+    }
+    queue_log__push(&l->pending, x);
     l->pending_bytes += x->n;
     return OK;
+}
+
+uint64_t queue_log_n_lines(const struct queue_log *l) {
+    return atomic_load_explicit(&l->n_lines, memory_order_relaxed);
+}
+
+uint64_t queue_log_len(const struct queue_log *l) {
+    return atomic_load_explicit(&l->len_bytes, memory_order_relaxed);
 }

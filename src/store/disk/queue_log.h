@@ -24,6 +24,7 @@ struct queue_log_opts {
     const struct env *env;
     const struct vfs *vfs;
     const char *path;   /* borrowed */
+    uint64_t n_lines;   /* to open: what is in the file, for queue_log_n_lines() */
     bool skip_warnings; /* bad lines are set aside in `<path>.bad` instead of refused */
     void (*progress)(void *ctx, uint64_t done, uint64_t total); /* bytes; may be NULL */
     void *progress_ctx;
@@ -68,6 +69,43 @@ MUST_USE enum err queue_log_put(struct queue_log_writer *w,
 MUST_USE enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
                                  struct queue_log **ret);
 void queue_log_close(struct queue_log *l); /* after commit_stop(); NULL is a no-op */
+
+/* What a line is about. `mark` is kept beside what it is about, under the same lock, and is 0 at
+ * first: the number of the rewrite into which its state has been copied. */
+struct queue_log_of {
+    uint16_t *mark; /* NULL: it is in every rewrite from its beginning on */
+    bool creates;   /* the line has the whole state */
+};
 /* Between commit_begin() and commit_end(). A copy of the line; the newline is added. E_NO_MEMORY,
- * E_LIMIT (QUEUE_LOG_LINE_LEN). */
-MUST_USE enum err queue_log_append(struct queue_log *l, struct bytes line);
+ * E_LIMIT (QUEUE_LOG_LINE_LEN): nothing changed. */
+MUST_USE enum err queue_log_append(struct queue_log *l, struct bytes line,
+                                   const struct queue_log_of *of);
+uint64_t queue_log_n_lines(const struct queue_log *l); /* any thread; a little late */
+uint64_t queue_log_len(const struct queue_log *l);     /* bytes; likewise */
+
+/* ---- writing the log anew while it is used ----
+ *
+ * One thread goes through all there is and copies the state of each thing, under its lock. Lines
+ * about what has been copied are appended to the new file too, in the order in which they were
+ * made; lines about the rest will be in its copy. So the new file is at each moment a log of what
+ * has been copied. When that is all, the commit thread writes each group to both files, and the
+ * names are exchanged: whichever a crash leaves is whole. Appending waits for none of this.
+ *
+ * All by one thread, between commit_start() and commit_stop(). */
+
+/* E_SYS; E_STORE when the last one could not be ended; E_LIMIT: all marks must be set to 0 first,
+ * then queue_log_rewrite_renumber(). */
+MUST_USE enum err queue_log_rewrite_begin(struct queue_log *l);
+void queue_log_rewrite_renumber(struct queue_log *l);
+/* The state of something, under its lock. What has been copied is left out. E_NO_MEMORY, E_LIMIT.
+ */
+MUST_USE enum err queue_log_rewrite_put(struct queue_log *l, struct bytes line, uint16_t *mark);
+/* The same, without a mark: for what is copied right after the begin. ctx is the log. */
+MUST_USE enum err queue_log_rewrite_put_first(void *ctx, struct bytes line);
+/* Writes and syncs what has been put; *ret_n is its length. E_SYS; E_STORE: the storage has failed,
+ * or is full. Then, as after any failure, queue_log_rewrite_abort(). */
+MUST_USE enum err queue_log_rewrite_flush(struct queue_log *l, size_t *ret_n);
+/* All is copied: the new file becomes the log; the old one is kept as a timed backup or removed.
+ * E_SYS, E_STORE: the log is the old one, or both until the end; nothing is to be done. */
+MUST_USE enum err queue_log_rewrite_end(struct queue_log *l, bool keep_backup);
+void queue_log_rewrite_abort(struct queue_log *l);

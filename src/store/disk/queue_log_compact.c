@@ -186,21 +186,27 @@ static enum err exchange(const struct queue_log_opts *o, const struct exchange *
     return e == OK ? OK : step_back(o, x);
 }
 
-enum err queue_log_compact(const struct queue_log_opts *o,
-                           enum err (*write)(void *ctx, struct queue_log_writer *w), void *ctx) {
+enum err queue_log__exchange(const struct queue_log_opts *o) {
     struct exchange x;
     enum err e = queue_log__path(o, ".new", &x.new);
     if (e == OK) e = queue_log__path(o, ".start", &x.start);
     if (e == OK) e = backup_path(o, &x.backup);
-    if (e == OK) e = write_new(o, x.new.s, write, ctx);
+    if (e == OK) e = exchange(o, &x);
+    if (e == OK) remove_backups(o);
+    return e;
+}
+
+enum err queue_log_compact(const struct queue_log_opts *o,
+                           enum err (*write)(void *ctx, struct queue_log_writer *w), void *ctx) {
+    struct log_path new;
+    enum err e = queue_log__path(o, ".new", &new);
+    if (e == OK) e = write_new(o, new.s, write, ctx);
     if (e != OK) return e;
-    e = exchange(o, &x);
+    e = queue_log__exchange(o);
     if (e != OK) {
         const int error = errno;
-        (void)o->vfs->unlink(o->vfs->ctx, x.new.s);
+        (void)o->vfs->unlink(o->vfs->ctx, new.s);
         errno = error;
-        return e;
     }
-    remove_backups(o);
-    return OK;
+    return e;
 }

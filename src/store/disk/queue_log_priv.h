@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_log_priv.h -- what reading, compacting and appending share: the names beside the log. */
+/* queue_log_priv.h -- what reading, compacting, rewriting and appending share: the names beside the
+ * log, and the log that is open. */
 #pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "store/disk/queue_log.h"
 
@@ -19,3 +23,99 @@ MUST_USE enum err queue_log__exists(const struct queue_log_opts *o, const char *
 /* Renames, durably. */
 MUST_USE enum err queue_log__rename(const struct queue_log_opts *o, const char *from,
                                     const char *to);
+
+/* ---- queue_log_compact.c ---- */
+
+/* Puts `<path>.new` in the place of the log, which becomes a timed backup. E_SYS: the log is as it
+ * was; E_STORE: it is not known which of the two has which name. */
+MUST_USE enum err queue_log__exchange(const struct queue_log_opts *o);
+
+/* ---- an open log ---- */
+
+struct log_line {
+    struct log_line *next;
+    lsn_t lsn; /* 0: belongs to a group that failed, and goes with the next; or to a copy */
+    size_t n;
+    char text[]; /* with its newline */
+};
+
+struct log_lines {
+    struct log_line *head, *last; /* last is valid if head is not NULL */
+};
+
+void queue_log__push(struct log_lines *l, struct log_line *owned);
+void queue_log__free_lines(struct log_lines *l);
+MUST_USE enum err queue_log__line(struct bytes text, lsn_t lsn,
+                                  struct log_line **ret); /* E_LIMIT, E_NO_MEMORY */
+
+struct log_file {
+    int fd;           /* -1: none */
+    uint64_t end;     /* of the whole groups */
+    uint64_t written; /* end and what the current group has added */
+    size_t unsynced;  /* bytes */
+};
+
+MUST_USE enum err queue_log__write(const struct vfs *v, struct log_file *f,
+                                   const struct log_lines *lines);
+/* Back to the whole groups, durably. */
+MUST_USE enum err queue_log__cut(const struct vfs *v, struct log_file *f);
+MUST_USE enum err queue_log__sync(const struct vfs *v, struct log_file *f);
+
+/* How far a rewrite has come (queue_log_rewrite.c). */
+enum rewrite_state {
+    REWRITE_NONE,
+    REWRITE_COPYING, /* lines collect for the new file, which the rewriting thread writes */
+    REWRITE_JOINING, /* all has been copied: the first group at join_lsn or later joins the two */
+    REWRITE_BOTH,    /* each group goes to both files: either is the whole log */
+};
+
+struct rewrite {
+    pthread_mutex_t mtx; /* taken after commit's */
+    /* guarded by mtx */
+    enum rewrite_state state;
+    bool failed;     /* given up by the commit thread; the rewriting thread cleans up */
+    bool exchanging; /* the names are being changed: neither file can be given up */
+    bool adopt;      /* the new file is the log: the commit thread lets go of the old one */
+    bool give_up;    /* the old file is the log: the commit thread lets go of the new one */
+    uint16_t nr;     /* of this rewrite, or the last; 0: there was none */
+    lsn_t join_lsn;
+    struct log_lines collected;
+    uint64_t n_lines; /* of the new file */
+    int idle_fd;      /* a file that was let go; closed by the rewriting thread. -1: none */
+    /* the rewriting thread's while COPYING, then the commit thread's */
+    struct log_file file;
+    /* commit thread only */
+    struct log_lines joining;      /* what the new file lacks, with the lines of the group */
+    const struct log_lines *lines; /* of this group; NULL: none for the new file */
+};
+
+struct queue_log {
+    /* fixed after open */
+    struct queue_log_opts o;
+    const struct vfs *vfs;
+    struct commit *commit;
+    /* guarded by the mutex of commit */
+    struct log_lines pending;
+    size_t pending_bytes;
+    /* commit thread only */
+    struct log_lines taken;
+    struct log_file file;
+    /* atomic, relaxed: for decisions that may be a little late */
+    _Atomic uint64_t n_lines, len_bytes;
+    struct rewrite rewrite;
+};
+
+/* ---- queue_log_rewrite.c: its part in a group; the commit thread ---- */
+
+/* A line that was appended, under commit's mutex: does it go to the new file too? The same line is
+ * left to the caller. E_NO_MEMORY. */
+MUST_USE enum err queue_log__rewrite_append(struct queue_log *l, struct bytes text, lsn_t lsn,
+                                            const struct queue_log_of *of);
+/* Before the lines of a group are taken, and after. True: there is something to write. */
+void queue_log__rewrite_settle(struct queue_log *l);
+bool queue_log__rewrite_take(struct queue_log *l, lsn_t upto);
+MUST_USE enum err queue_log__rewrite_write(struct queue_log *l);
+MUST_USE enum err queue_log__rewrite_sync(struct queue_log *l);
+MUST_USE enum err queue_log__rewrite_undo(struct queue_log *l);
+void queue_log__rewrite_drop(struct queue_log *l);
+void queue_log__rewrite_done(struct queue_log *l, bool ok);

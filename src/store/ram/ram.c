@@ -21,21 +21,23 @@ void ram_count_messages(struct ram_store *m, int64_t n) {
     atomic_fetch_add_explicit(&m->n_messages, (uint64_t)n, memory_order_relaxed);
 }
 
-enum err ram_log_line(struct ram_store *m, struct bytes line, lsn_t *ret_lsn) {
+enum err ram_log_line(struct ram_store *m, const struct queue_log_of *of, struct bytes line,
+                      lsn_t *ret_lsn) {
     enum err e = commit_begin(m->commit, ret_lsn);
     if (e != OK) return e;
-    e = queue_log_append(m->log, line);
+    e = queue_log_append(m->log, line, of);
     commit_end(m->commit);
     return e;
 }
 
-enum err ram_log(struct ram_store *m, const struct record *r, lsn_t *ret_lsn) {
+enum err ram_log(struct ram_store *m, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
+    const struct queue_log_of of = {&q->log_mark, r->tag == RECORD_CREATE};
     *ret_lsn = 0;
     if (m->log == NULL) return OK;
     uint8_t line[RECORD_LINE_MAX];
     struct wr w = wr_init(line, sizeof line);
     record_write(r, &w);
-    return wr_err(&w) == OK ? ram_log_line(m, wr_bytes(&w), ret_lsn) : E_INTERNAL;
+    return wr_err(&w) == OK ? ram_log_line(m, &of, wr_bytes(&w), ret_lsn) : E_INTERNAL;
 }
 
 /* ---- finding ---- */
@@ -92,6 +94,7 @@ static enum err ram_start(struct store *s) {
     m->was_started = e == OK;
     if (e == OK) e = ram_set_aside(m, &m->saved_messages);
     if (e == OK) e = ram_set_aside(m, &m->saved_ntfs);
+    if (e == OK) e = ram_compactor_start(m);
     return e;
 }
 
@@ -112,6 +115,7 @@ static enum err ram_stop(struct store *s, struct store_problem *ret_problem) {
     enum err e = OK;
     if (m->started) {
         m->started = false;
+        ram_compactor_stop(m);
         if (m->journal != NULL) journal_stop(m->journal);
         e = commit_stop(m->commit);
         if (e != OK) {
@@ -127,6 +131,7 @@ static enum err ram_stop(struct store *s, struct store_problem *ret_problem) {
 static void ram_close(struct store *s) {
     struct ram_store *m = ram_of(s);
     if (m->started) {
+        ram_compactor_stop(m);
         if (m->journal != NULL) journal_stop(m->journal);
         if (commit_stop(m->commit) != OK)
             m->started = false; /* an unorderly end: nobody was promised more */

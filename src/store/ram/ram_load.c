@@ -212,6 +212,14 @@ struct compaction {
     enum err err;
 };
 
+uint64_t ram_n_log_lines(const struct ram_store *m) {
+    struct service_table *t = queue_table_services(m->table);
+    pthread_mutex_lock(&t->mtx);
+    const uint64_t n_services = t->n;
+    pthread_mutex_unlock(&t->mtx);
+    return queue_table_size(m->table) + n_services;
+}
+
 static struct record record_of(const struct queue *q, const struct pubkey *small_key) {
     const struct queue_extra *x = q->extra;
     struct record r = {
@@ -246,22 +254,32 @@ static struct record record_of(const struct queue *q, const struct pubkey *small
     return r;
 }
 
-static void put_queue(struct queue *q, void *ctx) {
-    struct compaction *c = ctx;
-    if (c->err != OK) return;
+enum err ram_queue_line(const struct queue *q, uint8_t *buf, struct bytes *ret) {
     const struct pubkey small_key = queue_small_rcv_key(q);
     struct record r = record_of(q, &small_key);
-    struct wr w = wr_init(c->line, RECORD_LINE_MAX);
+    struct wr w = wr_init(buf, RECORD_LINE_MAX);
     record_write(&r, &w);
     crypto_wipe(&r, sizeof r);
-    c->err = wr_err(&w) == OK ? queue_log_put(c->writer, wr_bytes(&w)) : E_INTERNAL;
+    *ret = wr_bytes(&w);
+    return wr_err(&w) == OK ? OK : E_INTERNAL;
+}
+
+static void put_queue(struct queue *q, void *ctx) {
+    struct compaction *c = ctx;
+    struct bytes line;
+    if (c->err == OK) c->err = ram_queue_line(q, c->line, &line);
+    if (c->err == OK) c->err = queue_log_put(c->writer, line);
+}
+
+static enum err put_line(void *ctx, struct bytes line) {
+    return queue_log_put(ctx, line);
 }
 
 static enum err write_all(void *ctx, struct queue_log_writer *writer) {
     struct ram_store *m = ctx;
     struct compaction c = {.writer = writer, .line = malloc(RECORD_LINE_MAX)};
     if (c.line == NULL) return E_NO_MEMORY;
-    c.err = ram_service_write_all(m, writer);
+    c.err = ram_service_each_line(m, put_line, writer);
     struct store_cursor cursor = {0};
     while (c.err == OK &&
            queue_table_scan(m->table, &cursor, EXPIRY_QUEUES_PER_STEP, put_queue, &c))
@@ -271,11 +289,20 @@ static enum err write_all(void *ctx, struct queue_log_writer *writer) {
     return c.err;
 }
 
-/* Rewriting a large log costs seconds of a start: only when a quarter of it is waste. */
-static bool worth_compacting(const struct ram_store *m, const struct queue_log_stats *stats) {
-    if (m->o.compact_log || stats->n_bad > 0) return true;
-    const uint64_t n_queues = queue_table_size(m->table);
-    return stats->n_lines > n_queues + n_queues / 4 + 1000;
+/* ---- when it is compacted ---- */
+
+/* What is not whole is kept as it was before anything is appended, so that cannot wait. */
+static bool must_compact(const struct ram_store *m, const struct queue_log_stats *stats) {
+    return m->o.compact_log || stats->n_bad > 0 || stats->torn_bytes > 0;
+}
+
+static bool can_compact(const struct ram_store *m, const struct queue_log_stats *stats) {
+    return stats->n_lines > ram_n_log_lines(m);
+}
+
+static bool is_later(const struct ram_store *m, const struct queue_log_stats *stats) {
+    return m->o.compact_later_len != 0 && m->o.compact_look_ms != 0 &&
+           stats->len_bytes >= m->o.compact_later_len;
 }
 
 /* ---- the store log ---- */
@@ -306,8 +333,19 @@ static enum err read_log(struct ram_store *m, const struct queue_log_opts *lo,
     return e;
 }
 
+static enum err compact(struct ram_store *m, struct queue_log_opts *io_lo,
+                        struct store_problem *ret_problem) {
+    const enum err e = queue_log_compact(io_lo, write_all, m);
+    io_lo->n_lines = ram_n_log_lines(m);
+    if (e == OK) return OK;
+    (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                   "cannot rewrite %s: %s; the file is unchanged", m->o.store_log,
+                   e == E_SYS ? strerror(errno) : err_meaning(e));
+    return e;
+}
+
 enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem) {
-    const struct queue_log_opts lo = {
+    struct queue_log_opts lo = {
         .env = m->o.env,
         .vfs = m->o.vfs,
         .path = m->o.store_log,
@@ -317,13 +355,12 @@ enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem) {
     };
     struct queue_log_stats stats = {0};
     enum err e = read_log(m, &lo, &stats, ret_problem);
-    if (e == OK && worth_compacting(m, &stats)) {
-        e = queue_log_compact(&lo, write_all, m);
-        if (e != OK) {
-            (void)snprintf(ret_problem->text, sizeof ret_problem->text,
-                           "cannot rewrite %s: %s; the file is unchanged", m->o.store_log,
-                           e == E_SYS ? strerror(errno) : err_meaning(e));
-        }
+    lo.n_lines = stats.n_lines;
+    if (e == OK && must_compact(m, &stats)) {
+        e = compact(m, &lo, ret_problem);
+    } else if (e == OK && can_compact(m, &stats)) {
+        m->compactor.is_due = is_later(m, &stats);
+        if (!m->compactor.is_due) e = compact(m, &lo, ret_problem);
     }
     if (e != OK) return e;
     e = queue_log_open(&lo, m->commit, &m->log);

@@ -35,7 +35,7 @@ static enum err show_notifier(struct ram_store *m, struct queue *q, struct notif
                              .has_notifier = true,
                              .notifier = entry->rec};
     e = queue_need_extra(q);
-    if (e == OK) e = ram_log(m, &r, ret_lsn);
+    if (e == OK) e = ram_log(m, q, &r, ret_lsn);
     if (e == OK) {
         *ret_old = detach(m, q, ret_ended);
         q->extra->notifier = entry;
@@ -67,7 +67,7 @@ enum err ram_notifier_delete(struct store *s, struct queue *q, struct sub_ended 
     if (e != OK) return e;
     if (queue_notifier_of(q) != NULL) {
         const struct record r = {.tag = RECORD_NDELETE, .rcv_id = *queue_rcv_id(q)};
-        e = ram_log(m, &r, ret_lsn);
+        e = ram_log(m, q, &r, ret_lsn);
         if (e == OK) old = detach(m, q, ret_ended);
     }
     ram_unlock(m, q);

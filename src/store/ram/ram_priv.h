@@ -41,6 +41,19 @@ struct saved_log {
     char aside[NEW_FILE_PATH_MAX]; /* what it becomes when it has done its duty; empty: not read */
 };
 
+/* Writes the store log anew while the store is used. */
+struct compactor {
+    /* fixed while it runs */
+    pthread_t thread;
+    bool is_running;
+    /* its thread's, and before it runs */
+    bool is_due; /* since the start, so the old log is kept */
+    pthread_mutex_t mtx;
+    pthread_cond_t cond;
+    /* guarded by mtx */
+    bool stop;
+};
+
 struct ram_store {
     struct store base;
     /* fixed after open */
@@ -52,6 +65,7 @@ struct ram_store {
     bool started;
     bool was_started; /* the saved logs have been set aside, so they have to be written again */
     struct cache cache;
+    struct compactor compactor;
     struct saved_log saved_messages, saved_ntfs;
     /* atomic */
     _Atomic uint64_t n_messages, n_ntfs; /* relaxed: figures for reports */
@@ -75,10 +89,12 @@ void ram_count_messages(struct ram_store *m, int64_t n);
 
 /* Appends a line to the queue log; *ret_lsn is 0 where there is none. Under the queue's lock.
  * E_STORE, E_NO_MEMORY. */
-MUST_USE enum err ram_log(struct ram_store *m, const struct record *r, lsn_t *ret_lsn);
+MUST_USE enum err ram_log(struct ram_store *m, struct queue *q, const struct record *r,
+                          lsn_t *ret_lsn);
 
 /* The same for a line that is ready; the log must be there. */
-MUST_USE enum err ram_log_line(struct ram_store *m, struct bytes line, lsn_t *ret_lsn);
+MUST_USE enum err ram_log_line(struct ram_store *m, const struct queue_log_of *of,
+                               struct bytes line, lsn_t *ret_lsn);
 
 /* ---- ram_queue.c: records ---- */
 enum err ram_queue_view(struct store *s, struct queue *q, struct queue_view *ret);
@@ -154,7 +170,9 @@ MUST_USE enum err ram_service_load(struct ram_store *m, const struct record *r, 
 /* The service that a record names, or NULL when it names none. E_NO_MEMORY. */
 MUST_USE enum err ram_service_find(struct ram_store *m, const struct record *r,
                                    struct service **ret);
-MUST_USE enum err ram_service_write_all(struct ram_store *m, struct queue_log_writer *w);
+/* Their lines, in their order. The table's mutex is held, or nobody else is there yet. */
+MUST_USE enum err ram_service_each_line(struct ram_store *m,
+                                        enum err (*line)(void *ctx, struct bytes text), void *ctx);
 
 /* ---- ram_ntf.c: notifiers and notifications ---- */
 enum err ram_notifier_set(struct store *s, struct queue *q, const struct queue_notifier *n,
@@ -187,7 +205,15 @@ MUST_USE enum err ram_read_saved(struct ram_store *m, struct saved_log *l,
  * `<path>.damaged-<Unix seconds>`. Durable. None is fine. E_SYS: logged. */
 MUST_USE enum err ram_set_aside(struct ram_store *m, struct saved_log *l);
 
+/* ---- ram_compact.c: the store log written anew while it is used ---- */
+MUST_USE enum err ram_compactor_start(struct ram_store *m); /* E_SYS, E_NO_MEMORY */
+void ram_compactor_stop(
+    struct ram_store *m); /* before commit_stop(); a no-op when it is not there */
+
 /* ---- ram_load.c: the store log ---- */
+uint64_t ram_n_log_lines(const struct ram_store *m); /* that a compact log has */
+/* All that the log says of a queue, in a buffer of RECORD_LINE_MAX bytes. Under its lock. */
+MUST_USE enum err ram_queue_line(const struct queue *q, uint8_t *buf, struct bytes *ret);
 MUST_USE enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem);
 /* ---- ram_messages_log.c ---- */
 /* Of l, path is set; it is left where it is. */

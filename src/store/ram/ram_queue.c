@@ -75,10 +75,9 @@ struct creation {
 
 static enum err log_create(struct queue *q, void *ctx) {
     struct creation *c = ctx;
-    (void)q;
     if (c->store->log == NULL) return OK;
     struct record r = create_record(c->rec);
-    const enum err e = ram_log(c->store, &r, &c->lsn);
+    const enum err e = ram_log(c->store, q, &r, &c->lsn);
     crypto_wipe(&r, sizeof r);
     return e;
 }
@@ -106,7 +105,7 @@ enum err ram_queue_secure(struct store *s, struct queue *q, const struct pubkey 
     } else {
         const struct record r = {.tag = RECORD_SECURE, .rcv_id = *queue_rcv_id(q), .snd_key = *key};
         e = queue_reserve_snd_key(q, key);
-        if (e == OK) e = ram_log(m, &r, ret_lsn);
+        if (e == OK) e = ram_log(m, q, &r, ret_lsn);
         if (e == OK) e = queue_set_snd_key(q, key);
     }
     ram_unlock(m, q);
@@ -123,7 +122,7 @@ enum err ram_queue_set_keys(struct store *s, struct queue *q, struct keyset *key
                              .rcv_keys = keys->keys,
                              .n_rcv_keys = keys->n};
     e = queue_reserve_rcv_keys(q, keys);
-    if (e == OK) e = ram_log(m, &r, ret_lsn);
+    if (e == OK) e = ram_log(m, q, &r, ret_lsn);
     if (e == OK) e = queue_set_rcv_keys(q, keys);
     ram_unlock(m, q);
     return e;
@@ -135,7 +134,7 @@ enum err ram_queue_suspend(struct store *s, struct queue *q, lsn_t *ret_lsn) {
     enum err e = ram_lock_live(m, q);
     if (e != OK) return e;
     const struct record r = {.tag = RECORD_SUSPEND, .rcv_id = *queue_rcv_id(q)};
-    if (q->status != STATUS_OFF) e = ram_log(m, &r, ret_lsn);
+    if (q->status != STATUS_OFF) e = ram_log(m, q, &r, ret_lsn);
     if (e == OK) q->status = STATUS_OFF;
     ram_unlock(m, q);
     return e;
@@ -150,7 +149,7 @@ enum err ram_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t *r
                              .rcv_id = *queue_rcv_id(q),
                              .has_updated_at = true,
                              .updated_at_s = (int64_t)day * DAY_S};
-    e = ram_log(m, &r, ret_lsn);
+    e = ram_log(m, q, &r, ret_lsn);
     if (e == OK) q->updated_day = day;
     ram_unlock(m, q);
     return e;
@@ -168,7 +167,7 @@ static enum err check_link(const struct queue *q, const struct link_data *link) 
     return same_id && bytes_equal(link_data_fixed(old), link_data_fixed(link)) ? OK : E_AUTH;
 }
 
-static enum err log_link(struct ram_store *m, const struct queue *q, const struct link_data *link,
+static enum err log_link(struct ram_store *m, struct queue *q, const struct link_data *link,
                          lsn_t *ret_lsn) {
     const struct record r = {
         .tag = RECORD_LINK,
@@ -178,7 +177,7 @@ static enum err log_link(struct ram_store *m, const struct queue *q, const struc
         .link_fixed = link_data_fixed(link),
         .link_user = link_data_user(link),
     };
-    return ram_log(m, &r, ret_lsn);
+    return ram_log(m, q, &r, ret_lsn);
 }
 
 /* Replaces the user data of a link that the queue has already; *ret_done says whether there was
@@ -254,7 +253,7 @@ enum err ram_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn) {
     if (e != OK) return e;
     if (queue_link(q) != NULL) {
         const struct record r = {.tag = RECORD_LDELETE, .rcv_id = *queue_rcv_id(q)};
-        e = ram_log(m, &r, ret_lsn);
+        e = ram_log(m, q, &r, ret_lsn);
         if (e == OK) gone = STEAL(q->extra->link);
     }
     ram_unlock(m, q);
@@ -265,9 +264,9 @@ enum err ram_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn) {
 /* ---- deleting ---- */
 
 /* The line, and the bodies that go with it, at one lsn. Under the queue's lock. */
-static enum err log_delete(struct ram_store *m, const struct queue *q, lsn_t *ret_lsn) {
+static enum err log_delete(struct ram_store *m, struct queue *q, lsn_t *ret_lsn) {
     const struct record r = {.tag = RECORD_DELETE, .rcv_id = *queue_rcv_id(q)};
-    const enum err e = ram_log(m, &r, ret_lsn);
+    const enum err e = ram_log(m, q, &r, ret_lsn);
     if (e != OK || m->journal == NULL) return e;
     for (const struct msg_entry *msg = q->head; msg != NULL; msg = msg->next) {
         journal_forget(m->journal, msg->loc, msg->body_len, *ret_lsn);

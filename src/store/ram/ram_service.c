@@ -66,7 +66,8 @@ static enum err create_locked(struct ram_store *m, const struct service_rec *rec
 /* What a full disk refused is tried again when the service comes back. */
 static enum err log_locked(struct ram_store *m, struct service *svc) {
     if (svc->is_logged || m->log == NULL) return OK;
-    const enum err e = ram_log_line(m, bytes_of(svc->line, svc->n_line), &svc->lsn);
+    const struct queue_log_of of = {NULL, true};
+    const enum err e = ram_log_line(m, &of, bytes_of(svc->line, svc->n_line), &svc->lsn);
     svc->is_logged = e == OK;
     return e;
 }
@@ -121,11 +122,12 @@ enum err ram_service_find(struct ram_store *m, const struct record *r, struct se
                           : OK;
 }
 
-enum err ram_service_write_all(struct ram_store *m, struct queue_log_writer *w) {
+enum err ram_service_each_line(struct ram_store *m, enum err (*line)(void *ctx, struct bytes text),
+                               void *ctx) {
     const struct service_table *t = queue_table_services(m->table);
     enum err e = OK;
     for (const struct service *svc = t->first; svc != NULL && e == OK; svc = svc->next) {
-        if (svc->line != NULL) e = queue_log_put(w, bytes_of(svc->line, svc->n_line));
+        if (svc->line != NULL && svc->is_logged) e = line(ctx, bytes_of(svc->line, svc->n_line));
     }
     return e;
 }

@@ -41,7 +41,7 @@ static enum err notifier_place(struct queue *q, const struct id *id, struct sub_
 }
 
 /* Makes or removes the association; whoever served the service before has to be told. */
-static enum err associate(struct ram_store *m, const struct queue *q, const struct sub_request *r,
+static enum err associate(struct ram_store *m, struct queue *q, const struct sub_request *r,
                           const struct sub_place *p, struct sub_moved *ret) {
     struct record line = {
         .tag = RECORD_QUEUE_SERVICE,
@@ -50,7 +50,7 @@ static enum err associate(struct ram_store *m, const struct queue *q, const stru
         .has_service = r->service != NULL,
     };
     if (r->service != NULL) line.service_id = *service_id(r->service);
-    const enum err e = ram_log(m, &line, &ret->lsn);
+    const enum err e = ram_log(m, q, &line, &ret->lsn);
     if (e != OK) return e;
     assert(p->service != NULL);
     struct service *old = *p->service;
@@ -130,7 +130,7 @@ enum err ram_queue_block(struct store *s, struct queue *q, struct block_info *in
                              .info = bytes_of(info->text, info->n)};
     struct block_info *old = NULL;
     e = queue_need_extra(q);
-    if (e == OK) e = ram_log(m, &r, ret_lsn);
+    if (e == OK) e = ram_log(m, q, &r, ret_lsn);
     if (e == OK) {
         old = q->extra->block;
         q->extra->block = block_info_ref(info);
@@ -149,7 +149,7 @@ enum err ram_queue_unblock(struct store *s, struct queue *q, lsn_t *ret_lsn) {
     if (e != OK) return e;
     const struct record r = {.tag = RECORD_UNBLOCK, .rcv_id = *queue_rcv_id(q)};
     struct block_info *old = NULL;
-    e = ram_log(m, &r, ret_lsn);
+    e = ram_log(m, q, &r, ret_lsn);
     if (e == OK) {
         q->status = STATUS_ACTIVE;
         if (q->extra != NULL) old = STEAL(q->extra->block);

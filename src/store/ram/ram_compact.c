@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ram_compact.c -- a thread that writes the store log anew, with one line a queue, while the store
+ * is used: after a start with a large log, and whenever lines that say nothing any more have piled
+ * up (store/disk/queue_log.h).
+ *
+ * It is in no hurry: a lock is held for some queues, the disk gets a part at a time, and between
+ * two parts it rests for as long as the last one took. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "crypto/crypto.h"
+#include "store/ram/ram_priv.h"
+#include "store/service_table.h"
+
+enum {
+    QUEUES_PER_STEP = 32,
+    PART_LEN = 256 << 10,
+    STEPS_PER_PART = 32,
+    REST_MIN_MS = 1,
+    RETRY_MS = 600 * 1000,
+};
+
+/* ---- the thread's sleep ---- */
+
+/* False: it is to end. */
+static bool rest(struct compactor *c, int64_t ms) {
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&c->mtx);
+    int r = 0;
+    while (!c->stop && r == 0) r = pthread_cond_timedwait(&c->cond, &c->mtx, &until);
+    const bool goes_on = !c->stop;
+    pthread_mutex_unlock(&c->mtx);
+    return goes_on;
+}
+
+/* ---- one rewrite ---- */
+
+struct copy {
+    struct ram_store *store;
+    uint8_t *line; /* owned, RECORD_LINE_MAX */
+    enum err err;
+};
+
+/* Under the queue's lock. */
+static void copy_queue(struct queue *q, void *ctx) {
+    struct copy *c = ctx;
+    struct bytes line;
+    if (c->err != OK) return;
+    c->err = ram_queue_line(q, c->line, &line);
+    if (c->err == OK) c->err = queue_log_rewrite_put(c->store->log, line, &q->log_mark);
+}
+
+static void unmark(struct queue *q, void *ctx) {
+    (void)ctx;
+    q->log_mark = 0;
+}
+
+/* The lines of services stand before those of queues that name them, so they are copied at once. */
+static enum err begin_locked(struct ram_store *m) {
+    const enum err e = queue_log_rewrite_begin(m->log);
+    return e == OK ? ram_service_each_line(m, queue_log_rewrite_put_first, m->log) : e;
+}
+
+static enum err begin(struct ram_store *m) {
+    struct service_table *t = queue_table_services(m->table);
+    pthread_mutex_lock(&t->mtx);
+    enum err e = begin_locked(m);
+    pthread_mutex_unlock(&t->mtx);
+    if (e != E_LIMIT) return e;
+    struct store_cursor cursor = {0};
+    while (queue_table_scan(m->table, &cursor, QUEUES_PER_STEP, unmark, NULL)) continue;
+    queue_log_rewrite_renumber(m->log);
+    pthread_mutex_lock(&t->mtx);
+    e = begin_locked(m);
+    pthread_mutex_unlock(&t->mtx);
+    return e;
+}
+
+/* A few steps, a write, a rest. E_STORE when the thread is to end. */
+static enum err copy_part(struct copy *c, struct store_cursor *cursor, bool *ret_more) {
+    const int64_t begun_ms = env_mono_ms(c->store->o.env);
+    for (unsigned i = 0; i < STEPS_PER_PART && *ret_more && c->err == OK; i++) {
+        *ret_more = queue_table_scan(c->store->table, cursor, QUEUES_PER_STEP, copy_queue, c);
+    }
+    size_t n;
+    if (c->err == OK) c->err = queue_log_rewrite_flush(c->store->log, &n);
+    const int64_t took_ms = env_mono_ms(c->store->o.env) - begun_ms;
+    if (c->err == OK && !rest(&c->store->compactor, took_ms > REST_MIN_MS ? took_ms : REST_MIN_MS))
+        c->err = E_STORE;
+    return c->err;
+}
+
+static enum err rewrite(struct ram_store *m, bool keep_backup) {
+    struct copy c = {.store = m, .line = malloc(RECORD_LINE_MAX)};
+    struct store_cursor cursor = {0};
+    bool more = true;
+    if (c.line == NULL) return E_NO_MEMORY;
+    enum err e = begin(m);
+    while (e == OK && more) e = copy_part(&c, &cursor, &more);
+    if (e == OK) {
+        e = queue_log_rewrite_end(m->log, keep_backup);
+    } else {
+        const int error = errno;
+        queue_log_rewrite_abort(m->log);
+        errno = error;
+    }
+    crypto_wipe(c.line, RECORD_LINE_MAX);
+    free(c.line);
+    return e;
+}
+
+/* ---- when ---- */
+
+static bool has_waste(const struct ram_store *m) {
+    const uint64_t n = queue_log_n_lines(m->log), needed = ram_n_log_lines(m);
+    return m->o.compact_waste_lines != 0 && n > needed + needed / 2 + m->o.compact_waste_lines;
+}
+
+/* A rewrite needs room for a second log; what is left then is for messages. */
+static bool has_room(const struct ram_store *m) {
+    const uint64_t room = m->o.vfs->room(m->o.vfs->ctx, m->o.store_log);
+    return room / 4 > queue_log_len(m->log);
+}
+
+static enum err compact(struct ram_store *m, bool keep_backup) {
+    const uint64_t before = queue_log_len(m->log);
+    const int64_t begun_ms = env_mono_ms(m->o.env);
+    if (!has_room(m)) {
+        log_line(LOG_WARN, "store-log-not-compacted", "path=%s reason=\"too little room\"",
+                 m->o.store_log);
+        return E_STORE;
+    }
+    const enum err e = rewrite(m, keep_backup);
+    if (e == OK) {
+        log_line(LOG_INFO, "store-log-compacted",
+                 "bytes=%" PRIu64 " before=%" PRIu64 " ms=%" PRId64, queue_log_len(m->log), before,
+                 env_mono_ms(m->o.env) - begun_ms);
+    } else if (!m->compactor.stop) {
+        log_line(LOG_WARN, "store-log-not-compacted", "path=%s reason=\"%s\"", m->o.store_log,
+                 e == E_SYS ? strerror(errno) : err_meaning(e));
+    }
+    return e;
+}
+
+static void *run(void *arg) {
+    struct ram_store *m = arg;
+    struct compactor *c = &m->compactor;
+    int64_t not_before_ms = 0;
+    bool goes_on = true;
+    while (goes_on) {
+        const bool is_time = env_mono_ms(m->o.env) >= not_before_ms;
+        if (is_time && (c->is_due || has_waste(m))) {
+            const bool done = compact(m, c->is_due) == OK;
+            if (done) c->is_due = false;
+            not_before_ms = env_mono_ms(m->o.env) + (done ? 0 : RETRY_MS);
+        }
+        goes_on = rest(c, m->o.compact_look_ms);
+    }
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+enum err ram_compactor_start(struct ram_store *m) {
+    struct compactor *c = &m->compactor;
+    if (m->o.compact_look_ms == 0) return OK;
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0) return E_NO_MEMORY;
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&c->mtx, NULL);
+    (void)pthread_cond_init(&c->cond, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    c->stop = false;
+    const int r = pthread_create(&c->thread, NULL, run, m);
+    c->is_running = r == 0;
+    errno = r;
+    return r == 0 ? OK : E_SYS;
+}
+
+void ram_compactor_stop(struct ram_store *m) {
+    struct compactor *c = &m->compactor;
+    if (!c->is_running) return;
+    pthread_mutex_lock(&c->mtx);
+    c->stop = true;
+    pthread_cond_signal(&c->cond);
+    pthread_mutex_unlock(&c->mtx);
+    (void)pthread_join(c->thread, NULL);
+    pthread_cond_destroy(&c->cond);
+    pthread_mutex_destroy(&c->mtx);
+    c->is_running = false;
+}
