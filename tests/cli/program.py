@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Runs smp-server in a directory of its own."""
 
+import datetime
 import os
 import re
 import shutil
@@ -15,10 +16,13 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from smp.server import free_ports
 
 TIMEOUT = 60
 BLOCK = 16384
+DAY = datetime.timedelta(days=1)
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", re.MULTILINE)
 AS_ROOT = re.compile(r"^warn user this runs as root.*\n", re.MULTILINE)
 ALL_IS_WELL = "All is well.\n" if os.geteuid() != 0 else "All is well, but for the warnings.\n"
@@ -208,6 +212,18 @@ def let_others_in(folder):
 def openssl(*words):
     """Runs the openssl program."""
     subprocess.run(["openssl", *map(str, words)], capture_output=True, check=True)
+
+
+def expire(program):
+    """The certificate of the server ended yesterday. Newer openssl programs make none that has."""
+    path = program.config / "server.crt"
+    old = x509.load_pem_x509_certificate(path.read_bytes())
+    ca_key = load_pem_private_key((program.config / "ca.key").read_bytes(), None)
+    yesterday = datetime.datetime.now(datetime.timezone.utc) - DAY
+    new = x509.CertificateBuilder(
+        issuer_name=old.issuer, subject_name=old.subject, public_key=old.public_key(),
+        serial_number=7, not_valid_before=yesterday - DAY, not_valid_after=yesterday)
+    path.write_bytes(new.sign(ca_key, None).public_bytes(Encoding.PEM))
 
 
 def one_line(text):

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from program import AS_ROOT, TIMEOUT, Server, as_nobody, free_port, openssl
+from program import AS_ROOT, TIMEOUT, Server, as_nobody, expire, free_port
 from test_check import check
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "reference-6.5.5"
@@ -25,14 +25,6 @@ def set_all(program, **settings):
     """Keys of [TRANSPORT]."""
     for key, value in settings.items():
         program.set("TRANSPORT", key, value)
-
-
-def expire(program):
-    """The certificate of the server has expired."""
-    cfg = program.config
-    openssl("req", "-new", "-key", cfg / "server.key", "-subj", "/CN=a", "-out", cfg / "a.csr")
-    openssl("x509", "-req", "-days", "-1", "-in", cfg / "a.csr", "-CA", cfg / "ca.crt",
-            "-CAkey", cfg / "ca.key", "-set_serial", "7", "-out", cfg / "server.crt")
 
 
 def mix(program):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """`smp-server cert`: new online certificates for the same identity."""
 
-import datetime
 import os
 import re
 import shutil
@@ -12,14 +11,11 @@ import subprocess
 import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from golden import check_golden, normalize
-from program import TIMEOUT, as_nobody
+from program import TIMEOUT, as_nobody, expire
 from smp_client import drain, fill
 
 REPLACED = {"server.key", "server.crt"}
-DAY = datetime.timedelta(days=1)
 
 
 def openssl(*words):
@@ -95,21 +91,10 @@ def test_identity_stays(ready, told_by):
     server.stop()
 
 
-def expire(path):
-    """Makes a certificate anew that ended yesterday. Newer ones of the openssl program refuse to."""
-    old = x509.load_pem_x509_certificate(path.read_bytes())
-    ca_key = load_pem_private_key(path.with_name("ca.key").read_bytes(), None)
-    today = datetime.datetime.now(datetime.timezone.utc)
-    new = x509.CertificateBuilder(
-        issuer_name=old.issuer, subject_name=old.subject, public_key=old.public_key(),
-        serial_number=7, not_valid_before=today - 2 * DAY, not_valid_after=today - DAY)
-    path.write_bytes(new.sign(ca_key, None).public_bytes(Encoding.PEM))
-
-
 def test_expired_certificate(ready):
     """`start` refuses it and names the remedy, which works."""
     crt = ready.config / "server.crt"
-    expire(crt)
+    expire(ready)
     line = ready.refuse_start()
     assert line.startswith(f"Error: {crt}: expired on ")
     assert line.endswith(": make a new one with `smp-server cert`")
