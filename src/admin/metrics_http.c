@@ -7,6 +7,8 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "stats/report.h"
 
@@ -128,6 +130,22 @@ static bool parse_loopback(const char *host, uint16_t port, union address *ret) 
     return false;
 }
 
+/* A listening socket, or -1 with errno: libmicrohttpd 1.0 loses the errno of its own. */
+static int listen_at(const union address *at) {
+    const socklen_t len = at->any.sa_family == AF_INET6 ? sizeof at->v6 : sizeof at->v4;
+    const int fd = socket(at->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int on = 1;
+    if (fd < 0) return -1;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        bind(fd, &at->any, len) == 0 && listen(fd, SOMAXCONN) == 0) {
+        return fd;
+    }
+    const int saved = errno;
+    (void)close(fd);
+    errno = saved;
+    return -1;
+}
+
 enum err metrics_http_start(const struct metrics_http_opts *o, struct metrics_http **ret) {
     union address at;
     if (!parse_loopback(o->host, o->port, &at)) return E_HOST;
@@ -137,14 +155,17 @@ enum err metrics_http_start(const struct metrics_http_opts *o, struct metrics_ht
     m->o.host = NULL;
     const unsigned flags = MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD |
                            (at.any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0);
-    errno = 0;
-    m->daemon = MHD_start_daemon(flags, o->port, NULL, NULL, on_request, m, MHD_OPTION_SOCK_ADDR,
-                                 &at.any, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                                 MHD_OPTION_END);
+    const int fd = listen_at(&at);
+    if (fd >= 0) {
+        m->daemon =
+            MHD_start_daemon(flags, o->port, NULL, NULL, on_request, m, MHD_OPTION_LISTEN_SOCKET,
+                             (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+                             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                             MHD_OPTION_END);
+    }
     if (m->daemon == NULL) {
-        const int saved = errno;
+        const int saved = errno; /* whether fd is closed then differs; the start ends with it */
         free(m);
         errno = saved;
         return E_SYS;
