@@ -155,7 +155,8 @@ static bool check_rights(struct checks *c) {
     const struct paths *p = c->paths;
     struct problem problem = {0};
     if (!is_good(c, storage_check_dir(p->state, true, &problem), &problem)) return false;
-    const char *const files[] = {p->store_log, p->messages_log, p->ntfs_log, p->lock};
+    const char *const files[] = {p->store_log, p->messages_log, p->ntfs_log, p->journal_mark,
+                                 p->lock};
     const char *journal = c->storage->journal;
     bool good = !c->storage->in_journal ||
                 is_good(c, storage_check_dir(journal, false, &problem), &problem);

@@ -5,7 +5,9 @@
  * What is moved stays where it was until it is durable where it goes. The settings are not changed:
  * each command says what to set. */
 #include <inttypes.h>
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 #include <string.h>
 
 #include "app/cli.h"
@@ -220,16 +222,30 @@ static enum err run_export(const void *args, const struct paths *paths, struct p
 
 /* ---- delete ---- */
 
+/* Without its mark, so that nobody asks for the journal any more. */
+static enum err delete_all(const struct job *j, struct journal_dir_removed *ret,
+                           struct problem *p) {
+    const char *mark = j->paths->journal_mark;
+    const enum err e = journal_dir_remove(j->storage.journal, ret, p);
+    if (e != OK || unlink(mark) == 0 || errno == ENOENT) return e;
+    return problem_sys(p, "cannot remove %s", mark);
+}
+
+/* One that was removed by hand has left its mark. */
+static enum err check_can_delete(const struct job *j, struct problem *p) {
+    return file_exists(j->paths->journal_mark) ? OK : check_has_journal(j, p);
+}
+
 static enum err run_delete(const void *args, const struct paths *paths, struct problem *p) {
     CLEANUP(job_done) struct job j;
     struct journal_dir_removed removed;
     enum err e = job_init(&j, args, paths, p);
-    if (e == OK) e = check_has_journal(&j, p);
+    if (e == OK) e = check_can_delete(&j, p);
     if (e != OK) return e;
     printf("WARNING: all messages in the journal %s will be deleted. THIS CANNOT BE UNDONE!\n",
            j.storage.journal);
     e = confirm(&j, p);
-    if (e == OK) e = journal_dir_remove(j.storage.journal, &removed, p);
+    if (e == OK) e = delete_all(&j, &removed, p);
     if (e != OK) return e;
     printf("Deleted the journal %s. Files: %u, bytes: %" PRIu64 ".\n", j.storage.journal,
            removed.n_files, removed.n_bytes);

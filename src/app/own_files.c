@@ -32,6 +32,7 @@ static const char *const FILES[] = {
     "smp-server-store.log*",
     "smp-server-messages.log*",
     "smp-server-ntfs.log*",
+    "smp-server-journal.stop*",
     "smp-server-stats.log*",
     "smp-server-stats.daily.log*",
     "smp-server-metrics.txt*",

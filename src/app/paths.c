@@ -28,6 +28,7 @@ enum err paths_init(struct paths *ret, struct problem *ret_problem) {
         {ret->messages_log, state, "/", "smp-server-messages.log"},
         {ret->ntfs_log, state, "/", "smp-server-ntfs.log"},
         {ret->journal, state, "/", "journal"},
+        {ret->journal_mark, state, "/", "smp-server-journal.stop"},
         {ret->reference_journal, state, "/", "messages"},
         {ret->lock, state, "/", "smp-server.lock"},
         {ret->stats, state, "/", "smp-server-stats.log"},

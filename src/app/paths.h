@@ -15,6 +15,7 @@ struct paths {
     char state[PATH_MAX];
     char store_log[PATH_MAX], messages_log[PATH_MAX], ntfs_log[PATH_MAX];
     char journal[PATH_MAX];           /* ours, unless the settings name another place */
+    char journal_mark[PATH_MAX];      /* what an orderly stop has left of it, wherever it is */
     char reference_journal[PATH_MAX]; /* the reference's, in a format of its own: only imported */
     char lock[PATH_MAX];
     char stats[PATH_MAX], stats_daily[PATH_MAX], metrics[PATH_MAX];

@@ -306,6 +306,7 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
         .restore_messages = in_log,
         .ntfs_log = in_log || s->in_journal ? paths->ntfs_log : NULL,
         .journal_dir = s->in_journal ? s->journal : NULL,
+        .journal_mark = s->in_journal ? paths->journal_mark : NULL,
         .sync_interval_ms = s->sync_interval_ms,
         .skip_warnings = use->skip_warnings,
         .compact_log = use->compact_log,

@@ -39,6 +39,7 @@ struct store_opts {
     const char *ntfs_log;      /* path: notifications are saved there at an orderly stop, and read;
                                 * store_start() makes it .bak; NULL: not */
     const char *journal_dir;   /* backend "journal" */
+    const char *journal_mark;  /* path: what an orderly stop has left of it; NULL: not kept */
     unsigned sync_interval_ms; /* 0: sync before anything is acknowledged */
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
     bool skip_warnings;               /* go on with what is readable; what is not is set aside */

@@ -18,6 +18,7 @@ from smp_client import drain, fill, send_to
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "reference-6.5.5"
 BODIES = [b"one", b"", b"three" * 3000]
 LOCK = "smp-server.lock"
+MARK = "smp-server-journal.stop"
 
 
 def use(program, messages):
@@ -103,7 +104,55 @@ def test_journal_path(ready):
     ready.set("STORE_LOG", "journal_path", place)
     stop_with_messages(ready, "journal")
     assert list(place.glob("*.journal"))
-    assert names(ready) == {"smp-server-store.log", "smp-server-ntfs.log"}
+    assert names(ready) == {"smp-server-store.log", "smp-server-ntfs.log", MARK}
+
+
+def test_lost_segments_are_noticed(ready):
+    """After an orderly stop; with --skip-warnings the server goes on without them."""
+    stop_with_messages(ready, "journal")
+    assert (ready.state / MARK).exists()
+    for path in (ready.state / "journal").glob("*.journal"):
+        path.unlink()
+    line = refuse_start(ready)
+    assert re.match(r"Error: \S+/journal/0000000001.journal is missing, and 0 more of 1 files with "
+                    r"messages \(the server was stopped in order at .* UTC\). Is this the right "
+                    r"directory, and is it mounted\?", line)
+    server = ready.start("--skip-warnings")
+    assert not (ready.state / MARK).exists()
+    assert counts_of(server) == (1, 0)
+    server.stop()
+    server = ready.start()
+    server.stop()
+
+
+def test_lost_queues_are_noticed(ready):
+    """The store log was emptied while the journal holds messages."""
+    stop_with_messages(ready, "journal")
+    log = ready.state / "smp-server-store.log"
+    content = log.read_bytes()
+    log.write_bytes(b"")
+    line = refuse_start(ready)
+    assert "3 of 3 messages in" in line and "the store log has lost" in line
+    log.write_bytes(content)
+    server = ready.start()
+    assert counts_of(server) == (1, 3)
+    server.stop()
+    log.write_bytes(b"")
+    server = ready.start("--skip-warnings")
+    assert counts_of(server) == (0, 0)
+    server.stop()
+
+
+def test_journal_removed_by_hand(ready):
+    """`journal delete` makes the start forget it."""
+    stop_with_messages(ready, "journal")
+    shutil.rmtree(ready.state / "journal")
+    assert "is missing" in ready.refuse_start()
+    ready.run("journal", "delete", "-y")
+    assert not (ready.state / MARK).exists()
+    server = ready.start()
+    assert counts_of(server) == (1, 0)
+    server.stop()
 
 
 def test_memory_keeps_all_at_an_orderly_stop(ready):

@@ -149,6 +149,7 @@ enum err rig_open(struct rig *r) {
         .env = r->env,
         .vfs = r->vfs != NULL ? r->vfs : faultfs_vfs(r->fs),
         .dir = r->dir,
+        .mark_path = r->vfs != &VFS_SYSTEM ? RIG_MARK : NULL,
         .commit = r->commit,
         .owner = {recovered, has_queue, relocate, moved, lost, r},
         .skip_warnings = r->skip_warnings,

@@ -14,6 +14,8 @@
 
 enum { RIG_MAX_MESSAGES = 4096, RIG_N_QUEUES = 8, RIG_SEGMENT_LEN = 16 << 10, RIG_MAX_BODY = 3000 };
 
+#define RIG_MARK "/journal.stop"
+
 enum rig_state {
     RIG_LIVE,
     RIG_DELETED,

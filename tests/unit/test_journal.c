@@ -436,7 +436,7 @@ static void test_damage_is_found_or_harmless(void **state) {
     for (size_t i = 0; i < faultfs_n_files(r->fs); i++) {
         char path[200];
         (void)snprintf(path, sizeof path, "%s", faultfs_name(r->fs, i));
-        if (strstr(path, ".spare") != NULL) continue;
+        if (strstr(path, ".journal") == NULL) continue;
         for (size_t at = i % 7; at < faultfs_size(r->fs, path); at += at < 80 ? 1 : 61) {
             struct rig *c = rig_copy(r, at + 1);
             faultfs_data(c->fs, path)[at] ^= (uint8_t)(1 << at % 8);
@@ -456,7 +456,7 @@ static void test_lost_sector(void **state) {
     for (size_t i = 0; i < faultfs_n_files(r->fs); i++) {
         char path[200];
         (void)snprintf(path, sizeof path, "%s", faultfs_name(r->fs, i));
-        if (strstr(path, ".spare") != NULL) continue;
+        if (strstr(path, ".journal") == NULL) continue;
         for (size_t at = 0; at < faultfs_size(r->fs, path); at += 512) {
             struct rig *c = rig_copy(r, at + 1);
             /* The sector in which the history ends holds the last record and its proof: that loss
@@ -474,6 +474,104 @@ static void test_lost_sector(void **state) {
         }
     }
     assert_true(n_found > 20);
+    rig_free(r);
+}
+
+/* ---- what an orderly stop has left ---- */
+
+/* The start is refused and names `word`; with skip_warnings it is not, and the next one neither. */
+static void must_notice(struct rig *c, const char *word) {
+    assert_int_equal(rig_open(c), E_STORE);
+    if (strstr(c->problem.text, word) == NULL) printf("# %s\n", c->problem.text);
+    assert_non_null(strstr(c->problem.text, word));
+    assert_non_null(strstr(c->problem.text, "--skip-warnings"));
+    assert_int_equal(rig_open(c), E_STORE); /* refusing has changed nothing */
+    c->skip_warnings = true;
+    must_open(c, 63, 0, 1);
+    rig_close(c);
+    c->skip_warnings = false;
+    must_open(c, 63, 0, 2);
+    rig_close(c);
+    rig_free(c);
+}
+
+static void segment_path(uint32_t number, char ret[64]) {
+    (void)snprintf(ret, 64, "/j/%010u.journal", number);
+}
+
+static void test_loss_after_an_orderly_stop(void **state) {
+    (void)state;
+    struct rig *r = synced_journal(63);
+    uint32_t first = 1, last;
+    char path[64];
+    for (segment_path(first, path); faultfs_size(r->fs, path) == 0;) segment_path(++first, path);
+    for (last = first; faultfs_size(r->fs, path) != 0;) segment_path(++last, path);
+    last--;
+    assert_true(last >= first + 3);
+    struct rig *c = rig_copy(r, 1);
+    segment_path(first, path);
+    faultfs_remove(c->fs, path);
+    must_notice(c, path);
+    c = rig_copy(r, 2);
+    segment_path(last, path);
+    faultfs_remove(c->fs, path);
+    must_notice(c, path);
+    c = rig_copy(r, 3);
+    for (uint32_t i = first; i <= last; i++) {
+        segment_path(i, path);
+        faultfs_remove(c->fs, path);
+    }
+    must_notice(c, "is missing");
+    segment_path(last, path);
+    for (size_t at = RIG_SEGMENT_LEN; at >= SEGMENT_HEAD_LEN; at -= 1024) {
+        bool was_used = false;
+        c = rig_copy(r, at);
+        uint8_t *data = faultfs_data(c->fs, path);
+        for (size_t i = at; i < RIG_SEGMENT_LEN; i++) was_used = was_used || data[i] != 0;
+        memset(data + at, 0, RIG_SEGMENT_LEN - at);
+        if (was_used) {
+            must_notice(c, path);
+        } else {
+            must_open(c, 63, at, 0);
+            rig_close(c);
+            rig_free(c);
+        }
+    }
+    rig_free(r);
+}
+
+/* The journal went on after the mark: nothing is said about it. */
+static void test_mark_is_for_one_start(void **state) {
+    (void)state;
+    struct rig *r = synced_journal(64);
+    assert_true(faultfs_size(r->fs, RIG_MARK) != 0);
+    char mark[512];
+    const size_t n = faultfs_size(r->fs, RIG_MARK);
+    memcpy(mark, faultfs_data(r->fs, RIG_MARK), n);
+    faultfs_data(r->fs, RIG_MARK)[n / 2] ^= 1; /* a damaged one is no reason to stop */
+    must_open(r, 64, 0, 0);
+    assert_int_equal(faultfs_size(r->fs, RIG_MARK), 0);
+    assert_int_equal(rig_changes(r, 40), OK);
+    assert_int_equal(rig_flush(r), OK);
+    rig_close(r);
+    faultfs_put(r->fs, RIG_MARK, bytes_of(mark, n)); /* of before: from a backup, say */
+    check_after_crash(r, 64, 1, 0);
+    rig_free(r);
+}
+
+static void test_lost_queues(void **state) {
+    (void)state;
+    struct rig *r = synced_journal(65);
+    uint32_t queue = 0;
+    for (size_t i = 0; i < r->n_messages; i++) {
+        if (r->messages[i].state == RIG_LIVE) queue = r->messages[i].queue;
+    }
+    struct rig *c = rig_copy(r, 1);
+    c->queue_delete_lsn[queue] = RIG_GONE;
+    must_notice(c, "store log");
+    c = rig_copy(r, 2);
+    for (size_t i = 0; i < RIG_MAX_MESSAGES; i++) c->queue_delete_lsn[i] = RIG_GONE;
+    must_notice(c, "store log");
     rig_free(r);
 }
 
@@ -740,6 +838,9 @@ int main(void) {
         cmocka_unit_test(test_damage_is_found_or_harmless),
         cmocka_unit_test(test_lost_sector),
         cmocka_unit_test(test_missing_and_foreign_files),
+        cmocka_unit_test(test_loss_after_an_orderly_stop),
+        cmocka_unit_test(test_mark_is_for_one_start),
+        cmocka_unit_test(test_lost_queues),
         cmocka_unit_test(test_bodies_are_erased),
         cmocka_unit_test(test_bodies_are_erased_after_restart),
         cmocka_unit_test(test_disk_use_is_bounded),

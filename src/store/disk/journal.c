@@ -184,6 +184,8 @@ void journal_forget(struct journal *j, struct journal_loc loc, uint16_t body_len
      * there is no memory for the entry: the message counts as live. */
     if (!commit_is_lost(j->commit, lsn) && journal__add_erasure(j, &erasure) == OK) {
         journal__count_live(j, loc, body_len, -1);
+    } else {
+        j->miscounted = true;
     }
     pthread_mutex_unlock(&j->mtx);
 }
@@ -217,6 +219,7 @@ static void free_journal(struct journal *j) {
     free(j->erasures);
     free(j->segment_buf);
     free(j->dir);
+    free(j->mark_path);
     free(j);
 }
 
@@ -224,9 +227,12 @@ static enum err new_journal(const struct journal_opts *o, struct journal **ret) 
     struct journal *j = calloc(1, sizeof *j);
     if (j == NULL) return E_NO_MEMORY;
     j->dir = strdup(o->dir);
+    j->mark_path = o->mark_path != NULL ? strdup(o->mark_path) : NULL;
     pthread_condattr_t attr;
-    if (j->dir == NULL || pthread_condattr_init(&attr) != 0) {
+    const bool copied = j->dir != NULL && (j->mark_path != NULL) == (o->mark_path != NULL);
+    if (!copied || pthread_condattr_init(&attr) != 0) {
         free(j->dir);
+        free(j->mark_path);
         free(j);
         return E_NO_MEMORY;
     }
@@ -300,11 +306,27 @@ static void free_records(struct jrec_list *l) {
     jrec_list_init(l);
 }
 
+/* All is on stable storage: says so, in the journal and beside it. */
+static enum err end_in_order(struct journal *j) {
+    enum err e = journal__write_end(j);
+    if (e != OK || j->mark_path == NULL) return e;
+    /* The last place in the table may have no file yet. */
+    const uint32_t end = j->cur.fd >= 0 ? j->cur.number + 1 : j->pos.segment;
+    const struct journal_mark m = {
+        .first_segment = j->first_segment,
+        .n_segments = end - j->first_segment,
+        .next_n = j->next_n,
+        .has_count = !j->miscounted,
+        .n_messages = j->n_live,
+        .stopped_s = env_now_s(j->env),
+    };
+    return journal__write_mark(j, &m);
+}
+
 void journal_close(struct journal *j) {
     if (j == NULL) return;
     assert(!j->has_worker);
-    if (commit_state(j->commit) == COMMIT_OK && j->pending.head == NULL &&
-        journal__write_end(j) != OK) {
+    if (commit_state(j->commit) == COMMIT_OK && j->pending.head == NULL && end_in_order(j) != OK) {
         log_line(LOG_WARN, "journal-end-not-written", "error=\"%s\"", strerror(errno));
     }
     free_records(&j->pending);

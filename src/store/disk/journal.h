@@ -63,6 +63,7 @@ struct journal_opts {
     const struct env *env;
     const struct vfs *vfs;
     const char *dir;       /* is made when absent; borrowed */
+    const char *mark_path; /* file that says what an orderly stop has left; NULL: none; borrowed */
     struct commit *commit; /* borrowed; the journal adds itself as a sink */
     struct journal_owner owner;
     bool skip_warnings; /* damaged segments are set aside instead of refused */

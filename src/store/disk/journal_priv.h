@@ -4,6 +4,7 @@
  *   journal.c          open, close, append: places are given out under the commit mutex
  *   journal_segment.c  the table of segments, spare files, names
  *   journal_write.c    the commit sink: writes groups, syncs, undoes
+ *   journal_mark.c     what an orderly stop has left
  *   journal_read.c     the readers: threads that read bodies
  *   journal_worker.c   the worker thread: erases, frees, keeps spares
  *   journal_compact.c  moves what lives in the oldest segment
@@ -90,6 +91,16 @@ struct segment_fd {
 
 struct read_req;
 
+/* What an orderly stop has left. */
+struct journal_mark {
+    bool is_there, valid;
+    uint32_t first_segment, n_segments;
+    uint64_t next_n;
+    bool has_count;
+    uint64_t n_messages; /* that live, if has_count */
+    int64_t stopped_s;
+};
+
 struct reads {
     pthread_mutex_t mtx; /* taken last */
     pthread_cond_t wake;
@@ -104,7 +115,8 @@ struct journal {
     /* fixed after journal_open() */
     const struct env *env;
     const struct vfs *vfs;
-    char *dir; /* owned */
+    char *dir;       /* owned */
+    char *mark_path; /* owned; NULL: none */
     struct commit *commit;
     struct journal_owner owner;
     uint32_t segment_len;
@@ -146,6 +158,7 @@ struct journal {
     unsigned n_spares;
     uint32_t next_spare;
     bool low_space;
+    bool miscounted;          /* more is counted as live than is */
     bool unproven;            /* the last group is not known to be synced by any record */
     struct erasure *erasures; /* owned */
     size_t n_erasures, cap_erasures;
@@ -214,6 +227,13 @@ void journal__kick(
 bool journal__free_oldest(struct journal *j);     /* worker; nothing that lives there may be lost;
                                                      false: not now */
 uint8_t *journal__segment_buf(struct journal *j); /* worker; room for a segment; NULL: no memory */
+
+/* ---- journal_mark.c ---- */
+MUST_USE enum err journal__read_mark(const struct journal *j,
+                                     struct journal_mark *ret);  /* E_SYS; without a path: none */
+MUST_USE enum err journal__remove_mark(const struct journal *j); /* durably; E_SYS */
+MUST_USE enum err journal__write_mark(
+    const struct journal *j, const struct journal_mark *m); /* durably; E_SYS, E_NO_MEMORY */
 
 /* ---- journal_read.c ---- */
 MUST_USE enum err journal__start_readers(struct journal *j); /* E_SYS */

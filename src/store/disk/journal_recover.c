@@ -286,7 +286,7 @@ static bool proves(const struct scan *s, uint32_t at, uint64_t missing_n) {
 }
 
 static enum err was_durable(struct recovery *r, size_t file, uint32_t at, bool *ret) {
-    *ret = proves(&r->cur, at, r->next_n);
+    *ret = (r->mark.valid && r->next_n < r->mark.next_n) || proves(&r->cur, at, r->next_n);
     for (size_t i = file + 1; i < r->n_files && !*ret; i++) {
         const enum err e =
             r->files[i].missing ? E_SYNTAX : scan_load(r->j, r->files[i].number, &r->ahead);
@@ -446,12 +446,20 @@ static enum err judge_body(struct recovery *r, struct live_msg *l) {
     return OK;
 }
 
-static enum err judge_bodies(struct recovery *r, const struct live_list *list) {
+static enum err judge_live(struct recovery *r, const struct live_list *list) {
+    uint64_t n_known = 0, n_unknown = 0;
     enum err e = OK;
     for (size_t i = 0; i < list->n && e == OK; i++) {
-        if (list->v[i]->bad_body) e = judge_body(r, list->v[i]);
+        struct live_msg *l = list->v[i];
+        if (l->bad_body) {
+            e = judge_body(r, l);
+        } else if (r->j->owner.has_queue(r->j->owner.ctx, &l->queue)) {
+            n_known++;
+        } else {
+            n_unknown++;
+        }
     }
-    return e;
+    return e == OK ? journal__check_count(r, n_known, n_unknown) : e;
 }
 
 /* A deletion for a message that is given up, so that the next start does not find it again. */
@@ -503,12 +511,15 @@ static void set_position(struct recovery *r) {
 }
 
 static enum err recover(struct recovery *r) {
-    enum err e = list_files(r);
+    enum err e = journal__read_mark(r->j, &r->mark);
+    if (e == OK) e = list_files(r);
+    if (e == OK) e = journal__check_ends(r);
     if (e == OK) e = make_table(r);
     if (e == OK) e = read_segments(r);
     struct live_list list = {0};
     if (e == OK) e = take_live(r, &list);
-    if (e == OK) e = judge_bodies(r, &list);
+    if (e == OK) e = judge_live(r, &list);
+    if (e == OK && r->mark.is_there) e = journal__remove_mark(r->j);
     if (e == OK) e = recovery_repair(r);
     if (e == OK) {
         set_position(r);

@@ -59,6 +59,7 @@ struct recovery {
     struct fix *fixes; /* owned */
     size_t n_fixes, cap_fixes;
     size_t n_open_fixes; /* the last so many are open-ended */
+    struct journal_mark mark;
     struct scan cur, ahead;
     struct idmap live; /* of struct live_msg, owned */
     uint64_t next_n;   /* expected; 0: not known yet */
@@ -74,6 +75,16 @@ struct recovery {
 /* Says where and what; returns E_STORE. */
 MUST_USE enum err recovery_refuse(struct recovery *r, uint32_t number, uint64_t at,
                                   const char *what);
+
+/* ---- journal_mark.c: held against what the last stop has left; with skip_warnings only logged
+ * ----
+ */
+
+/* Are the first and last segments there? E_STORE. */
+MUST_USE enum err journal__check_ends(struct recovery *r);
+/* Are the messages there that were, in queues that are there? E_STORE. n_unknown: whole messages
+ * of queues that are not. */
+MUST_USE enum err journal__check_count(struct recovery *r, uint64_t n_known, uint64_t n_unknown);
 
 /* ---- journal_repair.c ---- */
 

@@ -397,6 +397,7 @@ enum err journal__write_end(struct journal *j) {
         {.loc = j->pos,
          .h = {.len = RECORD_HEAD_LEN, .type = JREC_END, .n = j->next_n, .order = j->next_n}};
     add_record(j, &r, journal__segment(j, j->cur.number)->salt);
+    j->next_n++;
     const enum err e = write_batch(j);
     return e == OK ? sink_sync(j) : e;
 }

@@ -217,6 +217,7 @@ static enum err open_journal(struct ram_store *m, struct store_problem *ret_prob
         .env = m->o.env,
         .vfs = m->o.vfs,
         .dir = m->o.journal_dir,
+        .mark_path = m->o.journal_mark,
         .commit = m->commit,
         .owner = ram_journal_owner(m),
         .skip_warnings = m->o.skip_warnings,
