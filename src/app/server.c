@@ -2,7 +2,6 @@
 #include "app/server.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -38,7 +37,7 @@ enum {
     OUTGOING_SHARE = 4, /* one in so many of the rest is kept for connections to other relays */
     RESOLVER_SHARE = 8, /* and for those to the resolver, but no more than it uses */
     DRAIN_CHECK_MS = 20,
-    DRAIN_SPARE_MS = 3000,     /* beyond CLOSE_GRACE_MS: deadlines are checked once a second */
+    DRAIN_SPARE_MS = 3000,     /* beyond STOP_GRACE_MS: deadlines are checked once a second */
     DESCRIPTORS_MAX = 1 << 24, /* more is never used, and limits may be infinite */
     PROGRESS_DELAY_MS = 500,   /* a shorter start needs no bar */
 };
@@ -59,15 +58,6 @@ struct worker {
     _Atomic bool is_pinged; /* release, acquire: while set, ping is the loop's */
 };
 
-/* Where the store says that something became durable. It is opened before there is a relay and
- * stopped after the loops were joined: outside of that time nobody is told, because nobody is there
- * who waits, and what is posted to a loop that has ended would outlive the relay. */
-struct durable_news {
-    pthread_mutex_t mtx;
-    /* guarded by mtx */
-    struct relay *relay; /* borrowed; NULL: nobody to tell */
-};
-
 struct server {
     /* fixed after start; what is built is owned */
     struct server_opts o; /* conf and ini_path only while starting */
@@ -85,7 +75,6 @@ struct server {
     struct resolver *resolver; /* NULL: switched off */
     struct relay *relay;
     struct operate *operate;
-    struct durable_news durable_news;
     unsigned n_steps; /* of STEPS that are up */
     /* main thread, while stopping: why not all could be saved */
     bool is_store_stopped;
@@ -236,18 +225,10 @@ static void down_admission(struct server *s) {
 
 /* ---- store ---- */
 
-/* Any thread. */
+/* The store's threads, which run only while there is a relay: see STEPS. */
 static void on_durable(void *ctx) {
-    struct durable_news *n = ctx;
-    pthread_mutex_lock(&n->mtx);
-    if (n->relay != NULL) relay_on_durable(n->relay);
-    pthread_mutex_unlock(&n->mtx);
-}
-
-static void send_durable_news_to(struct durable_news *n, struct relay *relay) {
-    pthread_mutex_lock(&n->mtx);
-    n->relay = relay;
-    pthread_mutex_unlock(&n->mtx);
+    const struct server *s = ctx;
+    relay_on_durable(s->relay);
 }
 
 static enum err up_store(struct server *s, struct problem *p) {
@@ -256,7 +237,7 @@ static enum err up_store(struct server *s, struct problem *p) {
         .compact_log = s->o.compact_log,
         .serves = !s->o.maintenance,
         .on_durable = on_durable,
-        .ctx = &s->durable_news,
+        .ctx = s,
         .commit_stats = stats_sheet(s->stats, s->n_workers + SHEET_COMMIT),
     };
     progress_begin(&ENV_SYSTEM, NULL, PROGRESS_DELAY_MS);
@@ -484,24 +465,31 @@ static enum err up_ports(struct server *s, struct problem *p) {
 
 /* ---- threads ---- */
 
-static void end_threads(struct server *s) {
-    send_durable_news_to(&s->durable_news, NULL);
+/* Twice: for what one that was still running posted to one that had ended. */
+static void join_loops(struct server *s) {
+    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+}
+
+static void down_threads(struct server *s) {
     proxy_stop(s->proxy);
     for (unsigned i = 0; i < s->n_workers; i++) loop_stop(s->loops[i]);
-    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
-    /* Once more, for what one that was still running posted to one that had ended. */
-    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+    join_loops(s);
+}
+
+/* What the store's threads have posted until they ended. */
+static void down_mail(struct server *s) {
+    join_loops(s);
 }
 
 static enum err up_threads(struct server *s, struct problem *p) {
     enum err e = relay_start(s->relay);
     if (e == OK && s->proxy != NULL) e = proxy_start(s->proxy);
     if (e == OK && s->resolver != NULL) e = resolver_start(s->resolver);
-    if (e == OK) send_durable_news_to(&s->durable_news, s->relay);
     for (unsigned i = 0; i < s->n_workers && e == OK; i++) e = loop_start(s->loops[i]);
     if (e == OK) return OK;
     (void)problem_set(p, e, "cannot start %u threads: %s", s->n_workers, err_meaning(e));
-    end_threads(s);
+    down_threads(s);
     return e;
 }
 
@@ -533,8 +521,8 @@ static void run_drain(struct loop_msg *base) {
     struct worker *w = m->worker;
     free(m);
     close_listeners(w);
-    loop_close_conns(w->loop, CLOSE_GRACE_MS);
-    w->drain_deadline_ms = loop_now_ms(w->loop) + CLOSE_GRACE_MS + DRAIN_SPARE_MS / 2;
+    loop_close_conns(w->loop, STOP_GRACE_MS);
+    w->drain_deadline_ms = loop_now_ms(w->loop) + STOP_GRACE_MS + DRAIN_SPARE_MS / 2;
     if (loop_timer_start(w->loop, &w->drain_timer, 0, DRAIN_CHECK_MS, check_drained, w) != OK) {
         (void)sem_post(&w->server->drained);
     }
@@ -544,7 +532,7 @@ static void run_drain(struct loop_msg *base) {
 static void wait_drained(struct server *s, unsigned n) {
     struct timespec until;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (CLOSE_GRACE_MS + DRAIN_SPARE_MS) / 1000;
+    until.tv_sec += (STOP_GRACE_MS + DRAIN_SPARE_MS) / 1000;
     for (unsigned i = 0; i < n; i++) {
         int failed = -1;
         do failed = sem_clockwait(&s->drained, CLOCK_MONOTONIC, &until);
@@ -556,13 +544,12 @@ static void wait_drained(struct server *s, unsigned n) {
     }
 }
 
-static void down_threads(struct server *s) {
+static void down_clients(struct server *s) {
     unsigned n_told = 0;
     for (unsigned i = 0; i < s->n_workers; i++) {
         if (post(&s->workers[i], run_drain, NULL) == OK) n_told++;
     }
     wait_drained(s, n_told);
-    end_threads(s);
 }
 
 /* ---- the operator ---- */
@@ -598,11 +585,23 @@ static void down_operating(struct server *s) {
 
 /* ---- the order of all ---- */
 
+/* The one owner of start and stop: run forwards to start, backwards to stop, so that each step
+ * finds all that it calls. After the down of
+ *
+ *   control and metrics   nobody asks from outside: all runs on the loops and on the store's
+ * threads clients               nobody can connect; who was there has been answered, also what
+ * waited for the disk, within STOP_GRACE_MS, and is gone threads               nothing runs on a
+ * loop; connections that were left are closed, by this thread, and nobody asks the store for
+ * anything new storing               the store has no thread and calls nobody: all it had to say
+ * has been posted mail                  mailboxes are empty for good: nobody names a session any
+ * more
+ *
+ * and what is below is freed. */
 static const struct step {
     const char *name;
-    enum err (*up)(struct server *s, struct problem *p);
-    void (*down)(struct server *s); /* only after its up; or NULL */
-    bool serving;                   /* left out in maintenance */
+    enum err (*up)(struct server *s, struct problem *p); /* or NULL */
+    void (*down)(struct server *s);                      /* only after its up; or NULL */
+    bool serving;                                        /* left out in maintenance */
 } STEPS[] = {
     {"stats", up_stats, down_stats, false},
     {"descriptors", up_descriptors, NULL, false},
@@ -612,11 +611,13 @@ static const struct step {
     {"proxy", up_proxy, down_proxy, false},
     {"names", up_names, down_names, false},
     {"relay", up_relay, down_relay, false},
+    {"mail", NULL, down_mail, false},
     {"storing", up_storing, down_storing, false},
     {"reporting", up_reporting, down_reporting, true},
     {"ports", up_ports, down_ports, true},
     {"control port", up_operate, down_operate, true},
     {"threads", up_threads, down_threads, true},
+    {"clients", NULL, down_clients, true},
     {"control and metrics", up_operating, down_operating, true},
 };
 
@@ -631,7 +632,6 @@ enum err server_stop(struct server *s, struct problem *ret_problem) {
     const enum err e = s->stop_err;
     if (e != OK) *ret_problem = s->stop_problem;
     (void)sem_destroy(&s->drained);
-    (void)pthread_mutex_destroy(&s->durable_news.mtx);
     free(s);
     return e;
 }
@@ -642,11 +642,10 @@ enum err server_start(const struct server_opts *o, struct server **ret,
     if (s == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
     s->o = *o;
     (void)sem_init(&s->drained, 0, 0);
-    (void)pthread_mutex_init(&s->durable_news.mtx, NULL);
     for (size_t i = 0; i < ARRAY_LEN(STEPS); i++) {
         if (STEPS[i].serving && o->maintenance) break;
         log_line(LOG_DEBUG, "start", "step=%s", STEPS[i].name);
-        const enum err e = STEPS[i].up(s, ret_problem);
+        const enum err e = STEPS[i].up != NULL ? STEPS[i].up(s, ret_problem) : OK;
         if (e != OK) {
             struct problem not_saved;
             if (server_stop(s, &not_saved) != OK) {

@@ -25,7 +25,7 @@ struct server_opts {
  * nothing is left running. */
 MUST_USE enum err server_start(const struct server_opts *o, struct server **ret,
                                struct problem *ret_problem);
-/* Closes the ports, gives clients what they still have to get (for CLOSE_GRACE_MS at most), saves
+/* Closes the ports, gives clients what they still have to get (for STOP_GRACE_MS at most), saves
  * what is saved at a stop, stops and frees all. An error with ret_problem filled in means that not
  * all could be saved; everything is freed all the same. NULL is a no-op. */
 MUST_USE enum err server_stop(struct server *s, struct problem *ret_problem);

@@ -419,7 +419,10 @@ static void on_close(void *session) {
     end(c);
 }
 
-const struct conn_ops SMP_CLIENT_OPS = {on_open, on_block, fill, on_close};
+const struct conn_ops SMP_CLIENT_OPS = {.on_open = on_open,
+                                        .on_block = on_block,
+                                        .fill = fill,
+                                        .on_close = on_close};
 
 /* ---- opening and closing ---- */
 

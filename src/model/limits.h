@@ -66,7 +66,8 @@ enum {
     DEFAULT_TLS_TIMEOUT_S = 60,           /* seconds; as the reference */
     DEFAULT_SMP_HANDSHAKE_TIMEOUT_S = 120, /* seconds; as the reference */
     BLOCK_TIMEOUT_S = 300,                /* seconds for one block: 16 KiB at 450 bit/s */
-    CLOSE_GRACE_MS = 3000,                /* milliseconds for clients to take their last answers */
+    STOP_GRACE_MS = 5000,                 /* milliseconds that slow clients, and what waits for the
+                                           * disk, may hold up a stop */
     UNANSWERED_CLOSE_S = 15,              /* seconds from a SEND that is left unanswered to the end of
                                            * its connection: as apps wait for an answer */
     END_INTERVAL_MAX_MS = 15000,          /* milliseconds; END is due within 15 s */

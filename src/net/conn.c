@@ -40,7 +40,7 @@ static bool is_reading(const struct conn *c) {
 
 /* Only then must poll be asked for hang-ups: reading and writing find out by themselves. */
 static bool is_waiting(const struct conn *c) {
-    return c->state == CONN_OPEN && c->is_paused;
+    return (c->state == CONN_OPEN && c->is_paused) || c->state == CONN_FINISHING;
 }
 
 static int wanted_events(const struct conn *c) {
@@ -211,7 +211,9 @@ static bool write_block(struct conn *c) {
 /* Asks the session for a block, into the scratch. */
 static bool fill_block(struct conn *c) {
     if (c->opts->ops->fill(c->session, c->set->scratch)) return c->state != CONN_CLOSING;
-    if (c->state == CONN_FINISHING) conn_close(c);
+    const struct conn_ops *ops = c->opts->ops;
+    if (c->state == CONN_FINISHING && (ops->awaits == NULL || !ops->awaits(c->session)))
+        conn_close(c);
     return false;
 }
 
@@ -377,7 +379,8 @@ void conn__begin(struct conn *c) {
 
 void conn__time_out(struct conn *c, int64_t now_ms) {
     /* While the session has paused reading, it is not the peer who keeps its block incomplete. */
-    const bool io_counts = c->io_deadline_ms != 0 && !is_waiting(c);
+    const bool is_own_pause = c->state == CONN_OPEN && c->is_paused;
+    const bool io_counts = c->io_deadline_ms != 0 && !is_own_pause;
     const bool is_over = (io_counts && now_ms >= c->io_deadline_ms) ||
                          (c->deadline_ms != 0 && now_ms >= c->deadline_ms);
     if (!is_over || c->state == CONN_CLOSING) return;

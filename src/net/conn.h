@@ -40,6 +40,9 @@ struct conn_ops {
     /* Writes one block of CONN_BLOCK_LEN bytes and returns true, or returns false when there is
      * nothing to send now. */
     bool (*fill)(void *session, uint8_t *block);
+    /* Asked while finishing, when fill() had nothing: will there be more, for which the session
+     * will say conn_want_write()? NULL: never. */
+    bool (*awaits)(void *session);
     void (*on_close)(void *session);
 };
 
@@ -73,9 +76,9 @@ void conn_resume_read(struct conn *c);
 /* Closes then (checked every second); on the clock of loop_now_ms(); 0: none. For the SMP
  * handshake. */
 void conn_set_deadline(struct conn *c, int64_t mono_ms);
-void conn_finish(
-    struct conn *c);             /* reads no more; closes when fill() has none and all is written */
-void conn_close(struct conn *c); /* at the end of the turn, without writing more; idempotent */
+void conn_finish(struct conn *c); /* reads no more; closes when fill() has none, nothing is awaited,
+                                     all is written */
+void conn_close(struct conn *c);  /* at the end of the turn, without writing more; idempotent */
 struct bytes conn_tls_unique(const struct conn *c); /* borrowed from c */
 bool conn_has_alpn(const struct conn *c);           /* see tls_has_alpn() */
 /* What TLS said when it failed, in a few words of OpenSSL's: static; "" when it did not. */

@@ -82,6 +82,10 @@ void outbox_done(struct outbox *o) {
     while (o->messages.head != NULL) drop_first(o, &o->messages);
 }
 
+bool outbox_is_empty(const struct outbox *o) {
+    return o->answers.head == NULL && o->messages.head == NULL;
+}
+
 void outbox_begin(struct outbox *o) {
     o->before = o->answers.tail;
 }

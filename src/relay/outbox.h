@@ -64,6 +64,7 @@ struct outbox_env {
 
 void outbox_init(struct outbox *o);
 void outbox_done(struct outbox *o);
+bool outbox_is_empty(const struct outbox *o);
 
 /* What stands for an answer when the change that it waits for is lost. */
 enum if_lost {

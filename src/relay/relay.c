@@ -76,8 +76,7 @@ bool relay_loop_hold(struct relay_loop *rl, struct list *in_held) {
     return !atomic_exchange_explicit(&rl->is_waiting, true, memory_order_acq_rel);
 }
 
-void relay_on_durable(void *relay) {
-    struct relay *r = relay;
+void relay_on_durable(struct relay *r) {
     for (unsigned i = 0; i < r->o.n_loops; i++) {
         struct relay_loop *rl = &r->loops[i];
         if (!atomic_exchange_explicit(&rl->is_waiting, false, memory_order_acq_rel)) continue;
@@ -108,6 +107,19 @@ static enum err begin_rules(struct relay *r, const struct relay_rules *from) {
     return OK;
 }
 
+/* What other threads look at is there before any of them runs: relay_on_durable(). */
+static void init_loop(struct relay *r, unsigned index) {
+    struct relay_loop *rl = &r->loops[index];
+    rl->relay = r;
+    rl->loop = r->o.loops[index];
+    rl->index = (uint16_t)index;
+    list_init(&rl->sessions);
+    list_init(&rl->held);
+    list_init(&rl->ntf_waiting);
+    list_init(&rl->ends_waiting);
+    atomic_init(&rl->is_waiting, false);
+}
+
 enum err relay_new(const struct relay_opts *o, struct relay **ret) {
     struct relay *r = calloc(1, sizeof *r);
     if (r == NULL) return E_NO_MEMORY;
@@ -125,6 +137,7 @@ enum err relay_new(const struct relay_opts *o, struct relay **ret) {
     env_random(o->env, r->map_seed, sizeof r->map_seed);
     r->loops = calloc(o->n_loops, sizeof *r->loops);
     enum err e = r->loops != NULL ? OK : E_NO_MEMORY;
+    for (unsigned i = 0; i < o->n_loops && e == OK; i++) init_loop(r, i);
     if (e == OK) e = begin_rules(r, &o->rules);
     if (e != OK) {
         relay_free(r);
@@ -136,15 +149,7 @@ enum err relay_new(const struct relay_opts *o, struct relay **ret) {
 
 static enum err start_loop(struct relay *r, unsigned index) {
     struct relay_loop *rl = &r->loops[index];
-    rl->relay = r;
-    rl->loop = r->o.loops[index];
     rl->stats = loop_stats(rl->loop);
-    rl->index = (uint16_t)index;
-    list_init(&rl->sessions);
-    list_init(&rl->held);
-    list_init(&rl->ntf_waiting);
-    list_init(&rl->ends_waiting);
-    atomic_init(&rl->is_waiting, false);
     const enum err e = authz_cache_new(r->map_seed, &rl->authz_cache);
     if (e != OK) return e;
     if (r->o.inactive_ttl_s == 0) return OK;

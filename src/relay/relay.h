@@ -2,7 +2,9 @@
 /* relay.h -- the relay: sessions of all loops over one store.
  *
  * Start: relay_new(), then relay_conn_opts() for the listeners, then relay_start() before the loops
- * start. Stop: stop and join the loops (with loop_close_conns() on each), then relay_free(). */
+ * start. Stop: loop_close_conns() on each loop, stop and join them, store_stop(), then run what was
+ * posted meanwhile (loop_join() again), then relay_free(): the store's threads may call here until
+ * they have ended, and what they post names sessions of the relay. */
 #pragma once
 
 #include "net/conn.h"
@@ -51,15 +53,16 @@ enum { RELAY_VERSION_MIN = 6, RELAY_VERSION_MAX = 20 }; /* SMP versions that thi
 MUST_USE enum err relay_new(const struct relay_opts *o, struct relay **ret); /* E_NO_MEMORY */
 MUST_USE enum err relay_start(
     struct relay *r);             /* timers and tables of each loop; before loop_start() */
-void relay_free(struct relay *r); /* after all loops were joined; NULL is a no-op */
+void relay_free(struct relay *r); /* see above; NULL is a no-op */
 const struct conn_opts *relay_conn_opts(const struct relay *r); /* borrowed */
 
 /* From its next turn on each loop goes by these. Any thread, between relay_start() and the end of
  * the loops. E_NO_MEMORY: all stays as it was. */
 MUST_USE enum err relay_set_rules(struct relay *r, const struct relay_rules *rules);
 
-/* To be given as on_durable of the store; ctx is a struct relay. Any thread. */
-void relay_on_durable(void *relay);
+/* To be called when the store says that something became durable. Any thread, between relay_new()
+ * and relay_free(). */
+void relay_on_durable(struct relay *r);
 
 /* The messages that wait for ACK. Any thread, between relay_start() and relay_free(); stops nobody.
  */

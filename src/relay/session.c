@@ -384,7 +384,19 @@ static bool fill(void *session, uint8_t *block) {
     return fill_running(s, block);
 }
 
-const struct conn_ops SESSION_OPS = {on_open, on_block, fill, on_close};
+/* At a stop: does something wait for the store? */
+static bool awaits(void *session) {
+    const struct session *s = session;
+    return s->state == SESSION_ACCEPTED || s->job != NULL || !outbox_is_empty(&s->outbox);
+}
+
+const struct conn_ops SESSION_OPS = {
+    .on_open = on_open,
+    .on_block = on_block,
+    .fill = fill,
+    .awaits = awaits,
+    .on_close = on_close,
+};
 
 /* ---- adding to the outbox ---- */
 

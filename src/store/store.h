@@ -6,6 +6,9 @@
  * called (from any thread) whenever it grew. Backends that promise nothing beyond the process
  * return 0, which is always durable.
  *
+ * Callbacks (on_durable, store_load_done, store_waiter) come between store_start() and the return
+ * of store_stop(), which calls those that are still due; none comes later.
+ *
  * Functions never block on I/O: queues are found by store_load(), which may finish later, and a
  * body that is not in RAM is brought by store_msg_fetch(). All functions may be called from any
  * thread and may be called for one queue from several threads at once; each takes effect at one

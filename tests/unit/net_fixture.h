@@ -129,7 +129,8 @@ struct server {
     unsigned pause_after;                     /* 0: never; blocks after which reading is paused */
     unsigned finish_after, close_after;       /* 0: never */
     bool refuses_blocks, refuses_sessions;
-    bool has_session_deadline;                         /* of 1 ms */
+    bool is_held;              /* nothing is sent, but will be: session_release() */
+    bool has_session_deadline; /* of 1 ms */
     void (*inspect)(struct conn *c, struct server *s); /* called at on_open; may be NULL */
 
     /* test thread only */
@@ -234,6 +235,7 @@ static inline enum err session_block(void *ctx, uint8_t *block) {
 static inline bool session_fill(void *ctx, uint8_t *block) {
     struct session *session = ctx;
     struct server *s = session->server;
+    if (s->is_held) return false;
     if (s->n_flood != 0) {
         if (session->n_sent == s->n_flood) return false;
         fill_pattern(block, session->n_sent++);
@@ -243,6 +245,17 @@ static inline bool session_fill(void *ctx, uint8_t *block) {
     }
     count(s, &s->n_filled);
     return true;
+}
+
+static inline bool session_awaits(void *ctx) {
+    const struct session *session = ctx;
+    return session->server->is_held;
+}
+
+/* On the loop. */
+static inline void session_release(struct server *s) {
+    s->is_held = false;
+    if (s->last != NULL) conn_want_write(s->last->conn);
 }
 
 static inline void session_close(void *ctx) {
@@ -264,7 +277,13 @@ static inline void server_tls_error(void *server, const char *reason) {
     count(s, &s->n_tls_errors);
 }
 
-static const struct conn_ops ECHO_OPS = {session_open, session_block, session_fill, session_close};
+static const struct conn_ops ECHO_OPS = {
+    .on_open = session_open,
+    .on_block = session_block,
+    .fill = session_fill,
+    .awaits = session_awaits,
+    .on_close = session_close,
+};
 
 /* The servers of a test; they are freed after it (forget_servers), not with the frame of a test
  * that fails while their loops run. */

@@ -603,6 +603,37 @@ static void finish_writes_what_is_left(void **state) {
     assert_int_equal(s->n_blocks, 3);
 }
 
+static void finish_waits_for_what_is_to_come(void **state) {
+    (void)state;
+    struct server *s = server_open(&(struct server){.finish_after = 1, .is_held = true});
+    struct client c;
+    client_open(&c, s, &PLAIN);
+    client_send(&c, 7);
+    wait_for(s, &s->n_blocks, 1);
+    on_loop(s, session_release);
+    client_expect(&c, 7);
+    client_expect_end(&c);
+    client_close(&c);
+    wait_for(s, &s->n_closed, 1);
+    server_close(s);
+}
+
+static void but_not_for_ever_nor_for_nobody(void **state) {
+    (void)state;
+    for (int leaves = 0; leaves < 2; leaves++) {
+        struct server *s = server_open(&(
+            struct server){.finish_after = 1, .is_held = true, .tls_timeout_ms = leaves ? 0 : 300});
+        struct client c;
+        client_open(&c, s, &PLAIN);
+        client_send(&c, 7);
+        wait_for(s, &s->n_blocks, 1);
+        if (leaves) client_close(&c);
+        wait_for(s, &s->n_closed, 1);
+        if (!leaves) client_close(&c);
+        server_close(s);
+    }
+}
+
 static void finish_has_a_time_limit(void **state) {
     (void)state;
     struct server *s = server_open(
@@ -821,6 +852,8 @@ int main(void) {
         cmocka_unit_test_teardown(reading_can_be_paused, forget_servers),
         cmocka_unit_test_teardown(a_paused_connection_notices_the_end, forget_servers),
         cmocka_unit_test_teardown(finish_writes_what_is_left, forget_servers),
+        cmocka_unit_test_teardown(finish_waits_for_what_is_to_come, forget_servers),
+        cmocka_unit_test_teardown(but_not_for_ever_nor_for_nobody, forget_servers),
         cmocka_unit_test_teardown(finish_has_a_time_limit, forget_servers),
         cmocka_unit_test_teardown(close_writes_nothing_more, forget_servers),
         cmocka_unit_test_teardown(an_error_of_the_session_closes, forget_servers),

@@ -144,7 +144,10 @@ static void on_close(void *session) {
     count(&t.n_closed);
 }
 
-static const struct conn_ops OPS = {on_open, on_block, fill, on_close};
+static const struct conn_ops OPS = {.on_open = on_open,
+                                    .on_block = on_block,
+                                    .fill = fill,
+                                    .on_close = on_close};
 static const struct conn_opts CONN = {.ops = &OPS,
                                       .tls_timeout_ms = 5000,
                                       .block_timeout_ms = 5000};

@@ -117,8 +117,9 @@ void journal_forget(struct journal *j, struct journal_loc loc, uint16_t body_len
 
 /* Asks for a body to be read into ret_body (room for body_len); done(arg, e) is called by one of
  * the threads that read: OK, E_NOT_FOUND (it does not lie there any more: look where it is now),
- * E_STORE (it cannot be read, or is damaged). Not before the message is durable. Any thread.
- * E_NO_MEMORY; E_CLOSED: there are no such threads; done is not called then. */
+ * E_STORE (it cannot be read, or is damaged), E_CLOSED (the journal stops). Not before the message
+ * is durable. Any thread. E_NO_MEMORY; E_CLOSED: there are no such threads; done is not called
+ * then. */
 typedef void journal_read_done(void *arg, enum err e);
 MUST_USE enum err journal_read(struct journal *j, const struct journal_msg *m, uint8_t *ret_body,
                                journal_read_done *done, void *arg);

@@ -130,7 +130,7 @@ static struct read_req *take(struct journal *j, struct reader *t) {
         }
         pthread_cond_wait(&j->reads.wake, &j->reads.mtx);
     }
-    struct read_req *r = j->reads.head; /* when stopping, what was asked for is still read */
+    struct read_req *r = j->reads.head;
     if (r != NULL) {
         j->reads.head = r->next;
         if (r->next == NULL) j->reads.tail = &j->reads.head;
@@ -139,10 +139,18 @@ static struct read_req *take(struct journal *j, struct reader *t) {
     return r;
 }
 
+static bool is_stopping(struct journal *j) {
+    pthread_mutex_lock(&j->reads.mtx);
+    const bool is = j->reads.stopping;
+    pthread_mutex_unlock(&j->reads.mtx);
+    return is;
+}
+
+/* What is still waiting at a stop is not read: a slow disk would hold up the stop. */
 static void *run(void *arg) {
     struct reader t = {.j = arg, .file = {0, -1}};
     for (struct read_req *r; (r = take(t.j, &t)) != NULL; free(r)) {
-        r->done(r->arg, read_body(&t, &r->m, r->body));
+        r->done(r->arg, is_stopping(t.j) ? E_CLOSED : read_body(&t, &r->m, r->body));
     }
     close_file(&t);
     return NULL;

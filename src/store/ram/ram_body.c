@@ -125,7 +125,7 @@ static void fetch_done(void *arg, enum err e) {
     } else if (!same_place(tried, f->where.loc)) {
         e = journal_read(f->store->journal, &f->where, f->body, fetch_done, f);
         if (e == OK) return; /* moved in the meantime: once more */
-    } else {
+    } else if (e != E_CLOSED) {
         log_line(LOG_ERROR, "message-unreadable", "segment=%u offset=%llu", tried.segment,
                  (unsigned long long)tried.offset_8 * 8);
     }
