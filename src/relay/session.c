@@ -266,11 +266,12 @@ static void fetched(struct store_waiter *w) {
 }
 
 static bool fetch_body(void *ctx, struct queue *q, struct message *m) {
-    const struct session *s = ctx;
+    struct session *s = ctx;
     struct store *store = relay_of(s)->o.store;
     if (store_msg_fetch(store, q, m, NULL)) return false;
     struct fetch *f = malloc(sizeof *f);
-    if (f == NULL) {
+    if (f == NULL) { /* it is there, but not for this connection */
+        conn_close(s->conn);
         message_give_up_body(m, BODY_UNREADABLE);
         return false;
     }

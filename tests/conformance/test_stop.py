@@ -80,6 +80,25 @@ def test_answers_that_wait_for_a_sync_are_sent(server):
         assert queue.next_message(conn).body == b"two"
 
 
+def test_a_new_segment_costs_few_syncs(server):
+    """The first message after a start may have to make its own file: nobody waits for more than
+    that, at a stop either."""
+    with Connection(server.address) as conn:
+        queue = Queue.create(conn)
+    server.stop()
+    for spare in server.state.glob("journal/*.spare"):
+        spare.unlink()
+    server.disk.set("sync_ms", 300)
+    server.start()
+    with Connection(server.address) as conn:
+        sent = conn.make(send_command(b"one", b"F"), queue.snd_id)
+        conn.write([sent])
+        time.sleep(0.1)
+        stop(server)
+        assert conn.wait(sent, GRACE).raw == b"OK"
+    ended(server, 60)
+
+
 def test_bodies_that_are_being_read_are_sent(server):
     """SUB and its message, when the body comes in time."""
     queue, = stored(server, 1)

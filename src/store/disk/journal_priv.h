@@ -198,11 +198,14 @@ MUST_USE enum err journal__add_erasure(struct journal *j, const struct erasure *
 MUST_USE enum err journal__write_zeros(const struct journal *j, int fd, uint64_t from, uint64_t to);
 /* Bytes: a group's sync may have to wait behind so many. */
 enum { JOURNAL_ZEROS_PER_SYNC = 512 << 10 };
-/* The whole file, and syncs it: in parts, so that nobody who syncs has to wait behind much. E_SYS.
- */
-MUST_USE enum err journal__zero_file(const struct journal *j, int fd);
+enum zero_pace {
+    ZERO_BY_PARTS, /* a sync for each, so that nobody who syncs has to wait behind much */
+    ZERO_AT_ONCE   /* one sync: a group waits for the file itself */
+};
+/* The whole file, and syncs it. E_SYS. */
+MUST_USE enum err journal__zero_file(const struct journal *j, int fd, enum zero_pace pace);
 /* A file of zeros, synced, under a new spare name. E_SYS. Takes mtx. */
-MUST_USE enum err journal__create_spare(struct journal *j, struct spare *ret);
+MUST_USE enum err journal__create_spare(struct journal *j, enum zero_pace pace, struct spare *ret);
 /* One that is clean, or one that is not. False: none. Takes mtx. */
 bool journal__take_spare(struct journal *j, bool clean, struct spare *ret);
 /* Puts it back, or removes the file when there are enough. Takes mtx. */

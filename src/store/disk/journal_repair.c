@@ -72,7 +72,7 @@ static enum err write_anew(struct recovery *r, const struct fix *f) {
         .created_s = env_now_s(j->env),
     };
     struct spare s;
-    enum err e = journal__create_spare(j, &s);
+    enum err e = journal__create_spare(j, ZERO_AT_ONCE, &s);
     if (e != OK) return e;
     uint8_t block[SEGMENT_HEAD_LEN];
     segment_head_encode(&head, block);

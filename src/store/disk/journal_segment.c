@@ -125,19 +125,18 @@ enum err journal__write_zeros(const struct journal *j, int fd, uint64_t from, ui
     return OK;
 }
 
-enum err journal__zero_file(const struct journal *j, int fd) {
+enum err journal__zero_file(const struct journal *j, int fd, enum zero_pace pace) {
+    const uint64_t part = pace == ZERO_BY_PARTS ? JOURNAL_ZEROS_PER_SYNC : j->segment_len;
     enum err e = OK;
-    for (uint64_t at = 0; at < j->segment_len && e == OK; at += JOURNAL_ZEROS_PER_SYNC) {
+    for (uint64_t at = 0; at < j->segment_len && e == OK; at += part) {
         const uint64_t left = j->segment_len - at;
-        e = journal__write_zeros(j, fd, at,
-                                 at + (left < JOURNAL_ZEROS_PER_SYNC ? left
-                                                                     : JOURNAL_ZEROS_PER_SYNC));
+        e = journal__write_zeros(j, fd, at, at + (left < part ? left : part));
         if (e == OK) e = j->vfs->sync(j->vfs->ctx, fd);
     }
     return e;
 }
 
-enum err journal__create_spare(struct journal *j, struct spare *ret) {
+enum err journal__create_spare(struct journal *j, enum zero_pace pace, struct spare *ret) {
     const struct vfs *v = j->vfs;
     pthread_mutex_lock(&j->mtx);
     struct spare s = {.number = j->next_spare++, .clean = true};
@@ -145,7 +144,7 @@ enum err journal__create_spare(struct journal *j, struct spare *ret) {
     const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
     enum err e = v->open(v->ctx, path.s, O_RDWR | O_CREAT | O_TRUNC, 0600, &s.fd);
     if (e != OK) return E_SYS;
-    e = journal__zero_file(j, s.fd);
+    e = journal__zero_file(j, s.fd, pace);
     if (e != OK) {
         journal__remove_spare(j, s);
         return E_SYS;
@@ -208,7 +207,7 @@ enum err journal__retire(struct journal *j, uint32_t number, struct spare *ret) 
 enum err journal__make_segment(struct journal *j, const struct segment_head *h, int *ret_fd) {
     const struct vfs *v = j->vfs;
     struct spare s;
-    enum err e = journal__take_spare(j, true, &s) ? OK : journal__create_spare(j, &s);
+    enum err e = journal__take_spare(j, true, &s) ? OK : journal__create_spare(j, ZERO_AT_ONCE, &s);
     if (e != OK) return e;
     uint8_t block[SEGMENT_HEAD_LEN];
     segment_head_encode(h, block);

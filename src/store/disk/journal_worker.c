@@ -35,7 +35,7 @@ static bool clean_spare(struct journal *j, struct spare s) {
         s.fd = fd;
         e = v->truncate(v->ctx, fd,
                         j->segment_len); /* files found at the start may have another length */
-        if (e == OK) e = journal__zero_file(j, fd);
+        if (e == OK) e = journal__zero_file(j, fd, ZERO_BY_PARTS);
     }
     s.clean = e == OK;
     if (s.clean) {
@@ -70,7 +70,7 @@ static void stock_spares(struct journal *j) {
         const bool enough = j->n_spares >= JOURNAL_N_SPARES;
         pthread_mutex_unlock(&j->mtx);
         if (enough) break;
-        if (journal__create_spare(j, &s) != OK) {
+        if (journal__create_spare(j, ZERO_BY_PARTS, &s) != OK) {
             if (errno == ENOSPC || errno == EDQUOT) set_low_space(j, true);
             return;
         }

@@ -317,7 +317,7 @@ static enum err sink_retry(void *sink) {
     if (e == OK) e = j->vfs->sync_dir(j->vfs->ctx, j->dir); /* as the next segment will */
     if (e != OK) return E_SYS;
     journal__kick(j); /* to stock spares, and to see that there is room */
-    if (!journal__take_spare(j, true, &s)) e = journal__create_spare(j, &s);
+    if (!journal__take_spare(j, true, &s)) e = journal__create_spare(j, ZERO_AT_ONCE, &s);
     if (e == OK) journal__put_spare(j, s);
     return e;
 }
