@@ -21,11 +21,15 @@ static const struct verb {
 
 const char CONTROL_GREETING[] = "SMP server control port\n'help' for supported commands\n";
 
-/* The reference's words; those of its parser where scripts may have seen them. */
-static const char BAD_COMMAND[] = "Failed reading: bad ControlProtocol command";
-static const char TOO_MUCH[] = "endOfInput";
-static const char TOO_LITTLE[] = "not enough input";
-static const char BAD_WORD[] = "string";
+/* Where the reference shows the words of its parser ("string", "endOfInput"), these say what to do.
+ */
+static const char BAD_COMMAND[] = "no such command: 'help' lists them";
+static const char TOO_MUCH[] = "there are more words than the command takes";
+static const char NO_PASSWORD[] = "the password is missing: auth PASSWORD";
+static const char NO_QUEUE[] = "the queue is missing: its sender id, link id or short link";
+static const char NO_REASON[] = "the reason is missing: reason=spam or reason=content";
+static const char BAD_REASON[] =
+    "the reason must be reason=spam or reason=content, maybe with ,notice=SECONDS";
 static const char BAD_QUEUE[] = "bad queue id or link";
 
 /* Up to a space, which is taken too. */
@@ -37,7 +41,7 @@ static struct bytes take_word(struct rd *r) {
 
 static const char *parse_queue(struct rd *r, struct control_command *c) {
     const struct bytes text = take_word(r);
-    if (text.n == 0) return TOO_LITTLE;
+    if (text.n == 0) return NO_QUEUE;
     c->queue_err = queue_name_parse(text, &c->queue);
     return c->queue_err == OK || c->queue_err == E_AUTH ? NULL : BAD_QUEUE;
 }
@@ -45,8 +49,8 @@ static const char *parse_queue(struct rd *r, struct control_command *c) {
 static const char *parse_reason(struct rd *r, struct control_command *c) {
     const struct bytes text = rd_tail(r);
     struct wr w = wr_init(c->reason, sizeof c->reason);
-    if (text.n == 0) return TOO_LITTLE;
-    if (block_reason_parse(text, &w) != OK) return BAD_WORD;
+    if (text.n == 0) return NO_REASON;
+    if (block_reason_parse(text, &w) != OK) return BAD_REASON;
     c->n_reason = wr_bytes(&w).n;
     return NULL;
 }
@@ -58,7 +62,7 @@ static const char *parse_args(enum control_args args, struct rd *r, struct contr
         break;
     case ARGS_PASSWORD:
         c->password = rd_tail(r);
-        if (c->password.n == 0) return TOO_LITTLE;
+        if (c->password.n == 0) return NO_PASSWORD;
         break;
     case ARGS_QUEUE:
         error = parse_queue(r, c);

@@ -40,11 +40,25 @@ void say_error(const struct control_session *s, const char *what) {
     say_end(s, &w);
 }
 
+void say_failure(const struct control_session *s, enum err e) {
+    switch (e) {
+    case E_AUTH:
+        say_error(s, "AUTH: there is no such queue on this server");
+        break;
+    case E_STORE:
+        say_error(s, "STORE: the change is not on disk, and undone: see the server's log");
+        break;
+    default:
+        say_error(s, err_meaning(e));
+        break;
+    }
+}
+
 /* False while it is neither durable nor lost. */
 static bool say_if_settled(struct control_session *s) {
     const struct store *store = s->cp->o.store;
     if (store_is_lost(store, s->lsn)) {
-        say_error(s, "STORE");
+        say_failure(s, E_STORE);
     } else if (s->lsn <= store_durable_lsn(store)) {
         line_conn_write(s->conn, bytes_of(s->reply, s->n_reply));
     } else {

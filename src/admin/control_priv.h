@@ -67,6 +67,7 @@ struct wr say_begin(const struct control_session *s);
 void say_end(const struct control_session *s, const struct wr *w);
 void say(const struct control_session *s, const char *text); /* with its newline */
 void say_error(const struct control_session *s, const char *what);
+void say_failure(const struct control_session *s, enum err e); /* of a queue's change, in words */
 /* The text when what has this lsn is durable, or an error when it never will be. */
 void say_when_durable(struct control_session *s, lsn_t lsn, const struct wr *w);
 

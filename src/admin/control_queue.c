@@ -36,7 +36,7 @@ static bool find(struct control_session *s, const struct control_command *c, str
         ret->kind = ID_LINK;
         e = relay_queue_state(r, ret->kind, ret->id, &ret->state);
     }
-    if (e != OK) say_error(s, err_wire(e));
+    if (e != OK) say_failure(s, e);
     return e == OK;
 }
 
@@ -146,7 +146,7 @@ void run_block(struct control_session *s, const struct control_command *c) {
         wr_str(&w, "\n");
         say_when_durable(s, lsn, &w);
     } else {
-        say_error(s, err_wire(e));
+        say_failure(s, e);
     }
     block_info_unref(info);
     relay_queue_state_done(&t.state);
@@ -156,7 +156,7 @@ static void unblock(struct control_session *s, const struct target *t) {
     lsn_t lsn = 0;
     const enum err e = relay_unblock_queue(s->cp->o.relay, t->kind, t->id, &lsn);
     if (e != OK) {
-        say_error(s, err_wire(e));
+        say_failure(s, e);
         return;
     }
     struct wr w = say_begin(s);
@@ -203,7 +203,7 @@ void run_delete(struct control_session *s, const struct control_command *c) {
         wr_str(&w, text);
         say_when_durable(s, lsn, &w);
     } else {
-        say_error(s, err_wire(e));
+        say_failure(s, e);
     }
     relay_queue_state_done(&t.state);
 }

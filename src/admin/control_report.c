@@ -141,7 +141,7 @@ void run_save(struct control_session *s, const struct control_command *c) {
     }
     if (!cp->is_saving) {
         free(d);
-        say_error(s, "no thread for it");
+        say_error(s, "no memory for the thread that saves: try again");
         return;
     }
     (void)pthread_setname_np(cp->saver, "saver");

@@ -61,7 +61,7 @@ static enum err write_metrics(const struct metrics_http *m, char **ret_text, siz
         struct wr w = wr_init(text, STATS_METRICS_MAX);
         m->o.gauges(m->o.ctx, &s->gauges);
         stats_report(m->o.stats, &s->gauges, &s->report);
-        stats_write_metrics(&s->report, m->o.version, false, &w);
+        stats_write_metrics(&s->report, m->o.version, METRICS_FOR_HTTP, &w);
         e = wr_err(&w);
         *ret_n = wr_bytes(&w).n;
     }

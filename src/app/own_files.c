@@ -36,6 +36,7 @@ static const char *const FILES[] = {
     "smp-server-stats.log*",
     "smp-server-stats.daily.log*",
     "smp-server-metrics.txt*",
+    "smp-server-metrics.prom*",
     "smp-server.lock",
 };
 /* "messages" is the journal of the reference; imported, it has the other name. */

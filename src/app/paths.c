@@ -34,6 +34,7 @@ enum err paths_init(struct paths *ret, struct problem *ret_problem) {
         {ret->stats, state, "/", "smp-server-stats.log"},
         {ret->stats_daily, state, "/", "smp-server-stats.daily.log"},
         {ret->metrics, state, "/", "smp-server-metrics.txt"},
+        {ret->metrics_prom, state, "/", "smp-server-metrics.prom"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const int n = snprintf(rows[i].path, PATH_MAX, "%s%s%s", rows[i].directory, rows[i].slash,

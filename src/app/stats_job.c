@@ -19,6 +19,7 @@ enum {
     UNWRITTEN_MAX = 16 * STATS_CSV_MAX, /* bytes of days that could not be written */
     ASIDE_PATH_MAX = PATH_MAX + 32,
     FILE_MODE = 0640,
+    EXPORTER_MODE = 0644,
 };
 
 struct stats_job {
@@ -41,9 +42,9 @@ struct stats_job {
 
 /* ---- files ---- */
 
-static enum err replace(const struct stats_job *j, const char *path, struct bytes b) {
+static enum err replace(const struct stats_job *j, const char *path, mode_t mode, struct bytes b) {
     struct new_file f;
-    const enum err e = new_file_open(&f, j->o.vfs, path, FILE_MODE, 0);
+    const enum err e = new_file_open(&f, j->o.vfs, path, mode, 0);
     if (e != OK) return e;
     new_file_put(&f, b);
     return new_file_commit(&f);
@@ -100,7 +101,7 @@ enum err stats_job_save(struct stats_job *j) {
     j->o.gauges(j->o.ctx, &g);
     pthread_mutex_lock(&j->saving);
     enum err e = stats_save(j->o.stats, g.value[GAUGE_Q_COUNT], &text, &n);
-    if (e == OK) e = replace(j, j->o.paths->stats, bytes_of(text, n));
+    if (e == OK) e = replace(j, j->o.paths->stats, FILE_MODE, bytes_of(text, n));
     pthread_mutex_unlock(&j->saving);
     free(text);
     return e;
@@ -224,18 +225,25 @@ void stats_job_report(struct stats_job *j, struct stats_report *ret) {
     stats_report(j->o.stats, &g, ret);
 }
 
-static void write_metrics(struct stats_job *j) {
-    struct stats_report r;
+static void write_metrics_to(const struct stats_job *j, const struct stats_report *r,
+                             enum stats_metrics_for what_for, const char *path, mode_t mode) {
     uint8_t *text = malloc(STATS_METRICS_MAX);
     enum err e = E_NO_MEMORY;
     if (text != NULL) {
         struct wr w = wr_init(text, STATS_METRICS_MAX);
-        stats_job_report(j, &r);
-        stats_write_metrics(&r, j->o.version, true, &w);
-        e = replace(j, j->o.paths->metrics, wr_bytes(&w));
+        stats_write_metrics(r, j->o.version, what_for, &w);
+        e = replace(j, path, mode, wr_bytes(&w));
         free(text);
     }
-    if (e != OK) warn_not_written(j->o.paths->metrics, e);
+    if (e != OK) warn_not_written(path, e);
+}
+
+/* One file as the reference writes it, and one that node_exporter takes, which is another user. */
+static void write_metrics(struct stats_job *j) {
+    struct stats_report r;
+    stats_job_report(j, &r);
+    write_metrics_to(j, &r, METRICS_FOR_FILE, j->o.paths->metrics, FILE_MODE);
+    write_metrics_to(j, &r, METRICS_FOR_EXPORTER, j->o.paths->metrics_prom, EXPORTER_MODE);
     j->metrics_ms = env_mono_ms(j->o.env) + j->o.metrics_interval_s * 1000;
 }
 

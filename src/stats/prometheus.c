@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include <stddef.h>
+#include <string.h>
 
 #include "stats/report.h"
 #include "stats/tables.h"
@@ -162,13 +163,20 @@ static void write_metric(const struct out *o, enum stat_metric m) {
     wr_u8(o->w, '\n');
 }
 
-void stats_write_metrics(const struct stats_report *r, const char *version, bool with_time,
-                         struct wr *w) {
-    const struct out o = {r, version, with_time, w};
+static bool is_of_process(enum stat_metric m) {
+    static const char PREFIX[] = "process_";
+    return strncmp(METRIC_ROWS[m].name, PREFIX, sizeof PREFIX - 1) == 0;
+}
+
+void stats_write_metrics(const struct stats_report *r, const char *version,
+                         enum stats_metrics_for what_for, struct wr *w) {
+    const struct out o = {r, version, what_for == METRICS_FOR_FILE, w};
     wr_str(w, "# Recorded at: ");
     calendar_write_iso((struct calendar_time){.s = r->now_s}, w);
     wr_str(w, "\n# Stats from: ");
     calendar_write_iso(r->from, w);
     wr_str(w, "\n\n");
-    for (unsigned m = METRIC_NONE + 1; m < N_STAT_METRICS; m++) write_metric(&o, m);
+    for (unsigned m = METRIC_NONE + 1; m < N_STAT_METRICS; m++) {
+        if (what_for != METRICS_FOR_EXPORTER || !is_of_process(m)) write_metric(&o, m);
+    }
 }

@@ -56,10 +56,16 @@ enum { STATS_CSV_MAX = 4096, STATS_CONTROL_MAX = 8192, STATS_METRICS_MAX = 65536
 void stats_write_csv(const struct stats_report *r, struct wr *w);
 /* The answer to `stats`, one figure a line. */
 void stats_write_control(const struct stats_report *r, bool is_admin, struct wr *w);
-/* Prometheus' text format 0.0.4. with_time: each sample carries the time of the report, as a file
- * may be read long after it was written; over HTTP that is for the reader to say. */
-void stats_write_metrics(const struct stats_report *r, const char *version, bool with_time,
-                         struct wr *w);
+enum stats_metrics_for {
+    METRICS_FOR_HTTP,
+    METRICS_FOR_FILE,     /* of the reference's form: each sample has the time of the report */
+    METRICS_FOR_EXPORTER, /* that of node_exporter, which takes no times, and has process_* of its
+                           * own
+                           */
+};
+/* Prometheus' text format 0.0.4. */
+void stats_write_metrics(const struct stats_report *r, const char *version,
+                         enum stats_metrics_for what_for, struct wr *w);
 
 /* The state file (docs/FORMATS.md): what a restart must not lose. *ret_text is the caller's to
  * free. q_count: queues stored. Any thread. E_NO_MEMORY. */

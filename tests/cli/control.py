@@ -21,7 +21,8 @@ class Control:
     """One session. Answers are read up to those of two commands which are never given together."""
 
     MARK = b"***", b"help me"
-    END = b"error: Failed reading: bad ControlProtocol command\nerror: endOfInput\n"
+    END = (b"error: no such command: 'help' lists them\n"
+           b"error: there are more words than the command takes\n")
 
     def __init__(self, port, password=None, host="127.0.0.1"):
         self.sock = socket.create_connection((host, port), TIMEOUT)

@@ -4,6 +4,7 @@ dashboards that are made for it."""
 
 import http.client
 import json
+import os
 import re
 import shutil
 import socket
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from program import TIMEOUT, free_port
+from program import TIMEOUT, as_nobody, free_port
 from smp_client import connect
 
 from smp import Queue
@@ -207,3 +208,77 @@ def test_dashboard_of_the_csv():
             assert columns[field] == name
             n_shown += 1
     assert n_shown > 40
+
+
+# ---- node_exporter ----
+
+
+def wait_for(condition):
+    """Gives what condition() gives as soon as it is true."""
+    deadline = time.monotonic() + TIMEOUT
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+def scrape(port):
+    """What the exporter answers; None while it does not."""
+    try:
+        return ask(port)[2]
+    except OSError:
+        return None
+
+
+@pytest.mark.skipif(shutil.which("prometheus-node-exporter") is None,
+                    reason="node_exporter is not installed: tools/deps test")
+def test_node_exporter(ready):
+    """As docs/MONITORING.md has it: a link in the collector's directory, another user; every metric
+    but those of the process arrives, with its value."""
+    user = as_nobody(ready)
+    ready.set("STORE_LOG", "prometheus_interval", "1")
+    ready.start()
+    with connect(ready) as client:
+        Queue.create(client, subscribe=False)
+    made = ready.state / "smp-server-metrics.prom"
+    wait_for(lambda: made.exists() and "simplex_smp_queues_created 1\n" in made.read_text())
+    ready.state.chmod(0o711)  # what setfacl does for one user
+    place, port = ready.root / "collector", free_port()
+    place.mkdir()
+    (place / "smp-server.prom").symlink_to(made)
+    exporter = subprocess.Popen(
+        ["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{port}",
+         f"--collector.textfile.directory={place}"], stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)
+    try:
+        text = wait_for(lambda: scrape(port))
+    finally:
+        exporter.kill()
+        exporter.wait()
+    assert "\nnode_textfile_scrape_error 0\n" in text
+    assert samples(text)["simplex_smp_queues_created"] == 1
+    assert names(SAMPLE.read_text()) <= names(text)
+    ours = names((ready.state / "smp-server-metrics.txt").read_text())
+    assert {name for name in ours if not name.startswith("process_")} <= names(text)
+
+
+def test_file_for_the_exporter(ready):
+    """Nobody else than those who may pass the directory can read it, but they can: no secret is in
+    it; the reference's file is as it was."""
+    ready.set("STORE_LOG", "prometheus_interval", "1")
+    ready.start()
+    made = ready.state / "smp-server-metrics.prom"
+    wait_for(made.exists)
+    assert made.stat().st_mode & 0o444 == 0o444 & ~umask()
+    lines = [line for line in made.read_text().splitlines() if line and line[0] != "#"]
+    assert lines and not any(re.search(r" \d{13}$", line) for line in lines)
+    assert not any(line.startswith("process_") for line in lines)
+    text = (ready.state / "smp-server-metrics.txt").read_text()
+    assert re.search(r"^simplex_smp_queues_created 0 \d{13}$", text, re.MULTILINE)
+
+
+def umask():
+    """Of this process."""
+    now = os.umask(0)
+    os.umask(now)
+    return now

@@ -715,8 +715,8 @@ def refuse_journal(program, word):
 def test_nothing_to_move(ready):
     """Says what is missing."""
     log = ready.state / "smp-server-messages.log"
-    assert refuse_journal(ready, "import") == (f"Error: there are no messages in {log}: nothing to "
-                                               "import")
+    assert refuse_journal(ready, "import") == (
+        f"Error: there are no messages in {log} or {ready.state}/messages: nothing to import")
     for word in ("export", "delete"):
         assert refuse_journal(ready, word) == f"Error: there is no journal in {ready.state}/journal"
     shutil.copy(SAMPLES / "memory" / log.name, log)

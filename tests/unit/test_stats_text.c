@@ -188,7 +188,7 @@ static void write_sample_metrics(struct text *t, bool with_time) {
     stats_observe(stats_sheet(s, 0), HISTOGRAM_COMMAND_US, 700);
     stats_observe(stats_sheet(s, 0), HISTOGRAM_COMMAND_US, 20000000);
     stats_report(s, &g, &r);
-    stats_write_metrics(&r, "1.2.3", with_time, &w);
+    stats_write_metrics(&r, "1.2.3", with_time ? METRICS_FOR_FILE : METRICS_FOR_HTTP, &w);
     (void)text_end(t, &w);
     stats_free(s);
 }
@@ -252,7 +252,7 @@ static void texts_fit(void **state) {
     r.now_s = 253402300799;
     r.gauges.n_ports = STATS_PORTS_MAX;
     struct wr w = wr_init(t.p, STATS_METRICS_MAX);
-    stats_write_metrics(&r, "1.2.3", true, &w);
+    stats_write_metrics(&r, "1.2.3", METRICS_FOR_FILE, &w);
     assert_int_equal(wr_err(&w), OK);
     w = wr_init(t.p, STATS_CSV_MAX);
     stats_write_csv(&r, &w);
