@@ -9,6 +9,8 @@
 #include "app/identity.h"
 #include "app/init_ask.h"
 #include "app/init_plan.h"
+#include "app/journal_dir.h"
+#include "app/storage.h"
 #include "crypto/base64.h"
 #include "crypto/cert.h"
 
@@ -38,7 +40,7 @@ static const struct cli_option OPTIONS[] = {
     {"own-domains", 0, "DOMAINS", AT(own_domains),
         "Domains of the servers of the same operator, separated\nby commas"},
     {"source-code", 0, "[URI]", AT(source_code),
-        "Where the source code of the server is\n(" INIT_DEFAULT_SOURCE_CODE ")"},
+        "Where the users find the source code of the server"},
     {"operator", 0, "NAME", AT(operator),
         "Operator of the server: organization or person"},
     {"operator-country", 0, "COUNTRY", AT(operator_country),
@@ -113,8 +115,38 @@ static void print_result(const struct init_plan *plan, const struct paths *paths
     identity_print_advice(paths, " ");
     address_print(&(struct address){bytes_of(plan->certs.fingerprint, SHA256_LEN), plan->password,
                                     plan->host, SMP_DEFAULT_PORT});
-    if (plan->source_code != NULL) printf("Server source code: %s\n", plan->source_code);
+    if (plan->source_code != NULL) {
+        printf("Server source code: %s\n", plan->source_code);
+    } else {
+        printf("Warning: server source code is not specified.\n"
+               "Add 'source_code' property to [INFORMATION] section of INI file.\n"
+               "The licence (AGPL-3.0): who runs a changed server offers its users that source.\n");
+    }
     print_unused(plan);
+}
+
+/* Queues belong to the identity that they were made with: a new one would make them unreachable. */
+static enum err check_state(const struct paths *paths, struct problem *p) {
+    const char *const files[] = {paths->store_log, paths->messages_log, paths->ntfs_log};
+    const char *found = NULL;
+    bool is_there = false;
+    if (!file_exists(paths->state)) return OK;
+    enum err e = OK;
+    for (size_t i = 0; i < ARRAY_LEN(files) && e == OK && found == NULL; i++) {
+        e = storage_has_content(files[i], &is_there, p);
+        if (is_there) found = files[i];
+    }
+    if (e == OK && found == NULL) e = journal_dir_is_used(paths->journal, &is_there, p);
+    if (is_there && found == NULL) found = paths->journal;
+    if (e == OK && found == NULL)
+        e = journal_dir_is_reference(paths->reference_journal, &is_there, p);
+    if (is_there && found == NULL) found = paths->reference_journal;
+    if (e != OK || found == NULL) return e;
+    return problem_set(p, E_EXISTS,
+                       "%s is of a server whose settings are not in %s: to keep its identity, put "
+                       "back that directory's files and run `smp-server start`; for a new server "
+                       "move %s away",
+                       found, paths->cfg, found);
 }
 
 static enum err init(const struct init_args *a, const struct paths *paths, struct problem *p) {
@@ -132,10 +164,12 @@ static enum err run_init(const void *args, const struct paths *paths, struct pro
                            "`smp-server start`",
                            paths->ini);
     }
+    enum err e = check_state(paths, ret_problem);
+    if (e != OK) return e;
     struct init_args a;
     memcpy(&a, args, sizeof a);
     CLEANUP(init_answers_done) struct init_answers answers = {0};
-    enum err e = init_args_check(&a, ret_problem);
+    e = init_args_check(&a, ret_problem);
     if (e == OK && !a.yes) {
         printf("Use `smp-server init -h` for available options.\n");
         e = init_ask(paths, &a, &answers, ret_problem);

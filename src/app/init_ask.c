@@ -71,8 +71,9 @@ static enum err ask_host(struct init_args *a, struct init_answers *to, struct pr
 static enum err ask_source_code(struct init_args *a, struct init_answers *to, struct problem *p) {
     char question[QUESTION_MAX];
     const bool is_given = a->source_code != NULL && *a->source_code != '\0';
-    const char *otherwise = is_given ? a->source_code : INIT_DEFAULT_SOURCE_CODE;
-    (void)snprintf(question, sizeof question, "Enter server source code URI (%s): ", otherwise);
+    const char *otherwise = is_given ? a->source_code : NULL;
+    (void)snprintf(question, sizeof question,
+                   "Enter server source code URI (%s): ", is_given ? otherwise : "none");
     const enum err e =
         ask(question, init_check_source_code, to->source_code, sizeof to->source_code, p);
     if (e == OK) a->source_code = *to->source_code != '\0' ? to->source_code : otherwise;

@@ -50,14 +50,14 @@ struct setting {
     const char *option, *section, *key;
     size_t offset;       /* into struct init_args */
     enum kind kind;      /* on top of what the setting itself allows */
-    const char *implied; /* the value of an option without one, or NULL */
+    const char *implied; /* the value of an option without one; "": it is as if not given */
 };
 
 #define AT(field) offsetof(struct init_args, field)
 // clang-format off
 static const struct setting SETTINGS[] = {
     {"--source-code",      "INFORMATION", "source_code",        AT(source_code),      URI,
-        INIT_DEFAULT_SOURCE_CODE},
+        ""},
     {"--server-country",   "INFORMATION", "server_country",     AT(server_country),   TEXT, NULL},
     {"--operator",         "INFORMATION", "operator",           AT(operator),         TEXT, NULL},
     {"--operator-country", "INFORMATION", "operator_country",   AT(operator_country), TEXT, NULL},
@@ -96,7 +96,8 @@ static const char *given(const struct init_args *a, size_t offset) {
 /* The value of an option, what it implies included; NULL: not given. */
 static const char *value_of(const struct init_args *a, const struct setting *s) {
     const char *value = given(a, s->offset);
-    return value != NULL && *value == '\0' && s->implied != NULL ? s->implied : value;
+    if (value == NULL || *value != '\0' || s->implied == NULL) return value;
+    return *s->implied != '\0' ? s->implied : NULL;
 }
 
 /* ---- checks ---- */
@@ -196,12 +197,14 @@ static enum err check_exclusive(const struct init_args *a, struct problem *p) {
 }
 
 static enum err check_needs(const struct init_args *a, struct problem *p) {
+    const bool is_known = a->source_code != NULL && *a->source_code != '\0';
     for (size_t i = 0; i < ARRAY_LEN(SETTINGS); i++) {
         const struct setting *s = &SETTINGS[i];
         const bool is_information = strcmp(s->section, "INFORMATION") == 0;
-        if (!is_information || given(a, s->offset) == NULL || a->source_code != NULL) continue;
+        if (!is_information || value_of(a, s) == NULL || is_known) continue;
         return problem_set(p, E_CONFIG,
-                           "%s is information about the server, which needs --source-code: add it",
+                           "%s is information about the server, which needs --source-code=URI: add "
+                           "it",
                            s->option);
     }
     for (size_t i = 0; i < ARRAY_LEN(NEEDS); i++) {

@@ -20,8 +20,7 @@ struct init_args {
     const char *database, *schema, *pool_size;
 };
 
-#define INIT_DEFAULT_IP          "127.0.0.1"
-#define INIT_DEFAULT_SOURCE_CODE "https://github.com/simplex-chat/simplexmq"
+#define INIT_DEFAULT_IP "127.0.0.1"
 
 enum {
     INIT_UNUSED_MAX = 16,

@@ -41,7 +41,7 @@ const struct opt OPTS[] = {
     /* section, key, type, flags, offset,
      *   default, default text, min, max, unit, words or sample,
      *   help */
-    INFO(source_code, OPT_TEXT, "https://github.com/simplex-chat/simplexmq",
+    INFO(source_code, OPT_TEXT, "https://example.org/source",
         "Where users find the source code of this server, as it runs. Required with any of the\n"
         "others."),
     INFO(usage_conditions, OPT_TEXT, "https://github.com/simplex-chat/simplex-chat/blob/stable/PRIVACY.md",

@@ -109,7 +109,7 @@ def test_init(host):
     out = type_in(host, 'sudo su smp -c "smp-server init -y -l --ip 192.168.1.5 --password test"')
     lines = out.stdout.splitlines()
     key = fingerprint(host.config)
-    assert lines[:-3] == [
+    assert lines[:-6] == [
         f"Server initialized, please provide additional server information in {host.ini}.",
         "Run `smp-server start` to start server.",
         "----------",
@@ -118,8 +118,8 @@ def test_init(host):
         "the same server identity and established connections.",
         f"CA private key location: {host.config}/ca.key",
         "----------"]
-    assert re.fullmatch(r"SMP server v\S+ / \S+", lines[-3])
-    assert lines[-2:] == [f"Fingerprint: {key}", f"Server address: smp://{key}:test@192.168.1.5"]
+    assert re.fullmatch(r"SMP server v\S+ / \S+", lines[-6])
+    assert lines[-5:-3] == [f"Fingerprint: {key}", f"Server address: smp://{key}:test@192.168.1.5"]
     assert (host.config / "fingerprint").read_text() == key + "\n"
     made = settings(host)
     assert (made["create_password"], made["host"], made["enable"]) == ("test", "192.168.1.5", "on")

@@ -71,7 +71,7 @@ def test_certificates(program, words, algorithm):
 def test_host(program, words, host):
     """Goes into address and settings."""
     out = program.init("--no-password", *words)
-    assert out.splitlines()[-1] == f"Server address: smp://{fingerprint(program)}@{host}"
+    assert out.splitlines()[-4] == f"Server address: smp://{fingerprint(program)}@{host}"
     assert f"\nhost = {host}\n" in program.ini.read_text()
 
 
@@ -133,14 +133,23 @@ def test_all_options(program):
 
 def test_options_without_value(program):
     """What they stand for; and --operator-website, as the reference calls it."""
-    out = program.init("--control-port", "--socks-proxy", "--source-code", "--operator-website",
-                       "https://example.org")
+    out = program.init("--control-port", "--socks-proxy", "--source-code")
     lines = program.ini.read_text().splitlines()
-    for line in ("control_port = 5224", "socks_proxy = localhost:9050",
-                 "website = https://example.org",
-                 "source_code = https://github.com/simplex-chat/simplexmq"):
+    for line in ("control_port = 5224", "socks_proxy = localhost:9050"):
         assert line in lines
-    assert out.endswith("\nServer source code: https://github.com/simplex-chat/simplexmq\n")
+    assert not any(line.startswith("source_code") for line in lines)
+    assert "\nWarning: server source code is not specified.\n" in out
+
+
+@pytest.mark.parametrize("name", ["smp-server-store.log", "smp-server-messages.log"])
+def test_beside_a_store(program, name):
+    """Its queues belong to another identity: refused, and nothing is changed."""
+    program.state.mkdir(parents=True)
+    (program.state / name).write_text("precious\n")
+    before = program.files()
+    assert program.refuse("init", "-y").startswith(
+        f"Error: {program.state}/{name} is of a server whose settings are not in {program.config}")
+    assert program.files() == before
 
 
 @pytest.mark.parametrize("words, message", [
@@ -167,17 +176,17 @@ def test_options_without_value(program):
     (["--server-country", "DE"], "--server-country is information about the server, which needs "),
     (["--website", "https://x"], "--website is information about the server, which needs --sour"),
     (["--hosting-type", "owned"], "--hosting-type is information about the server, which needs "),
-    (["--source-code", "--operator-country", "DE"], "--operator-country needs --operator: add it"),
-    (["--source-code", "--hosting-country", "DE"], "--hosting-country needs --hosting: add it"),
-    (["--source-code", "--operator", "x", "--operator-country", "Germany"],
+    (["--source-code=https://a", "--operator-country", "DE"], "--operator-country needs --operator: add it"),
+    (["--source-code=https://a", "--hosting-country", "DE"], "--hosting-country needs --hosting: add it"),
+    (["--source-code=https://a", "--operator", "x", "--operator-country", "Germany"],
      "--operator-country must be the two letters that ISO 3166 has for the country, as in DE, not"
      " \"Germany\""),
-    (["--source-code", "--server-country", "D1"], "--server-country must be the two letters that"),
-    (["--source-code", "--operator", ""], "--operator must be a text of one line, not empty"),
-    (["--source-code", "--operator", "a\nb"], "--operator must be a text of one line"),
+    (["--source-code=https://a", "--server-country", "D1"], "--server-country must be the two letters that"),
+    (["--source-code=https://a", "--operator", ""], "--operator must be a text of one line, not empty"),
+    (["--source-code=https://a", "--operator", "a\nb"], "--operator must be a text of one line"),
     (["--source-code=here"], "--source-code must be an address that begins with https:// or http"),
-    (["--source-code", "--website", "x"], "--website must be an address that begins with https:"),
-    (["--source-code", "--hosting", "x", "--hosting-type", "cloud"],
+    (["--source-code=https://a", "--website", "x"], "--website must be an address that begins with https:"),
+    (["--source-code=https://a", "--hosting", "x", "--hosting-type", "cloud"],
      "--hosting-type must be one of virtual,dedicated,colocation,owned, not \"cloud\""),
     (["--control-port=65536"], "--control-port must be off, or 1 to 65535"),
     (["--control-port=ssh"], "--control-port must be off, or 1 to 65535"),

@@ -20,7 +20,7 @@ PASSWORD = ("Require a password to create new messaging queues?\n"
             "'r' for random (default), 'n' - no password (recommended for public servers), or "
             "enter password: ")
 HOST = "Enter server FQDN or IP address for certificate (127.0.0.1): "
-SOURCE = "Enter server source code URI (https://github.com/simplex-chat/simplexmq): "
+SOURCE = "Enter server source code URI (none): "
 PAGES = "Enter path to store generated server pages to show connection links ({state}/www): "
 BAD_PASSWORD = ("The answer must be 1 to 255 printable ASCII characters other than space, @, : "
                 "and /")
