@@ -26,6 +26,7 @@ enum {
     COMPACT_LATER_LEN = 8 << 20,
     COMPACT_WASTE_LINES = 10000,
     COMPACT_LOOK_MS = 1000,
+    SAVE_RETRY_MS = 60 * 1000, /* systemd kills after 90 s */
 };
 
 enum err storage_init(struct storage *ret, const struct conf *c, const struct paths *paths,
@@ -312,6 +313,7 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
         .compact_log = use->compact_log,
         .compact_later_len = use->serves ? COMPACT_LATER_LEN : 0,
         .compact_waste_lines = COMPACT_WASTE_LINES,
+        .save_retry_ms = use->serves ? SAVE_RETRY_MS : 0,
         .compact_look_ms = use->serves ? COMPACT_LOOK_MS : 0,
         .progress = progress_report,
     };

@@ -54,6 +54,9 @@ struct store_opts {
      * needed, too many; 0: never. */
     uint64_t compact_waste_lines;
     unsigned compact_look_ms; /* how often that is looked at; 0: never */
+    /* When there is no room for what is saved at a stop, it is tried again for as long as this:
+     * somebody may make room. 0: not. */
+    unsigned save_retry_ms;
     /* Progress of a long load, for a line on a terminal; may be NULL. */
     void (*progress)(const char *what, uint64_t done_bytes, uint64_t total_bytes);
 };

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum {
@@ -41,6 +42,7 @@ struct pending {
 };
 
 struct faultfs {
+    _Atomic uint64_t room;
     pthread_mutex_t mtx;
     struct vfs vfs;
     uint64_t random;
@@ -376,15 +378,16 @@ static enum err ff_list(void *ctx, const char *path, void (*entry)(void *arg, co
 /* ---- for tests ---- */
 
 static uint64_t ff_room(void *ctx, const char *path) {
-    (void)ctx;
+    struct faultfs *f = ctx;
     (void)path;
-    return UINT64_MAX;
+    return atomic_load(&f->room);
 }
 
 struct faultfs *faultfs_new(uint64_t seed) {
     struct faultfs *f = calloc(1, sizeof *f);
     if (f == NULL) abort();
     pthread_mutex_init(&f->mtx, NULL);
+    atomic_init(&f->room, UINT64_MAX);
     f->random = seed * 0x9e3779b97f4a7c15U | 1;
     for (int i = 0; i < MAX_FDS; i++) f->fds[i] = -1;
     f->vfs =
@@ -555,4 +558,8 @@ uint8_t *faultfs_data(struct faultfs *f, const char *path) {
 void faultfs_remove(struct faultfs *f, const char *path) {
     remove_name(&f->now, path);
     remove_name(&f->safe, path);
+}
+
+void faultfs_set_room(struct faultfs *f, uint64_t n) {
+    atomic_store(&f->room, n);
 }

@@ -31,6 +31,7 @@ void faultfs_lose_power_at(struct faultfs *f, uint64_t n);
  * never, and no more. ENOSPC is for what needs room only: making files, and making them longer;
  * EMFILE, ENFILE and ENOMEM for what opens files and directories. */
 void faultfs_fail_at(struct faultfs *f, uint64_t n, int error, bool forever);
+void faultfs_set_room(struct faultfs *f, uint64_t n); /* what it says is left; nothing fails */
 /* The power is back: only what survived is there. All files are closed. */
 void faultfs_power_cycle(struct faultfs *f);
 /* The process died and the machine did not: all that was written is there. All files are closed, no

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "crypto/crypto.h"
 #include "faultfs.h"
 #include "store/store.h"
@@ -58,6 +59,7 @@ struct fixture {
     struct store_problem problem;
     unsigned n_ids;
     bool compacts; /* all the time */
+    unsigned save_retry_ms;
 };
 
 static enum err try_open(struct fixture *f) {
@@ -73,6 +75,7 @@ static enum err try_open(struct fixture *f) {
         .compact_later_len = f->compacts ? 1 : 0,
         .compact_waste_lines = f->compacts ? 8 : 0,
         .compact_look_ms = f->compacts ? 1 : 0,
+        .save_retry_ms = f->save_retry_ms,
     };
     f->problem.text[0] = '\0';
     return store_open(f->in_journal ? "journal" : "memory", &o, &f->store, &f->problem);
@@ -643,6 +646,74 @@ static void test_failures_while_the_log_is_written_anew(void **state) {
     }
 }
 
+/* ---- too little room for the messages ---- */
+
+struct heard {
+    _Atomic unsigned n_short, n_enough;
+};
+
+static void hear(void *ctx, enum log_level level, const char *line) {
+    struct heard *h = ctx;
+    if (level == LOG_WARN && strstr(line, "no-room-for-messages path=/d/messages needed=") != NULL)
+        atomic_fetch_add(&h->n_short, 1);
+    if (level == LOG_INFO && strncmp(line, "room-for-messages ", 18) == 0)
+        atomic_fetch_add(&h->n_enough, 1);
+}
+
+static void wait_for(_Atomic unsigned *n) {
+    for (int i = 0; i < 10000 && atomic_load(n) == 0; i++) usleep(1000);
+    assert_int_equal(atomic_load(n), 1);
+}
+
+static void test_too_little_room_is_said_in_time(void **state) {
+    (void)state;
+    struct fixture f = {.fs = faultfs_new(1), .compacts = true};
+    static struct heard heard;
+    log_to(hear, &heard);
+    open_store(&f);
+    struct made m = make_queue(&f);
+    (void)write_message(&f, m.queue);
+    usleep(20000);
+    assert_int_equal(atomic_load(&heard.n_short), 0);
+    faultfs_set_room(f.fs, 10000);
+    wait_for(&heard.n_short);
+    usleep(20000);
+    assert_int_equal(atomic_load(&heard.n_short), 1);
+    faultfs_set_room(f.fs, 1000000);
+    wait_for(&heard.n_enough);
+    drop(&m);
+    teardown(&f);
+    log_to(NULL, NULL);
+}
+
+static void *make_room(void *arg) {
+    usleep(300000);
+    faultfs_fail_at(arg, 0, 0, false);
+    return NULL;
+}
+
+static void test_a_stop_waits_for_room(void **state) {
+    (void)state;
+    for (unsigned retry_ms = 0; retry_ms <= 20000; retry_ms += 20000) {
+        struct fixture f = {.fs = faultfs_new(1), .save_retry_ms = retry_ms};
+        pthread_t thread;
+        open_store(&f);
+        struct made m = make_queue(&f);
+        (void)write_message(&f, m.queue);
+        usleep(20000); /* what is written as it happens */
+        drop(&m);
+        faultfs_fail_at(f.fs, 1, ENOSPC, true);
+        assert_int_equal(pthread_create(&thread, NULL, make_room, f.fs), 0);
+        const enum err e = store_stop(f.store, &f.problem);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(e, retry_ms != 0 ? OK : E_SYS);
+        store_close(f.store);
+        open_store(&f);
+        assert_int_equal(store_counts(f.store).n_messages, retry_ms != 0 ? 1 : 0);
+        teardown(&f);
+    }
+}
+
 int main(void) {
     (void)!freopen("/dev/null", "w", stderr); /* failures are logged */
     if (crypto_init() != OK) return 1;
@@ -653,6 +724,8 @@ int main(void) {
         cmocka_unit_test(test_the_log_stays_short_while_it_is_used),
         cmocka_unit_test(test_power_loss_while_the_log_is_written_anew),
         cmocka_unit_test(test_failures_while_the_log_is_written_anew),
+        cmocka_unit_test(test_too_little_room_is_said_in_time),
+        cmocka_unit_test(test_a_stop_waits_for_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,8 +5,13 @@
 #include "store/service_table.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+
+#include "base/log.h"
 
 /* ---- shared by the parts ---- */
 
@@ -110,6 +115,28 @@ static enum err ram_save(struct store *s, struct store_problem *ret_problem) {
     return saved != OK ? saved : e;
 }
 
+/* At a stop with a full disk: waits for somebody to make room, as long as it may. */
+static enum err save_patiently(struct ram_store *m, struct store_problem *ret_problem) {
+    enum { AGAIN_MS = 1000 };
+    const int64_t until_ms = env_mono_ms(m->o.env) + m->o.save_retry_ms;
+    enum err e = ram_save(&m->base, ret_problem);
+    for (bool is_told = false;
+         e == E_SYS && (errno == ENOSPC || errno == EDQUOT) && env_mono_ms(m->o.env) < until_ms;
+         is_told = true) {
+        if (!is_told) {
+            log_line(LOG_ERROR, "no-room-to-save",
+                     "needed=%" PRIu64 " reason=\"%s\": make room on this disk: it is tried again "
+                     "every second for %u s, then the messages in memory are lost; SIGTERM or "
+                     "SIGINT ends the server without them at once",
+                     ram_messages_len(m), ret_problem->text, m->o.save_retry_ms / 1000);
+        }
+        const struct timespec pause = {AGAIN_MS / 1000, AGAIN_MS % 1000 * 1000000};
+        (void)nanosleep(&pause, NULL);
+        e = ram_save(&m->base, ret_problem);
+    }
+    return e;
+}
+
 static enum err ram_stop(struct store *s, struct store_problem *ret_problem) {
     struct ram_store *m = ram_of(s);
     enum err e = OK;
@@ -124,7 +151,7 @@ static enum err ram_stop(struct store *s, struct store_problem *ret_problem) {
                            "lost");
         }
     }
-    const enum err saved = ram_save(s, ret_problem);
+    const enum err saved = save_patiently(m, ret_problem);
     return saved != OK ? saved : e;
 }
 

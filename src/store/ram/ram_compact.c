@@ -164,6 +164,7 @@ static void *run(void *arg) {
             if (done) c->is_due = false;
             not_before_ms = env_mono_ms(m->o.env) + (done ? 0 : RETRY_MS);
         }
+        ram_watch_room(m);
         goes_on = rest(c, m->o.compact_look_ms);
     }
     return NULL;

@@ -47,7 +47,8 @@ struct compactor {
     pthread_t thread;
     bool is_running;
     /* its thread's, and before it runs */
-    bool is_due; /* since the start, so the old log is kept */
+    bool is_due;   /* since the start, so the old log is kept */
+    bool is_short; /* of room for the messages: has been said */
     pthread_mutex_t mtx;
     pthread_cond_t cond;
     /* guarded by mtx */
@@ -201,6 +202,10 @@ MUST_USE enum err ram_save_ntfs(struct ram_store *m, const char *path,
 MUST_USE enum err ram_read_saved(struct ram_store *m, struct saved_log *l,
                                  enum err (*line)(void *ctx, struct bytes text), void *ctx,
                                  struct store_problem *ret_problem);
+/* What the messages in memory need on disk when they are saved, at most. */
+uint64_t ram_messages_len(const struct ram_store *m);
+/* Says once when there would be too little room to save the messages, and when there is again. */
+void ram_watch_room(struct ram_store *m);
 /* A log that was read is kept once, as `<path>.bak`; one that was not whole for good, as
  * `<path>.damaged-<Unix seconds>`. Durable. None is fine. E_SYS: logged. */
 MUST_USE enum err ram_set_aside(struct ram_store *m, struct saved_log *l);

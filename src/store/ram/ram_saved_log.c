@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "store/ram/ram_priv.h"
+#include "store/text/msg_line.h"
 
 static void progress(void *ctx, uint64_t done, uint64_t total) {
     const struct ram_store *m = ctx;
@@ -66,4 +67,28 @@ enum err ram_set_aside(struct ram_store *m, struct saved_log *l) {
                  strerror(errno));
     }
     return e;
+}
+
+/* ---- room for the messages ---- */
+
+uint64_t ram_messages_len(const struct ram_store *m) {
+    if (m->journal != NULL || m->o.messages_log == NULL) return 0;
+    return atomic_load_explicit(&m->n_messages, memory_order_relaxed) * (MSG_LINE_MAX + 1);
+}
+
+void ram_watch_room(struct ram_store *m) {
+    const uint64_t needed = ram_messages_len(m);
+    const uint64_t room = needed != 0 ? m->o.vfs->room(m->o.vfs->ctx, m->o.messages_log) : 0;
+    if (needed > room && !m->compactor.is_short) {
+        m->compactor.is_short = true;
+        log_line(LOG_WARN, "no-room-for-messages",
+                 "path=%s needed=%" PRIu64 " room=%" PRIu64
+                 ": at a stop the messages in memory could not be saved, and would be lost: make "
+                 "room on this disk before the server is stopped",
+                 m->o.messages_log, needed, room);
+    } else if (m->compactor.is_short && needed + needed / 8 <= room) {
+        m->compactor.is_short = false;
+        log_line(LOG_INFO, "room-for-messages", "path=%s needed=%" PRIu64 " room=%" PRIu64,
+                 m->o.messages_log, needed, room);
+    }
 }
