@@ -279,6 +279,8 @@ void storage_print(const struct storage *s) {
     if (s->in_journal) {
         printf("Messages: journal %s%s\n", s->journal,
                s->sync_interval_ms != 0 ? ", synced every second" : "");
+        printf("Backups must copy the journal too: there is no %s with it\n",
+               s->paths->messages_log);
     } else if (s->saves_messages) {
         printf("Messages: memory, saved at an orderly stop to %s\n", s->paths->messages_log);
     } else {

@@ -28,6 +28,8 @@ def test_output(ready):
         f"Server address: smp://{fingerprint}:pass@smp.example:{ready.port}\n"
         f"Store log: {ready.state}/smp-server-store.log\n"
         f"Messages: journal {ready.state}/journal\n"
+        "Backups must copy the journal too: there is no "
+        f"{ready.state}/smp-server-messages.log with it\n"
         f"Serving SMP protocol on port {ready.port} (TLS)...\n"
         "expiring messages after 21 days\n"
         "expiring clients inactive for 21600 seconds every 3600 seconds\n"
