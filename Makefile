@@ -11,6 +11,7 @@ CRASH_ROUNDS ?= 200
 CHECK_CRASH_ROUNDS ?= 10
 
 PROGRAMS = smp-server smp-bench
+LATER = tests/later/smp-server-later
 SANITIZE = -Db_lundef=false -Doptimization=1
 
 # $(call setup,folder,compiler,options): make a build folder unless it is there.
@@ -21,7 +22,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check install clean help \
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -33,17 +34,22 @@ run: all ## build, make a server in ./run unless there is one, and start it
 
 check: deps-test ## build, and run all tests; ends with "N passed, N failed"
 	@$(call setup_tests,build,gcc)
-	@ninja -C build $(PROGRAMS)
+	@ninja -C build $(PROGRAMS) $(LATER)
 	@tools/run-tests build --conformance --soak $(CHECK_SOAK_N) --crash $(CHECK_CRASH_ROUNDS)
+
+check-later: deps-test ## all conformance tests on a store that always answers later
+	@$(call setup_tests,build,gcc)
+	@ninja -C build $(LATER)
+	@tools/run-tests build --no-unit --later
 
 asan: deps-test ## unit and conformance tests with AddressSanitizer and UBSan
 	@$(call setup,build-asan,gcc,-Db_sanitize=address$(comma)undefined $(SANITIZE) -Dtests=enabled)
-	@ninja -C build-asan $(PROGRAMS)
+	@ninja -C build-asan $(PROGRAMS) $(LATER)
 	@tools/run-tests build-asan --conformance
 
 tsan: deps-test ## unit and conformance tests with ThreadSanitizer
 	@$(call setup,build-tsan,gcc,-Db_sanitize=thread $(SANITIZE) -Dtests=enabled)
-	@ninja -C build-tsan $(PROGRAMS)
+	@ninja -C build-tsan $(PROGRAMS) $(LATER)
 	@tools/run-tests build-tsan --conformance
 
 clang: deps-lint ## build with clang, and run the unit tests

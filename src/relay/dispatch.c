@@ -30,7 +30,8 @@ struct job_item {
 struct job {
     struct session *session; /* borrowed; its job field points back while the store is asked */
     int64_t begun_us;        /* when its block came */
-    bool loaded;
+    struct loop_msg msg;     /* brings it home when the store has answered later */
+    struct store_waiter waiter;
     unsigned n;
     size_t n_lookups;
     struct job_item *items;       /* owned, n of them */
@@ -417,12 +418,12 @@ static enum err job_new(struct session *s, unsigned n, struct job **ret) {
     return OK;
 }
 
-/* Called by the store, at once or later; on the session's loop. */
-static void job_loaded(void *ctx) {
-    struct job *j = ctx;
+/* On the session's loop. */
+static void job_resume(struct loop_msg *msg) {
+    struct job *j = CONTAINER_OF(msg, struct job, msg);
     struct session *s = j->session;
-    j->loaded = true;
-    if (s->job != j) return; /* at once: dispatch_block() goes on */
+    ASSERT_ON_LOOP(s->rl->loop);
+    assert(s->job == j);
     s->job = NULL;
     if (s->conn == NULL) {
         session_free(s); /* closed in the meantime */
@@ -431,6 +432,12 @@ static void job_loaded(void *ctx) {
         session_adjust_reading(s);
     }
     job_free(j);
+}
+
+/* On any thread. */
+static void job_ready(struct store_waiter *w) {
+    struct job *j = CONTAINER_OF(w, struct job, waiter);
+    loop_post(j->session->rl->loop, &j->msg);
 }
 
 /* The views of the items point into the connection's buffer: parse again from a copy of our own. */
@@ -462,12 +469,13 @@ enum err dispatch_block(struct session *s, struct bytes content, int64_t now_us)
     }
     j->begun_us = now_us;
     count_batch(j);
-    store_load(s->rl->relay->o.store, j->lookups, j->n_lookups, job_loaded, j);
-    if (j->loaded) {
+    j->msg.run = job_resume;
+    j->waiter.ready = job_ready;
+    if (store_load(s->rl->relay->o.store, j->lookups, j->n_lookups, &j->waiter)) {
         job_run(j);
         job_free(j);
         return OK;
     }
-    s->job = j;
+    s->job = j; /* in time: the mailbox is emptied between two turns */
     return keep_content(j, content);
 }

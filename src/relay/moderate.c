@@ -3,18 +3,12 @@
 
 #include "relay/relay_priv.h"
 
-static void loaded(void *ctx) {
-    *(bool *)ctx = true;
-}
-
-/* A reference, or E_AUTH, E_STORE. Records in RAM are found at once; a store that cannot is not one
- * that this may be asked of. */
+/* A reference, or E_AUTH, E_STORE. Waits for the store: the control port has a thread of its own.
+ */
 static enum err find(struct relay *r, enum queue_id_kind kind, const struct id *id,
                      struct queue **ret) {
     struct store_lookup l = {.kind = kind, .id = *id};
-    bool done = false;
-    store_load(r->o.store, &l, 1, loaded, &done);
-    assert(done);
+    store_load_wait(r->o.store, &l, 1);
     *ret = l.ret_queue;
     return l.ret_err;
 }

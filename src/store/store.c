@@ -20,6 +20,35 @@ enum err store_open(const char *backend, const struct store_opts *o, struct stor
     return E_NOT_FOUND;
 }
 
+/* ---- threads that wait ---- */
+
+static void blocking_ready(struct store_waiter *w) {
+    struct store_blocking *b = CONTAINER_OF(w, struct store_blocking, waiter);
+    pthread_mutex_lock(&b->mtx);
+    b->done = true;
+    pthread_cond_signal(&b->cond);
+    pthread_mutex_unlock(&b->mtx);
+}
+
+void store__blocking_init(struct store_blocking *b) {
+    *b = (struct store_blocking){.waiter = {blocking_ready},
+                                 .mtx = PTHREAD_MUTEX_INITIALIZER,
+                                 .cond = PTHREAD_COND_INITIALIZER};
+}
+
+void store__wait(struct store_blocking *b) {
+    pthread_mutex_lock(&b->mtx);
+    while (!b->done) pthread_cond_wait(&b->cond, &b->mtx);
+    pthread_mutex_unlock(&b->mtx);
+}
+
+void store__blocking_done(struct store_blocking *b) {
+    pthread_cond_destroy(&b->cond);
+    pthread_mutex_destroy(&b->mtx);
+}
+
+/* ---- through the table ---- */
+
 enum err store_start(struct store *s) {
     return s->ops->start(s);
 }
@@ -59,9 +88,15 @@ lsn_t store_durable_lsn(const struct store *s) {
     return s->ops->durable_lsn(s);
 }
 
-void store_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done,
-                void *ctx) {
-    s->ops->load(s, lookups, n, done, ctx);
+bool store_load(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w) {
+    return s->ops->load(s, lookups, n, w);
+}
+
+void store_load_wait(struct store *s, struct store_lookup *lookups, size_t n) {
+    struct store_blocking b;
+    store__blocking_init(&b);
+    if (!store_load(s, lookups, n, &b.waiter)) store__wait(&b);
+    store__blocking_done(&b);
 }
 
 enum err store_queue_view(struct store *s, struct queue *q, struct queue_view *ret) {

@@ -6,12 +6,15 @@
  * called (from any thread) whenever it grew. Backends that promise nothing beyond the process
  * return 0, which is always durable.
  *
- * Callbacks (on_durable, store_load_done, store_waiter) come between store_start() and the return
- * of store_stop(), which calls those that are still due; none comes later.
+ * Callbacks (on_durable, store_waiter) come between store_start() and the return of store_stop(),
+ * which calls those that are still due; none comes later.
  *
- * Functions never block on I/O: queues are found by store_load(), which may finish later, and a
- * body that is not in RAM is brought by store_msg_fetch(). All functions may be called from any
- * thread and may be called for one queue from several threads at once; each takes effect at one
+ * Functions never block on I/O. Two may answer later: store_load(), which finds queues, and
+ * store_msg_fetch(), which brings a body that is not in RAM. Both answer before they return (true),
+ * or call the waiter that they were given, once, from any thread: a store knows no loops, so
+ * whoever asks posts the answer to its own. Until then what was handed in belongs to the store. The
+ * order of answers is any; who needs one waits before asking again. All functions may be called
+ * from any thread, and for one queue from several threads at once; each takes effect at one
  * instant. A struct queue is counted and stays valid, though perhaps deleted, while a reference is
  * held: on a deleted queue everything answers E_AUTH, as if it had never been. Other errors:
  * E_STORE (storage failed; nothing changed), E_NO_MEMORY. Semantics: SMP protocol, "SMP Queues";
@@ -117,13 +120,20 @@ struct store_lookup {
     struct queue *ret_queue; /* counted; NULL when there is none: queue_unref() */
     enum err ret_err;        /* OK, E_AUTH (no such queue), E_STORE */
 };
-typedef void store_load_done(void *ctx);
+/* How an answer comes that is not there at once; embed it in what waits. ready() is called once, by
+ * any thread, which holds no lock of the store. */
+struct store_waiter {
+    void (*ready)(struct store_waiter *w);
+};
 
-/* Fills in all n lookups and calls done(ctx) once: before returning, or later on the calling loop's
- * thread. lookups and ctx must stay valid until then. One call is one round trip for a backend that
- * has any. */
-void store_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done,
-                void *ctx);
+/* Fills in all n lookups. True: they are. False: w->ready(w) will be called when they are; lookups
+ * and w must live until then, and must not be touched. A queue that is found may be deleted before
+ * it is looked at, as at any time; one that is created meanwhile is found or not. One call is one
+ * round trip for a backend that has any. */
+MUST_USE bool store_load(struct store *s, struct store_lookup *lookups, size_t n,
+                         struct store_waiter *w);
+/* The same for a thread that may wait: no loop of sessions, and not during store_stop(). */
+void store_load_wait(struct store *s, struct store_lookup *lookups, size_t n);
 
 struct queue *queue_ref(struct queue *q);
 void queue_unref(struct queue *q);                    /* NULL is a no-op */
@@ -323,9 +333,6 @@ MUST_USE enum err store_msg_ack(struct store *s, struct queue *q, const struct i
                                 struct message **ret_next, struct msg_acked *ret);
 MUST_USE enum err store_msg_count(struct store *s, struct queue *q, unsigned *ret_n);
 
-struct store_waiter {
-    void (*ready)(struct store_waiter *w); /* any thread */
-};
 /* True: the body is not absent any more (message_body_state() says whether it can be had). False:
  * w->ready(w) will be called once, when that is so; w must live until then, and no other fetch of
  * this struct message may be started. With w NULL the question is only asked. q: the queue it was

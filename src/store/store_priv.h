@@ -3,6 +3,8 @@
  * head of its own struct. */
 #pragma once
 
+#include <pthread.h>
+
 #include "store/store.h"
 
 struct store_ops {
@@ -18,8 +20,7 @@ struct store_ops {
                                 struct store_problem *ret_problem);
     lsn_t (*durable_lsn)(const struct store *s);
     bool (*is_lost)(const struct store *s, lsn_t lsn);
-    void (*load)(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done,
-                 void *ctx);
+    bool (*load)(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w);
     enum err (*queue_view)(struct store *s, struct queue *q, struct queue_view *ret);
     enum err (*queue_create)(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
                              lsn_t *ret_lsn);
@@ -82,6 +83,19 @@ struct store_ops {
 struct store {
     const struct store_ops *ops;
 };
+
+/* A thread that waits: pass &b->waiter, and when the answer is not there at once, call
+ * store__wait(). store.c */
+struct store_blocking {
+    struct store_waiter waiter;
+    pthread_mutex_t mtx;
+    pthread_cond_t cond;
+    /* guarded by mtx */
+    bool done;
+};
+void store__blocking_init(struct store_blocking *b);
+void store__wait(struct store_blocking *b);
+void store__blocking_done(struct store_blocking *b);
 
 enum err ram_open_memory(const struct store_opts *o, struct store **ret,
                          struct store_problem *ret_problem);

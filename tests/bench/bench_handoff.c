@@ -54,15 +54,11 @@ static void make_queues(struct store *s) {
     keyset_unref(keys);
 }
 
-static void ignore_done(void *ctx) {
-    (void)ctx;
-}
-
 static void one_operation(struct store *s, uint64_t n, struct message *m) {
     struct store_lookup l = {.kind = ID_SENDER, .id = numbered_id(n % N_QUEUES, 's')};
     struct msg_written written;
     struct msg_acked acked;
-    store_load(s, &l, 1, ignore_done, NULL);
+    must(store_load(s, &l, 1, NULL), "find");
     if (store_msg_write(s, l.ret_queue, message_ref(m), &written) == OK &&
         store_msg_ack(s, l.ret_queue, &m->id, NULL, &acked) != OK) {
         must(false, "acknowledge");

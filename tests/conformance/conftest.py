@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Options and fixtures: one shared server for ordinary tests, own servers for special settings."""
 
+import re
+
 import pytest
 from smp import MAX_VERSION, MIN_VERSION, Address, Connection, Link
 from smp.disk import Disk
@@ -49,8 +51,15 @@ def shared_server(request):
         yield server
         server.check()
         server.stop()
+        check_later(server)
     finally:
         server.remove()
+
+
+def check_later(server):
+    """Of smp-server-later (tests/later): it is what its name says."""
+    if server.binary.endswith("-later"):
+        assert re.search(r"smp-server-later: [1-9]\d* answers came later", "".join(server.stderr))
 
 
 @pytest.fixture

@@ -145,13 +145,9 @@ static void drop(struct made *m) {
     keyset_unref(m->rec.rcv_keys);
 }
 
-static void ignore(void *ctx) {
-    (void)ctx;
-}
-
 static struct queue *find(struct fixture *f, enum queue_id_kind kind, struct id id) {
     struct store_lookup l = {.kind = kind, .id = id};
-    store_load(f->store, &l, 1, ignore, NULL);
+    assert_true(store_load(f->store, &l, 1, NULL));
     return l.ret_queue;
 }
 

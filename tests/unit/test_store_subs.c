@@ -111,13 +111,9 @@ static struct subscriber session(unsigned n) {
     return (struct subscriber){.slot = n, .generation = n};
 }
 
-static void found(void *ctx) {
-    (void)ctx;
-}
-
 static struct queue *find(struct fixture *f, enum queue_id_kind kind, struct id id) {
     struct store_lookup l = {.kind = kind, .id = id};
-    store_load(f->store, &l, 1, found, NULL);
+    assert_true(store_load(f->store, &l, 1, NULL));
     return l.ret_queue;
 }
 

@@ -47,13 +47,14 @@ enum err ram_log(struct ram_store *m, struct queue *q, const struct record *r, l
 
 /* ---- finding ---- */
 
-static void ram_load(struct store *s, struct store_lookup *lookups, size_t n, store_load_done *done,
-                     void *ctx) {
+static bool ram_load(struct store *s, struct store_lookup *lookups, size_t n,
+                     struct store_waiter *w) {
+    (void)w;
     for (size_t i = 0; i < n; i++) {
         lookups[i].ret_queue = queue_table_find(ram_of(s)->table, lookups[i].kind, &lookups[i].id);
         lookups[i].ret_err = lookups[i].ret_queue != NULL ? OK : E_AUTH;
     }
-    done(ctx);
+    return true;
 }
 
 /* ---- durability ---- */

@@ -264,33 +264,11 @@ struct journal_owner ram_journal_owner(struct ram_store *m) {
 
 /* ---- waiting for a body, for export ---- */
 
-struct blocking_wait {
-    struct store_waiter waiter;
-    pthread_mutex_t mtx;
-    pthread_cond_t cond;
-    /* guarded by mtx */
-    bool done;
-};
-
-static void blocking_ready(struct store_waiter *w) {
-    struct blocking_wait *b = CONTAINER_OF(w, struct blocking_wait, waiter);
-    pthread_mutex_lock(&b->mtx);
-    b->done = true;
-    pthread_cond_signal(&b->cond);
-    pthread_mutex_unlock(&b->mtx);
-}
-
 enum err ram_bring_body(struct ram_store *m, struct queue *q, struct message *msg) {
-    struct blocking_wait b = {.waiter = {blocking_ready},
-                              .mtx = PTHREAD_MUTEX_INITIALIZER,
-                              .cond = PTHREAD_COND_INITIALIZER};
-    if (!ram_msg_fetch(&m->base, q, msg, &b.waiter)) {
-        pthread_mutex_lock(&b.mtx);
-        while (!b.done) pthread_cond_wait(&b.cond, &b.mtx);
-        pthread_mutex_unlock(&b.mtx);
-    }
-    pthread_cond_destroy(&b.cond);
-    pthread_mutex_destroy(&b.mtx);
+    struct store_blocking b;
+    store__blocking_init(&b);
+    if (!ram_msg_fetch(&m->base, q, msg, &b.waiter)) store__wait(&b);
+    store__blocking_done(&b);
     if (message_body_state(msg) == BODY_PRESENT) return OK;
     struct journal_msg where;
     return find_again(m, q, &msg->id, &where) ? E_STORE : E_NOT_FOUND;
