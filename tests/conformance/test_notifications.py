@@ -274,7 +274,8 @@ def test_expiry(connect, own_server):
     queue.next_message(recipient)
 
 
-STORES = [{("STORE_LOG", "store_messages"): "memory"}, {("STORE_LOG", "store_messages"): "journal"}]
+STORES = [{("STORE_LOG", "store_messages"): "memory", ("STORE_LOG", "restore_messages"): "on"},
+          {("STORE_LOG", "store_messages"): "journal"}]
 
 
 @pytest.mark.parametrize("store", STORES, ids=["memory", "journal"])
