@@ -9,6 +9,7 @@
 
 #include "admin/control_priv.h"
 #include "base/attr.h"
+#include "base/lock.h"
 #include "base/log.h"
 
 enum {
@@ -92,12 +93,12 @@ void say_when_durable(struct control_session *s, lsn_t lsn, const struct wr *w) 
 
 /* Both are compared, whatever comes of the first. */
 static enum control_role role_of(struct control_port *cp, struct bytes password) {
-    pthread_mutex_lock(&cp->mtx);
+    lock_take(&cp->mtx);
     const struct bytes admin = bytes_str(cp->admin_password);
     const struct bytes user = bytes_str(cp->user_password);
     const bool is_admin = admin.n > 0 && crypto_equal(password, admin);
     const bool is_user = user.n > 0 && crypto_equal(password, user);
-    pthread_mutex_unlock(&cp->mtx);
+    lock_give(&cp->mtx);
     if (is_admin) return ROLE_ADMIN;
     return is_user ? ROLE_USER : ROLE_NONE;
 }
@@ -255,7 +256,7 @@ enum err control_port_new(const struct control_port_opts *o, struct control_port
     cp->o = *o;
     memcpy(cp->identity, o->identity, sizeof cp->identity);
     list_init(&cp->saving);
-    (void)pthread_mutex_init(&cp->mtx, NULL); /* cannot fail with default attributes */
+    lock_init(&cp->mtx, LOCK_CONTROL_PORT);
     enum err e = loop_new(o->loop_index, o->env, &cp->loop);
     const struct line_server_opts lo = {
         .ops = &OPS,
@@ -292,7 +293,7 @@ void control_port_free(struct control_port *cp) {
     if (cp == NULL) return;
     line_server_close(cp->server);
     loop_free(cp->loop); /* runs what the relay's loops have answered too late */
-    (void)pthread_mutex_destroy(&cp->mtx);
+    lock_done(&cp->mtx);
     crypto_wipe(cp, sizeof *cp);
     free(cp);
 }
@@ -302,9 +303,9 @@ uint16_t control_port_number(const struct control_port *cp) {
 }
 
 void control_port_set(struct control_port *cp, const struct control_settings *s) {
-    pthread_mutex_lock(&cp->mtx);
+    lock_take(&cp->mtx);
     (void)snprintf(cp->admin_password, sizeof cp->admin_password, "%s", s->admin_password);
     (void)snprintf(cp->user_password, sizeof cp->user_password, "%s", s->user_password);
     cp->daily_block_quota = s->daily_block_quota;
-    pthread_mutex_unlock(&cp->mtx);
+    lock_give(&cp->mtx);
 }

@@ -3,12 +3,12 @@
  * of its commands. */
 #pragma once
 
-#include <pthread.h>
-
 #include "admin/auth_gate.h"
 #include "admin/control.h"
 #include "admin/control_port.h"
 #include "base/list.h"
+#include "base/lock.h"
+#include "base/thread.h"
 #include "net/line_server.h"
 #include "net/loop.h"
 #include "stats/report.h"
@@ -52,12 +52,12 @@ struct control_port {
     struct auth_gate gate;
     struct list saving; /* the session that waits for `save` */
     bool is_saving;
-    pthread_t saver;
+    struct thread saver;
     uint8_t scratch[CONTROL_TEXT_MAX]; /* where an answer is made */
     struct stats_gauges gauges;        /* and where figures are gathered for it */
     struct stats_report report;
     /* guarded by mtx */
-    pthread_mutex_t mtx;
+    struct lock mtx;
     char admin_password[CONTROL_PASSWORD_MAX], user_password[CONTROL_PASSWORD_MAX]; /* secret */
     int64_t daily_block_quota;
 };

@@ -7,6 +7,7 @@
 #include "admin/block_reason.h"
 #include "admin/control_priv.h"
 #include "base/attr.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "relay/moderate.h"
 
@@ -106,9 +107,9 @@ void run_status(struct control_session *s, const struct control_command *c) {
 static bool may_block(struct control_session *s) {
     struct control_port *cp = s->cp;
     char text[96];
-    pthread_mutex_lock(&cp->mtx);
+    lock_take(&cp->mtx);
     const int64_t quota = cp->daily_block_quota;
-    pthread_mutex_unlock(&cp->mtx);
+    lock_give(&cp->mtx);
     control_report(cp);
     const int64_t n = (int64_t)cp->report.counter[STAT_Q_BLOCKED];
     if (quota == 0 || n < quota) return true;

@@ -9,6 +9,7 @@
 #include "admin/process.h"
 #include "base/attr.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 void control_report(struct control_port *cp) {
     cp->gauges = (struct stats_gauges){.n_ports = 0};
@@ -112,18 +113,16 @@ static void run_saved(struct loop_msg *msg) {
     free(d);
 }
 
-static void *saver_main(void *arg) {
+static void saver_main(void *arg) {
     struct saved *d = arg;
     const struct control_source *source = &d->cp->o.source;
     d->err = source->save(source->ctx, d->text, sizeof d->text);
     loop_post(d->cp->loop, &d->msg);
-    return NULL;
 }
 
 void control_saving_join(struct control_port *cp) {
-    if (!cp->is_saving) return;
     cp->is_saving = false;
-    (void)pthread_join(cp->saver, NULL);
+    thread_join(&cp->saver);
 }
 
 void run_save(struct control_session *s, const struct control_command *c) {
@@ -137,14 +136,13 @@ void run_save(struct control_session *s, const struct control_command *c) {
     if (d != NULL) {
         d->msg.run = run_saved;
         d->cp = cp;
-        cp->is_saving = pthread_create(&cp->saver, NULL, saver_main, d) == 0;
+        cp->is_saving = thread_start(&cp->saver, "saver", saver_main, d) == OK;
     }
     if (!cp->is_saving) {
         free(d);
         say_error(s, "no memory for the thread that saves: try again");
         return;
     }
-    (void)pthread_setname_np(cp->saver, "saver");
     list_push_back(&cp->saving, &s->in_saving);
     line_conn_hold(s->conn);
     say(s, "saving server state...\n");

@@ -15,6 +15,7 @@
 #include "app/progress.h"
 #include "app/stats_job.h"
 #include "app/version.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
 #include "model/limits.h"

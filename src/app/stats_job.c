@@ -3,16 +3,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/new_file.h"
+#include "base/thread.h"
 
 enum {
+    TICK_MS = 1000,
     SAVE_INTERVAL_MS = 300 * 1000,
     RETRY_MS = 60 * 1000,               /* after a file could not be written */
     STATE_FILE_MAX = 1 << 30,           /* bytes; the reference's lists have no limit */
@@ -25,18 +26,17 @@ enum {
 struct stats_job {
     /* fixed after stats_job_new() */
     struct stats_job_opts o;
-    pthread_t thread;
-    bool is_started;
+    struct thread thread;
     /* the thread's, or the stopping thread's when it has ended */
     int64_t midnight_s;                    /* at which this day ends */
     int64_t save_ms, metrics_ms, retry_ms; /* monotonic: when next */
     char unwritten[UNWRITTEN_MAX];         /* lines for the CSV file */
     size_t n_unwritten;
     /* guarded by saving: one writes the state file at a time */
-    pthread_mutex_t saving;
+    struct lock saving;
     /* guarded by mtx */
-    pthread_mutex_t mtx;
-    pthread_cond_t wake;
+    struct lock mtx;
+    struct lock_cond wake;
     bool is_stopping;
 };
 
@@ -99,10 +99,10 @@ enum err stats_job_save(struct stats_job *j) {
     size_t n = 0;
     if (!j->o.log_stats) return OK;
     j->o.gauges(j->o.ctx, &g);
-    pthread_mutex_lock(&j->saving);
+    lock_take(&j->saving);
     enum err e = stats_save(j->o.stats, g.value[GAUGE_Q_COUNT], &text, &n);
     if (e == OK) e = replace(j, j->o.paths->stats, FILE_MODE, bytes_of(text, n));
-    pthread_mutex_unlock(&j->saving);
+    lock_give(&j->saving);
     free(text);
     return e;
 }
@@ -257,20 +257,16 @@ void stats_job_tick(struct stats_job *j) {
     if (j->o.metrics_interval_s != 0 && now_ms >= j->metrics_ms) write_metrics(j);
 }
 
-static void *run(void *arg) {
+static void run(void *arg) {
     struct stats_job *j = arg;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     while (!j->is_stopping) {
-        pthread_mutex_unlock(&j->mtx);
+        lock_give(&j->mtx);
         stats_job_tick(j);
-        struct timespec until;
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec++;
-        pthread_mutex_lock(&j->mtx);
-        if (!j->is_stopping) (void)pthread_cond_timedwait(&j->wake, &j->mtx, &until);
+        lock_take(&j->mtx);
+        if (!j->is_stopping) (void)lock_wait_ms(&j->wake, &j->mtx, TICK_MS);
     }
-    pthread_mutex_unlock(&j->mtx);
-    return NULL;
+    lock_give(&j->mtx);
 }
 
 enum err stats_job_new(const struct stats_job_opts *o, struct stats_job **ret,
@@ -286,36 +282,24 @@ enum err stats_job_new(const struct stats_job_opts *o, struct stats_job **ret,
     j->midnight_s = next_midnight(env_now_s(o->env));
     j->save_ms = env_mono_ms(o->env) + SAVE_INTERVAL_MS;
     j->metrics_ms = env_mono_ms(o->env) + o->metrics_interval_s * 1000;
-    (void)pthread_mutex_init(&j->saving, NULL);
-    (void)pthread_mutex_init(&j->mtx, NULL);
-    pthread_condattr_t attr;
-    (void)pthread_condattr_init(&attr);
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&j->wake, &attr);
-    (void)pthread_condattr_destroy(&attr);
+    lock_init(&j->saving, LOCK_STATS_SAVING);
+    lock_init(&j->mtx, LOCK_STATS_JOB);
+    lock_cond_init(&j->wake);
     *ret = j;
     return OK;
 }
 
 enum err stats_job_start(struct stats_job *j) {
-    sigset_t all, before;
-    (void)sigfillset(&all); /* signals are the main thread's */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(&j->thread, NULL, run, j);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = failed;
-    j->is_started = failed == 0;
-    return failed == 0 ? OK : E_SYS;
+    return thread_start(&j->thread, "statistics", run, j);
 }
 
 void stats_job_stop(struct stats_job *j) {
-    if (j == NULL || !j->is_started) return;
-    pthread_mutex_lock(&j->mtx);
+    if (j == NULL || !j->thread.is_started) return;
+    lock_take(&j->mtx);
     j->is_stopping = true;
-    (void)pthread_cond_signal(&j->wake);
-    pthread_mutex_unlock(&j->mtx);
-    (void)pthread_join(j->thread, NULL);
-    j->is_started = false;
+    lock_wake(&j->wake);
+    lock_give(&j->mtx);
+    thread_join(&j->thread);
     write_days(j);
     if (j->n_unwritten != 0) {
         log_line(LOG_ERROR, "stats_day_lost", "lines=\"%.*s\"", (int)j->n_unwritten - 1,
@@ -326,8 +310,8 @@ void stats_job_stop(struct stats_job *j) {
 
 void stats_job_free(struct stats_job *j) {
     if (j == NULL) return;
-    (void)pthread_cond_destroy(&j->wake);
-    (void)pthread_mutex_destroy(&j->mtx);
-    (void)pthread_mutex_destroy(&j->saving);
+    lock_cond_done(&j->wake);
+    lock_done(&j->mtx);
+    lock_done(&j->saving);
     free(j);
 }

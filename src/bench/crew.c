@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "bench/crew.h"
 
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "base/lock.h"
 #include "bench/clock.h"
 #include "bench/meter.h"
 #include "bench/workload.h"
@@ -21,8 +21,8 @@ struct crew {
     struct worker *workers;          /* owned */
     unsigned n_workers;
     /* guarded by mutex */
-    pthread_mutex_t mutex;
-    pthread_cond_t news;
+    struct lock mutex;
+    struct lock_cond news;
     unsigned n_busy;
     bool has_failed, has_stalled;
     struct bench_problem problem;
@@ -49,19 +49,19 @@ void worker_end_phase(struct worker *w) {
     struct crew *c = w->crew;
     if (!w->is_busy) return;
     w->is_busy = false;
-    pthread_mutex_lock(&c->mutex);
+    lock_take(&c->mutex);
     hand_over(w);
     c->n_busy--;
-    pthread_cond_signal(&c->news);
-    pthread_mutex_unlock(&c->mutex);
+    lock_wake(&c->news);
+    lock_give(&c->mutex);
 }
 
 static void keep_failure(struct crew *c, const struct bench_problem *p) {
-    pthread_mutex_lock(&c->mutex);
+    lock_take(&c->mutex);
     if (!c->has_failed) c->problem = *p;
     c->has_failed = true;
-    pthread_cond_signal(&c->news);
-    pthread_mutex_unlock(&c->mutex);
+    lock_wake(&c->news);
+    lock_give(&c->mutex);
 }
 
 void worker_fail(struct worker *w, const char *fmt, ...) {
@@ -257,12 +257,11 @@ static void look(struct crew *c, struct watch *t) {
 
 /* Waits for news, LOOK_EVERY_NS at most; true: the phase is over. */
 static bool wait_for_news(struct crew *c) {
-    const int64_t until = clock_ns() + LOOK_EVERY_NS;
-    const struct timespec at = {until / CLOCK_NS_PER_S, until % CLOCK_NS_PER_S};
-    pthread_mutex_lock(&c->mutex);
-    if (c->n_busy > 0 && !c->has_failed) (void)pthread_cond_timedwait(&c->news, &c->mutex, &at);
+    lock_take(&c->mutex);
+    if (c->n_busy > 0 && !c->has_failed)
+        (void)lock_wait_ms(&c->news, &c->mutex, LOOK_EVERY_NS / 1000000);
     const bool is_over = c->n_busy == 0 || c->has_failed;
-    pthread_mutex_unlock(&c->mutex);
+    lock_give(&c->mutex);
     return is_over;
 }
 
@@ -276,9 +275,9 @@ static void run_phase(struct crew *c, const struct phase *p) {
     const double seconds = p->stop != NULL ? seconds_of(c, p) : 0;
     if (seconds > 0) t.end_ns = t.start_ns + (int64_t)(seconds * CLOCK_NS_PER_S);
     t.moved_ns = t.start_ns;
-    pthread_mutex_lock(&c->mutex);
+    lock_take(&c->mutex);
     c->n_busy = c->n_workers;
-    pthread_mutex_unlock(&c->mutex);
+    lock_give(&c->mutex);
     for (unsigned i = 0; i < c->n_workers; i++) {
         struct worker *w = &c->workers[i];
         atomic_store_explicit(&w->n_done, 0, memory_order_relaxed);
@@ -292,14 +291,14 @@ static void run_phase(struct crew *c, const struct phase *p) {
 
 /* Takes what the workers have handed over. */
 static void collect(struct crew *c, struct stage *stage, struct result *ret) {
-    pthread_mutex_lock(&c->mutex);
+    lock_take(&c->mutex);
     for (unsigned i = 0; i < c->n_workers; i++) {
         struct tally *t = &c->workers[i].handed;
         if (stage != NULL) tally_merge(&stage->tally, t);
         tally_merge_checks(&ret->checks, t);
         memset(t, 0, sizeof *t);
     }
-    pthread_mutex_unlock(&c->mutex);
+    lock_give(&c->mutex);
 }
 
 static void measure_phase(struct crew *c, const struct phase *p, struct result *ret) {
@@ -320,9 +319,9 @@ static void measure_phase(struct crew *c, const struct phase *p, struct result *
 }
 
 static bool has_failed(struct crew *c) {
-    pthread_mutex_lock(&c->mutex);
+    lock_take(&c->mutex);
     const bool failed = c->has_failed;
-    pthread_mutex_unlock(&c->mutex);
+    lock_give(&c->mutex);
     return failed;
 }
 
@@ -343,12 +342,8 @@ static void run_phases(struct crew *c, struct result *ret) {
 }
 
 static void init_locks(struct crew *c) {
-    pthread_condattr_t attr;
-    (void)pthread_mutex_init(&c->mutex, NULL);
-    (void)pthread_condattr_init(&attr);
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&c->news, &attr);
-    (void)pthread_condattr_destroy(&attr);
+    lock_init(&c->mutex, LOCK_CREW);
+    lock_cond_init(&c->news);
 }
 
 static void check_all(struct crew *c) {
@@ -374,8 +369,8 @@ enum err crew_run(const struct workload *w, const struct bench_opts *o, const st
     struct stage *last = c.has_failed && ret->n_stages > 0 ? &ret->stages[ret->n_stages - 1] : NULL;
     collect(&c, last, ret);
     free_workers(&c);
-    (void)pthread_cond_destroy(&c.news);
-    (void)pthread_mutex_destroy(&c.mutex);
+    lock_cond_done(&c.news);
+    lock_done(&c.mutex);
     if (!c.has_failed) return OK;
     *p = c.problem;
     return E_CLOSED;

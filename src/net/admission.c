@@ -7,11 +7,11 @@
 
 #include <assert.h>
 #include <netinet/in.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/idmap.h"
 #include "base/list.h"
+#include "base/lock.h"
 #include "crypto/crypto.h"
 
 enum {
@@ -45,7 +45,7 @@ struct admission {
     uint8_t secret[SECRET_LEN];
 
     /* guarded by mtx */
-    pthread_mutex_t mtx;
+    struct lock mtx;
     struct idmap peers; /* owns its entries */
     struct list remembered;
     unsigned n_remembered;
@@ -210,7 +210,7 @@ enum err admission_new(const struct admission_opts *o, const struct env *env,
     idmap_init(&a->peers, seed);
     list_init(&a->remembered);
     bucket_fill(&a->handshakes, o->handshakes_per_second, SECOND_MS, env_mono_ms(env));
-    (void)pthread_mutex_init(&a->mtx, NULL); /* cannot fail with default attributes */
+    lock_init(&a->mtx, LOCK_ADMISSION);
     *ret = a;
     return OK;
 }
@@ -223,7 +223,7 @@ void admission_free(struct admission *a) {
         forget(a, p);
     }
     idmap_done(&a->peers);
-    (void)pthread_mutex_destroy(&a->mtx);
+    lock_done(&a->mtx);
     crypto_wipe(a->secret, sizeof a->secret);
     free(a);
 }
@@ -234,50 +234,50 @@ enum err admission_enter(struct admission *a, const struct sockaddr *from,
     enum err e = hash_address(a, from, &id);
     if (e != OK) return e;
     const int64_t now = env_mono_ms(a->env);
-    pthread_mutex_lock(&a->mtx);
+    lock_take(&a->mtx);
     e = enter_locked(a, &id, now, ret_peer);
-    pthread_mutex_unlock(&a->mtx);
+    lock_give(&a->mtx);
     return e;
 }
 
 void admission_leave(struct admission *a, struct admission_peer *owned) {
     const int64_t now = env_mono_ms(a->env);
-    pthread_mutex_lock(&a->mtx);
+    lock_take(&a->mtx);
     assert(owned->n_connections > 0);
     a->n_connections--;
     if (--owned->n_connections == 0) remember(a, owned, now);
     forget_old(a, now);
-    pthread_mutex_unlock(&a->mtx);
+    lock_give(&a->mtx);
 }
 
 bool admission_take_new_queue(struct admission *a, struct admission_peer *peer) {
     const int64_t now = env_mono_ms(a->env);
-    pthread_mutex_lock(&a->mtx);
+    lock_take(&a->mtx);
     const bool taken =
         bucket_take(&peer->new_queues, a->opts.new_queues_per_minute, MINUTE_MS, now);
-    pthread_mutex_unlock(&a->mtx);
+    lock_give(&a->mtx);
     return taken;
 }
 
 bool admission_take_outgoing(struct admission *a) {
-    pthread_mutex_lock(&a->mtx);
+    lock_take(&a->mtx);
     const bool taken = !is_full(a->n_outgoing, a->opts.outgoing_max);
     if (taken) a->n_outgoing++;
-    pthread_mutex_unlock(&a->mtx);
+    lock_give(&a->mtx);
     return taken;
 }
 
 void admission_give_outgoing(struct admission *a) {
-    pthread_mutex_lock(&a->mtx);
+    lock_take(&a->mtx);
     assert(a->n_outgoing > 0);
     a->n_outgoing--;
-    pthread_mutex_unlock(&a->mtx);
+    lock_give(&a->mtx);
 }
 
 unsigned admission_connections(const struct admission *a) {
     struct admission *m = (struct admission *)(uintptr_t)a; /* the lock of a const object */
-    pthread_mutex_lock(&m->mtx);
+    lock_take(&m->mtx);
     const unsigned n = m->n_connections;
-    pthread_mutex_unlock(&m->mtx);
+    lock_give(&m->mtx);
     return n;
 }

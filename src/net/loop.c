@@ -11,14 +11,14 @@
 #include "net/loop.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
 
 #include "base/list.h"
+#include "base/lock.h"
+#include "base/thread.h"
 #include "net/conn_priv.h"
 #include "net/loop_priv.h"
 
@@ -44,15 +44,14 @@ struct loop {
     struct stats_sheet *stats; /* borrowed; may be NULL */
 
     /* who starts and joins only */
-    pthread_t thread;
-    bool has_thread;
+    struct thread thread;
 
     /* atomic */
     atomic_bool is_running;  /* acquire and release: hands the loop over to its thread and back */
     atomic_bool is_stopping; /* relaxed: a flag, published by the wake-up */
 
     /* guarded by mtx */
-    pthread_mutex_t mtx;
+    struct lock mtx;
     struct loop_msg *head, **tail;
 };
 
@@ -71,11 +70,11 @@ static _Thread_local const struct loop *current_loop; /* the loop that this thre
 /* ---- mailbox ---- */
 
 static struct loop_msg *take_messages(struct loop *l) {
-    pthread_mutex_lock(&l->mtx);
+    lock_take(&l->mtx);
     struct loop_msg *list = l->head;
     l->head = NULL;
     l->tail = &l->head;
-    pthread_mutex_unlock(&l->mtx);
+    lock_give(&l->mtx);
     return list;
 }
 
@@ -116,12 +115,11 @@ static void on_check(uv_check_t *h) {
     conns__after_poll(l->conns);
 }
 
-static void *thread_main(void *arg) {
+static void thread_main(void *arg) {
     struct loop *l = arg;
     current_loop = l;
     (void)uv_run(&l->uv, UV_RUN_DEFAULT);
     current_loop = NULL;
-    return NULL;
 }
 
 /* ---- start and stop ---- */
@@ -150,10 +148,10 @@ enum err loop_new(unsigned index, const struct env *env, struct loop **ret) {
     l->env = env;
     l->tail = &l->head;
     list_init(&l->timers);
-    (void)pthread_mutex_init(&l->mtx, NULL); /* cannot fail with default attributes */
+    lock_init(&l->mtx, LOCK_LOOP);
     const int r = uv_loop_init(&l->uv);
     if (r != 0) {
-        (void)pthread_mutex_destroy(&l->mtx);
+        lock_done(&l->mtx);
         free(l);
         return sys_error(r);
     }
@@ -175,7 +173,7 @@ static void close_handle(uv_handle_t *h, void *ctx) {
 
 void loop_free(struct loop *l) {
     if (l == NULL) return;
-    assert(!l->has_thread); /* loop_join() first */
+    assert(!l->thread.is_started); /* loop_join() first */
     if (l->conns != NULL) conns__close_all(l->conns);
     while (run_messages(l)) {
     }
@@ -189,7 +187,7 @@ void loop_free(struct loop *l) {
     assert(r == 0);
     (void)r;
     conns__free(l->conns);
-    (void)pthread_mutex_destroy(&l->mtx);
+    lock_done(&l->mtx);
     free(l);
 }
 
@@ -204,7 +202,7 @@ static void measure_lag(void *ctx) {
 }
 
 void loop_set_stats(struct loop *l, struct stats_sheet *sheet) {
-    assert(!l->has_thread);
+    assert(!l->thread.is_started);
     l->stats = sheet;
 }
 
@@ -218,26 +216,15 @@ static enum err start_lag_timer(struct loop *l) {
 }
 
 enum err loop_start(struct loop *l) {
-    assert(!l->has_thread);
+    assert(!l->thread.is_started);
     const enum err e = start_lag_timer(l);
     if (e != OK) return e;
-    sigset_t all, before;
-    sigfillset(&all);
-    /* The new thread inherits the mask: signals go to the main thread alone. */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    atomic_store_explicit(&l->is_running, true, memory_order_release);
-    const int r = pthread_create(&l->thread, NULL, thread_main, l);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (r != 0) {
-        atomic_store_explicit(&l->is_running, false, memory_order_release);
-        errno = r;
-        return E_SYS;
-    }
-    l->has_thread = true;
-    char name[16];
+    char name[THREAD_NAME_MAX];
     (void)snprintf(name, sizeof name, "loop-%u", l->index);
-    (void)pthread_setname_np(l->thread, name);
-    return OK;
+    atomic_store_explicit(&l->is_running, true, memory_order_release);
+    const enum err started = thread_start(&l->thread, name, thread_main, l);
+    if (started != OK) atomic_store_explicit(&l->is_running, false, memory_order_release);
+    return started;
 }
 
 void loop_stop(struct loop *l) {
@@ -246,9 +233,8 @@ void loop_stop(struct loop *l) {
 }
 
 void loop_join(struct loop *l) {
-    if (l->has_thread) {
-        (void)pthread_join(l->thread, NULL);
-        l->has_thread = false;
+    if (l->thread.is_started) {
+        thread_join(&l->thread);
         atomic_store_explicit(&l->is_running, false, memory_order_release);
     }
     (void)run_messages(l);
@@ -262,11 +248,11 @@ void loop_join(struct loop *l) {
 
 void loop_post(struct loop *l, struct loop_msg *owned) {
     owned->next = NULL;
-    pthread_mutex_lock(&l->mtx);
+    lock_take(&l->mtx);
     const bool was_empty = l->head == NULL;
     *l->tail = owned;
     l->tail = &owned->next;
-    pthread_mutex_unlock(&l->mtx);
+    lock_give(&l->mtx);
     if (was_empty) (void)uv_async_send(&l->wake);
 }
 

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/lock.h"
 #include "crypto/crypto.h"
 #include "model/limits.h"
 #include "net/tls.h"
@@ -21,31 +22,31 @@ struct pool *proxy__find_session(struct proxy *p, struct bytes session_id,
     if (session_id.n == 0) return NULL;
     const struct id id = key_of(session_id);
     struct pool *pool = NULL;
-    pthread_mutex_lock(&p->mtx);
+    lock_take(&p->mtx);
     struct idnode *node = idmap_find(&p->sessions, &id);
     if (node != NULL) {
         *ret_relay = CONTAINER_OF(node, struct pooled, by_session);
         if (bytes_equal(session_id, (*ret_relay)->session_id)) pool = (*ret_relay)->pool;
     }
-    pthread_mutex_unlock(&p->mtx);
+    lock_give(&p->mtx);
     return pool;
 }
 
 enum err proxy__add_session(struct proxy *p, struct pooled *relay, struct bytes session_id) {
-    pthread_mutex_lock(&p->mtx);
+    lock_take(&p->mtx);
     relay->session_id = session_id;
     relay->by_session.id = key_of(session_id);
     const enum err e = idmap_insert(&p->sessions, &relay->by_session);
     if (e != OK) relay->session_id = (struct bytes){0};
-    pthread_mutex_unlock(&p->mtx);
+    lock_give(&p->mtx);
     return e;
 }
 
 void proxy__remove_session(struct proxy *p, struct pooled *relay) {
-    pthread_mutex_lock(&p->mtx);
+    lock_take(&p->mtx);
     if (relay->session_id.n != 0) (void)idmap_remove(&p->sessions, &relay->by_session.id);
     relay->session_id = (struct bytes){0};
-    pthread_mutex_unlock(&p->mtx);
+    lock_give(&p->mtx);
 }
 
 /* ---- the way of an operation ---- */
@@ -209,7 +210,7 @@ enum err proxy_new(const struct proxy_opts *o, struct proxy **ret) {
     uint64_t seed[3];
     env_random(o->env, seed, sizeof seed);
     idmap_init(&p->sessions, seed);
-    (void)pthread_mutex_init(&p->mtx, NULL); /* cannot fail with default attributes */
+    lock_init(&p->mtx, LOCK_PROXY);
     enum err e = tls_client_ctx_new(o->env, &p->dial.tls);
     p->pools = calloc(o->n_loops, sizeof *p->pools);
     if (e == OK && p->pools == NULL) e = E_NO_MEMORY;
@@ -239,7 +240,7 @@ void proxy_free(struct proxy *p) {
     free(p->pools);
     idmap_done(&p->sessions);
     tls_ctx_free(p->dial.tls);
-    (void)pthread_mutex_destroy(&p->mtx);
+    lock_done(&p->mtx);
     crypto_wipe(&p->socks, sizeof p->socks);
     free(p);
 }

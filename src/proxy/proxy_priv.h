@@ -3,9 +3,9 @@
  * (pool.c). */
 #pragma once
 
-#include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/lock.h"
 #include "net/loop.h"
 #include "proxy/proxy.h"
 
@@ -49,7 +49,7 @@ struct proxy {
     /* atomic */
     atomic_bool is_stopping; /* acquire and release: after it, nothing is posted any more */
     /* guarded by mtx */
-    pthread_mutex_t mtx;
+    struct lock mtx;
     struct idmap sessions; /* of all pools, by the id of the relay session */
 };
 

@@ -3,16 +3,17 @@
 
 #include <inttypes.h>
 
+#include "base/lock.h"
 #include "base/log.h"
 
 void tls_log_init(struct tls_log *t, const struct env *env, bool is_on) {
     *t = (struct tls_log){.env = env};
     atomic_init(&t->is_on, is_on);
-    (void)pthread_mutex_init(&t->mtx, NULL);
+    lock_init(&t->mtx, LOCK_TLS_LOG);
 }
 
 void tls_log_done(struct tls_log *t) {
-    (void)pthread_mutex_destroy(&t->mtx);
+    lock_done(&t->mtx);
 }
 
 void tls_log_switch(struct tls_log *t, bool is_on) {
@@ -22,7 +23,7 @@ void tls_log_switch(struct tls_log *t, bool is_on) {
 /* Whether a line may be written now; *ret_left_out were not, since the last one. */
 static bool take_line(struct tls_log *t, uint64_t *ret_left_out) {
     const int64_t now_ms = env_mono_ms(t->env);
-    pthread_mutex_lock(&t->mtx);
+    lock_take(&t->mtx);
     if (t->n_lines == 0 || now_ms - t->window_ms >= TLS_LOG_WINDOW_MS) {
         t->window_ms = now_ms;
         t->n_lines = 0;
@@ -35,7 +36,7 @@ static bool take_line(struct tls_log *t, uint64_t *ret_left_out) {
     } else {
         t->n_left_out++;
     }
-    pthread_mutex_unlock(&t->mtx);
+    lock_give(&t->mtx);
     return may;
 }
 

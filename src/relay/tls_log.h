@@ -5,19 +5,19 @@
  * and the next line says how many were left out. Any thread. */
 #pragma once
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/env.h"
+#include "base/lock.h"
 
 enum { TLS_LOG_LINES_MAX = 10, TLS_LOG_WINDOW_MS = 1000 };
 
 struct tls_log {
     const struct env *env; /* borrowed; fixed */
     _Atomic bool is_on;    /* relaxed: a flag that guards no other data */
-    pthread_mutex_t mtx;
+    struct lock mtx;
     /* guarded by mtx */
     int64_t window_ms; /* when it began */
     unsigned n_lines;  /* in it */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "stats/report.h"
 
+#include "base/lock.h"
 #include "stats/stats_priv.h"
 #include "stats/tables.h"
 
@@ -96,22 +97,22 @@ static void end_active(struct stats *s, int64_t now_s, bool ret_is_complete[N_ST
 }
 
 void stats_report(struct stats *s, const struct stats_gauges *g, struct stats_report *ret) {
-    pthread_mutex_lock(&s->mtx);
+    lock_take(&s->mtx);
     report(s, g, false, ret);
-    pthread_mutex_unlock(&s->mtx);
+    lock_give(&s->mtx);
 }
 
 void stats_end_day(struct stats *s, const struct stats_gauges *g, struct stats_report *ret) {
-    pthread_mutex_lock(&s->mtx);
+    lock_take(&s->mtx);
     report(s, g, true, ret);
     s->from = (struct calendar_time){.s = ret->now_s};
     end_active(s, ret->now_s, ret->is_complete);
-    pthread_mutex_unlock(&s->mtx);
+    lock_give(&s->mtx);
 }
 
 void stats_end_active_day(struct stats *s) {
     bool is_complete[N_STAT_PERIODS];
-    pthread_mutex_lock(&s->mtx);
+    lock_take(&s->mtx);
     end_active(s, env_now_s(s->env), is_complete);
-    pthread_mutex_unlock(&s->mtx);
+    lock_give(&s->mtx);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/rd.h"
+#include "base/lock.h"
 #include "crypto/base64.h"
 #include "stats/report.h"
 #include "stats/stats_priv.h"
@@ -62,10 +63,10 @@ static void write_sets(struct stats *s, int64_t *scratch, struct wr *w) {
     for (unsigned a = 0; a < N_STAT_ACTIVITIES; a++) {
         write_head(w, SET_SECTIONS[a]);
         for (unsigned p = 0; p < N_STAT_PERIODS; p++) {
-            pthread_mutex_lock(&s->mtx);
+            lock_take(&s->mtx);
             const size_t n = s->active[a][p].n;
             active_set_copy(&s->active[a][p], scratch);
-            pthread_mutex_unlock(&s->mtx);
+            lock_give(&s->mtx);
             active_sort(scratch, n);
             wr_str(w, SET_NAMES[p][0]);
             wr_u8(w, '=');
@@ -76,10 +77,10 @@ static void write_sets(struct stats *s, int64_t *scratch, struct wr *w) {
 }
 
 static void take_snapshot(struct stats *s, struct snapshot *ret) {
-    pthread_mutex_lock(&s->mtx);
+    lock_take(&s->mtx);
     ret->from = s->from;
     for (unsigned i = 0; i < N_STATS; i++) ret->counter[i] = stats_sum(s, i) + s->base[i];
-    pthread_mutex_unlock(&s->mtx);
+    lock_give(&s->mtx);
 }
 
 /* Version 6.5 does not start with a section that it does not know: that of names comes in only
@@ -118,12 +119,12 @@ static void write_state(struct stats *s, uint64_t q_count, int64_t *scratch, str
 static size_t state_max(struct stats *s) {
     enum { SPARE = 4096 };
     size_t n = 0;
-    pthread_mutex_lock(&s->mtx);
+    lock_take(&s->mtx);
     for (unsigned i = 0; i < SETS_SIZE; i++) {
         const size_t have = s->active[i / N_STAT_PERIODS][i % N_STAT_PERIODS].n;
         n += have + have / 8 + SPARE;
     }
-    pthread_mutex_unlock(&s->mtx);
+    lock_give(&s->mtx);
     return HEAD_MAX + n * NUMBER_MAX;
 }
 
@@ -278,7 +279,7 @@ static void free_sets(struct active_set sets[N_STAT_ACTIVITIES][N_STAT_PERIODS])
 
 /* What was read takes the place of what there is. */
 static void apply(struct stats *s, struct reading *g) {
-    pthread_mutex_lock(&s->mtx);
+    lock_take(&s->mtx);
     s->from = g->snap.from;
     for (unsigned i = 0; i < N_STATS; i++) s->base[i] = g->snap.counter[i] - stats_sum(s, i);
     free_sets(s->active);
@@ -287,7 +288,7 @@ static void apply(struct stats *s, struct reading *g) {
     for (unsigned i = 0; i < SETS_SIZE; i++) {
         active_set_restored(&s->active[i / N_STAT_PERIODS][i % N_STAT_PERIODS]);
     }
-    pthread_mutex_unlock(&s->mtx);
+    lock_give(&s->mtx);
 }
 
 enum err stats_restore(struct stats *s, struct bytes text) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "stats/stats_priv.h"
+#include "base/lock.h"
 #include "stats/tables.h"
 
 #include <assert.h>
@@ -18,7 +19,7 @@ enum err stats_new(const struct env *env, unsigned n_sheets, struct stats **ret)
     }
     memset(s->sheets, 0, n_sheets * sizeof *s->sheets);
     for (unsigned i = 0; i < n_sheets; i++) s->sheets[i].stats = s;
-    (void)pthread_mutex_init(&s->mtx, NULL);
+    lock_init(&s->mtx, LOCK_STATS);
     *ret = s;
     return OK;
 }
@@ -28,7 +29,7 @@ void stats_free(struct stats *s) {
     for (int a = 0; a < N_STAT_ACTIVITIES; a++) {
         for (int p = 0; p < N_STAT_PERIODS; p++) active_set_clear(&s->active[a][p]);
     }
-    (void)pthread_mutex_destroy(&s->mtx);
+    lock_done(&s->mtx);
     free(s->sheets);
     free(s);
 }
@@ -59,9 +60,9 @@ void stats_active(struct stats_sheet *sheet, enum stat_activity a, const struct 
     }
     uint64_t *seen = &sheet->seen[a][(hash ^ hash >> 32) % STATS_SEEN_ENTRIES];
     if (*seen == hash) return;
-    pthread_mutex_lock(&s->mtx);
+    lock_take(&s->mtx);
     for (int p = 0; p < N_STAT_PERIODS; p++) active_set_add(&s->active[a][p], hash);
-    pthread_mutex_unlock(&s->mtx);
+    lock_give(&s->mtx);
     *seen = hash;
 }
 

@@ -2,8 +2,7 @@
 /* stats_priv.h -- what the parts of stats/ share. */
 #pragma once
 
-#include <pthread.h>
-
+#include "base/lock.h"
 #include "stats/active.h"
 #include "stats/report.h"
 
@@ -14,7 +13,7 @@ struct stats {
     struct stats_sheet *sheets; /* owned */
     /* atomic; counts roll-overs: sheets that remember an earlier one forget what they have seen */
     _Atomic uint64_t period;
-    pthread_mutex_t mtx;
+    struct lock mtx;
     /* guarded by mtx */
     struct calendar_time from; /* beginning of the period */
     uint64_t base[N_STATS]; /* what to add to stats_sum(), modulo 2^64, for this period's count */
