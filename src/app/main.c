@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "app/cli.h"
+#include "app/commands/cli.h"
 #include "base/begin.h"
 
 int main(int argc, char **argv) {

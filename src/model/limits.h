@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* limits.h -- everything that a peer can make the server hold, with its unit and the reason.
  *
- * What an operator may change is a setting (app/options.c) whose default stands here; the rest is
- * fixed by the protocol or by the memory that we promise. */
+ * What an operator may change is a setting (app/settings/options.c) whose default stands here; the
+ * rest is fixed by the protocol or by the memory that we promise. */
 #pragma once
 
 /* clang-format off */

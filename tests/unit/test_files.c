@@ -15,7 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 
-#include "app/files.h"
+#include "app/files/files.h"
 
 static struct problem problem;
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "app/ini.h"
+#include "app/settings/ini.h"
 
 enum { TEXT_MAX = 2048 };
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "app/near.h"
+#include "app/settings/near.h"
 #include "base/attr.h"
 
 static void counts_the_changes(void **state) {

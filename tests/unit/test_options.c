@@ -10,9 +10,9 @@
 
 #include <cmocka.h>
 
-#include "app/conf.h"
-#include "app/options.h"
-#include "app/options_doc.h"
+#include "app/settings/conf.h"
+#include "app/settings/options.h"
+#include "app/settings/options_doc.h"
 #include "model/limits.h"
 #include "relay/relay.h"
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "app/proc.h"
+#include "app/files/proc.h"
 
 static void words(void **state) {
     (void)state;

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "app/progress.h"
+#include "app/terminal/progress.h"
 
 static void assert_text(const char *title, uint64_t done, uint64_t total, const char *wanted) {
     char text[PROGRESS_LINE_MAX];

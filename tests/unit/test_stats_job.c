@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <time.h>
 
-#include "app/stats_job.h"
+#include "app/server/stats_job.h"
 #include "faultfs.h"
 
 #define STATE   "/smp-server-stats.log"

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/server/checks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "app/server/check_ports.h"
+#include "app/files/file_problem.h"
+#include "app/server/ports.h"
+#include "names/resolver.h"
+
+enum {
+    EXPIRY_WARNING_DAYS = 30,
+    SECONDS_PER_DAY = 86400,
+    SPACE_WARNING_MIB = 1024, /* a day of a small server */
+    SPACE_ERROR_MIB = 64,     /* the next segments of the journal do not fit any more */
+};
+
+/* One name for each group of items. */
+static const char USER[] = "user", CERTIFICATE[] = "certificate", KEYS[] = "keys",
+                  STORAGE[] = "storage", SPACE[] = "space", PORTS[] = "ports", NAMES[] = "names";
+
+static void tell(struct checks *c, enum finding_level level, const char *name, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+static void tell(struct checks *c, enum finding_level level, const char *name, const char *fmt,
+                 ...) {
+    struct problem text;
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text.text, sizeof text.text, fmt, ap);
+    va_end(ap);
+    c->n_told[level]++;
+    c->tell(c->ctx, level, name, text.text);
+}
+
+static void tell_problem(struct checks *c, const char *name, const struct problem *p) {
+    tell(c, FINDING_ERROR, name, "%s", p->text);
+}
+
+static unsigned n_news(const struct checks *c) {
+    return c->n_told[FINDING_WARNING] + c->n_told[FINDING_ERROR];
+}
+
+/* ---- who runs it ---- */
+
+/* Files that root makes are root's, and the server's user cannot use them any more. */
+static void look_at_user(struct checks *c) {
+    struct stat st;
+    char owner[USER_NAME_MAX];
+    if (geteuid() != 0) return;
+    const bool has_owner = stat(c->paths->state, &st) == 0 && st.st_uid != 0;
+    user_name(has_owner ? st.st_uid : 0, owner);
+    if (has_owner) {
+        tell(c, FINDING_WARNING, USER, "this runs as root, but %s belongs to %s: run it as %s%s",
+             c->paths->state, owner, owner,
+             c->is_starting ? ", which cannot use files that root makes" : " to see its rights");
+    } else {
+        tell(c, FINDING_WARNING, USER,
+             "this runs as root: make a user for the server, give it %s and %s with `chown -R`",
+             c->paths->cfg, c->paths->state);
+    }
+}
+
+/* ---- certificates ---- */
+
+static void write_day(int64_t t_s, char *ret, size_t cap) {
+    struct tm utc;
+    const time_t t = (time_t)t_s;
+    (void)snprintf(ret, cap, "?");
+    if (gmtime_r(&t, &utc) != NULL) (void)strftime(ret, cap, "%Y-%m-%d", &utc);
+}
+
+static void look_at_dates(struct checks *c) {
+    const int64_t now_s = env_now_s(&ENV_SYSTEM);
+    const int64_t begins_s = server_cert_begins_s(c->identity->cert);
+    const int64_t expires_s = server_cert_expires_s(c->identity->cert);
+    char begins[32];
+    c->days_left = (expires_s - now_s) / SECONDS_PER_DAY;
+    write_day(expires_s, c->expires_day, sizeof c->expires_day);
+    if (begins_s > now_s) {
+        write_day(begins_s, begins, sizeof begins);
+        tell(c, FINDING_WARNING, CERTIFICATE,
+             "%s is valid only from %s on: the clock of this machine is behind, set it",
+             c->paths->server_crt, begins);
+    } else if (c->days_left < EXPIRY_WARNING_DAYS) {
+        tell(c, FINDING_WARNING, CERTIFICATE,
+             "%s expires on %s, in %" PRId64 " days: renew it (`smp-server cert`)",
+             c->paths->server_crt, c->expires_day, c->days_left);
+    } else {
+        tell(c, FINDING_OK, CERTIFICATE,
+             "chain, key and fingerprint fit, valid until %s (%" PRId64 " days)", c->expires_day,
+             c->days_left);
+    }
+}
+
+static void look_at_certificate(struct checks *c) {
+    struct problem p = {0};
+    if (identity_load(c->paths, &c->identity, &p) == OK) {
+        look_at_dates(c);
+    } else {
+        tell_problem(c, CERTIFICATE, &p);
+    }
+}
+
+/* ---- who may read secrets, and change what the server obeys ---- */
+
+/* Members of the file's group may be the operators, others are anybody. */
+static void look_at_secret(struct checks *c, const char *path, const char *what) {
+    struct stat st;
+    if (stat(path, &st) != 0) return; /* whether it has to be there is judged elsewhere */
+    if ((st.st_mode & (S_IRWXO | S_IWGRP)) == 0) return;
+    tell(c, FINDING_WARNING, KEYS, "%s, which holds %s, has the mode %04o: `chmod 600 %s`", path,
+         what, (unsigned)st.st_mode & 07777, path);
+}
+
+static void look_at_writable(struct checks *c, const char *path) {
+    struct stat st;
+    if (stat(path, &st) != 0 || (st.st_mode & S_IWOTH) == 0) return;
+    tell(c, FINDING_WARNING, KEYS, "everybody may change %s (mode %04o): `chmod o-w %s`", path,
+         (unsigned)st.st_mode & 07777, path);
+}
+
+static void look_at_secrets(struct checks *c) {
+    const unsigned before = n_news(c);
+    const bool has_password = c->conf->create_password[0] != '\0' ||
+                              c->conf->socks_proxy[0] != '\0' ||
+                              c->conf->control_port_admin_password[0] != '\0' ||
+                              c->conf->control_port_user_password[0] != '\0';
+    look_at_secret(c, c->paths->server_key, "the private key of the server");
+    look_at_secret(c, c->paths->ca_key, "the private key of its identity");
+    if (has_password) look_at_secret(c, c->paths->ini, "a password");
+    if (!has_password) look_at_writable(c, c->paths->ini);
+    look_at_writable(c, c->paths->cfg);
+    if (c->storage->on_disk) look_at_writable(c, c->paths->state);
+    if (n_news(c) == before)
+        tell(c, FINDING_OK, KEYS, "nobody else may read private keys and passwords");
+}
+
+/* ---- storage ---- */
+
+static bool is_good(struct checks *c, enum err e, const struct problem *p) {
+    if (e != OK) tell_problem(c, STORAGE, p);
+    return e == OK;
+}
+
+static bool check_rights(struct checks *c) {
+    const struct paths *p = c->paths;
+    struct problem problem = {0};
+    if (!is_good(c, storage_check_dir(p->state, true, &problem), &problem)) return false;
+    const char *const files[] = {p->store_log, p->messages_log, p->ntfs_log, p->journal_mark,
+                                 p->lock};
+    const char *journal = c->storage->journal;
+    bool good = !c->storage->in_journal ||
+                is_good(c, storage_check_dir(journal, false, &problem), &problem);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        good = is_good(c, storage_check_file(files[i], &problem), &problem) && good;
+    return good;
+}
+
+static void warn_storage(void *ctx, const char *text) {
+    tell(ctx, FINDING_WARNING, STORAGE, "%s", text);
+}
+
+static void look_at_storage(struct checks *c) {
+    struct problem p = {0};
+    const unsigned before = n_news(c);
+    if (c->storage->on_disk && !check_rights(c)) return;
+    enum err e = storage_check(c->storage, warn_storage, c, &p);
+    if (e == OK && c->storage->on_disk && !c->is_starting && c->pid == 0) {
+        struct store_counts n;
+        e = storage_try(c->storage, warn_storage, c, &n, &p);
+    }
+    if (e != OK) tell_problem(c, STORAGE, &p);
+    if (n_news(c) == before)
+        tell(c, FINDING_OK, STORAGE, "%s",
+             c->storage->on_disk ? c->paths->state
+                                 : "nothing is stored: [STORE_LOG] enable is off");
+}
+
+/* No error for a start: what is stored is delivered even then. */
+static void look_at_space_in(struct checks *c, const char *dir) {
+    struct statvfs fs;
+    if (statvfs(dir, &fs) != 0) return; /* it is not there yet */
+    const uint64_t mib = (uint64_t)fs.f_bavail * fs.f_frsize >> 20;
+    const enum finding_level level = mib < SPACE_ERROR_MIB && !c->is_starting ? FINDING_ERROR
+                                     : mib < SPACE_WARNING_MIB                ? FINDING_WARNING
+                                                                              : FINDING_OK;
+    tell(c, level, SPACE, "%" PRIu64 " MiB are free in %s%s", mib, dir,
+         level == FINDING_OK ? "" : ": make room, the server refuses messages when there is none");
+}
+
+static void look_at_space(struct checks *c) {
+    if (!c->storage->on_disk) return;
+    look_at_space_in(c, c->paths->state);
+    if (c->storage->in_journal && strcmp(c->conf->journal_path, "") != 0)
+        look_at_space_in(c, c->storage->journal);
+}
+
+/* ---- ports ---- */
+
+static void look_at_contradictions(struct checks *c) {
+    struct problem p = {0};
+    if (ports_check(c->conf, c->paths->ini, &p) != OK) tell_problem(c, PORTS, &p);
+}
+
+static void look_at_taken_port(struct checks *c, const struct port_use *u, enum port_user user) {
+    const char *host = u->addr.host != NULL ? u->addr.host : "any address";
+    struct problem p = {0};
+    if (c->pid != 0) {
+        tell(c, FINDING_OK, PORTS, "port %u (%s) is served%s", u->addr.port, host,
+             user == PORT_SAME_USER ? " (by a process of the server's user)" : "");
+        return;
+    }
+    if (!c->storage->on_disk) { /* then it may be this server itself */
+        tell(c, FINDING_WARNING, PORTS,
+             "port %u (%s) is in use by this server or another program: stop it, or set another %s",
+             u->addr.port, host, u->key);
+        return;
+    }
+    errno = EADDRINUSE;
+    (void)ports_explain(u, E_SYS, c->paths->ini, &p);
+    tell_problem(c, PORTS, &p);
+}
+
+static void look_at_port(struct checks *c, const struct port_use *u) {
+    const char *host = u->addr.host != NULL ? u->addr.host : "any address";
+    struct problem p = {0};
+    const enum port_user user = check_port(&u->addr, c->pid);
+    if (user == PORT_OURS || user == PORT_SAME_USER || (user == PORT_TAKEN && c->pid == 0)) {
+        look_at_taken_port(c, u, user);
+    } else if (user == PORT_TAKEN) {
+        tell(c, FINDING_ERROR, PORTS,
+             "port %u (%s) is in use by another program, not by the server that runs: stop that "
+             "one, or set another %s",
+             u->addr.port, host, u->key);
+    } else if (c->pid != 0) {
+        tell(c, FINDING_ERROR, PORTS,
+             "port %u (%s) is not served by the server that runs: restart it to use the settings",
+             u->addr.port, host);
+    } else if (check_may_bind(&u->addr) != OK) {
+        (void)ports_explain(u, E_SYS, c->paths->ini, &p);
+        tell_problem(c, PORTS, &p);
+    } else {
+        tell(c, FINDING_OK, PORTS, "port %u (%s) is free", u->addr.port, host);
+    }
+}
+
+/* A start finds it out by listening. */
+static void look_at_ports(struct checks *c) {
+    for (unsigned i = 0; !c->is_starting && i < ports_n_uses(c->conf); i++) {
+        const struct port_use u = ports_use(c->conf, i);
+        look_at_port(c, &u);
+    }
+}
+
+/* ---- names ---- */
+
+/* A start looks too, but does not wait for the answer. */
+static void look_at_resolver(struct checks *c) {
+    struct endpoint e;
+    const char *key = NULL, *why = NULL;
+    char text[sizeof(struct problem)];
+    if (c->is_starting || !c->conf->names_enable) return;
+    const enum err bad = conf_resolver(c->conf, &e, &key, &why); /* said with the settings */
+    if (bad == OK) why = resolver_probe(&e, c->conf->resolver_timeout_ms, text, sizeof text);
+    if (bad == OK && why == NULL) {
+        tell(c, FINDING_OK, NAMES, "the resolver answers (%s)", e.url);
+    } else if (bad == OK) {
+        tell(c, FINDING_WARNING, NAMES,
+             "the resolver does not answer (%s): names are not resolved until it does; see [NAMES] "
+             "resolver_endpoint",
+             why);
+    }
+    endpoint_wipe(&e);
+}
+
+/* ---- the list ---- */
+
+static void (*const CHECKS[])(struct checks *c) = {
+    look_at_user,  look_at_certificate,    look_at_secrets, look_at_storage,
+    look_at_space, look_at_contradictions, look_at_ports,   look_at_resolver,
+};
+
+void checks_run(struct checks *c) {
+    for (size_t i = 0; i < ARRAY_LEN(CHECKS); i++) {
+        if (c->is_starting && c->n_told[FINDING_ERROR] != 0) return;
+        CHECKS[i](c);
+    }
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/server/figures.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "app/files/proc.h"
+
+/* Entries of a directory of the kernel, without "." and "..". */
+static uint64_t count_entries(const char *path) {
+    DIR *d = opendir(path);
+    uint64_t n = 0;
+    if (d == NULL) return 0;
+    for (const struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+        if (e->d_name[0] != '.') n++;
+    }
+    (void)closedir(d);
+    return n;
+}
+
+/* The second word of statm (proc(5)). */
+static uint64_t resident_bytes(void) {
+    char text[128];
+    struct proc_line line = {0};
+    uint64_t pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f == NULL) return 0;
+    if (fgets(text, sizeof text, f) != NULL) proc_split(text, &line);
+    (void)fclose(f);
+    if (line.n < 2 || !proc_number(&line.words[1], 10, 0, &pages)) return 0;
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t us_of(struct timeval t) {
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
+}
+
+static struct process_figures of_process(void) {
+    struct rusage u;
+    struct rlimit files;
+    struct process_figures p = {0};
+    if (getrusage(RUSAGE_SELF, &u) == 0) p.cpu_us = us_of(u.ru_utime) + us_of(u.ru_stime);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) p.max_fds = files.rlim_cur;
+    p.resident_bytes = resident_bytes();
+    p.n_threads = count_entries("/proc/self/task");
+    const uint64_t n_fds = count_entries("/proc/self/fd");
+    p.open_fds = n_fds != 0 ? n_fds - 1 : 0; /* without the one that reads the list */
+    return p;
+}
+
+#define FROM_STORE(id, field)   ret->value[GAUGE_##id] = store.field;
+#define FROM_ACKS(id, field)    ret->value[GAUGE_##id] = acks.field;
+#define FROM_PROCESS(id, field) ret->value[GAUGE_##id] = process.field;
+#define FROM_SERVER(id, field)  ret->value[GAUGE_##id] = server->field;
+#define FROM_SHEETS(id, field)
+#define FROM_STATS(id, field)
+#define FROM_ZERO(id, field)
+
+void figures_read(const struct server_figures *server, struct store *s, const struct relay *r,
+                  struct stats_gauges *ret) {
+    const struct store_counts store = store_counts(s);
+    const struct process_figures process = of_process();
+    struct ages_sum acks;
+    relay_waiting_acks(r, &acks);
+#define GAUGE(id, csv_name, csv, line_name, line, role, metric, labels, from, which)               \
+    FROM_##from(id, which)
+#include "stats/gauges.def"
+#undef GAUGE
+}

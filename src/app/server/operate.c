@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/server/operate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "admin/control_port.h"
+#include "admin/metrics_http.h"
+#include "app/server/ports.h"
+#include "app/server/stats_job.h"
+#include "app/files/version.h"
+#include "base/log.h"
+
+struct operate {
+    /* fixed after operate_new() */
+    struct operate_opts o; /* conf and identity only while it is made, ini_path while it starts */
+    struct conf_endpoint metrics;
+    struct control_port *control; /* owned; NULL: off */
+    /* main thread */
+    bool runs_control;
+    struct metrics_http *http; /* owned; NULL: off */
+};
+
+/* ---- save ---- */
+
+/* Worker thread of the control port. */
+static enum err save(void *ctx, char *ret_text, size_t cap) {
+    const struct operate *op = ctx;
+    struct store_problem problem = {0};
+    enum err e = store_save(op->o.store, &problem);
+    if (e == OK) {
+        e = stats_job_save(op->o.job);
+        if (e == OK) return OK;
+        (void)snprintf(problem.text, sizeof problem.text, "cannot save the statistics: %s",
+                       e == E_SYS ? strerror(errno) : err_meaning(e));
+    }
+    (void)snprintf(ret_text, cap, "%s", problem.text[0] != '\0' ? problem.text : err_meaning(e));
+    return e;
+}
+
+/* Any thread. */
+static void gauges(void *ctx, struct stats_gauges *ret) {
+    const struct operate *op = ctx;
+    op->o.gauges(op->o.ctx, ret);
+}
+
+/* ---- start and stop ---- */
+
+static enum err open_control(struct operate *op, struct problem *p) {
+    const struct conf *c = op->o.conf;
+    if (c->control_port == 0) return OK;
+    const struct control_port_opts o = {
+        .env = &ENV_SYSTEM,
+        .relay = op->o.relay,
+        .store = op->o.store,
+        .stats = op->o.stats,
+        .sheet = op->o.sheet,
+        .source = {.ctx = op, .gauges = gauges, .save = save},
+        .identity = op->o.identity,
+        .loop_index = op->o.loop_index,
+        .port = (uint16_t)c->control_port,
+    };
+    const enum err e = control_port_new(&o, &op->control);
+    if (e == OK) return OK;
+    const struct port_use u = ports_use_of(c, PORTS_CONTROL_KEY);
+    return ports_explain(&u, e, op->o.ini_path, p);
+}
+
+enum err operate_new(const struct operate_opts *o, struct operate **ret,
+                     struct problem *ret_problem) {
+    struct operate *op = calloc(1, sizeof *op);
+    if (op == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
+    op->o = *o;
+    op->metrics = o->conf->metrics;
+    const enum err e = open_control(op, ret_problem);
+    if (e != OK) {
+        operate_free(op);
+        return e;
+    }
+    operate_reload(op, o->conf);
+    op->o.conf = NULL;
+    op->o.identity = NULL;
+    *ret = op;
+    return OK;
+}
+
+static enum err start_metrics(struct operate *op, struct problem *p) {
+    const struct metrics_http_opts o = {
+        .host = op->metrics.host,
+        .port = op->metrics.port,
+        .stats = op->o.stats,
+        .version = SMP_SERVER_VERSION,
+        .ctx = op->o.ctx,
+        .gauges = op->o.gauges,
+    };
+    if (o.port == 0) return OK;
+    const enum err e = metrics_http_start(&o, &op->http);
+    if (e == OK) log_line(LOG_INFO, "metrics", "host=%s port=%u", o.host, o.port);
+    if (e == OK) return OK;
+    const struct port_use u = {{o.host, o.port}, PORTS_METRICS_KEY, false};
+    return ports_explain(&u, e, op->o.ini_path, p);
+}
+
+enum err operate_start(struct operate *op, struct problem *ret_problem) {
+    enum err e = start_metrics(op, ret_problem);
+    if (e != OK || op->control == NULL) return e;
+    e = control_port_start(op->control);
+    if (e == OK) {
+        op->runs_control = true;
+        log_line(LOG_INFO, "control-port", "port=%u", control_port_number(op->control));
+        return OK;
+    }
+    operate_stop(op);
+    return problem_set(ret_problem, e, "cannot start the thread of the control port: %s",
+                       err_meaning(e));
+}
+
+void operate_stop(struct operate *op) {
+    if (op == NULL) return;
+    metrics_http_stop(op->http);
+    op->http = NULL;
+    if (op->runs_control) control_port_stop(op->control);
+    op->runs_control = false;
+}
+
+void operate_free(struct operate *op) {
+    if (op == NULL) return;
+    control_port_free(op->control);
+    free(op);
+}
+
+void operate_reload(struct operate *op, const struct conf *c) {
+    if (op->control == NULL) return;
+    control_port_set(op->control, &(struct control_settings){
+                                      .admin_password = c->control_port_admin_password,
+                                      .user_password = c->control_port_user_password,
+                                      .daily_block_quota = c->daily_block_queue_quota,
+                                  });
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/server/ports.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "app/server/check_ports.h"
+
+const char PORTS_KEY[] = "[TRANSPORT] port", PORTS_CONTROL_KEY[] = "[TRANSPORT] control_port",
+           PORTS_METRICS_KEY[] = "[TRANSPORT] metrics";
+
+enum { MAX_OTHERS = 3 };
+
+unsigned ports_count(const struct conf *c) {
+    return (c->bind.n != 0 ? c->bind.n : 1) * c->ports.n;
+}
+
+struct listener_addr ports_get(const struct conf *c, unsigned i) {
+    const unsigned port = i % c->ports.n, address = i / c->ports.n;
+    return (struct listener_addr){c->bind.n != 0 ? c->bind.text[address] : NULL,
+                                  c->ports.port[port]};
+}
+
+static unsigned list_others(const struct conf *c, struct port_use ret[MAX_OTHERS]) {
+    unsigned n = 0;
+    if (c->control_port != 0) {
+        const uint16_t port = (uint16_t)c->control_port;
+        ret[n++] = (struct port_use){{"127.0.0.1", port}, PORTS_CONTROL_KEY, false};
+        ret[n++] = (struct port_use){{"::1", port}, PORTS_CONTROL_KEY, true};
+    }
+    if (c->metrics.port != 0)
+        ret[n++] = (struct port_use){{c->metrics.host, c->metrics.port}, PORTS_METRICS_KEY, false};
+    return n;
+}
+
+unsigned ports_n_uses(const struct conf *c) {
+    struct port_use others[MAX_OTHERS];
+    return ports_count(c) + list_others(c, others);
+}
+
+struct port_use ports_use(const struct conf *c, unsigned i) {
+    struct port_use others[MAX_OTHERS];
+    const unsigned n = ports_count(c);
+    if (i < n) return (struct port_use){ports_get(c, i), PORTS_KEY, false};
+    const unsigned n_others = list_others(c, others);
+    assert(i - n < n_others);
+    return others[i - n];
+}
+
+struct port_use ports_use_of(const struct conf *c, const char *key) {
+    unsigned i = 0;
+    while (strcmp(ports_use(c, i).key, key) != 0) i++;
+    return ports_use(c, i);
+}
+
+static enum err explain_twice(const struct port_use *a, const struct port_use *b,
+                              const char *ini_path, struct problem *p) {
+    if (a->key == b->key) {
+        return problem_set(p, E_CONFIG,
+                           "port %u is there twice for %s: correct [TRANSPORT] port and bind in %s",
+                           b->addr.port, b->addr.host != NULL ? b->addr.host : "any address",
+                           ini_path);
+    }
+    return problem_set(p, E_CONFIG, "%s and %s are both %u: set another %s in %s", a->key, b->key,
+                       b->addr.port, b->key, ini_path);
+}
+
+enum err ports_check(const struct conf *c, const char *ini_path, struct problem *ret_problem) {
+    const unsigned n = ports_n_uses(c);
+    for (unsigned i = 0; i < n; i++) {
+        for (unsigned j = i + 1; j < n; j++) {
+            const struct port_use a = ports_use(c, i), b = ports_use(c, j);
+            if (ports_meet(&a.addr, &b.addr)) return explain_twice(&a, &b, ini_path, ret_problem);
+        }
+    }
+    return OK;
+}
+
+enum err ports_explain(const struct port_use *u, enum err e, const char *ini_path,
+                       struct problem *ret_problem) {
+    const char *host = u->addr.host != NULL ? u->addr.host : "any address";
+    const int number = errno;
+    if (e == E_SYS && number == EADDRINUSE) {
+        return problem_set(ret_problem, e,
+                           "port %u (%s) is in use by another program: stop it, or set another %s "
+                           "in %s",
+                           u->addr.port, host, u->key, ini_path);
+    }
+    if (e == E_SYS && (number == EACCES || number == EPERM)) {
+        return problem_set(ret_problem, e,
+                           "port %u needs the capability CAP_NET_BIND_SERVICE: grant it (`setcap "
+                           "cap_net_bind_service=+ep` on the program, or AmbientCapabilities="
+                           "CAP_NET_BIND_SERVICE in the systemd unit), or set another %s in %s",
+                           u->addr.port, u->key, ini_path);
+    }
+    if (e == E_SYS && (number == EADDRNOTAVAIL || number == EAFNOSUPPORT)) {
+        return problem_set(ret_problem, e, "%s is not an address of this machine: correct %s in %s",
+                           host, u->key == PORTS_KEY ? "[TRANSPORT] bind" : u->key, ini_path);
+    }
+    return problem_set(ret_problem, e, "cannot listen on port %u (%s): %s; see %s%s in %s",
+                       u->addr.port, host, e == E_SYS ? strerror(number) : err_meaning(e), u->key,
+                       u->key == PORTS_KEY ? " and bind" : "", ini_path);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ports.h -- where the server listens: each address of `bind` with each port, the control port and
+ * the metrics; and what to tell the operator when one cannot be had. Main thread. */
+#pragma once
+
+#include "app/settings/conf.h"
+#include "net/listener.h"
+
+/* For clients. */
+unsigned ports_count(const struct conf *c);
+struct listener_addr ports_get(const struct conf *c, unsigned i); /* borrows from c */
+
+/* All: those for clients first, in their order. */
+struct port_use {
+    struct listener_addr addr; /* borrows from the settings */
+    const char *key;           /* of the setting */
+    bool is_optional;          /* done without where the machine has no such address */
+};
+unsigned ports_n_uses(const struct conf *c);
+struct port_use ports_use(const struct conf *c, unsigned i);
+/* The use of a setting's key, of which there is one at least. */
+struct port_use ports_use_of(const struct conf *c, const char *key);
+
+extern const char PORTS_KEY[], PORTS_CONTROL_KEY[], PORTS_METRICS_KEY[];
+
+/* Do settings want one port twice? E_CONFIG. */
+MUST_USE enum err ports_check(const struct conf *c, const char *ini_path,
+                              struct problem *ret_problem);
+
+/* Describes why u could not be opened, from e and errno; returns e. */
+enum err ports_explain(const struct port_use *u, enum err e, const char *ini_path,
+                       struct problem *ret_problem);

@@ -1,0 +1,714 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/server/server.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "app/server/figures.h"
+#include "app/server/operate.h"
+#include "app/server/ports.h"
+#include "app/terminal/progress.h"
+#include "app/server/stats_job.h"
+#include "app/files/version.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "crypto/crypto.h"
+#include "model/limits.h"
+#include "net/admission.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "names/resolver.h"
+#include "net/tls.h"
+#include "proxy/proxy.h"
+#include "relay/relay.h"
+
+enum {
+    /* Descriptors that no client may use up. */
+    STORAGE_DESCRIPTORS =
+        48,                  /* of the journal up to 24, of compacting, saving, statistics, locks */
+    LOOKUP_DESCRIPTORS = 64, /* names being looked up for the proxy, 32 at a time */
+    LOOP_DESCRIPTORS = 8,    /* of each loop, with what it accepts and refuses */
+    OPERATE_DESCRIPTORS = 40, /* control port and metrics */
+    MIN_CLIENTS = 32,
+    OUTGOING_SHARE = 4, /* one in so many of the rest is kept for connections to other relays */
+    RESOLVER_SHARE = 8, /* and for those to the resolver, but no more than it uses */
+    DRAIN_CHECK_MS = 20,
+    DRAIN_SPARE_MS = 3000,     /* beyond STOP_GRACE_MS: deadlines are checked once a second */
+    DESCRIPTORS_MAX = 1 << 24, /* more is never used, and limits may be infinite */
+    PROGRESS_DELAY_MS = 500,   /* a shorter start needs no bar */
+};
+
+/* A loop and its ports. */
+struct worker {
+    /* fixed after start */
+    struct server *server;
+    struct loop *loop;            /* owned */
+    struct socket_counts *counts; /* owned; one for each socket of the server */
+    /* owner loop only, once it runs */
+    struct listener **listeners; /* owned; one for each socket of the server */
+    struct loop_timer drain_timer;
+    int64_t drain_deadline_ms;
+    /* main thread, unless it is on its way to the loop */
+    struct loop_msg ping;
+    /* atomic */
+    _Atomic bool is_pinged; /* release, acquire: while set, ping is the loop's */
+};
+
+struct server {
+    /* fixed after start; what is built is owned */
+    struct server_opts o; /* conf and ini_path only while starting */
+    struct stats *stats;
+    struct stats_job *stats_job;
+    int64_t started_s;                                     /* Unix seconds */
+    unsigned connections_max, outgoing_max, transfers_max; /* the last: of each loop */
+    unsigned n_workers, n_sockets;                         /* n_sockets: addresses times ports */
+    uint16_t *socket_ports;
+    struct worker *workers;
+    struct loop **loops; /* borrowed from workers */
+    struct admission *admission;
+    struct store *store;
+    struct proxy *proxy;       /* NULL: switched off */
+    struct resolver *resolver; /* NULL: switched off */
+    struct relay *relay;
+    struct operate *operate;
+    unsigned n_steps; /* of STEPS that are up */
+    /* main thread, while stopping: why not all could be saved */
+    bool is_store_stopped;
+    enum err stop_err;
+    struct problem stop_problem;
+    /* posted by each worker that has no connection left */
+    sem_t drained;
+};
+
+/* ---- statistics ---- */
+
+/* Who counts: each loop, on the sheet of its number, and behind them: */
+enum { SHEET_COMMIT, SHEET_OPERATE, N_OTHER_SHEETS };
+
+/* The processors that this process may use, which can be fewer than there are. */
+static unsigned count_processors(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    const int n = CPU_COUNT(&set);
+    return n > 0 ? (unsigned)n : 1;
+}
+
+/* Sockets of one address, on all loops, go to their port. */
+static void add_sockets(const struct server *s, unsigned socket, struct stats_gauges *ret) {
+    unsigned i = 0;
+    while (i < ret->n_ports && ret->port[i].port != s->socket_ports[socket]) i++;
+    if (i == STATS_PORTS_MAX) return; /* CONF_PORTS_MAX is not more */
+    struct stats_port *p = &ret->port[i];
+    if (i == ret->n_ports) ret->n_ports++;
+    p->port = s->socket_ports[socket];
+    for (unsigned w = 0; w < s->n_workers; w++) {
+        const struct socket_counts *c = &s->workers[w].counts[socket];
+        /* In this order: what was closed had been accepted. */
+        const uint64_t closed = atomic_load_explicit(&c->closed, memory_order_acquire);
+        const uint64_t accepted = atomic_load_explicit(&c->accepted, memory_order_acquire);
+        p->closed += closed;
+        p->accepted += accepted;
+        p->active += accepted - closed;
+    }
+}
+
+/* Any thread, while there is a relay. */
+static void fill_gauges(void *ctx, struct stats_gauges *ret) {
+    struct server *s = ctx;
+    const struct server_figures figures = {s->n_workers, (uint64_t)s->started_s};
+    figures_read(&figures, s->store, s->relay, ret);
+    for (unsigned i = 0; i < s->n_sockets; i++) add_sockets(s, i, ret);
+}
+
+static enum err up_stats(struct server *s, struct problem *p) {
+    const struct conf *c = s->o.conf;
+    s->n_workers = c->threads != 0 ? (unsigned)c->threads : count_processors();
+    s->started_s = env_now_s(&ENV_SYSTEM);
+    enum err e = stats_new(&ENV_SYSTEM, s->n_workers + N_OTHER_SHEETS, &s->stats);
+    if (e != OK) return problem_set(p, e, "cannot start: %s", err_meaning(e));
+    const struct stats_job_opts o = {
+        .env = &ENV_SYSTEM,
+        .vfs = &VFS_SYSTEM,
+        .stats = s->stats,
+        .paths = s->o.storage->paths,
+        .log_stats = c->log_stats,
+        .metrics_interval_s = c->prometheus_interval_s,
+        .version = SMP_SERVER_VERSION,
+        .gauges = fill_gauges,
+        .ctx = s,
+    };
+    e = stats_job_new(&o, &s->stats_job, p);
+    if (e != OK) stats_free(s->stats);
+    return e;
+}
+
+static void down_stats(struct server *s) {
+    stats_job_free(s->stats_job);
+    stats_free(s->stats);
+}
+
+static enum err up_reporting(struct server *s, struct problem *p) {
+    const enum err e = stats_job_start(s->stats_job);
+    return e == OK ? OK : problem_sys(p, "cannot start the thread of the statistics");
+}
+
+/* After the loops, so that all that was counted is saved. */
+static void down_reporting(struct server *s) {
+    stats_job_stop(s->stats_job);
+}
+
+void server_report(struct server *s, struct stats_report *ret) {
+    stats_job_report(s->stats_job, ret);
+}
+
+enum err server_save_stats(struct server *s) {
+    return stats_job_save(s->stats_job);
+}
+
+/* ---- descriptors ---- */
+
+/* What is no client's: clients never keep the store from opening its next file. */
+static unsigned count_reserved(const struct server *s) {
+    const struct conf *c = s->o.conf;
+    unsigned n = STORAGE_DESCRIPTORS + OPERATE_DESCRIPTORS;
+    if (c->proxy_enable) n += LOOKUP_DESCRIPTORS;
+    return n + s->n_workers * (LOOP_DESCRIPTORS + ports_count(c));
+}
+
+static enum err up_descriptors(struct server *s, struct problem *p) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return problem_sys(p, "cannot read the limit of open files");
+    if (limit.rlim_cur < limit.rlim_max) {
+        const rlim_t before = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
+    }
+    const rlim_t n = limit.rlim_cur < DESCRIPTORS_MAX ? limit.rlim_cur : DESCRIPTORS_MAX;
+    const unsigned reserved = count_reserved(s);
+    if (n < reserved + MIN_CLIENTS) {
+        return problem_set(p, E_LIMIT,
+                           "only %llu files may be open: raise the limit (LimitNOFILE of the "
+                           "service, or ulimit -n) to at least %u",
+                           (unsigned long long)n, reserved + MIN_CLIENTS);
+    }
+    const unsigned left = (unsigned)n - reserved;
+    s->outgoing_max = s->o.conf->proxy_enable ? left / OUTGOING_SHARE : 0;
+    s->transfers_max = s->o.conf->names_enable ? left / RESOLVER_SHARE / s->n_workers + 1 : 0;
+    if (s->transfers_max > RESOLVER_TRANSFERS_MAX) s->transfers_max = RESOLVER_TRANSFERS_MAX;
+    s->connections_max = left - s->outgoing_max - s->transfers_max * s->n_workers;
+    return OK;
+}
+
+/* ---- admission ---- */
+
+static enum err up_admission(struct server *s, struct problem *p) {
+    const struct conf *c = s->o.conf;
+    const struct admission_opts o = {
+        .connections_max = s->connections_max,
+        .outgoing_max = s->outgoing_max,
+        .connections_per_address = (unsigned)c->connections_per_address,
+        .handshakes_per_second = (unsigned)c->handshakes_per_second,
+        .new_queues_per_minute = (unsigned)c->new_queues_per_minute,
+    };
+    const enum err e = admission_new(&o, &ENV_SYSTEM, &s->admission);
+    return e == OK ? OK : problem_set(p, e, "cannot start: %s", err_meaning(e));
+}
+
+static void down_admission(struct server *s) {
+    admission_free(s->admission);
+}
+
+/* ---- store ---- */
+
+/* The store's threads, which run only while there is a relay: see STEPS. */
+static void on_durable(void *ctx) {
+    const struct server *s = ctx;
+    relay_on_durable(s->relay);
+}
+
+static enum err up_store(struct server *s, struct problem *p) {
+    const struct storage_use use = {
+        .skip_warnings = s->o.skip_warnings,
+        .compact_log = s->o.compact_log,
+        .serves = !s->o.maintenance,
+        .on_durable = on_durable,
+        .ctx = s,
+        .commit_stats = stats_sheet(s->stats, s->n_workers + SHEET_COMMIT),
+    };
+    progress_begin(&ENV_SYSTEM, NULL, PROGRESS_DELAY_MS);
+    const enum err e = storage_open(s->o.storage, &use, &s->store, p);
+    progress_end();
+    return e;
+}
+
+static enum err up_storing(struct server *s, struct problem *p) {
+    const enum err e = store_start(s->store);
+    return e == OK ? OK
+                   : problem_set(p, e, "cannot start the threads of the store: %s", err_meaning(e));
+}
+
+/* Also when the start did not come as far as up_storing(): messages that were read from their log
+ * have to be written to it again. */
+static void down_storing(struct server *s) {
+    struct store_problem problem = {0};
+    if (s->is_store_stopped) return;
+    s->is_store_stopped = true;
+    const enum err e = store_stop(s->store, &problem);
+    if (e != OK) {
+        s->stop_err = problem_set(&s->stop_problem, e, "%s",
+                                  problem.text[0] != '\0' ? problem.text : err_meaning(e));
+    }
+}
+
+static void down_store(struct server *s) {
+    down_storing(s);
+    store_close(s->store);
+}
+
+/* ---- loops ---- */
+
+static void down_loops(struct server *s) {
+    for (unsigned i = 0; s->workers != NULL && i < s->n_workers; i++) {
+        loop_free(s->workers[i].loop);
+        free(s->workers[i].listeners);
+        free(s->workers[i].counts);
+    }
+    free(s->workers);
+    free(s->loops);
+    free(s->socket_ports);
+}
+
+static enum err up_loops(struct server *s, struct problem *p) {
+    s->n_sockets = ports_count(s->o.conf);
+    s->workers = calloc(s->n_workers, sizeof *s->workers);
+    s->loops = calloc(s->n_workers, sizeof *s->loops);
+    s->socket_ports = calloc(s->n_sockets, sizeof *s->socket_ports);
+    enum err e =
+        s->workers != NULL && s->loops != NULL && s->socket_ports != NULL ? OK : E_NO_MEMORY;
+    for (unsigned i = 0; i < s->n_sockets && e == OK; i++) {
+        s->socket_ports[i] = ports_get(s->o.conf, i).port;
+    }
+    for (unsigned i = 0; i < s->n_workers && e == OK; i++) {
+        struct worker *w = &s->workers[i];
+        w->server = s;
+        w->listeners = calloc(s->n_sockets, sizeof(struct listener *));
+        w->counts = calloc(s->n_sockets, sizeof *w->counts);
+        e = w->listeners != NULL && w->counts != NULL ? loop_new(i, &ENV_SYSTEM, &w->loop)
+                                                      : E_NO_MEMORY;
+        s->loops[i] = w->loop;
+        if (e == OK) loop_set_stats(w->loop, stats_sheet(s->stats, i));
+    }
+    if (e == OK) return OK;
+    (void)problem_set(p, e, "cannot make %u event loops (see [TRANSPORT] threads): %s",
+                      s->n_workers, err_meaning(e));
+    down_loops(s);
+    return e;
+}
+
+/* ---- proxy ---- */
+
+/* Names are looked up on libuv's threads, of which only half may do so at a time: with its 4, two
+ * names that nobody answers for would hold up all others. Idle threads cost next to nothing. */
+static const char LOOKUP_THREADS[] = "64";
+
+static enum err up_proxy(struct server *s, struct problem *p) {
+    const struct conf *c = s->o.conf;
+    struct socks_proxy socks = {.port = 0};
+    const bool has_socks = c->socks_proxy[0] != '\0';
+    if (!c->proxy_enable) return OK;
+    (void)setenv("UV_THREADPOOL_SIZE", LOOKUP_THREADS, 0);
+    enum err e = has_socks ? socks_proxy_parse(c->socks_proxy, &socks) : OK;
+    const struct proxy_opts o = {
+        .env = &ENV_SYSTEM,
+        .loops = s->loops,
+        .n_loops = s->n_workers,
+        .admission = s->admission,
+        .version_max = RELAY_VERSION_MAX,
+        .prefer_onion = strcmp(c->host_mode, "onion") == 0,
+        .required_host_mode = c->required_host_mode,
+        .own_domains = c->own_server_domains,
+        .socks = has_socks ? &socks : NULL,
+        .socks_always = strcmp(c->socks_mode, "always") == 0,
+        .allow_private = c->allow_private_relays,
+        .connect_timeout_ms = c->connect_timeout_s * 1000,
+        .request_timeout_ms = c->request_timeout_s * 1000,
+        .ping_after_ms = c->proxy_ping_after_s * 1000,
+        .idle_ms = c->proxy_idle_s * 1000,
+        .retry_after_ms = c->retry_after_error_s * 1000,
+    };
+    if (e == OK) e = proxy_new(&o, &s->proxy);
+    crypto_wipe(&socks, sizeof socks);
+    return e == OK ? OK : problem_set(p, e, "cannot start the proxy: %s", err_meaning(e));
+}
+
+static void down_proxy(struct server *s) {
+    proxy_free(s->proxy);
+}
+
+/* ---- names ---- */
+
+static enum err up_names(struct server *s, struct problem *p) {
+    const struct conf *c = s->o.conf;
+    struct endpoint endpoint;
+    const char *key = NULL, *why = NULL;
+    if (!c->names_enable) return OK;
+    enum err e = conf_resolver(c, &endpoint, &key, &why);
+    if (e != OK) return problem_set(p, e, "%s: [NAMES] %s: %s", s->o.ini_path, key, why);
+    const struct resolver_opts o = {
+        .loops = s->loops,
+        .n_loops = s->n_workers,
+        .endpoint = &endpoint,
+        .timeout_ms = c->resolver_timeout_ms,
+        .response_max = (size_t)c->resolver_max_response_bytes,
+        .transfers_max = s->transfers_max,
+    };
+    e = resolver_new(&o, &s->resolver);
+    endpoint_wipe(&endpoint);
+    return e == OK ? OK : problem_set(p, e, "cannot start the resolver: %s", err_meaning(e));
+}
+
+static void down_names(struct server *s) {
+    resolver_free(s->resolver);
+}
+
+/* ---- relay ---- */
+
+static struct relay_rules relay_rules_from(const struct conf *c) {
+    return (struct relay_rules){
+        .allow_new_queues = c->new_queues,
+        .log_tls_errors = c->log_tls_errors,
+        .create_password = c->create_password[0] != '\0' ? c->create_password : NULL,
+    };
+}
+
+static struct relay_opts relay_opts_from(const struct server *s) {
+    const struct conf *c = s->o.conf;
+    const int64_t both = c->handshake_timeout_s;
+    return (struct relay_opts){
+        .env = &ENV_SYSTEM,
+        .store = s->store,
+        .loops = s->loops,
+        .n_loops = s->n_workers,
+        .admission = s->admission,
+        .proxy = s->proxy,
+        .proxy_concurrency = (unsigned)c->proxy_concurrency,
+        .resolver = s->resolver,
+        .resolver_concurrency = (unsigned)c->resolver_concurrency,
+        .version_min = (uint16_t)c->version_min,
+        .version_max = (uint16_t)c->version_max,
+        .rules = relay_rules_from(c),
+        .pending_bytes_max = (unsigned)c->pending_bytes,
+        .tls_timeout_s = both != 0 ? both : DEFAULT_TLS_TIMEOUT_S,
+        .handshake_timeout_s = both != 0 ? both : DEFAULT_SMP_HANDSHAKE_TIMEOUT_S,
+        .message_ttl_s = conf_message_ttl_s(c),
+        .expiry_interval_s = c->expiry_interval_s,
+        .ntf_ttl_s = conf_ntf_ttl_s(c),
+        .ntf_interval_ms = c->ntf_interval_ms,
+        .end_interval_ms = c->end_interval_ms,
+        .accept_services = c->accept_services,
+        .expire_on_start = c->expire_on_start,
+        .expire_on_send = c->expire_on_send,
+        .inactive_ttl_s = c->disconnect_inactive ? c->inactive_ttl_s : 0,
+        .inactive_check_s = c->inactive_check_s,
+    };
+}
+
+static enum err up_relay(struct server *s, struct problem *p) {
+    const struct relay_opts o = relay_opts_from(s);
+    const enum err e = relay_new(&o, &s->relay);
+    return e == OK ? OK : problem_set(p, e, "cannot start the relay: %s", err_meaning(e));
+}
+
+static void down_relay(struct server *s) {
+    relay_free(s->relay);
+    s->relay = NULL;
+}
+
+/* ---- ports ---- */
+
+static void close_listeners(struct worker *w) {
+    for (unsigned i = 0; i < w->server->n_sockets; i++) {
+        listener_close(w->listeners[i]);
+        w->listeners[i] = NULL;
+    }
+}
+
+static void down_ports(struct server *s) {
+    for (unsigned i = 0; i < s->n_workers; i++) close_listeners(&s->workers[i]);
+}
+
+static enum err up_ports(struct server *s, struct problem *p) {
+    const struct conn_opts *o = relay_conn_opts(s->relay);
+    for (unsigned i = 0; i < s->n_sockets; i++) {
+        const struct listener_addr a = ports_get(s->o.conf, i);
+        /* Our own sockets share their port, so only a probe finds another server that shares it
+         * too. */
+        enum err e = listener_probe(&a);
+        for (unsigned j = 0; j < s->n_workers && e == OK; j++) {
+            struct worker *w = &s->workers[j];
+            e = listener_open(w->loop, &a, s->o.identity->tls, o, &w->listeners[i]);
+            if (e == OK) listener_set_counts(w->listeners[i], &w->counts[i]);
+        }
+        if (e == OK) continue;
+        const struct port_use u = ports_use(s->o.conf, i);
+        (void)ports_explain(&u, e, s->o.ini_path, p);
+        down_ports(s);
+        return e;
+    }
+    return OK;
+}
+
+/* ---- threads ---- */
+
+/* Twice: for what one that was still running posted to one that had ended. */
+static void join_loops(struct server *s) {
+    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
+}
+
+static void down_threads(struct server *s) {
+    proxy_stop(s->proxy);
+    for (unsigned i = 0; i < s->n_workers; i++) loop_stop(s->loops[i]);
+    join_loops(s);
+}
+
+/* What the store's threads have posted until they ended. */
+static void down_mail(struct server *s) {
+    join_loops(s);
+}
+
+static enum err up_threads(struct server *s, struct problem *p) {
+    enum err e = relay_start(s->relay);
+    if (e == OK && s->proxy != NULL) e = proxy_start(s->proxy);
+    if (e == OK && s->resolver != NULL) e = resolver_start(s->resolver);
+    for (unsigned i = 0; i < s->n_workers && e == OK; i++) e = loop_start(s->loops[i]);
+    if (e == OK) return OK;
+    (void)problem_set(p, e, "cannot start %u threads: %s", s->n_workers, err_meaning(e));
+    down_threads(s);
+    return e;
+}
+
+struct worker_msg {
+    struct loop_msg base;
+    struct worker *worker;
+    SSL_CTX *tls; /* owned: one reference; of a change of certificates */
+};
+
+static MUST_USE enum err post(struct worker *w, void (*run)(struct loop_msg *), SSL_CTX *tls) {
+    struct worker_msg *m = malloc(sizeof *m);
+    if (m == NULL) return E_NO_MEMORY;
+    *m = (struct worker_msg){{NULL, run}, w, tls};
+    if (tls != NULL) tls_ctx_ref(tls);
+    loop_post(w->loop, &m->base);
+    return OK;
+}
+
+static void check_drained(void *ctx) {
+    struct worker *w = ctx;
+    if (loop_n_conns(w->loop) != 0 && loop_now_ms(w->loop) < w->drain_deadline_ms) return;
+    loop_timer_stop(&w->drain_timer);
+    (void)sem_post(&w->server->drained);
+}
+
+/* On the loop: no new clients, and an end with those that are there. */
+static void run_drain(struct loop_msg *base) {
+    struct worker_msg *m = CONTAINER_OF(base, struct worker_msg, base);
+    struct worker *w = m->worker;
+    free(m);
+    close_listeners(w);
+    loop_close_conns(w->loop, STOP_GRACE_MS);
+    w->drain_deadline_ms = loop_now_ms(w->loop) + STOP_GRACE_MS + DRAIN_SPARE_MS / 2;
+    if (loop_timer_start(w->loop, &w->drain_timer, 0, DRAIN_CHECK_MS, check_drained, w) != OK) {
+        (void)sem_post(&w->server->drained);
+    }
+}
+
+/* Waits until n workers have said that they have nothing left to do, but not for ever. */
+static void wait_drained(struct server *s, unsigned n) {
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (STOP_GRACE_MS + DRAIN_SPARE_MS) / 1000;
+    for (unsigned i = 0; i < n; i++) {
+        int failed = -1;
+        do failed = sem_clockwait(&s->drained, CLOCK_MONOTONIC, &until);
+        while (failed != 0 && errno == EINTR);
+        if (failed != 0) {
+            log_line(LOG_WARN, "stop", "loops_still_busy=%u", n - i);
+            return;
+        }
+    }
+}
+
+static void down_clients(struct server *s) {
+    unsigned n_told = 0;
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        if (post(&s->workers[i], run_drain, NULL) == OK) n_told++;
+    }
+    wait_drained(s, n_told);
+}
+
+/* ---- the operator ---- */
+
+static enum err up_operate(struct server *s, struct problem *p) {
+    const struct operate_opts o = {
+        .conf = s->o.conf,
+        .ini_path = s->o.ini_path,
+        .identity = identity_fingerprint(s->o.identity).p,
+        .relay = s->relay,
+        .store = s->store,
+        .stats = s->stats,
+        .sheet = stats_sheet(s->stats, s->n_workers + SHEET_OPERATE),
+        .job = s->stats_job,
+        .gauges = fill_gauges,
+        .ctx = s,
+        .loop_index = s->n_workers,
+    };
+    return operate_new(&o, &s->operate, p);
+}
+
+static void down_operate(struct server *s) {
+    operate_free(s->operate);
+}
+
+static enum err up_operating(struct server *s, struct problem *p) {
+    return operate_start(s->operate, p);
+}
+
+static void down_operating(struct server *s) {
+    operate_stop(s->operate);
+}
+
+/* ---- the order of all ---- */
+
+/* The one owner of start and stop: run forwards to start, backwards to stop, so that each step
+ * finds all that it calls. After the down of
+ *
+ *   control and metrics   nobody asks from outside: all runs on the loops and on the store's
+ * threads clients               nobody can connect; who was there has been answered, also what
+ * waited for the disk, within STOP_GRACE_MS, and is gone threads               nothing runs on a
+ * loop; connections that were left are closed, by this thread, and nobody asks the store for
+ * anything new storing               the store has no thread and calls nobody: all it had to say
+ * has been posted mail                  mailboxes are empty for good: nobody names a session any
+ * more
+ *
+ * and what is below is freed. */
+static const struct step {
+    const char *name;
+    enum err (*up)(struct server *s, struct problem *p); /* or NULL */
+    void (*down)(struct server *s);                      /* only after its up; or NULL */
+    bool serving;                                        /* left out in maintenance */
+} STEPS[] = {
+    {"stats", up_stats, down_stats, false},
+    {"descriptors", up_descriptors, NULL, false},
+    {"admission", up_admission, down_admission, false},
+    {"store", up_store, down_store, false},
+    {"loops", up_loops, down_loops, false},
+    {"proxy", up_proxy, down_proxy, false},
+    {"names", up_names, down_names, false},
+    {"relay", up_relay, down_relay, false},
+    {"mail", NULL, down_mail, false},
+    {"storing", up_storing, down_storing, false},
+    {"reporting", up_reporting, down_reporting, true},
+    {"ports", up_ports, down_ports, true},
+    {"control port", up_operate, down_operate, true},
+    {"threads", up_threads, down_threads, true},
+    {"clients", NULL, down_clients, true},
+    {"control and metrics", up_operating, down_operating, true},
+};
+
+enum err server_stop(struct server *s, struct problem *ret_problem) {
+    if (s == NULL) return OK;
+    while (s->n_steps > 0) {
+        const struct step *step = &STEPS[--s->n_steps];
+        if (step->down == NULL) continue;
+        log_line(LOG_DEBUG, "stop", "step=%s", step->name);
+        step->down(s);
+    }
+    const enum err e = s->stop_err;
+    if (e != OK) *ret_problem = s->stop_problem;
+    (void)sem_destroy(&s->drained);
+    free(s);
+    return e;
+}
+
+enum err server_start(const struct server_opts *o, struct server **ret,
+                      struct problem *ret_problem) {
+    struct server *s = calloc(1, sizeof *s);
+    if (s == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
+    s->o = *o;
+    (void)sem_init(&s->drained, 0, 0);
+    for (size_t i = 0; i < ARRAY_LEN(STEPS); i++) {
+        if (STEPS[i].serving && o->maintenance) break;
+        log_line(LOG_DEBUG, "start", "step=%s", STEPS[i].name);
+        const enum err e = STEPS[i].up != NULL ? STEPS[i].up(s, ret_problem) : OK;
+        if (e != OK) {
+            struct problem not_saved;
+            if (server_stop(s, &not_saved) != OK) {
+                log_line(LOG_ERROR, "stop", "reason=\"%s\"", not_saved.text);
+            }
+            return e;
+        }
+        s->n_steps++;
+    }
+    s->o.conf = NULL;
+    s->o.ini_path = NULL;
+    *ret = s;
+    return OK;
+}
+
+/* ---- while it runs ---- */
+
+static void run_set_tls(struct loop_msg *base) {
+    struct worker_msg *m = CONTAINER_OF(base, struct worker_msg, base);
+    struct worker *w = m->worker;
+    for (unsigned i = 0; i < w->server->n_sockets; i++) {
+        if (w->listeners[i] != NULL) listener_set_tls(w->listeners[i], m->tls);
+    }
+    tls_ctx_free(m->tls);
+    free(m);
+}
+
+enum err server_set_identity(struct server *s, const struct identity *id) {
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        const enum err e = post(&s->workers[i], run_set_tls, id->tls);
+        if (e != OK) return e;
+    }
+    return OK;
+}
+
+enum err server_reload(struct server *s, const struct conf *conf) {
+    const struct relay_rules rules = relay_rules_from(conf);
+    const enum err e = relay_set_rules(s->relay, &rules);
+    if (e == OK) operate_reload(s->operate, conf);
+    return e;
+}
+
+static void run_ping(struct loop_msg *base) {
+    struct worker *w = CONTAINER_OF(base, struct worker, ping);
+    atomic_store_explicit(&w->is_pinged, false, memory_order_release);
+}
+
+bool server_is_alive(struct server *s) {
+    bool all = true;
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        struct worker *w = &s->workers[i];
+        if (atomic_load_explicit(&w->is_pinged, memory_order_acquire)) {
+            all = false;
+            continue;
+        }
+        atomic_store_explicit(&w->is_pinged, true, memory_order_relaxed);
+        w->ping = (struct loop_msg){NULL, run_ping};
+        loop_post(w->loop, &w->ping);
+    }
+    return all;
+}
+
+unsigned server_n_threads(const struct server *s) {
+    return s->n_workers;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* server.h -- the parts of a running server, in the order in which they start and stop.
+ *
+ * server.c has that order once, as a list that is run forwards and, from wherever it came to,
+ * backwards. Main thread, where nothing else is said. */
+#pragma once
+
+#include "app/settings/conf.h"
+#include "app/server/identity.h"
+#include "app/server/storage.h"
+#include "stats/report.h"
+
+struct server;
+
+struct server_opts {
+    const struct conf *conf;         /* borrowed for the call */
+    const struct identity *identity; /* borrowed for the call */
+    const struct storage *storage; /* borrowed until server_stop() has returned; locked, checked */
+    const char *ini_path;          /* borrowed for the call; for messages */
+    bool maintenance;              /* open and close the store, serve nobody */
+    bool skip_warnings, compact_log; /* as in struct store_opts */
+};
+
+/* When it returns OK all ports listen and are served. Any error with ret_problem filled in; then
+ * nothing is left running. */
+MUST_USE enum err server_start(const struct server_opts *o, struct server **ret,
+                               struct problem *ret_problem);
+/* Closes the ports, gives clients what they still have to get (for STOP_GRACE_MS at most), saves
+ * what is saved at a stop, stops and frees all. An error with ret_problem filled in means that not
+ * all could be saved; everything is freed all the same. NULL is a no-op. */
+MUST_USE enum err server_stop(struct server *s, struct problem *ret_problem);
+/* New connections get these certificates; those that there are go on with theirs. id: borrowed for
+ * the call. E_NO_MEMORY: not all loops have got them. */
+MUST_USE enum err server_set_identity(struct server *s, const struct identity *id);
+/* Takes over the settings of OPT_RELOAD; the others of conf, borrowed for the call, are not looked
+ * at. E_NO_MEMORY: all stays as it was. */
+MUST_USE enum err server_reload(struct server *s, const struct conf *conf);
+/* Have all loops had a turn since the last call? The first call only begins to ask. */
+bool server_is_alive(struct server *s);
+/* The statistics of this moment. Any thread, until the stop. */
+void server_report(struct server *s, struct stats_report *ret);
+/* Writes the statistics' state now, as at a stop; nothing without log_stats. Any thread, until the
+ * stop. E_SYS with errno, E_NO_MEMORY. */
+MUST_USE enum err server_save_stats(struct server *s);
+unsigned server_n_threads(const struct server *s);

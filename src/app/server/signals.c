@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/server/signals.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+#include "app/server/notify.h"
+#include "base/env.h"
+#include "base/log.h"
+
+void signals_set_log_level(const struct signals *r) {
+    enum log_level level = LOG_INFO;
+    const bool is_one = log_level_from_name(r->conf->log_level, &level);
+    assert(is_one); /* the table of settings has the same words */
+    if (!r->has_log_level) log_set_level(level);
+}
+
+/* ---- SIGHUP ---- */
+
+static enum err load_successor(const struct signals *r, struct identity **ret, struct problem *p) {
+    const enum err e = identity_load(r->paths, ret, p);
+    if (e != OK || bytes_equal(identity_fingerprint(*ret), identity_fingerprint(r->identity))) {
+        return e;
+    }
+    identity_free(*ret);
+    return problem_set(p, E_IDENTITY, "%s is of another identity", r->paths->ca_crt);
+}
+
+static void reload_certificates(struct signals *r) {
+    struct problem problem = {0};
+    struct identity *next = NULL;
+    enum err e = load_successor(r, &next, &problem);
+    if (e != OK) {
+        log_line(LOG_ERROR, "reload", "certificates=kept reason=\"%s\"", problem.text);
+        return;
+    }
+    if (identity_is_same(next, r->identity)) {
+        log_line(LOG_INFO, "reload", "certificates=unchanged");
+        identity_free(next);
+        return;
+    }
+    e = server_set_identity(r->server, next);
+    identity_free(r->identity);
+    r->identity = next;
+    log_line(e == OK ? LOG_INFO : LOG_ERROR, "reload", "certificates=%s",
+             e == OK ? "new" : err_name(e));
+}
+
+static void reload_settings(struct signals *r) {
+    struct problem problem = {0};
+    CLEANUP(conf_done) struct conf next;
+    conf_init(&next);
+    enum err e = conf_load(&next, r->paths->ini, conf_log_warning, NULL, &problem);
+    if (e == OK) {
+        e = server_reload(r->server, &next);
+        if (e != OK) (void)problem_set(&problem, e, "%s", err_meaning(e));
+    }
+    if (e != OK) {
+        log_line(LOG_ERROR, "reload", "settings=kept reason=\"%s\"", problem.text);
+        return;
+    }
+    const unsigned n = conf_reload(r->conf, &next, conf_log_warning, NULL);
+    signals_set_log_level(r);
+    log_line(LOG_INFO, "reload", "settings=%s", n != 0 ? "new" : "unchanged");
+}
+
+static void reload(struct signals *r) {
+    notify_reloading(env_mono_ms(&ENV_SYSTEM));
+    reload_settings(r);
+    reload_certificates(r);
+    notify_send("READY=1");
+}
+
+/* ---- signals ---- */
+
+static sigset_t handled_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    return set;
+}
+
+void signals_block(void) {
+    const sigset_t set = handled_signals();
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+/* The next signal, or 0 when none has come by then; until_ms: on the monotonic clock, 0: for ever.
+ */
+static int next_signal(const sigset_t *set, int64_t until_ms) {
+    const int64_t now_ms = env_mono_ms(&ENV_SYSTEM);
+    const int64_t left_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+    const struct timespec left = {left_ms / 1000, left_ms % 1000 * 1000000};
+    int number = -1;
+    do number = sigtimedwait(set, NULL, until_ms != 0 ? &left : NULL);
+    while (number < 0 && errno == EINTR);
+    return number > 0 ? number : 0;
+}
+
+/* SIGINT or SIGTERM; takes care of all else until it comes. */
+static int wait_for_end(struct signals *r, const sigset_t *set) {
+    const int64_t every_ms = notify_watchdog_ms();
+    int64_t due_ms = every_ms != 0 ? env_mono_ms(&ENV_SYSTEM) + every_ms : 0;
+    while (true) {
+        const int number = next_signal(set, due_ms);
+        if (number == SIGHUP) reload(r);
+        if (number == SIGINT || number == SIGTERM) return number;
+        if (every_ms == 0 || env_mono_ms(&ENV_SYSTEM) < due_ms) continue;
+        if (server_is_alive(r->server)) notify_send("WATCHDOG=1");
+        due_ms = env_mono_ms(&ENV_SYSTEM) + every_ms;
+    }
+}
+
+void signals_wait_for_stop(struct signals *r) {
+    const sigset_t set = handled_signals();
+    const int number = wait_for_end(r, &set);
+    log_line(LOG_INFO, "stop", "signal=%s", number == SIGINT ? "SIGINT" : "SIGTERM");
+    /* From now on one more of these does what it does to any program. */
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}

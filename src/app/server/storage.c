@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/server/storage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/files/file_problem.h"
+#include "app/server/journal_dir.h"
+#include "app/files/proc.h"
+#include "app/terminal/progress.h"
+#include "base/log.h"
+#include "base/vfs_dry.h"
+
+enum {
+    SYNC_INTERVAL_MS = 1000, /* as the explanation of `sync` says */
+    TRY_PROGRESS_DELAY_MS = 500,
+    /* A log that is written anew in less time than anybody notices; and how much of one is waste.
+     */
+    COMPACT_LATER_LEN = 8 << 20,
+    COMPACT_WASTE_LINES = 10000,
+    COMPACT_LOOK_MS = 1000,
+    SAVE_RETRY_MS = 60 * 1000, /* systemd kills after 90 s */
+};
+
+enum err storage_init(struct storage *ret, const struct conf *c, const struct paths *paths,
+                      struct problem *ret_problem) {
+    *ret = (struct storage){
+        .paths = paths,
+        .on_disk = c->store_log,
+        .in_journal = strcmp(c->store_messages, "journal") == 0,
+        .saves_messages = c->restore_messages,
+        .quota = (unsigned)c->message_quota,
+        .sync_interval_ms = strcmp(c->sync, "interval") == 0 ? SYNC_INTERVAL_MS : 0,
+        .lock_fd = -1,
+    };
+    const char *journal = c->journal_path[0] != '\0' ? c->journal_path : paths->journal;
+    const int n = snprintf(ret->journal, sizeof ret->journal, "%s", journal);
+    if (n >= 0 && (size_t)n < sizeof ret->journal) return OK;
+    return problem_set(ret_problem, E_CONFIG, "[STORE_LOG] journal_path is too long");
+}
+
+void storage_done(struct storage *s) {
+    if (s->lock_fd >= 0) (void)close(s->lock_fd);
+    s->lock_fd = -1;
+}
+
+/* ---- rights ---- */
+
+static bool may_use(const char *path, int mode) {
+    return faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
+}
+
+enum err storage_check_dir(const char *dir, bool must_exist, struct problem *ret_problem) {
+    struct stat st;
+    const bool is_there = stat(dir, &st) == 0;
+    if (!is_there && errno == ENOENT) {
+        if (!must_exist) return OK;
+        return problem_set(ret_problem, E_NOT_FOUND,
+                           "the directory %s does not exist: make it for the user that runs "
+                           "smp-server, or set SMP_SERVER_LOG_PATH",
+                           dir);
+    }
+    if (is_there && !S_ISDIR(st.st_mode)) {
+        return problem_set(ret_problem, E_SYS, "%s is not a directory: move it away", dir);
+    }
+    if (is_there && may_use(dir, R_OK | W_OK | X_OK)) return OK;
+    return file_problem(ret_problem, "cannot write into", dir, errno);
+}
+
+enum err storage_check_file(const char *path, struct problem *ret_problem) {
+    struct stat st;
+    if (lstat(path, &st) != 0 && errno == ENOENT) return OK;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+        return problem_set(ret_problem, E_SYS, "%s is not a regular file: move it away", path);
+    }
+    if (may_use(path, R_OK | W_OK)) return OK;
+    return file_problem(ret_problem, "cannot read and write", path, errno);
+}
+
+/* ---- the lock ---- */
+
+static long pid_in(int fd) {
+    char text[24] = {0};
+    return pread(fd, text, sizeof text - 1, 0) > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+/* For the message that the next one gets; the lock itself does not need it. */
+static void write_pid(int fd) {
+    char text[24];
+    const int n = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)n, 0) != n) {
+        log_line(LOG_WARN, "lock", "pid=not written error=\"%s\"", strerror(errno));
+    }
+}
+
+enum err storage_lock(struct storage *s, struct problem *ret_problem) {
+    if (!s->on_disk) return OK;
+    const char *path = s->paths->lock;
+    enum err e = storage_check_dir(s->paths->state, true, ret_problem);
+    if (e == OK) e = storage_check_file(path, ret_problem);
+    if (e != OK) return e;
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0) return file_problem(ret_problem, "cannot open", path, errno);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        write_pid(fd);
+        s->lock_fd = fd;
+        return OK;
+    }
+    if (errno == EWOULDBLOCK) {
+        (void)problem_set(ret_problem, E_EXISTS,
+                          "another smp-server (process %ld) uses the directory %s: stop it first",
+                          pid_in(fd), s->paths->state);
+    } else {
+        (void)problem_sys(ret_problem, "cannot lock %s", path);
+    }
+    (void)close(fd);
+    return E_EXISTS;
+}
+
+/* "1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF" */
+static bool is_lock_of(char *line, long pid, uint64_t inode) {
+    enum { KIND = 1, OWNER = 4, FILE_ID = 5 };
+    struct proc_line l;
+    uint64_t owner = 0, major = 0, minor = 0, locked = 0;
+    proc_split(line, &l);
+    if (l.n <= FILE_ID || strcmp(l.words[KIND], "FLOCK") != 0) return false;
+    const char *id = l.words[FILE_ID];
+    return proc_number(&l.words[OWNER], 10, 0, &owner) && owner == (uint64_t)pid &&
+           proc_number(&id, 16, 0, &major) && proc_number_after(&id, ':', 16, &minor) &&
+           proc_number_after(&id, ':', 10, &locked) && locked == inode;
+}
+
+/* Trying the lock would keep a server from starting that tries it at the same moment. */
+long storage_locked_by(const struct storage *s) {
+    struct stat st;
+    char line[256];
+    const int fd = open(s->paths->lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) return 0;
+    const long pid = pid_in(fd);
+    const bool known = fstat(fd, &st) == 0;
+    (void)close(fd);
+    FILE *locks = known && pid > 0 ? fopen("/proc/locks", "re") : NULL;
+    if (locks == NULL) return 0;
+    bool found = false;
+    while (!found && fgets(line, sizeof line, locks) != NULL) {
+        found = is_lock_of(line, pid, st.st_ino);
+    }
+    (void)fclose(locks);
+    return found ? pid : 0;
+}
+
+/* ---- files that contradict the settings ---- */
+
+enum err storage_has_content(const char *path, bool *ret, struct problem *ret_problem) {
+    struct stat st;
+    *ret = false;
+    if (stat(path, &st) == 0) {
+        *ret = st.st_size > 0;
+        return OK;
+    }
+    return errno == ENOENT ? OK : file_problem(ret_problem, "cannot read", path, errno);
+}
+
+static enum err check_reference_journal(const struct storage *s, struct problem *p) {
+    bool found = false;
+    const char *dir = s->paths->reference_journal;
+    const enum err e = journal_dir_is_reference(dir, &found, p);
+    if (e != OK || !found) return e;
+    return problem_set(p, E_CONFIG,
+                       "%s is the message journal of the reference server, in a format of its own: "
+                       "run `smp-server journal import`, or move that directory away to do without "
+                       "its messages",
+                       dir);
+}
+
+static enum err check_journal(const struct storage *s, bool has_log, bool has_journal,
+                              struct problem *p) {
+    if (has_log && has_journal) {
+        return problem_set(p, E_CONFIG,
+                           "store_messages is journal, but there are messages in %s too: if they "
+                           "were exported from the journal or copied there, move that file away; "
+                           "else run `smp-server journal delete` (which drops the messages of the "
+                           "journal), then `smp-server journal import`",
+                           s->paths->messages_log);
+    }
+    if (has_log) {
+        return problem_set(p, E_CONFIG,
+                           "store_messages is journal, but there are messages in %s: run "
+                           "`smp-server journal import`, or move that file away to do without them",
+                           s->paths->messages_log);
+    }
+    return OK;
+}
+
+void storage_log_warning(void *ctx, const char *text) {
+    (void)ctx;
+    log_line(LOG_WARN, "storage", "%s", text);
+}
+
+static void warn_not_read(const char *path, const char *why, conf_warn *warn, void *ctx) {
+    struct problem text;
+    (void)problem_set(&text, OK, "%s is not read: %s", path, why);
+    warn(ctx, text.text);
+}
+
+static enum err check_memory(const struct storage *s, bool has_log, bool has_journal,
+                             struct problem *p) {
+    if (has_journal && has_log) {
+        return problem_set(p, E_CONFIG,
+                           "store_messages is memory, but the journal %s still exists beside %s: "
+                           "if it was exported, run `smp-server journal delete`; else set "
+                           "store_messages: journal",
+                           s->journal, s->paths->messages_log);
+    }
+    if (has_journal) {
+        return problem_set(p, E_CONFIG,
+                           "store_messages is memory, but the journal %s may hold messages: run "
+                           "`smp-server journal export` and `smp-server journal delete`, or set "
+                           "store_messages: journal",
+                           s->journal);
+    }
+    return OK;
+}
+
+static void ignore_warning(void *ctx, const char *text) {
+    (void)ctx;
+    (void)text;
+}
+
+/* Segments alone say nothing: a server that never got a message has some too. One that cannot be
+ * read may hold messages. */
+static enum err holds_messages(const struct storage *s, bool *ret, struct problem *p) {
+    struct problem damage;
+    struct store_counts n = {0};
+    struct storage journal = *s;
+    const enum err e = journal_dir_is_used(s->journal, ret, p);
+    if (e != OK || !*ret) return e;
+    journal.in_journal = true;
+    *ret = storage_try(&journal, ignore_warning, NULL, &n, &damage) != OK || n.n_messages != 0;
+    return OK;
+}
+
+enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
+                       struct problem *ret_problem) {
+    bool has_store_log = false, has_log = false, has_journal = false;
+    if (!s->on_disk) {
+        const enum err e = storage_has_content(s->paths->store_log, &has_store_log, ret_problem);
+        if (e == OK && has_store_log)
+            warn_not_read(s->paths->store_log, "[STORE_LOG] enable is off", warn, ctx);
+        return e;
+    }
+    enum err e = check_reference_journal(s, ret_problem);
+    if (e == OK) e = storage_has_content(s->paths->messages_log, &has_log, ret_problem);
+    if (e == OK && (!s->in_journal || has_log)) e = holds_messages(s, &has_journal, ret_problem);
+    if (e == OK && s->in_journal) e = journal_dir_check_access(s->journal, ret_problem);
+    if (e != OK) return e;
+    if (s->in_journal) return check_journal(s, has_log, has_journal, ret_problem);
+    e = check_memory(s, has_log, has_journal, ret_problem);
+    if (e == OK && has_log && !s->saves_messages)
+        warn_not_read(s->paths->messages_log, "restore_messages is off", warn, ctx);
+    return e;
+}
+
+/* ---- opening ---- */
+
+void storage_print(const struct storage *s) {
+    if (!s->on_disk) {
+        printf("Store log disabled.\n");
+        return;
+    }
+    printf("Store log: %s\n", s->paths->store_log);
+    if (s->in_journal) {
+        printf("Messages: journal %s%s\n", s->journal,
+               s->sync_interval_ms != 0 ? ", synced every second" : "");
+        printf("Backups must copy the journal too: there is no %s with it\n",
+               s->paths->messages_log);
+    } else if (s->saves_messages) {
+        printf("Messages: memory, saved at an orderly stop to %s\n", s->paths->messages_log);
+    } else {
+        printf("Messages: memory, not saved\n");
+    }
+}
+
+static void log_counts(struct store *store) {
+    const struct store_counts n = store_counts(store);
+    log_line(LOG_INFO, "store", "queues=%" PRIu64 " messages=%" PRIu64, n.n_queues, n.n_messages);
+}
+
+enum err storage_open(const struct storage *s, const struct storage_use *use, struct store **ret,
+                      struct problem *ret_problem) {
+    const struct paths *paths = s->paths;
+    const bool in_log = s->on_disk && !s->in_journal && s->saves_messages;
+    const struct store_opts o = {
+        .env = &ENV_SYSTEM,
+        .quota = s->quota,
+        .on_durable = use->on_durable,
+        .ctx = use->ctx,
+        .commit_stats = use->commit_stats,
+        .vfs = use->vfs != NULL ? use->vfs : &VFS_SYSTEM,
+        .store_log = s->on_disk ? paths->store_log : NULL,
+        .messages_log = in_log ? paths->messages_log : NULL,
+        .restore_messages = in_log,
+        .ntfs_log = in_log || s->in_journal ? paths->ntfs_log : NULL,
+        .journal_dir = s->in_journal ? s->journal : NULL,
+        .journal_mark = s->in_journal ? paths->journal_mark : NULL,
+        .sync_interval_ms = s->sync_interval_ms,
+        .skip_warnings = use->skip_warnings,
+        .compact_log = use->compact_log,
+        .compact_later_len = use->serves ? COMPACT_LATER_LEN : 0,
+        .compact_waste_lines = COMPACT_WASTE_LINES,
+        .save_retry_ms = use->serves ? SAVE_RETRY_MS : 0,
+        .compact_look_ms = use->serves ? COMPACT_LOOK_MS : 0,
+        .progress = progress_report,
+    };
+    struct store_problem problem = {0};
+    errno = 0;
+    const enum err e = store_open(s->in_journal ? "journal" : "memory", &o, ret, &problem);
+    if (e != OK) {
+        return problem_set(ret_problem, e, "%s",
+                           problem.text[0] != '\0' ? problem.text : err_meaning(e));
+    }
+    if (s->on_disk) log_counts(*ret);
+    return OK;
+}
+
+/* ---- opening, without a change ---- */
+
+struct listener {
+    conf_warn *warn;
+    void *ctx;
+};
+
+static void tell_listener(void *ctx, enum log_level level, const char *line) {
+    const struct listener *l = ctx;
+    if (level <= LOG_WARN) l->warn(l->ctx, line);
+}
+
+enum err storage_try(const struct storage *s, conf_warn *warn, void *ctx, struct store_counts *ret,
+                     struct problem *ret_problem) {
+    struct vfs_dry *dry = NULL;
+    struct store *store = NULL;
+    struct listener listener = {warn, ctx};
+    if (vfs_dry_new(&dry) != OK) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
+    const struct storage_use use = {.vfs = vfs_dry_vfs(dry), .serves = true};
+    log_to(tell_listener, &listener);
+    progress_begin(&ENV_SYSTEM, NULL, TRY_PROGRESS_DELAY_MS);
+    const enum err e = storage_open(s, &use, &store, ret_problem);
+    progress_end();
+    if (e == OK) *ret = store_counts(store);
+    store_close(store);
+    log_to(NULL, NULL);
+    vfs_dry_free(dry);
+    return e;
+}

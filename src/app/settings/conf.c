@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/settings/conf.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/files/file_problem.h"
+#include "app/files/files.h"
+#include "app/settings/ini.h"
+#include "app/settings/near.h"
+#include "app/settings/options.h"
+#include "names/endpoint.h"
+#include "base/log.h"
+#include "crypto/crypto.h"
+
+enum { VALUE_TEXT_MAX = 2048 }; /* bytes; the longest printed value is a full list of addresses */
+
+/* A value or description as terminated text. */
+struct value_text {
+    char s[VALUE_TEXT_MAX];
+};
+
+static struct value_text printed(const struct opt *o, const struct conf *c) {
+    struct value_text t;
+    struct wr w = wr_init(t.s, sizeof t.s - 1);
+    opt_print(o, c, &w);
+    assert(wr_err(&w) == OK);
+    t.s[wr_bytes(&w).n] = '\0';
+    return t;
+}
+
+static struct value_text allowed(const struct opt *o) {
+    struct value_text t;
+    struct wr w = wr_init(t.s, sizeof t.s - 1);
+    opt_allowed(o, &w);
+    t.s[wr_bytes(&w).n] = '\0';
+    return t;
+}
+
+/* What is longer than any value is cut off. */
+static struct value_text shown(const struct opt *o, const char *value) {
+    struct value_text t = {""};
+    struct wr w = wr_init(t.s, sizeof t.s - 1);
+    const bool is_short = strlen(value) < sizeof t.s / 2;
+    if (is_short) {
+        opt_show(o, value, &w);
+        t.s[wr_bytes(&w).n] = '\0';
+    } else {
+        const char *cut = (o->flags & OPT_SECRET) != 0 ? "(hidden)" : value;
+        (void)snprintf(t.s, sizeof t.s, "%s", cut);
+    }
+    return t;
+}
+
+void conf_init(struct conf *c) {
+    *c = (struct conf){0};
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        if (o->type == OPT_BOOL) *(bool *)(void *)((char *)c + o->offset) = o->def != 0;
+        if (o->type == OPT_INT) *(int64_t *)(void *)((char *)c + o->offset) = o->def;
+        if (o->def_text != NULL) {
+            const enum err e = opt_parse(o, o->def_text, c);
+            assert(e == OK); /* the table contradicts itself */
+        }
+    }
+}
+
+void conf_done(struct conf *c) {
+    for (size_t i = 0; i < N_OPTS; i++) {
+        if ((OPTS[i].flags & OPT_SECRET) != 0) opt_wipe(&OPTS[i], c);
+    }
+}
+
+/* ---- reading ---- */
+
+struct reader {
+    struct conf *conf;
+    const char *file;
+    conf_warn *warn;
+    void *warn_ctx;
+    struct problem *problem;
+    conf_warn *fail; /* NULL: the first error ends reading */
+};
+
+static const struct opt *find(const char *section, const char *key) {
+    for (size_t i = 0; i < N_OPTS; i++) {
+        if (strcmp(OPTS[i].section, section) == 0 && strcmp(OPTS[i].key, key) == 0) return &OPTS[i];
+    }
+    return NULL;
+}
+
+static PRINTF_LIKE(2, 3) void remark(const struct reader *r, const char *fmt, ...) {
+    char text[sizeof(struct problem)];
+    struct problem p;
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    (void)problem_set(&p, OK, "%s", text);
+    r->warn(r->warn_ctx, p.text);
+}
+
+/* Whether a section of the file may be meant to be this one. */
+static bool is_section_near(const char *section, const char *known) {
+    return strcmp(section, known) == 0 || near_is_slip(section, known);
+}
+
+/* The setting that an unknown one may have been meant to be, NULL when none is like it. First in
+ * its section or one whose name is like it, there also by a part of its name; then in all. */
+static const struct opt *find_near(const struct ini_line *line) {
+    const struct opt *nearest = NULL;
+    unsigned best = NEAR_FAR;
+    for (size_t i = 0; i < 2 * N_OPTS && (i < N_OPTS || nearest == NULL); i++) {
+        const struct opt *o = &OPTS[i % N_OPTS];
+        const bool is_here = i < N_OPTS;
+        if (is_here && !is_section_near(line->section, o->section)) continue;
+        if (!near_is_slip(line->key, o->key) && !(is_here && near_is_part(line->key, o->key))) {
+            continue;
+        }
+        const unsigned distance = near_distance(line->key, o->key);
+        if (distance >= best && nearest != NULL) continue;
+        nearest = o;
+        best = distance;
+    }
+    return nearest;
+}
+
+static struct problem name_of(const struct ini_line *line) {
+    struct problem name;
+    if (*line->section == '\0') {
+        (void)problem_set(&name, OK, "%.100s before the first [SECTION]", line->key);
+    } else {
+        (void)problem_set(&name, OK, "[%.100s] %.100s", line->section, line->key);
+    }
+    return name;
+}
+
+/* Who mistypes a setting of [AUTH] would let in those whom it should keep out: that stops the
+ * start. Anything else is ignored, as newer versions of the reference may have more settings. */
+static enum err treat_unknown(const struct reader *r, const struct ini_line *line) {
+    const struct opt *meant = find_near(line);
+    const struct problem name = name_of(line);
+    if (meant == NULL) {
+        remark(r, "%s:%u: unknown setting %s is ignored: check its spelling", r->file, line->number,
+               name.text);
+        return OK;
+    }
+    if (strcmp(meant->section, "AUTH") != 0) {
+        remark(r, "%s:%u: unknown setting %s is ignored: did you mean [%s] %s?", r->file,
+               line->number, name.text, meant->section, meant->key);
+        return OK;
+    }
+    return problem_set(r->problem, E_CONFIG,
+                       "%s:%u: unknown setting %s: did you mean [AUTH] %s? Correct it, or begin "
+                       "the "
+                       "line with #",
+                       r->file, line->number, name.text, meant->key);
+}
+
+/* Whether a setting that is not used asks for something else than this version does. */
+static bool asks_for_more(const struct opt *o, const struct conf *c) {
+    struct conf defaults;
+    conf_init(&defaults);
+    return strcmp(printed(o, &defaults).s, printed(o, c).s) != 0;
+}
+
+/* Passes on an error, unless somebody wants to hear of all. */
+static enum err pass_error(const struct reader *r, enum err e) {
+    if (e == OK || r->fail == NULL) return e;
+    r->fail(r->warn_ctx, r->problem->text);
+    return OK;
+}
+
+static enum err read_line(const struct reader *r, const struct ini_line *line) {
+    struct conf *c = r->conf;
+    const struct opt *o = find(line->section, line->key);
+    if (o == NULL) return treat_unknown(r, line);
+    const size_t row = (size_t)(o - OPTS);
+    if (c->line[row] != 0) { /* the first counts, as in the reference: tools insert above */
+        remark(r, "%s:%u: [%s] %s is already set in line %u, which counts: remove one", r->file,
+               line->number, o->section, o->key, c->line[row]);
+        return OK;
+    }
+    if (opt_parse(o, line->value, c) != OK) {
+        const bool secret = (o->flags & OPT_SECRET) != 0 && o->type != OPT_SOCKS;
+        return problem_set(r->problem, E_CONFIG,
+                           "%s:%u: [%s] %s: %s%.200s%s is not allowed; must be %s", r->file,
+                           line->number, o->section, o->key, secret ? "" : "\"",
+                           secret ? "its value" : shown(o, line->value).s, secret ? "" : "\"",
+                           allowed(o).s);
+    }
+    c->line[row] = line->number;
+    const bool is_unused = (o->flags & (OPT_NOT_YET | OPT_TACIT)) == OPT_NOT_YET;
+    c->unused[row] = is_unused && asks_for_more(o, c);
+    return OK;
+}
+
+static enum err read_setting(void *ctx, const struct ini_line *line) {
+    const struct reader *r = ctx;
+    return pass_error(r, read_line(r, line));
+}
+
+static unsigned line_of(const struct conf *c, const char *section, const char *key) {
+    const struct opt *o = find(section, key);
+    assert(o != NULL);
+    return c->line[o - OPTS];
+}
+
+/* What asks for storage that does not exist must not start a server that forgets. */
+static enum err check_storage(const struct reader *r) {
+    const struct conf *c = r->conf;
+    const struct {
+        const char *key, *value, *why;
+        bool refused;
+    } rows[] = {
+        {"store_queues", c->store_queues,
+         "there is no database storage in this version, set store_queues = memory (queues are then "
+         "in the store log)",
+         strcmp(c->store_queues, "database") == 0},
+        {"store_messages", c->store_messages,
+         "there is no database storage in this version, set store_messages = journal",
+         strcmp(c->store_messages, "database") == 0},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (!rows[i].refused) continue;
+        return problem_set(r->problem, E_CONFIG, "%s:%u: [STORE_LOG] %s: \"%s\" is not allowed; %s",
+                           r->file, line_of(c, "STORE_LOG", rows[i].key), rows[i].key,
+                           rows[i].value, rows[i].why);
+    }
+    return OK;
+}
+
+/* Messages cannot outlive their queues. Not an error: init writes `store_messages = journal`, and
+ * tools change `enable` alone. */
+static void settle_storage(const struct reader *r) {
+    struct conf *c = r->conf;
+    if (c->store_log || strcmp(c->store_messages, "journal") != 0) return;
+    remark(r,
+           "%s:%u: [STORE_LOG] store_messages = journal has no effect with enable = off: all is in "
+           "memory, and lost when the server stops; set enable = on to keep it",
+           r->file, line_of(c, "STORE_LOG", "store_messages"));
+    (void)snprintf(c->store_messages, sizeof c->store_messages, "memory");
+}
+
+static enum err check_versions(const struct reader *r) {
+    const struct conf *c = r->conf;
+    if (c->version_min <= c->version_max) return OK;
+    const unsigned at_min = line_of(c, "LIMITS", "smp_version_min");
+    const unsigned at_max = line_of(c, "LIMITS", "smp_version_max");
+    return problem_set(r->problem, E_CONFIG,
+                       "%s:%u: [LIMITS] smp_version_min %d is above smp_version_max %d: no client "
+                       "could "
+                       "connect",
+                       r->file, at_min > at_max ? at_min : at_max, (int)c->version_min,
+                       (int)c->version_max);
+}
+
+/* Who tells anything about a server has to tell where its source code is. The type of hosting alone
+ * says nothing; the reference writes it into every file. */
+static enum err check_source_code(const struct reader *r) {
+    if (r->conf->information.source_code[0] != '\0') return OK;
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        if (strcmp(o->section, "INFORMATION") != 0 || strcmp(o->key, "hosting_type") == 0) continue;
+        if (r->conf->line[i] == 0 || printed(o, r->conf).s[0] == '\0') continue;
+        return problem_set(r->problem, E_CONFIG,
+                           "%s:%u: [INFORMATION] %s is set without source_code: set that too, or "
+                           "remove both",
+                           r->file, r->conf->line[i], o->key);
+    }
+    return OK;
+}
+
+enum err conf_resolver(const struct conf *c, struct endpoint *ret, const char **ret_key,
+                       const char **ret_why) {
+    *ret_key = "resolver_endpoint";
+    *ret_why = "it is not set";
+    if (c->resolver_endpoint[0] == '\0') return E_CONFIG;
+    if (endpoint_set_url(ret, c->resolver_endpoint, ret_why) != OK) return E_CONFIG;
+    *ret_key = "resolver_auth";
+    if (c->resolver_auth[0] == '\0') return OK;
+    return endpoint_set_auth(ret, c->resolver_auth, ret_why) == OK ? OK : E_CONFIG;
+}
+
+static enum err check_names(const struct reader *r) {
+    const struct conf *c = r->conf;
+    struct endpoint e;
+    const char *key = NULL, *why = NULL;
+    const bool is_needed = c->names_enable || c->resolver_auth[0] != '\0';
+    if (!is_needed && c->resolver_endpoint[0] == '\0') return OK;
+    const enum err result = conf_resolver(c, &e, &key, &why);
+    endpoint_wipe(&e);
+    if (result == OK) return OK;
+    unsigned line = line_of(c, "NAMES", key); /* 0: another key makes it necessary */
+    if (line == 0) line = line_of(c, "NAMES", c->names_enable ? "enable" : "resolver_auth");
+    return problem_set(r->problem, E_CONFIG, "%s:%u: [NAMES] %s: %s; must be %s", r->file, line,
+                       key, why,
+                       strcmp(key, "resolver_auth") == 0
+                           ? "bearer TOKEN or basic USER:PASSWORD, with https or on localhost"
+                           : "an http or https URL such as http://localhost:8000");
+}
+
+static bool is_set(const struct conf *c, const char *section, const char *key) {
+    const struct opt *o = find(section, key);
+    assert(o != NULL);
+    const struct value_text t = printed(o, c);
+    return t.s[0] != '\0' && strcmp(t.s, "off") != 0;
+}
+
+/* What has an effect only together with something else. */
+static void warn_of_halves(const struct reader *r) {
+    static const struct {
+        const char *section, *key, *needs;
+    } ROWS[] = {
+        {"INFORMATION", "condition_amendments", "usage_conditions"},
+        {"INFORMATION", "operator_country", "operator"},
+        {"INFORMATION", "hosting_country", "hosting"},
+        {"INFORMATION", "admin_pgp", "admin_pgp_fingerprint"},
+        {"INFORMATION", "admin_pgp_fingerprint", "admin_pgp"},
+        {"INFORMATION", "complaints_pgp", "complaints_pgp_fingerprint"},
+        {"INFORMATION", "complaints_pgp_fingerprint", "complaints_pgp"},
+        {"WEB", "https", "cert"},
+        {"WEB", "https", "key"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
+        const char *section = ROWS[i].section, *key = ROWS[i].key, *needs = ROWS[i].needs;
+        if (!is_set(r->conf, section, key) || is_set(r->conf, section, needs)) continue;
+        remark(r, "%s:%u: [%s] %s has no effect without %s: set that too", r->file,
+               line_of(r->conf, section, key), section, key, needs);
+    }
+}
+
+static enum err read_text(struct reader *r, char *text) {
+    unsigned at = 0;
+    enum err e = ini_parse(text, read_setting, r, &at);
+    if (e == E_SYNTAX) {
+        return problem_set(r->problem, E_CONFIG,
+                           "%s:%u: neither a [SECTION] nor a `key = value`: correct it, or begin "
+                           "it "
+                           "with #",
+                           r->file, at);
+    }
+    if (e == OK) e = pass_error(r, check_storage(r));
+    if (e == OK) e = pass_error(r, check_versions(r));
+    if (e == OK) e = pass_error(r, check_names(r));
+    if (e == OK) e = pass_error(r, check_source_code(r));
+    if (e == OK) settle_storage(r);
+    if (e == OK) warn_of_halves(r);
+    return e;
+}
+
+enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *warn, void *ctx,
+                    struct problem *ret_problem) {
+    struct reader r = {c, file, warn, ctx, ret_problem, NULL};
+    return read_text(&r, text);
+}
+
+enum err conf_check_value(const struct conf_value *v, char *ret_allowed, size_t cap) {
+    const struct opt *o = find(v->section, v->key);
+    assert(o != NULL);
+    struct conf scratch;
+    conf_init(&scratch);
+    const enum err e = opt_parse(o, v->value, &scratch);
+    conf_done(&scratch);
+    if (e != OK) (void)snprintf(ret_allowed, cap, "%s", allowed(o).s);
+    return e;
+}
+
+bool conf_is_used(const char *section, const char *key) {
+    const struct opt *o = find(section, key);
+    return o != NULL && (o->flags & OPT_NOT_YET) == 0;
+}
+
+void conf_log_warning(void *ctx, const char *text) {
+    (void)ctx;
+    log_line(LOG_WARN, "settings", "%s", text);
+}
+
+static enum err load(struct reader *r) {
+    const char *file = r->file;
+    struct problem *ret_problem = r->problem;
+    if (!file_exists(file) && errno == ENOENT) {
+        return problem_set(ret_problem, E_NOT_FOUND,
+                           "server is not initialized (%s does not exist): run `smp-server init`",
+                           file);
+    }
+    char *text = NULL;
+    size_t n = 0;
+    enum err e = file_read(file, CONF_FILE_MAX, &text, &n);
+    if (e == E_LIMIT) {
+        return problem_set(ret_problem, E_CONFIG, "%s is larger than 1 MiB: this is not its place",
+                           file);
+    }
+    if (e == E_SYS) {
+        return file_problem(ret_problem, "cannot read", file, errno);
+    }
+    if (e != OK) return problem_set(ret_problem, e, "cannot read %s: %s", file, err_meaning(e));
+    if (strlen(text) != n) {
+        e = problem_set(ret_problem, E_CONFIG, "%s has a NUL character: it is not a text file",
+                        file);
+    } else {
+        e = read_text(r, text);
+    }
+    crypto_wipe(text, n); /* it has passwords in it */
+    free(text);
+    return e;
+}
+
+enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
+                   struct problem *ret_problem) {
+    struct reader r = {c, file, warn, ctx, ret_problem, NULL};
+    return load(&r);
+}
+
+enum err conf_load_all(struct conf *c, const char *file, conf_warn *warn, conf_warn *fail,
+                       void *ctx, struct problem *ret_problem) {
+    struct reader r = {c, file, warn, ctx, ret_problem, fail};
+    return load(&r);
+}
+
+int64_t conf_message_ttl_s(const struct conf *c) {
+    enum { SECONDS_PER_DAY = 86400 };
+    return c->message_ttl_s != 0 ? c->message_ttl_s : c->expire_messages_days * SECONDS_PER_DAY;
+}
+
+int64_t conf_ntf_ttl_s(const struct conf *c) {
+    return c->ntf_ttl_s != 0 ? c->ntf_ttl_s : c->expire_ntfs_hours * 3600;
+}
+
+/* ---- what changes while the server runs ---- */
+
+static bool is_equal(const struct opt *o, const struct conf *a, const struct conf *b) {
+    struct value_text text_a = printed(o, a), text_b = printed(o, b);
+    const bool equal = strcmp(text_a.s, text_b.s) == 0;
+    crypto_wipe(&text_a, sizeof text_a);
+    crypto_wipe(&text_b, sizeof text_b);
+    return equal;
+}
+
+unsigned conf_reload(struct conf *c, const struct conf *next, conf_warn *warn, void *ctx) {
+    unsigned n_taken = 0;
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        if (is_equal(o, c, next)) continue;
+        if ((o->flags & OPT_RELOAD) != 0) {
+            opt_copy(o, next, c);
+            n_taken++;
+        } else if ((o->flags & OPT_NOT_YET) == 0) {
+            char text[256];
+            (void)snprintf(text, sizeof text, "[%s] %s changed: restart to use it", o->section,
+                           o->key);
+            warn(ctx, text);
+        }
+    }
+    return n_taken;
+}
+
+/* ---- printing ---- */
+
+void conf_list_unused(const struct conf *c, struct wr *w) {
+    const char *separator = "";
+    for (size_t i = 0; i < N_OPTS; i++) {
+        if (!c->unused[i]) continue;
+        wr_str(w, separator);
+        wr_str(w, OPTS[i].section);
+        wr_str(w, ".");
+        wr_str(w, OPTS[i].key);
+        separator = ", ";
+    }
+}
+
+static bool is_in(const struct opt *o, const struct opt_section *s) {
+    return strcmp(o->section, s->name) == 0;
+}
+
+static void write_setting(struct wr *w, const char *prefix, const char *key, const char *value) {
+    wr_str(w, prefix);
+    wr_str(w, key);
+    wr_str(w, *value != '\0' ? " = " : " =");
+    wr_str(w, value);
+    wr_str(w, "\n");
+}
+
+static void write_section(struct wr *w, const struct opt_section *s) {
+    wr_str(w, "[");
+    wr_str(w, s->name);
+    wr_str(w, "]\n");
+}
+
+static void write_in_force(struct wr *w, const struct opt *o, const struct conf *c) {
+    struct value_text t = printed(o, c);
+    const bool has_value = t.s[0] != '\0';
+    write_setting(w, has_value ? "" : "# ", o->key, has_value ? shown(o, t.s).s : "");
+    crypto_wipe(&t, sizeof t);
+}
+
+void conf_print(const struct conf *c, struct wr *w) {
+    for (size_t s = 0; s < N_OPT_SECTIONS; s++) {
+        bool is_begun = false;
+        for (size_t i = 0; i < N_OPTS; i++) {
+            const struct opt *o = &OPTS[i];
+            if (!is_in(o, &OPT_SECTIONS[s]) || (o->flags & OPT_NOT_YET) != 0) continue;
+            if (!is_begun) write_section(w, &OPT_SECTIONS[s]);
+            is_begun = true;
+            write_in_force(w, o, c);
+        }
+    }
+}
+
+/* Each line of help as a comment. */
+static void write_help(struct wr *w, const char *help) {
+    while (help != NULL && *help != '\0') {
+        const size_t len = strcspn(help, "\n");
+        wr_str(w, "# ");
+        wr_bytes_raw(w, bytes_of(help, len));
+        wr_str(w, "\n");
+        help += len + (help[len] == '\n');
+    }
+}
+
+static const char *value_for(const struct opt *o, const struct conf_value *values, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const struct conf_value *v = &values[i];
+        if (strcmp(v->section, o->section) == 0 && strcmp(v->key, o->key) == 0) return v->value;
+    }
+    return NULL;
+}
+
+/* A value for a setting that has none: the sample, or the first of its words. */
+static struct value_text sample(const struct opt *o) {
+    struct value_text t = {""};
+    if (o->words == NULL) return t;
+    const size_t n = o->type == OPT_WORD ? strcspn(o->words, ",") : strlen(o->words);
+    assert(n < sizeof t.s);
+    memcpy(t.s, o->words, n);
+    t.s[n] = '\0';
+    return t;
+}
+
+static void write_template_setting(struct wr *w, const struct opt *o, const struct conf *defaults,
+                                   const char *value) {
+    struct value_text shown = printed(o, defaults);
+    const bool in_force = value != NULL || (o->flags & OPT_WRITTEN) != 0;
+    if (shown.s[0] == '\0') shown = sample(o);
+    write_help(w, o->help);
+    if ((o->flags & OPT_NOT_YET) != 0) write_help(w, "This version does not use it.");
+    write_setting(w, in_force ? "" : "# ", o->key, value != NULL ? value : shown.s);
+    wr_str(w, "\n");
+}
+
+void conf_print_template(const struct conf_value *values, size_t n, struct wr *w) {
+    struct conf defaults;
+    conf_init(&defaults);
+    wr_str(w,
+           "# Settings of smp-server. Lines that begin with # are comments; settings that are "
+           "commented out\n"
+           "# have the value shown or, where the explanation says so, none. After changes restart "
+           "the server, or\n"
+           "# send it SIGHUP: it then says which of them need a restart.\n\n");
+    for (size_t s = 0; s < N_OPT_SECTIONS; s++) {
+        write_section(w, &OPT_SECTIONS[s]);
+        write_help(w, OPT_SECTIONS[s].help);
+        wr_str(w, OPT_SECTIONS[s].help != NULL ? "\n" : "");
+        for (size_t i = 0; i < N_OPTS; i++) {
+            if (!is_in(&OPTS[i], &OPT_SECTIONS[s])) continue;
+            write_template_setting(w, &OPTS[i], &defaults, value_for(&OPTS[i], values, n));
+        }
+    }
+}

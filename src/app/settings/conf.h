@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* conf.h -- the settings of smp-server.ini, as values.
+ *
+ * One table (options.c) says what there is; this module applies it: defaults, reading with errors
+ * that name file, line, section, key, value and what is allowed, and the two texts made from it
+ * (the file that init writes, `start --print-config`). Only app/ sees struct conf; other layers get
+ * their own small options. No I/O but conf_load(). Any thread. */
+#pragma once
+
+#include <stdint.h>
+
+#include "app/files/problem.h"
+#include "base/wr.h"
+#include "client/smp_uri.h"
+
+enum {
+    CONF_OPTS_MAX = 128,  /* rows of the table */
+    CONF_TEXT_MAX = 1024, /* bytes of a text, with terminator: several onion hosts fit */
+    CONF_WORD_MAX = 16,   /* bytes, with terminator */
+    CONF_PASSWORD_MAX = SMP_PASSWORD_MAX,
+    CONF_PORTS_MAX = 16,
+    CONF_ADDRESSES_MAX = 16,
+    CONF_ADDRESS_LEN = 64,  /* bytes, with terminator and zone */
+    CONF_FILE_MAX = 1 << 20 /* bytes of smp-server.ini; more is a mistake */
+};
+
+struct conf_ports {
+    unsigned n;
+    uint16_t port[CONF_PORTS_MAX];
+};
+
+struct conf_addresses {
+    unsigned n;
+    char text[CONF_ADDRESSES_MAX][CONF_ADDRESS_LEN]; /* numeric, without brackets */
+};
+
+struct conf_endpoint {
+    char host[CONF_ADDRESS_LEN]; /* numeric, without brackets */
+    uint16_t port;               /* 0: off */
+};
+
+/* [INFORMATION], each key under its name; "": not set */
+struct conf_information {
+    char source_code[CONF_TEXT_MAX], usage_conditions[CONF_TEXT_MAX];
+    char condition_amendments[CONF_TEXT_MAX];
+    char operator[CONF_TEXT_MAX], website[CONF_TEXT_MAX], hosting[CONF_TEXT_MAX];
+    char admin_simplex[CONF_TEXT_MAX], admin_email[CONF_TEXT_MAX];
+    char admin_pgp[CONF_TEXT_MAX], admin_pgp_fingerprint[CONF_TEXT_MAX];
+    char complaints_simplex[CONF_TEXT_MAX], complaints_email[CONF_TEXT_MAX];
+    char complaints_pgp[CONF_TEXT_MAX], complaints_pgp_fingerprint[CONF_TEXT_MAX];
+    char server_country[CONF_WORD_MAX], operator_country[CONF_WORD_MAX];
+    char hosting_country[CONF_WORD_MAX], hosting_type[CONF_WORD_MAX];
+};
+
+/* Numbers are int64_t whatever they are used as: one parser; ranges are in the table. */
+struct conf {
+    struct conf_information information;
+    /* [STORE_LOG] */
+    bool store_log;
+    char store_queues[CONF_WORD_MAX], store_messages[CONF_WORD_MAX];
+    bool restore_messages;
+    char sync[CONF_WORD_MAX];
+    char journal_path[CONF_TEXT_MAX]; /* "": `journal` in the state directory */
+    int64_t expire_messages_days;
+    bool expire_on_start, expire_on_send;
+    int64_t expire_ntfs_hours;
+    bool log_stats;
+    int64_t prometheus_interval_s;                               /* 0: off */
+    char db_connection[CONF_TEXT_MAX], db_schema[CONF_TEXT_MAX]; /* the first may be secret */
+    int64_t db_pool_size, db_deleted_ttl;
+    bool db_store_log;
+    /* [AUTH] */
+    bool new_queues;
+    char create_password[CONF_PASSWORD_MAX];             /* secret; "": none */
+    char control_port_admin_password[CONF_PASSWORD_MAX]; /* secret; "": nobody has this role */
+    char control_port_user_password[CONF_PASSWORD_MAX];  /* likewise */
+    int64_t daily_block_queue_quota;                     /* 0: no limit, -1: none */
+    /* [TRANSPORT] */
+    char host[CONF_TEXT_MAX];
+    struct conf_ports ports;
+    struct conf_addresses bind; /* none: all addresses */
+    int64_t threads;            /* 0: one for each processor */
+    bool log_tls_errors;
+    char log_level[CONF_WORD_MAX];
+    bool accept_services;
+    char websockets[CONF_TEXT_MAX];
+    int64_t control_port; /* 0: off */
+    struct conf_endpoint metrics;
+    /* [PROXY] */
+    bool proxy_enable, required_host_mode, allow_private_relays;
+    char host_mode[CONF_WORD_MAX], socks_mode[CONF_WORD_MAX];
+    char own_server_domains[CONF_TEXT_MAX];
+    char socks_proxy[CONF_TEXT_MAX]; /* secret; "": none */
+    int64_t proxy_concurrency, retry_after_error_s, connect_timeout_s, request_timeout_s;
+    int64_t proxy_ping_after_s, proxy_idle_s;
+    /* [NAMES] */
+    bool names_enable;
+    char resolver_endpoint[CONF_TEXT_MAX], resolver_auth[CONF_TEXT_MAX]; /* the second is secret */
+    int64_t resolver_timeout_ms, resolver_max_response_bytes, resolver_concurrency;
+    /* [INACTIVE_CLIENTS] */
+    bool disconnect_inactive;
+    int64_t inactive_ttl_s, inactive_check_s;
+    /* [WEB] */
+    char web_static_path[CONF_TEXT_MAX], web_cert[CONF_TEXT_MAX], web_key[CONF_TEXT_MAX];
+    int64_t web_http, web_https; /* ports; 0: off */
+    /* [LIMITS] */
+    int64_t message_quota, connections_per_address, handshakes_per_second, new_queues_per_minute;
+    int64_t pending_bytes;
+    int64_t handshake_timeout_s; /* 0: the two defaults of limits.h */
+    int64_t message_ttl_s;       /* 0: expire_messages_days */
+    int64_t expiry_interval_s;
+    int64_t end_interval_ms;
+    int64_t ntf_interval_ms;
+    int64_t ntf_ttl_s; /* 0: expire_ntfs_hours */
+    int64_t version_min, version_max;
+
+    /* where each row of the table was set: line of the file, 0 when it was not */
+    uint32_t line[CONF_OPTS_MAX];
+    /* rows that this version does not use and that ask for something else than it does */
+    bool unused[CONF_OPTS_MAX];
+};
+
+/* A remark that does not stop the start, one line. */
+typedef void conf_warn(void *ctx, const char *text);
+void conf_log_warning(void *ctx, const char *text); /* to the log; ctx is not used */
+
+void conf_init(struct conf *c); /* all defaults */
+void conf_done(struct conf *c); /* wipes what is secret */
+
+/* [NAMES] resolver_endpoint and resolver_auth taken apart; endpoint_wipe(). E_CONFIG: *ret_key is
+ * which of the two is wrong, *ret_why why; both static. */
+struct endpoint;
+MUST_USE enum err conf_resolver(const struct conf *c, struct endpoint *ret, const char **ret_key,
+                                const char **ret_why);
+
+/* Reads the text of a file over the defaults; file is its name for messages. text is changed.
+ * Unknown settings are warned of; anything else that is wrong is E_CONFIG with *ret_problem filled
+ * in. */
+MUST_USE enum err conf_parse(struct conf *c, const char *file, char *text, conf_warn *warn,
+                             void *ctx, struct problem *ret_problem);
+/* The same from the server's settings file. E_NOT_FOUND when there is none: the server is not
+ * initialized; E_SYS when it cannot be read. */
+MUST_USE enum err conf_load(struct conf *c, const char *file, conf_warn *warn, void *ctx,
+                            struct problem *ret_problem);
+
+/* The same, but what is wrong with a setting is told to fail and reading goes on: such a setting
+ * keeps its default. */
+MUST_USE enum err conf_load_all(struct conf *c, const char *file, conf_warn *warn, conf_warn *fail,
+                                void *ctx, struct problem *ret_problem);
+
+/* Takes over from next, what the file says now, the settings that may change while the server runs,
+ * and returns how many have changed. Others that have changed are warned of, each time. */
+unsigned conf_reload(struct conf *c, const struct conf *next, conf_warn *warn, void *ctx);
+
+int64_t conf_message_ttl_s(const struct conf *c); /* message_ttl, or expire_messages_days */
+int64_t conf_ntf_ttl_s(const struct conf *c);     /* notification_ttl, or expire_ntfs_hours */
+
+/* The settings that this version does not use, as "SECTION.key, ..."; empty when there are none. */
+void conf_list_unused(const struct conf *c, struct wr *w);
+/* The settings in force, as an ini file, without those that are not used; secrets are hidden. */
+void conf_print(const struct conf *c, struct wr *w);
+
+/* A value that init puts in place of the default. */
+struct conf_value {
+    const char *section, *key, *value; /* borrowed */
+};
+/* The file that init writes: every setting that this version uses, explained; as a comment where it
+ * is the default. */
+void conf_print_template(const struct conf_value *values, size_t n, struct wr *w);
+
+/* Whether a value is allowed for a setting of the table. E_CONFIG when it is not, with what is
+ * allowed instead as text. */
+MUST_USE enum err conf_check_value(const struct conf_value *v, char *ret_allowed, size_t cap);
+/* Whether this version does anything with a setting of the table. */
+bool conf_is_used(const char *section, const char *key);
+
+/* What `host` may be: names or addresses separated by commas. */
+bool conf_is_host(const char *s);
