@@ -32,9 +32,10 @@ class Server:
     """`start`, running; its output is collected, that of the log without times in `err`."""
 
 
-    def __init__(self, command, environment):
+    def __init__(self, command, environment, **options):
         self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        **options)
         self.out, self.err, self.timed = [], [], []
         pipes = ((self.process.stdout, self.out), (self.process.stderr, self.err))
         self.threads = [threading.Thread(target=self.collect, args=pair, daemon=True)
@@ -113,15 +114,15 @@ class Program:
         """`init -y`; gives its output."""
         return self.run("init", "-y", *words).stdout
 
-    def start(self, *words):
+    def start(self, *words, **options):
         """`start`, until the port is served."""
-        server = self.launch(*words)
+        server = self.launch(*words, **options)
         server.wait(f"Serving SMP protocol on port {self.port} (TLS)...")
         return server.wait("creating new queues")
 
-    def launch(self, *words):
+    def launch(self, *words, **options):
         """`start`, without waiting."""
-        server = Server([self.binary, "start", *words], self.environment)
+        server = Server([self.binary, "start", *words], self.environment, **options)
         self.servers.append(server)
         return server
 

@@ -162,6 +162,41 @@ def test_port_taken(ready):
             ready.ini.write_text(saved)
 
 
+def test_low_port_beside_another(ready):
+    """The start goes on without a port that may not be bound to while another one is served: both
+    warn in the same words, with the cure. Where the server runs, its rights count, not the asker's."""
+    user = nobody(ready)
+    for ports in (f"{ready.port},443", f"443,{ready.port}"):
+        set_all(ready, port=ports)
+        texts = [item["text"] for item in check(ready, **user)["items"]
+                 if item["level"] == "warning"]
+        server = ready.start(**user)
+        running = [item["text"] for item in check(ready)["items"]
+                   if item["level"] == "warning" and item["name"] == "ports"]
+        ready.connect().close()
+        server.stop()
+        assert texts == running == [
+            "port 443 (127.0.0.1) is left out, as it needs the capability CAP_NET_BIND_SERVICE: "
+            "grant it (`setcap cap_net_bind_service=+ep` on the program, or AmbientCapabilities="
+            "CAP_NET_BIND_SERVICE in the systemd unit), or set another [TRANSPORT] port in "
+            f"{ready.ini}"]
+        assert f"warn ports {texts[0]}\n" in server.err
+        assert [line for line in server.out if line.startswith("Serving")] == [
+            f"Serving SMP protocol on port {ready.port} (TLS)...\n"]
+
+
+def test_low_port_beside_a_bad_one(ready):
+    """What is wrong in another way still ends the start."""
+    user = nobody(ready)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        set_all(ready, port=f"443,{taken.getsockname()[1]}")
+        line = ready.refuse_start(**user)
+        assert "is in use by another program" in line
+        errors = [item["text"] for item in check(ready, status=1, **user)["items"]
+                  if item["level"] == "error"]
+        assert line.removeprefix("Error: ") in errors
+
+
 # ---- whose it is ----
 
 

@@ -95,8 +95,9 @@ static void print_message_expiry(const struct conf *c) {
 }
 
 /* The ports listen by now: those who wait for these lines connect at once. */
-static void print_serving(const struct conf *c, const struct paths *paths) {
+static void print_serving(const struct server *s, const struct conf *c, const struct paths *paths) {
     for (unsigned i = 0; i < c->ports.n; i++) {
+        if (!server_has_port(s, c->ports.port[i])) continue;
         printf("Serving SMP protocol on port %u (TLS)...\n", c->ports.port[i]);
     }
     if (c->log_stats) printf("server stats log enabled: %s\n", paths->stats_daily);
@@ -134,7 +135,7 @@ static enum err serve(const struct start_args *a, const struct storage *storage,
     if (a->maintenance) {
         printf("Maintenance mode: start and stop tasks are done, nobody is served.\n");
     } else {
-        print_serving(r->conf, r->paths);
+        print_serving(r->server, r->conf, r->paths);
         log_line(LOG_INFO, "start", "threads=%u", server_n_threads(r->server));
         notify_send("READY=1");
         signals_wait_for_stop(r);

@@ -167,11 +167,12 @@ static uint64_t first_unprivileged_port(void) {
 }
 
 /* "CapEff:	0000000000000400" */
-static bool may_bind_low_ports(void) {
-    char line[256];
+static bool may_bind_low_ports(long pid) {
+    char path[64], line[256];
     bool found = false;
     uint64_t set = 0;
-    FILE *f = fopen("/proc/self/status", "re");
+    (void)snprintf(path, sizeof path, "/proc/%ld/status", pid != 0 ? pid : (long)getpid());
+    FILE *f = fopen(path, "re");
     if (f == NULL) return true;
     while (!found && fgets(line, sizeof line, f) != NULL) {
         struct proc_line l;
@@ -184,8 +185,8 @@ static bool may_bind_low_ports(void) {
 }
 
 /* To bind to the port itself would keep a server from starting at this moment. */
-enum err check_may_bind(const struct listener_addr *a) {
-    if (a->port < first_unprivileged_port() && !may_bind_low_ports()) {
+enum err check_may_bind(const struct listener_addr *a, long pid) {
+    if (a->port < first_unprivileged_port() && !may_bind_low_ports(pid)) {
         errno = EACCES;
         return E_SYS;
     }

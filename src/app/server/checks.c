@@ -230,11 +230,32 @@ static void look_at_taken_port(struct checks *c, const struct port_use *u, enum 
     tell_problem(c, PORTS, &p);
 }
 
-static void look_at_port(struct checks *c, const struct port_use *u) {
+/* Is this port served, or would it be? */
+static bool works(const struct checks *c, const struct port_use *u) {
+    const enum port_user user = check_port(&u->addr, c->pid);
+    if (c->pid != 0) return user == PORT_OURS || user == PORT_SAME_USER;
+    return user == PORT_FREE ? check_may_bind(&u->addr, 0) == OK : !c->storage->on_disk;
+}
+
+static bool has_working_port(const struct checks *c) {
+    bool found = false;
+    for (unsigned i = 0; i < ports_count(c->conf) && !found; i++) {
+        const struct port_use u = ports_use(c->conf, i);
+        found = works(c, &u);
+    }
+    return found;
+}
+
+static void look_at_port(struct checks *c, const struct port_use *u, bool has_another) {
     const char *host = u->addr.host != NULL ? u->addr.host : "any address";
     struct problem p = {0};
     const enum port_user user = check_port(&u->addr, c->pid);
-    if (user == PORT_OURS || user == PORT_SAME_USER || (user == PORT_TAKEN && c->pid == 0)) {
+    const enum err may_bind = check_may_bind(&u->addr, c->pid);
+    const int number = errno;
+    if (user == PORT_FREE && has_another && ports_is_dispensable(u, may_bind)) {
+        ports_explain_left_out(u, c->paths->ini, &p);
+        tell(c, FINDING_WARNING, PORTS, "%s", p.text);
+    } else if (user == PORT_OURS || user == PORT_SAME_USER || (user == PORT_TAKEN && c->pid == 0)) {
         look_at_taken_port(c, u, user);
     } else if (user == PORT_TAKEN) {
         tell(c, FINDING_ERROR, PORTS,
@@ -245,8 +266,9 @@ static void look_at_port(struct checks *c, const struct port_use *u) {
         tell(c, FINDING_ERROR, PORTS,
              "port %u (%s) is not served by the server that runs: restart it to use the settings",
              u->addr.port, host);
-    } else if (check_may_bind(&u->addr) != OK) {
-        (void)ports_explain(u, E_SYS, c->paths->ini, &p);
+    } else if (may_bind != OK) {
+        errno = number;
+        (void)ports_explain(u, may_bind, c->paths->ini, &p);
         tell_problem(c, PORTS, &p);
     } else {
         tell(c, FINDING_OK, PORTS, "port %u (%s) is free", u->addr.port, host);
@@ -255,9 +277,10 @@ static void look_at_port(struct checks *c, const struct port_use *u) {
 
 /* A start finds it out by listening. */
 static void look_at_ports(struct checks *c) {
+    const bool has_one = !c->is_starting && has_working_port(c);
     for (unsigned i = 0; !c->is_starting && i < ports_n_uses(c->conf); i++) {
         const struct port_use u = ports_use(c->conf, i);
-        look_at_port(c, &u);
+        look_at_port(c, &u, has_one);
     }
 }
 

@@ -77,6 +77,27 @@ enum err ports_check(const struct conf *c, const char *ini_path, struct problem 
     return OK;
 }
 
+#define CURE_OF_LOW_PORTS                                                                          \
+    "grant it (`setcap cap_net_bind_service=+ep` on the program, or "                              \
+    "AmbientCapabilities=CAP_NET_BIND_SERVICE in the systemd unit), or set another %s in %s"
+
+static bool is_forbidden(enum err e, int number) {
+    return e == E_SYS && (number == EACCES || number == EPERM);
+}
+
+bool ports_is_dispensable(const struct port_use *u, enum err e) {
+    return u->key == PORTS_KEY && is_forbidden(e, errno);
+}
+
+void ports_explain_left_out(const struct port_use *u, const char *ini_path,
+                            struct problem *ret_problem) {
+    (void)problem_set(ret_problem, OK,
+                      "port %u (%s) is left out, as it needs the capability "
+                      "CAP_NET_BIND_SERVICE: " CURE_OF_LOW_PORTS,
+                      u->addr.port, u->addr.host != NULL ? u->addr.host : "any address", u->key,
+                      ini_path);
+}
+
 enum err ports_explain(const struct port_use *u, enum err e, const char *ini_path,
                        struct problem *ret_problem) {
     const char *host = u->addr.host != NULL ? u->addr.host : "any address";
@@ -87,11 +108,9 @@ enum err ports_explain(const struct port_use *u, enum err e, const char *ini_pat
                            "in %s",
                            u->addr.port, host, u->key, ini_path);
     }
-    if (e == E_SYS && (number == EACCES || number == EPERM)) {
+    if (is_forbidden(e, number)) {
         return problem_set(ret_problem, e,
-                           "port %u needs the capability CAP_NET_BIND_SERVICE: grant it (`setcap "
-                           "cap_net_bind_service=+ep` on the program, or AmbientCapabilities="
-                           "CAP_NET_BIND_SERVICE in the systemd unit), or set another %s in %s",
+                           "port %u needs the capability CAP_NET_BIND_SERVICE: " CURE_OF_LOW_PORTS,
                            u->addr.port, u->key, ini_path);
     }
     if (e == E_SYS && (number == EADDRNOTAVAIL || number == EAFNOSUPPORT)) {

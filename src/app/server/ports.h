@@ -30,3 +30,9 @@ MUST_USE enum err ports_check(const struct conf *c, const char *ini_path,
 /* Describes why u could not be opened, from e and errno; returns e. */
 enum err ports_explain(const struct port_use *u, enum err e, const char *ini_path,
                        struct problem *ret_problem);
+/* Does a server do without u, which could not be opened for e and errno, while it has another port
+ * for clients? Packages list ports below 1024 whether they may be bound to or not. */
+bool ports_is_dispensable(const struct port_use *u, enum err e);
+/* Describes that it does. */
+void ports_explain_left_out(const struct port_use *u, const char *ini_path,
+                            struct problem *ret_problem);

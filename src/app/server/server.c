@@ -67,7 +67,7 @@ struct server {
     int64_t started_s;                                     /* Unix seconds */
     unsigned connections_max, outgoing_max, transfers_max; /* the last: of each loop */
     unsigned n_workers, n_sockets;                         /* n_sockets: addresses times ports */
-    uint16_t *socket_ports;
+    uint16_t *socket_ports;                                /* 0: left out */
     struct worker *workers;
     struct loop **loops; /* borrowed from workers */
     struct admission *admission;
@@ -101,6 +101,7 @@ static unsigned count_processors(void) {
 /* Sockets of one address, on all loops, go to their port. */
 static void add_sockets(const struct server *s, unsigned socket, struct stats_gauges *ret) {
     unsigned i = 0;
+    if (s->socket_ports[socket] == 0) return;
     while (i < ret->n_ports && ret->port[i].port != s->socket_ports[socket]) i++;
     if (i == STATS_PORTS_MAX) return; /* CONF_PORTS_MAX is not more */
     struct stats_port *p = &ret->port[i];
@@ -443,23 +444,39 @@ static void down_ports(struct server *s) {
     for (unsigned i = 0; i < s->n_workers; i++) close_listeners(&s->workers[i]);
 }
 
-static enum err up_ports(struct server *s, struct problem *p) {
+/* Our own sockets share their port, so only a probe finds another server that shares it too. */
+static enum err open_port(struct server *s, unsigned i, const struct listener_addr *a) {
     const struct conn_opts *o = relay_conn_opts(s->relay);
+    enum err e = listener_probe(a);
+    for (unsigned j = 0; j < s->n_workers && e == OK; j++) {
+        struct worker *w = &s->workers[j];
+        e = listener_open(w->loop, a, s->o.identity->tls, o, &w->listeners[i]);
+        if (e == OK) listener_set_counts(w->listeners[i], &w->counts[i]);
+    }
+    return e;
+}
+
+/* Ports below 1024 are left out where they may not be bound to, if others are served. */
+static enum err up_ports(struct server *s, struct problem *p) {
+    unsigned n_open = 0;
     for (unsigned i = 0; i < s->n_sockets; i++) {
-        const struct listener_addr a = ports_get(s->o.conf, i);
-        /* Our own sockets share their port, so only a probe finds another server that shares it
-         * too. */
-        enum err e = listener_probe(&a);
-        for (unsigned j = 0; j < s->n_workers && e == OK; j++) {
-            struct worker *w = &s->workers[j];
-            e = listener_open(w->loop, &a, s->o.identity->tls, o, &w->listeners[i]);
-            if (e == OK) listener_set_counts(w->listeners[i], &w->counts[i]);
-        }
-        if (e == OK) continue;
         const struct port_use u = ports_use(s->o.conf, i);
+        const enum err e = open_port(s, i, &u.addr);
+        if (e == OK) n_open++;
+        if (e == OK) continue;
+        const bool is_dispensable = ports_is_dispensable(&u, e);
         (void)ports_explain(&u, e, s->o.ini_path, p);
+        s->socket_ports[i] = 0;
+        if (is_dispensable) continue;
         down_ports(s);
         return e;
+    }
+    if (n_open == 0) return E_SYS;
+    for (unsigned i = 0; i < s->n_sockets; i++) {
+        if (s->socket_ports[i] != 0) continue;
+        const struct port_use u = ports_use(s->o.conf, i);
+        ports_explain_left_out(&u, s->o.ini_path, p);
+        log_line(LOG_WARN, "ports", "%s", p->text);
     }
     return OK;
 }
@@ -711,4 +728,11 @@ bool server_is_alive(struct server *s) {
 
 unsigned server_n_threads(const struct server *s) {
     return s->n_workers;
+}
+
+bool server_has_port(const struct server *s, uint16_t port) {
+    for (unsigned i = 0; i < s->n_sockets; i++) {
+        if (s->socket_ports[i] == port) return true;
+    }
+    return false;
 }

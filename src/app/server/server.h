@@ -43,3 +43,5 @@ void server_report(struct server *s, struct stats_report *ret);
  * stop. E_SYS with errno, E_NO_MEMORY. */
 MUST_USE enum err server_save_stats(struct server *s);
 unsigned server_n_threads(const struct server *s);
+/* Are clients served on this port of the settings? It may have been left out: ports.h. */
+bool server_has_port(const struct server *s, uint16_t port);

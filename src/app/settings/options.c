@@ -181,7 +181,8 @@ const struct opt OPTS[] = {
     {"TRANSPORT", "port", OPT_PORTS, OPT_WRITTEN, AT(ports),
         0, "5223,443", 0, 0, NULL, NULL,
         "Ports to listen on, separated by commas. A port below 1024 needs the capability\n"
-        "CAP_NET_BIND_SERVICE."},
+        "CAP_NET_BIND_SERVICE; without it such a port is left out, with a warning, if another one is\n"
+        "served."},
     {"TRANSPORT", "bind", OPT_ADDRESSES, OPT_OURS, AT(bind),
         0, NULL, 0, 0, NULL, "192.0.2.1,2001:db8::1",
         "Addresses of this machine to listen on, separated by commas. By default all, IPv4 and\n"
