@@ -141,6 +141,13 @@ def test_options_without_value(program):
     assert "\nWarning: server source code is not specified.\n" in out
 
 
+def test_source_code(program):
+    """Is printed, and nothing is said against it."""
+    done = program.run("init", "-y", "--source-code=https://example.org/x", "--no-password")
+    assert "\nServer source code: https://example.org/x\n" in done.stdout
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize("name", ["smp-server-store.log", "smp-server-messages.log"])
 def test_beside_a_store(program, name):
     """Its queues belong to another identity: refused, and nothing is changed."""

@@ -46,6 +46,8 @@ def test_output(ready):
      "expiring clients inactive for 5 seconds every 2 seconds"),
     ({("STORE_LOG", "expire_messages_days"): "7"}, "expiring messages after 7 days"),
     ({("LIMITS", "message_ttl"): "90"}, "expiring messages after 90 seconds"),
+    ({("INFORMATION", "source_code"): "https://example.org/x"},
+     "Server source code: https://example.org/x"),
 ])
 def test_settings_are_printed(ready, settings, line):
     """The lines that depend on settings."""
@@ -54,6 +56,7 @@ def test_settings_are_printed(ready, settings, line):
     server = ready.start()
     server.stop()
     assert line + "\n" in server.out
+    assert not [x for x in server.err if "not used by this version" in x]
 
 
 def test_default_port_is_not_in_the_address(ready):

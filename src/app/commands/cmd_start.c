@@ -83,6 +83,8 @@ static void log_unused(const struct conf *c) {
 static void print_identity(const struct conf *c, const struct identity *id) {
     address_print(
         &(struct address){identity_fingerprint(id), c->create_password, c->host, c->ports.port[0]});
+    const char *source = c->information.source_code;
+    if (*source != '\0') printf("Server source code: %s\n", source);
 }
 
 static void print_message_expiry(const struct conf *c) {

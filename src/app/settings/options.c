@@ -41,9 +41,10 @@ const struct opt OPTS[] = {
     /* section, key, type, flags, offset,
      *   default, default text, min, max, unit, words or sample,
      *   help */
-    INFO(source_code, OPT_TEXT, "https://example.org/source",
-        "Where users find the source code of this server, as it runs. Required with any of the\n"
-        "others."),
+    {"INFORMATION", "source_code", OPT_TEXT, 0, AT(information.source_code),
+        0, NULL, 0, 0, NULL, "https://example.org/source",
+        "Where users find the source code of this server, as it runs; printed at the start. Required\n"
+        "with any of the others."},
     INFO(usage_conditions, OPT_TEXT, "https://github.com/simplex-chat/simplex-chat/blob/stable/PRIVACY.md",
         "Link to the conditions of use."),
     INFO(condition_amendments, OPT_TEXT, "https://example.org/amendments",
