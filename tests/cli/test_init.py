@@ -148,15 +148,53 @@ def test_source_code(program):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("name", ["smp-server-store.log", "smp-server-messages.log"])
-def test_beside_a_store(program, name):
+@pytest.mark.parametrize("name, found", [
+    ("smp-server-store.log", "smp-server-store.log"),
+    ("smp-server-messages.log", "smp-server-messages.log"),
+    ("smp-server-ntfs.log", "smp-server-ntfs.log"),
+    ("journal/0000000001.journal", "journal"),
+    ("messages/ab/cd/messages.abcd.log", "messages"),
+    ("messages/ab/cd/queue_state.abcd.log", "messages"),
+])
+def test_beside_a_store(program, name, found):
     """Its queues belong to another identity: refused, and nothing is changed."""
-    program.state.mkdir(parents=True)
-    (program.state / name).write_text("precious\n")
+    path = program.state / name
+    path.parent.mkdir(parents=True)
+    path.write_text("precious\n")
     before = program.files()
-    assert program.refuse("init", "-y").startswith(
-        f"Error: {program.state}/{name} is of a server whose settings are not in {program.config}")
+    assert program.refuse("init", "-y") == (
+        f"Error: {program.state}/{found} is of a server whose settings are not in {program.config}"
+        ": to keep its identity, put back that directory's files and run `smp-server start`; for a "
+        f"new server move {program.state}/{found} away")
     assert program.files() == before
+
+
+@pytest.mark.parametrize("name", ["journal/notes.txt", "messages/notes.txt", "smp-server-store.log"])
+def test_beside_nothing(program, name):
+    """Other files, and empty ones, are no store."""
+    path = program.state / name
+    path.parent.mkdir(parents=True)
+    path.write_text("" if name.endswith(".log") else "x")
+    program.init()
+
+
+def test_beside_a_store_of_ours(ready):
+    """The steps that the refusal tells keep identity and queues."""
+    from smp_client import fill
+    ready.start().stop()
+    server = ready.start()
+    fill(ready, [b"x"])
+    server.stop()
+    identity = fingerprint(ready)
+    elsewhere = ready.root / "elsewhere"
+    ready.config.rename(elsewhere)
+    assert "put back that directory's files and run `smp-server start`" in ready.refuse(
+        "init", "-y")
+    elsewhere.rename(ready.config)
+    server = ready.start()
+    server.stop()
+    assert identity == fingerprint(ready)
+    assert any("queues=1 messages=1" in line for line in server.err)
 
 
 @pytest.mark.parametrize("words, message", [
@@ -222,14 +260,84 @@ def test_again(program):
     assert program.files() == before
 
 
-@pytest.mark.parametrize("name", sorted(NAMES - {"smp-server.ini"}))
-def test_nothing_is_overwritten(program, name):
-    """A file without the ini: perhaps the identity of a server. All stays as it was."""
-    program.config.mkdir(parents=True)
-    (program.config / name).write_text("precious")
+def run_commands(program, line, *more):
+    """Runs the commands that a line names, as `smp-server ...`; what the last prints."""
+    commands = re.findall(r"`smp-server ([^`]*)`", line)
+    assert commands, line
+    for command in commands:
+        words = command.split(" ")
+        done = program.run(*words, *(more if words[0] == "init" else ()))
+        assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("lost", [
+    [], ["ca.key"], ["server.crt"], ["server.key"], ["fingerprint"],
+    ["server.crt", "server.key", "fingerprint"],
+])
+def test_identity_without_settings(ready, lost):
+    """Refused; the commands that the refusal names keep the identity, and its queues."""
+    from smp_client import fill
+    server = ready.start()
+    fill(ready, [b"x"])
+    server.stop()
+    identity = fingerprint(ready)
+    for name in [*lost, "smp-server.ini"]:
+        (ready.config / name).unlink()
+    before = ready.files()
+    line = ready.refuse("init", "-y")
+    there = [x for x in ("ca.key", "ca.crt", "server.key", "server.crt", "fingerprint")
+             if x not in lost]
+    assert line.startswith(f"Error: {ready.config} has {', '.join(there)} of a server, but no "
+                           "smp-server.ini: to keep its identity, ")
+    assert line.endswith("; for a new server move these files away")
+    assert ready.files() == before
+    out = run_commands(ready, line, "-y", "--no-password", "--fqdn", "smp.example")
+    assert f"\nServer address: smp://{identity}@smp.example\n" in out
+    assert ("CA private key location" in out) == ("ca.key" not in lost)
+    assert stat.S_IMODE(ready.ini.stat().st_mode) == 0o600
+    ready.set("TRANSPORT", "port", ready.port)
+    ready.set("TRANSPORT", "bind", "127.0.0.1")
+    server = ready.start()
+    server.stop()
+    assert fingerprint(ready) == identity
+    assert any("queues=1 messages=1" in x for x in server.err)
+
+
+@pytest.mark.parametrize("kept, missing", [
+    (["ca.key"], "ca.crt"), (["ca.crt"], "ca.key, or server.key, server.crt and fingerprint"),
+    (["server.crt", "server.key", "fingerprint"], "ca.crt"),
+    (["ca.crt", "server.key"], "ca.key, or server.crt and fingerprint"),
+])
+def test_identity_in_pieces(program, kept, missing):
+    """What cannot be made again has to be put back; with it the identity is kept."""
+    program.init()
+    saved = {name: (program.config / name).read_bytes() for name in NAMES}
+    for name in NAMES - set(kept):
+        (program.config / name).unlink()
     before = program.files()
     line = program.refuse("init", "-y")
-    assert line == f"Error: {program.config}/{name} exists: move it away, nothing is overwritten"
+    assert f": to keep its identity, put back {missing} from your backup; for a new " in line
+    assert program.refuse("init", "-y", "--keep-identity").startswith("Error: cannot read ")
+    assert program.files() == before
+    for name in re.findall(r"[a-z]+[.][a-z]+|fingerprint", missing):
+        (program.config / name).write_bytes(saved[name])
+    run_commands(program, program.refuse("init", "-y"), "-y")
+    assert (program.config / "ca.crt").read_bytes() == saved["ca.crt"]
+
+
+def test_keep_identity(program):
+    """Only with an identity that fits, and without what would be of a new one."""
+    assert program.refuse("init", "-y", "--keep-identity").startswith(
+        f"Error: cannot read {program.config}/server.crt: ")
+    assert program.files() == {}
+    program.init()
+    program.ini.unlink()
+    (program.config / "fingerprint").write_text("x\n")
+    before = program.files()
+    assert "is not the fingerprint of" in program.refuse("init", "-y", "--keep-identity")
+    assert program.refuse("init", "-y", "--keep-identity", "-a", "ED448") == (
+        "Error: --keep-identity and --sign-algorithm exclude each other: leave one out")
     assert program.files() == before
 
 

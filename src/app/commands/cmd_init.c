@@ -8,9 +8,8 @@
 #include "app/files/files.h"
 #include "app/server/identity.h"
 #include "app/commands/init_ask.h"
+#include "app/commands/init_beside.h"
 #include "app/commands/init_plan.h"
-#include "app/server/journal_dir.h"
-#include "app/server/storage.h"
 #include "crypto/base64.h"
 #include "crypto/cert.h"
 
@@ -67,37 +66,42 @@ static const struct cli_option OPTIONS[] = {
         "The same"},
     {"pool-size", 0, "POOL_SIZE", AT(pool_size),
         "The same"},
+    {"keep-identity", 0, NULL, AT(keep_identity),
+        "Keep keys and certificates that are there and write the\nsettings alone"},
     {"yes", 'y', NULL, AT(yes),
         "Ask nothing, take all from the options"},
 };
 // clang-format on
 
-static enum err write_files(const struct init_plan *plan, const struct paths *paths,
-                            struct problem *p) {
+static enum err add_identity(struct file_set *set, const struct cert_bundle *certs,
+                             const struct paths *paths, struct problem *p) {
     char fingerprint[BASE64_LEN(SHA256_LEN) + 2];
-    base64url_encode(bytes_of(plan->certs.fingerprint, SHA256_LEN), fingerprint);
+    base64url_encode(bytes_of(certs->fingerprint, SHA256_LEN), fingerprint);
     fingerprint[sizeof fingerprint - 2] = '\n';
     fingerprint[sizeof fingerprint - 1] = '\0';
     const struct {
-        const char *path;
-        struct bytes content;
+        const char *path, *content;
         mode_t mode;
     } rows[] = {
-        /* the ini file is last: with it the server counts as initialized */
-        {paths->ca_key, bytes_str(plan->certs.ca_key), 0600},
-        {paths->ca_crt, bytes_str(plan->certs.ca_crt), 0644},
-        {paths->server_key, bytes_str(plan->certs.server_key), 0600},
-        {paths->server_crt, bytes_str(plan->certs.server_crt), 0644},
-        {paths->fingerprint, bytes_str(fingerprint), 0644},
-        {paths->ini, bytes_of(plan->ini, plan->ini_len), 0600},
+        {paths->ca_key, certs->ca_key, 0600},         {paths->ca_crt, certs->ca_crt, 0644},
+        {paths->server_key, certs->server_key, 0600}, {paths->server_crt, certs->server_crt, 0644},
+        {paths->fingerprint, fingerprint, 0644},
     };
+    enum err e = OK;
+    for (size_t i = 0; i < ARRAY_LEN(rows) && e == OK; i++)
+        e = file_set_add(set, rows[i].path, bytes_str(rows[i].content), rows[i].mode, p);
+    return e;
+}
+
+/* The ini file is last: with it the server counts as initialized. */
+static enum err write_files(const struct init_plan *plan, const struct paths *paths,
+                            struct problem *p) {
     CLEANUP(file_set_done) struct file_set set;
     file_set_init(&set);
     enum err e = file_set_make_dir(&set, paths->cfg, 0700, p);
     if (e == OK) e = file_set_make_dir(&set, paths->state, 0750, p);
-    for (size_t i = 0; i < ARRAY_LEN(rows) && e == OK; i++) {
-        e = file_set_add(&set, rows[i].path, rows[i].content, rows[i].mode, p);
-    }
+    if (e == OK && !plan->keeps_identity) e = add_identity(&set, &plan->certs, paths, p);
+    if (e == OK) e = file_set_add(&set, paths->ini, bytes_of(plan->ini, plan->ini_len), 0600, p);
     return e == OK ? file_set_commit(&set, p) : e;
 }
 
@@ -112,7 +116,7 @@ static void print_result(const struct init_plan *plan, const struct paths *paths
     printf("Server initialized, please provide additional server information in %s.\n"
            "Run `smp-server start` to start server.\n",
            paths->ini);
-    identity_print_advice(paths, " ");
+    if (file_exists(paths->ca_key)) identity_print_advice(paths, " ");
     address_print(&(struct address){bytes_of(plan->certs.fingerprint, SHA256_LEN), plan->password,
                                     plan->host, SMP_DEFAULT_PORT});
     if (plan->source_code != NULL) {
@@ -125,33 +129,21 @@ static void print_result(const struct init_plan *plan, const struct paths *paths
     print_unused(plan);
 }
 
-/* Queues belong to the identity that they were made with: a new one would make them unreachable. */
-static enum err check_state(const struct paths *paths, struct problem *p) {
-    const char *const files[] = {paths->store_log, paths->messages_log, paths->ntfs_log};
-    const char *found = NULL;
-    bool is_there = false;
-    if (!file_exists(paths->state)) return OK;
-    enum err e = OK;
-    for (size_t i = 0; i < ARRAY_LEN(files) && e == OK && found == NULL; i++) {
-        e = storage_has_content(files[i], &is_there, p);
-        if (is_there) found = files[i];
-    }
-    if (e == OK && found == NULL) e = journal_dir_is_used(paths->journal, &is_there, p);
-    if (is_there && found == NULL) found = paths->journal;
-    if (e == OK && found == NULL)
-        e = journal_dir_is_reference(paths->reference_journal, &is_there, p);
-    if (is_there && found == NULL) found = paths->reference_journal;
-    if (e != OK || found == NULL) return e;
-    return problem_set(p, E_EXISTS,
-                       "%s is of a server whose settings are not in %s: to keep its identity, put "
-                       "back that directory's files and run `smp-server start`; for a new server "
-                       "move %s away",
-                       found, paths->cfg, found);
+/* The fingerprint of the identity that is there. */
+static enum err keep_identity(const struct paths *paths, struct init_plan *plan,
+                              struct problem *p) {
+    struct identity *id = NULL;
+    const enum err e = identity_load(paths, &id, p);
+    if (e != OK) return e;
+    memcpy(plan->certs.fingerprint, identity_fingerprint(id).p, sizeof plan->certs.fingerprint);
+    identity_free(id);
+    return OK;
 }
 
 static enum err init(const struct init_args *a, const struct paths *paths, struct problem *p) {
     CLEANUP(init_plan_done) struct init_plan plan = {0};
     enum err e = init_plan_make(a, paths, &plan, p);
+    if (e == OK && a->keep_identity) e = keep_identity(paths, &plan, p);
     if (e == OK) e = write_files(&plan, paths, p);
     if (e == OK) print_result(&plan, paths);
     return e;
@@ -164,10 +156,12 @@ static enum err run_init(const void *args, const struct paths *paths, struct pro
                            "`smp-server start`",
                            paths->ini);
     }
-    enum err e = check_state(paths, ret_problem);
-    if (e != OK) return e;
     struct init_args a;
     memcpy(&a, args, sizeof a);
+    enum err e = OK;
+    if (!a.keep_identity) e = init_beside_identity(paths, ret_problem);
+    if (e == OK && !a.keep_identity) e = init_beside_store(paths, ret_problem);
+    if (e != OK) return e;
     CLEANUP(init_answers_done) struct init_answers answers = {0};
     e = init_args_check(&a, ret_problem);
     if (e == OK && !a.yes) {

@@ -182,6 +182,10 @@ static enum err check_exclusive(const struct init_args *a, struct problem *p) {
         return problem_set(p, E_CONFIG,
                            "--password and --no-password exclude each other: leave one out");
     }
+    if (a->keep_identity && a->sign_algorithm != NULL) {
+        return problem_set(
+            p, E_CONFIG, "--keep-identity and --sign-algorithm exclude each other: leave one out");
+    }
     if (a->web_path != NULL && a->disable_web) {
         return problem_set(p, E_CONFIG,
                            "--web-path and --disable-web exclude each other: leave one out");
@@ -398,5 +402,6 @@ enum err init_plan_make(const struct init_args *a, const struct paths *paths, st
     plan_passwords(a, ret);
     e = plan_web(a, paths, ret, ret_problem);
     if (e == OK) e = plan_ini(a, ret, ret_problem);
-    return e == OK ? plan_certs(ret, ret_problem) : e;
+    ret->keeps_identity = a->keep_identity;
+    return e == OK && !a->keep_identity ? plan_certs(ret, ret_problem) : e;
 }

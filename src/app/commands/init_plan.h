@@ -11,7 +11,7 @@
 /* The options as they are given; NULL: not given. Those that may lack their value are "" then. All
  * borrowed. */
 struct init_args {
-    bool yes, store_log, disable_store_log, daily_stats, no_password, disable_web;
+    bool yes, store_log, disable_store_log, daily_stats, no_password, disable_web, keep_identity;
     const char *sign_algorithm, *ip, *fqdn, *password;
     const char *control_port, *socks_proxy, *source_code; /* may lack their value */
     const char *own_domains, *web_path;
@@ -39,7 +39,8 @@ struct init_plan {
     const char *unused[INIT_UNUSED_MAX];
     char *ini; /* owned; secret */
     size_t ini_len;
-    struct cert_bundle certs; /* owned */
+    bool keeps_identity;
+    struct cert_bundle certs; /* owned; empty when the identity is kept */
 };
 
 /* What can be said about the options alone: values, and which of them need or exclude each other.
