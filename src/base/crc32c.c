@@ -41,6 +41,15 @@ uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n) {
     return ~c;
 }
 
+bool crc32c_is_one_bit(uint32_t difference, size_t n) {
+    uint32_t of_bit = POLYNOMIAL; /* the last; then each before it */
+    for (size_t i = 0; i < 8 * n; i++) {
+        if (of_bit == difference) return true;
+        of_bit = (of_bit >> 1) ^ ((of_bit & 1) != 0 ? POLYNOMIAL : 0);
+    }
+    return false;
+}
+
 #if defined(__x86_64__)
 
 __attribute__((target("sse4.2"))) static uint32_t crc_sse42(uint32_t crc, const void *p, size_t n) {

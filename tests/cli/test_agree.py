@@ -60,6 +60,20 @@ def use_reference_journal(program):
     (place / "messages.abcd.log").write_text("x\n")
 
 
+def change_log(program, change):
+    """What happened to the store log after a server had used it."""
+    shutil.copy(SAMPLES / "memory" / LOG, program.state)
+    program.start().stop()
+    path = program.state / LOG
+    path.write_bytes(change(path.read_bytes()))
+
+
+def flip(data):
+    """A bit in an id: the line remains one."""
+    at = data.index(b" sid=") + 10
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+
+
 BROKEN = {
     "bind": lambda p: set_all(p, bind="192.0.2.1"),
     "bind twice": lambda p: set_all(p, bind="127.0.0.1,127.0.0.1"),
@@ -73,6 +87,9 @@ BROKEN = {
     "metrics elsewhere": lambda p: set_all(p, metrics="127.0.0.1:1"),
     "low control_port": lambda p: set_all(p, control_port=1),
     "garbage in the store log": lambda p: put(p, LOG, "garbage\nCREATE nonsense\n"),
+    "a flipped bit in the store log": lambda p: change_log(p, flip),
+    "store log cut": lambda p: change_log(p, lambda d: d[:d.rindex(b"\n", 0, -1) + 1]),
+    "store log emptied": lambda p: change_log(p, lambda d: b""),
     "store log is a directory": lambda p: (p.state / LOG).mkdir(),
     "messages without settings": lambda p: put(p, MESSAGES, "x\n"),
     "messages log is a directory": lambda p: (p.state / MESSAGES).mkdir(),
@@ -107,6 +124,12 @@ SOUND = {
                                                   metrics=f"127.0.0.1:{free_port()}"),
     "other families": lambda p: set_all(p, bind="127.0.0.1", metrics=f"[::1]:{p.port}"),
     "samples": lambda p: shutil.copy(SAMPLES / "memory" / LOG, p.state),
+    "store log edited": lambda p: change_log(p, lambda d: d[d.index(b"\n") + 1:]),
+    "store log by another server": lambda p: (
+        change_log(p, lambda d: d[:d.rindex(b"\n", 0, -1) + 1]),
+        put(p, LOG + ".2099-01-01T00:00:00.123456789Z", "x\n")),
+    "no store log, and no checksums": lambda p: (
+        change_log(p, lambda d: b""), (p.state / (LOG + ".sums")).unlink()),
     "torn store log": lambda p: put(p, LOG, (SAMPLES / "memory" / LOG).read_text() + "CREATE r"),
     "used": lambda p: (p.start().stop()),
 }

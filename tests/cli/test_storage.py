@@ -19,6 +19,7 @@ SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "reference-6.5.5"
 BODIES = [b"one", b"", b"three" * 3000]
 LOCK = "smp-server.lock"
 MARK = "smp-server-journal.stop"
+SUMS = "smp-server-store.log.sums"
 
 
 def use(program, messages):
@@ -104,7 +105,7 @@ def test_journal_path(ready):
     ready.set("STORE_LOG", "journal_path", place)
     stop_with_messages(ready, "journal")
     assert list(place.glob("*.journal"))
-    assert names(ready) == {"smp-server-store.log", "smp-server-ntfs.log", MARK}
+    assert names(ready) == {"smp-server-store.log", SUMS, "smp-server-ntfs.log", MARK}
 
 
 def test_lost_segments_are_noticed(ready):
@@ -131,6 +132,10 @@ def test_lost_queues_are_noticed(ready):
     log = ready.state / "smp-server-store.log"
     content = log.read_bytes()
     log.write_bytes(b"")
+    line = refuse_start(ready)
+    assert f"{log} has 0 bytes and had {len(content)}: it was cut or emptied, from line 1 on" in line
+    assert f"remove {log}.sums" in line
+    (ready.state / SUMS).unlink()
     line = refuse_start(ready)
     assert "3 of 3 messages in" in line and "the store log has lost" in line
     log.write_bytes(content)
@@ -167,7 +172,7 @@ def test_memory_keeps_all_at_an_orderly_stop(ready):
     assert log.read_text().count("\n") == 3
     server = ready.start()
     assert counts_of(server) == (1, 3)
-    assert names(ready) == {"smp-server-store.log", "smp-server-messages.log.bak",
+    assert names(ready) == {"smp-server-store.log", SUMS, "smp-server-messages.log.bak",
                             "smp-server-ntfs.log.bak"}
     assert drain(ready, queue) == BODIES
     server.stop()
@@ -208,7 +213,7 @@ def test_memory_without_restore(ready):
     """Queues only; a messages log from before is left alone, with a warning."""
     ready.set("STORE_LOG", "restore_messages", "off")
     stop_with_messages(ready, "memory")
-    assert names(ready) == {"smp-server-store.log"}
+    assert names(ready) == {"smp-server-store.log", SUMS}
     log = ready.state / "smp-server-messages.log"
     shutil.copy(SAMPLES / "memory" / "smp-server-messages.log", log)
     done = ready.run("start", "-m")

@@ -170,6 +170,7 @@ static bool sink_take(void *sink, lsn_t upto) {
 static enum err sink_sync(void *sink) {
     struct queue_log *l = sink;
     const enum err e = queue_log__sync(l->vfs, &l->file);
+    if (e == OK) sums_write(&l->sums, &l->o);
     return e == OK ? queue_log__rewrite_sync(l) : e;
 }
 
@@ -208,8 +209,11 @@ static void sink_drop(void *sink) {
 static void sink_done(void *sink, bool ok) {
     struct queue_log *l = sink;
     uint64_t n = 0;
-    for (const struct log_line *x = l->taken.head; x != NULL; x = x->next) n++;
+    for (const struct log_line *x = l->taken.head; x != NULL; x = x->next, n++) {
+        if (ok) sums_add(&l->sums, x->text, x->n);
+    }
     if (ok && n != 0) l->file.end = l->file.written;
+    if (l->file.unsynced == 0) sums_write(&l->sums, &l->o);
     atomic_fetch_add_explicit(&l->n_lines, n, memory_order_relaxed);
     queue_log__rewrite_done(l, ok);
     atomic_store_explicit(&l->len_bytes, l->file.end, memory_order_relaxed);
@@ -295,7 +299,8 @@ enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
     l->o = *o;
     l->vfs = o->vfs;
     l->commit = commit;
-    l->file.fd = l->rewrite.file.fd = l->rewrite.idle_fd = -1;
+    l->file.fd = l->rewrite.file.fd = l->rewrite.idle_fd = l->rewrite.idle_sums_fd = -1;
+    l->sums = l->rewrite.sums = (struct log_sums){.fd = -1, .is_off = !o->has_sums};
     pthread_mutex_init(&l->rewrite.mtx, NULL);
     atomic_init(&l->n_lines, o->n_lines);
     const enum err e = open_log(o, l);
@@ -321,15 +326,24 @@ enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
     return OK;
 }
 
+void queue_log_start(struct queue_log *l) {
+    if (l->o.has_sums) sums_open(&l->sums, &l->o, l->file.end);
+    l->o.sums_are_stale = false;
+}
+
 static void close_fd(const struct queue_log *l, int fd) {
     if (fd >= 0) l->vfs->close(l->vfs->ctx, fd);
 }
 
 void queue_log_close(struct queue_log *l) {
     if (l == NULL) return;
+    queue_log__rewrite_take_sums(l);
+    if (l->file.unsynced == 0) sums_write(&l->sums, &l->o);
+    sums_close(&l->sums, &l->o);
     close_fd(l, l->file.fd);
     close_fd(l, l->rewrite.file.fd);
     close_fd(l, l->rewrite.idle_fd);
+    close_fd(l, l->rewrite.idle_sums_fd);
     queue_log__free_lines(&l->pending);
     queue_log__free_lines(&l->taken);
     queue_log__free_lines(&l->rewrite.collected);

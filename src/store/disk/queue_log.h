@@ -12,7 +12,10 @@
  * (`smp-server-store.log.2026-11-22T14:00:00Z`), each made durable before the next. While `.start`
  * exists it is the true state. Timed backups are kept as the reference keeps them: those of the
  * last 24 hours, the newest 3 of the older ones, and none of the rest that is older than 21 days.
- * Format: docs/FORMATS.md. */
+ *
+ * Of lines on stable storage there are checksums in a file of their own, which the reference does
+ * not know: bytes that the disk has changed, or an end that is gone, are noticed at the next start.
+ * Formats: docs/FORMATS.md. */
 #pragma once
 
 #include "base/vfs.h"
@@ -23,19 +26,22 @@ struct queue_log;
 struct queue_log_opts {
     const struct env *env;
     const struct vfs *vfs;
-    const char *path;   /* borrowed */
-    uint64_t n_lines;   /* to open: what is in the file, for queue_log_n_lines() */
-    bool skip_warnings; /* bad lines are set aside in `<path>.bad` instead of refused */
+    const char *path;    /* borrowed */
+    uint64_t n_lines;    /* to open: what is in the file, for queue_log_n_lines() */
+    bool skip_warnings;  /* bad lines are set aside in `<path>.bad` instead of refused */
+    bool has_sums;       /* checksums of its lines are kept in `<path>.sums` */
+    bool sums_are_stale; /* to open: what queue_log_read() has found */
     void (*progress)(void *ctx, uint64_t done, uint64_t total); /* bytes; may be NULL */
     void *progress_ctx;
 };
 
 struct queue_log_problem {
-    char text[512];
+    char text[600];
 };
 
 struct queue_log_stats {
     uint64_t n_lines, n_bad, torn_bytes;
+    bool sums_are_stale; /* somebody has changed the log, or the disk has */
     uint64_t len_bytes;
 };
 
@@ -44,8 +50,9 @@ struct queue_log_stats {
  * skip_warnings, sets the line aside; any other error of line() is returned as it is. What a power
  * loss leaves of a group that was never acknowledged is dropped and counted in torn_bytes: an
  * unfinished last line and, in the last QUEUE_LOG_TORN_WINDOW bytes, lines with zero bytes and what
- * cannot be used after them. A file that does not exist is empty. Start only. E_SYS, E_NO_MEMORY.
- */
+ * cannot be used after them. A file that does not exist is empty. With checksums, a log that is not
+ * as it was written is E_STORE too, after all lines; with skip_warnings it is taken as it is.
+ * Start only. E_SYS, E_NO_MEMORY. */
 enum { QUEUE_LOG_TORN_WINDOW = 1 << 20, QUEUE_LOG_LINE_LEN = 64 << 10 };
 MUST_USE enum err queue_log_read(const struct queue_log_opts *o,
                                  enum err (*line)(void *ctx, struct bytes text), void *ctx,
@@ -68,6 +75,9 @@ MUST_USE enum err queue_log_put(struct queue_log_writer *w,
  * `<path>.start` is there, so this log is not the true one: queue_log_read() first. */
 MUST_USE enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
                                  struct queue_log **ret);
+/* Brings the checksums up to the log; without has_sums a no-op. When nothing stands in the way of
+ * the start, before commit_start(). */
+void queue_log_start(struct queue_log *l);
 void queue_log_close(struct queue_log *l); /* after commit_stop(); NULL is a no-op */
 
 /* What a line is about. `mark` is kept beside what it is about, under the same lock, and is 0 at

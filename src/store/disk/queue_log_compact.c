@@ -97,7 +97,7 @@ static enum err backup_path(const struct queue_log_opts *o, struct log_path *ret
 
 struct backup {
     int64_t time_s;
-    char suffix[64];
+    char suffix[SUMS_NAME_LEN];
 };
 
 struct backups {
@@ -141,16 +141,41 @@ static int compare_backups(const void *a, const void *b) {
     return strcmp(x->suffix, y->suffix);
 }
 
+/* Oldest first; *ret->v is owned also after an error. E_SYS. */
+static enum err list_backups(const struct queue_log_opts *o, struct backups *ret) {
+    const char *slash = strrchr(o->path, '/');
+    *ret = (struct backups){.base = slash != NULL ? slash + 1 : o->path};
+    const struct log_path dir = queue_log__dir(o);
+    const enum err e = o->vfs->list(o->vfs->ctx, dir.s, note_backup, ret);
+    if (ret->n > 1) qsort(ret->v, ret->n, sizeof *ret->v, compare_backups);
+    return e == OK ? OK : E_SYS;
+}
+
+enum err queue_log__newest_backup(const struct queue_log_opts *o, char ret[SUMS_NAME_LEN]) {
+    struct backups b;
+    const enum err e = list_backups(o, &b);
+    const int error = errno;
+    memset(ret, 0, SUMS_NAME_LEN);
+    if (b.n != 0) memcpy(ret, b.v[b.n - 1].suffix, strlen(b.v[b.n - 1].suffix));
+    free(b.v);
+    errno = error;
+    return e;
+}
+
+int queue_log__compare_backups(const char *a, const char *b) {
+    int64_t x, y;
+    const bool has_a = *a != '\0' && parse_time(a + 1, &x);
+    const bool has_b = *b != '\0' && parse_time(b + 1, &y);
+    if (!has_a || !has_b) return (int)has_a - (int)has_b;
+    return x != y ? (x < y ? -1 : 1) : strcmp(a, b);
+}
+
 /* As the reference does (removeStoreLogBackups): of those older than a day all but the newest 3, if
  * older than 21 days. */
 static void remove_backups(const struct queue_log_opts *o) {
-    const char *slash = strrchr(o->path, '/');
-    struct backups b = {.base = slash != NULL ? slash + 1 : o->path};
-    const struct log_path dir = queue_log__dir(o);
+    struct backups b;
     const int64_t now = env_now_s(o->env);
-    if (o->vfs->list(o->vfs->ctx, dir.s, note_backup, &b) == OK && b.n > 1) {
-        qsort(b.v, b.n, sizeof *b.v, compare_backups);
-    }
+    if (list_backups(o, &b) != OK) b.n = 0;
     size_t n_old = 0;
     while (n_old < b.n && b.v[n_old].time_s < now - DAY_S) n_old++;
     for (size_t i = 0; i + MIN_OLD_BACKUPS < n_old && b.v[i].time_s < now - BACKUP_TTL_S; i++) {
@@ -191,6 +216,7 @@ enum err queue_log__exchange(const struct queue_log_opts *o) {
     enum err e = queue_log__path(o, ".new", &x.new);
     if (e == OK) e = queue_log__path(o, ".start", &x.start);
     if (e == OK) e = backup_path(o, &x.backup);
+    if (e == OK) e = sums_remove(o);
     if (e == OK) e = exchange(o, &x);
     if (e == OK) remove_backups(o);
     return e;

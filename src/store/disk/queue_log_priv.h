@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "store/disk/queue_log.h"
+#include "store/disk/queue_log_sums.h"
 
 enum { QUEUE_LOG_MAX_PATH = 1024 };
 
@@ -29,6 +30,10 @@ MUST_USE enum err queue_log__rename(const struct queue_log_opts *o, const char *
 /* Puts `<path>.new` in the place of the log, which becomes a timed backup. E_SYS: the log is as it
  * was; E_STORE: it is not known which of the two has which name. */
 MUST_USE enum err queue_log__exchange(const struct queue_log_opts *o);
+/* What the newest timed backup has behind the name of the log; empty: there is none. E_SYS. */
+MUST_USE enum err queue_log__newest_backup(const struct queue_log_opts *o, char ret[SUMS_NAME_LEN]);
+/* Of two such ends: < 0 when a is older. */
+int queue_log__compare_backups(const char *a, const char *b);
 
 /* ---- an open log ---- */
 
@@ -80,8 +85,12 @@ struct rewrite {
     uint16_t nr;     /* of this rewrite, or the last; 0: there was none */
     lsn_t join_lsn;
     struct log_lines collected;
-    uint64_t n_lines; /* of the new file */
-    int idle_fd;      /* a file that was let go; closed by the rewriting thread. -1: none */
+    uint64_t n_lines;          /* of the new file */
+    int idle_fd, idle_sums_fd; /* let go; closed by the rewriting thread. -1: none */
+    uint64_t sums_end;         /* the log's length when they were let go: new ones begin there */
+    bool no_sums;              /* nobody makes new ones */
+    bool has_sums;             /* these are they, for the commit thread */
+    struct log_sums sums;
     /* the rewriting thread's while COPYING, then the commit thread's */
     struct log_file file;
     /* commit thread only */
@@ -100,6 +109,7 @@ struct queue_log {
     /* commit thread only */
     struct log_lines taken;
     struct log_file file;
+    struct log_sums sums; /* fd -1 and not off: new ones are being made */
     /* atomic, relaxed: for decisions that may be a little late */
     _Atomic uint64_t n_lines, len_bytes;
     struct rewrite rewrite;
@@ -113,6 +123,8 @@ MUST_USE enum err queue_log__rewrite_append(struct queue_log *l, struct bytes te
                                             const struct queue_log_of *of);
 /* Before the lines of a group are taken, and after. True: there is something to write. */
 void queue_log__rewrite_settle(struct queue_log *l);
+/* Takes over the checksums that were made for the new log, if there are any. */
+void queue_log__rewrite_take_sums(struct queue_log *l);
 bool queue_log__rewrite_take(struct queue_log *l, lsn_t upto);
 MUST_USE enum err queue_log__rewrite_write(struct queue_log *l);
 MUST_USE enum err queue_log__rewrite_sync(struct queue_log *l);

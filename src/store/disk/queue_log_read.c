@@ -21,8 +21,9 @@ struct reader {
     uint64_t bad_at;
     uint64_t size;
     uint64_t n_seen; /* lines, good or not */
-    bool in_torn;    /* what follows may belong to a torn group */
-    bool in_long;    /* within a line that is too long */
+    struct sums_check sums;
+    bool in_torn; /* what follows may belong to a torn group */
+    bool in_long; /* within a line that is too long */
 };
 
 static enum err set_aside(struct reader *r, struct bytes text) {
@@ -111,6 +112,7 @@ static enum err read_lines(struct reader *r, uint8_t *buf) {
         if (got == 0) break;
         size_t used = 0;
         const size_t n = kept + got;
+        sums_check_feed(&r->sums, bytes_of(buf + kept, got));
         e = whole_lines(r, bytes_of(buf, n), at - kept, &used);
         if (e != OK) return e;
         at += got;
@@ -161,6 +163,17 @@ static enum err read_file(struct reader *r) {
     return e;
 }
 
+static enum err open_and_read(struct reader *r) {
+    const struct vfs *v = r->o->vfs;
+    enum err e = v->open(v->ctx, r->o->path, O_RDONLY, 0, &r->fd);
+    if (e != OK) return e == E_NOT_FOUND ? OK : E_SYS;
+    e = read_file(r);
+    const int error = errno;
+    v->close(v->ctx, r->fd);
+    errno = error;
+    return e;
+}
+
 enum err queue_log_read(const struct queue_log_opts *o,
                         enum err (*line)(void *ctx, struct bytes text), void *ctx,
                         struct queue_log_stats *ret, struct queue_log_problem *ret_problem) {
@@ -170,11 +183,11 @@ enum err queue_log_read(const struct queue_log_opts *o,
     if (e != OK) return E_SYS;
     struct reader r =
         {.o = o, .line = line, .ctx = ctx, .stats = ret, .problem = ret_problem, .bad_fd = -1};
-    e = o->vfs->open(o->vfs->ctx, o->path, O_RDONLY, 0, &r.fd);
-    if (e != OK) return e == E_NOT_FOUND ? OK : E_SYS;
-    e = read_file(&r);
+    e = sums_check_begin(&r.sums, o);
+    if (e == OK) e = open_and_read(&r);
+    if (e == OK) e = sums_check_end(&r.sums, o, r.size, ret, ret_problem);
     const int error = errno;
-    o->vfs->close(o->vfs->ctx, r.fd);
+    sums_check_done(&r.sums);
     errno = error;
     return e;
 }

@@ -51,15 +51,40 @@ enum err queue_log__rewrite_append(struct queue_log *l, struct bytes text, lsn_t
 
 /* ---- the commit thread ---- */
 
+/* The log is another file, or its checksums were removed for one. */
+static void let_go_of_sums(struct queue_log *l) {
+    struct rewrite *r = &l->rewrite;
+    r->idle_sums_fd = l->sums.fd;
+    r->sums_end = l->file.end;
+    l->sums.fd = -1;
+    l->sums.covered = l->file.end;
+    l->sums.n_rows = 0;
+    l->sums.is_off = !l->o.has_sums || r->no_sums;
+    r->no_sums = false;
+}
+
+void queue_log__rewrite_take_sums(struct queue_log *l) {
+    struct rewrite *r = &l->rewrite;
+    if (!r->has_sums) return;
+    r->has_sums = false;
+    l->sums.fd = r->sums.fd;
+    l->sums.at = r->sums.at;
+    if (l->sums.fd < 0) l->sums.is_off = true;
+    free(r->sums.rows);
+    r->sums = (struct log_sums){.fd = -1};
+}
+
 void queue_log__rewrite_settle(struct queue_log *l) {
     struct rewrite *r = &l->rewrite;
     lock(l);
+    queue_log__rewrite_take_sums(l);
     if (r->adopt || r->give_up) {
         r->idle_fd = r->adopt ? l->file.fd : r->file.fd;
         if (r->adopt) {
             l->file = r->file;
             atomic_store_explicit(&l->n_lines, r->n_lines, memory_order_relaxed);
         }
+        let_go_of_sums(l);
         r->file = (struct log_file){.fd = -1};
         r->adopt = r->give_up = r->exchanging = false;
         r->state = REWRITE_NONE;
@@ -150,10 +175,28 @@ static enum err pass(struct queue_log *l, lsn_t *ret_lsn) {
 
 static void close_idle(struct queue_log *l) {
     lock(l);
-    const int fd = l->rewrite.idle_fd;
-    l->rewrite.idle_fd = -1;
+    const int fd = l->rewrite.idle_fd, sums_fd = l->rewrite.idle_sums_fd;
+    l->rewrite.idle_fd = l->rewrite.idle_sums_fd = -1;
     unlock(l);
     if (fd >= 0) l->vfs->close(l->vfs->ctx, fd);
+    if (sums_fd >= 0) l->vfs->close(l->vfs->ctx, sums_fd);
+}
+
+/* After a pass: all that the log had when the old ones were let go is on stable storage. */
+static void make_sums(struct queue_log *l) {
+    struct rewrite *r = &l->rewrite;
+    struct log_sums s;
+    lock(l);
+    const bool is_settled = !r->adopt && !r->give_up;
+    const uint64_t end = r->sums_end;
+    r->no_sums = !is_settled;
+    unlock(l);
+    if (!is_settled || !l->o.has_sums) return;
+    sums_open(&s, &l->o, end);
+    lock(l);
+    r->sums = s;
+    r->has_sums = true;
+    unlock(l);
 }
 
 enum err queue_log_rewrite_begin(struct queue_log *l) {
@@ -256,6 +299,7 @@ static enum err replace(struct queue_log *l, bool keep_backup) {
     if (keep_backup) return queue_log__exchange(&l->o);
     struct log_path new;
     enum err e = queue_log__path(&l->o, ".new", &new);
+    if (e == OK) e = sums_remove(&l->o);
     if (e == OK) e = l->vfs->rename(l->vfs->ctx, new.s, l->o.path);
     if (e != OK) return E_SYS;
     const struct log_path dir = queue_log__dir(&l->o);
@@ -286,6 +330,7 @@ enum err queue_log_rewrite_end(struct queue_log *l, bool keep_backup) {
     lsn_t lsn;
     (void)!pass(l, &lsn); /* if that fails now, the next group settles it */
     close_idle(l);
+    if (e != E_STORE) make_sums(l);
     errno = error;
     return e;
 }

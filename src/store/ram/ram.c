@@ -93,6 +93,7 @@ static struct store_counts ram_counts(struct store *s) {
 static enum err ram_start(struct store *s) {
     struct ram_store *m = ram_of(s);
     if (m->commit == NULL) return OK;
+    queue_log_start(m->log);
     enum err e = commit_start(m->commit);
     if (e != OK) return e;
     m->started = true;

@@ -350,12 +350,14 @@ enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem) {
         .vfs = m->o.vfs,
         .path = m->o.store_log,
         .skip_warnings = m->o.skip_warnings,
+        .has_sums = true,
         .progress = log_progress,
         .progress_ctx = m,
     };
     struct queue_log_stats stats = {0};
     enum err e = read_log(m, &lo, &stats, ret_problem);
     lo.n_lines = stats.n_lines;
+    lo.sums_are_stale = stats.sums_are_stale;
     if (e == OK && must_compact(m, &stats)) {
         e = compact(m, &lo, ret_problem);
     } else if (e == OK && can_compact(m, &stats)) {
