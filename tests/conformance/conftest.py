@@ -7,15 +7,13 @@ import pytest
 from smp import MAX_VERSION, MIN_VERSION, Address, Connection, Link
 from smp.disk import Disk
 from smp.encoding import unpad
-from smp.server import STORES, Server, ServerFailed, default_binary, find_binary
+from smp.server import STORES, Server, ServerFailed, find_binary
 from smp.transport import ServerHello, decode_fingerprint
 
 
 def pytest_addoption(parser):
     """How to reach the server under test."""
     group = parser.getgroup("smp")
-    group.addoption("--server-binary", default=default_binary(),
-                    help="smp-server to start, relative to the top of the repository")
     group.addoption("--store", choices=list(STORES), default="off",
                     help="how servers that are started here keep queues and messages")
     group.addoption("--smp-host", help="test a server that already runs")
