@@ -174,12 +174,17 @@ static void keep_begun(struct conn *c, const uint8_t *buf, size_t have) {
     c->in_len = (uint16_t)have;
 }
 
+static bool may_read_on(const struct conn *c, unsigned n_blocks) {
+    return is_reading(c) && n_blocks < CONN_BLOCKS_PER_TURN &&
+           (n_blocks == 0 || !turns_share_is_used(&c->set->turns));
+}
+
 /* Takes its share of blocks of one turn. */
 static void read_blocks(struct conn *c) {
     unsigned n_blocks = 0;
     uint8_t *buf = c->in != NULL ? c->in : c->set->scratch;
     size_t have = c->in_len, got = 0;
-    for (int i = 0; i < READS_PER_TURN && n_blocks < CONN_BLOCKS_PER_TURN && is_reading(c); i++) {
+    for (int i = 0; i < READS_PER_TURN && may_read_on(c, n_blocks); i++) {
         if (!read_some(c, buf + have, CONN_BLOCK_LEN - have, &got)) break;
         have += got;
         if (have < CONN_BLOCK_LEN) continue;
@@ -221,6 +226,7 @@ static bool fill_block(struct conn *c) {
 static void write_blocks(struct conn *c) {
     for (int i = 0; i < CONN_BLOCKS_PER_TURN; i++) {
         if (c->out != NULL || !fill_block(c) || !write_block(c)) return;
+        if (loop_now_us(c->set->loop) >= c->set->write_end_us) break;
     }
     conn_want_write(c);
 }
@@ -261,10 +267,27 @@ static void step_handshake(struct conn *c) {
     }
 }
 
-static void shake_hands(struct conn *c) {
-    if (c->set->handshakes_left == 0) return; /* the event comes again in the next turn */
-    c->set->handshakes_left--;
-    step_handshake(c);
+static void want_turn(struct conn *c) {
+    turn_want(&c->set->turns, &c->turn, c->state == CONN_HANDSHAKE);
+}
+
+/* What was left over comes first. */
+void conn__serve(struct turn *turn) {
+    struct conn *c = CONTAINER_OF(turn, struct conn, turn);
+    const bool is_readable = c->is_readable, wants_run = c->wants_run;
+    c->is_readable = c->wants_run = false;
+    if (c->state == CONN_HANDSHAKE) {
+        step_handshake(c);
+    } else {
+        if (wants_run) c->opts->ops->run(c->session);
+        if (is_readable && is_reading(c)) read_blocks(c);
+    }
+    update_poll(c);
+}
+
+static void want_read(struct conn *c) {
+    c->is_readable = true;
+    want_turn(c);
 }
 
 static void on_poll_handshake(struct conn *c, int events) {
@@ -272,7 +295,7 @@ static void on_poll_handshake(struct conn *c, int events) {
         break_off(c, "closed by the peer");
         return;
     }
-    if ((events & UV_READABLE) != 0) shake_hands(c);
+    if ((events & UV_READABLE) != 0) want_read(c);
 }
 
 static void on_poll(uv_poll_t *h, int status, int events) {
@@ -284,7 +307,7 @@ static void on_poll(uv_poll_t *h, int status, int events) {
         on_poll_handshake(c, events);
     } else {
         if ((events & UV_WRITABLE) != 0 && c->out != NULL) conn__write(c);
-        if ((events & UV_READABLE) != 0 && is_reading(c)) read_blocks(c);
+        if ((events & UV_READABLE) != 0 && is_reading(c)) want_read(c);
         if ((events & UV_DISCONNECT) != 0 && is_waiting(c)) conn_close(c);
     }
     update_poll(c);
@@ -311,6 +334,7 @@ static struct conn *new_conn(struct conns *set, int fd, SSL_CTX *tls) {
     list_init(&c->all);
     list_init(&c->timed);
     list_init(&c->writing);
+    turn_init(&c->turn);
     c->ssl = SSL_new(tls);
     if (c->ssl == NULL || !conn__set_bio(c)) {
         free_conn(c);
@@ -429,6 +453,7 @@ void conn_close(struct conn *c) {
     c->state = CONN_CLOSING;
     (void)uv_poll_stop(&c->poll);
     list_remove(&c->writing);
+    turn_drop(&c->set->turns, &c->turn);
     list_push_back(&c->set->closing, &c->writing);
 }
 
@@ -453,6 +478,17 @@ void conn_want_write(struct conn *c) {
     /* With unsent bytes, the socket's event comes to the same. */
     if (c->state == CONN_CLOSING || c->out != NULL || !list_is_empty(&c->writing)) return;
     list_push_back(&c->set->to_write, &c->writing);
+}
+
+void conn_want_run(struct conn *c) {
+    ASSERT_ON_LOOP(c->set->loop);
+    if (c->state == CONN_CLOSING) return;
+    c->wants_run = true;
+    want_turn(c);
+}
+
+bool conn_share_is_used(const struct conn *c) {
+    return turns_share_is_used(&c->set->turns);
 }
 
 void conn_pause_read(struct conn *c) {

@@ -6,8 +6,9 @@
  * the connection, and at the end of the loop's turn (when the socket can take more) fill() is asked
  * for one block after another until it says it has none. So what waits to be written is small
  * structures of the session, never blocks, and all answers made in one turn share blocks. At most
- * one encrypted block is buffered here. One connection gets at most CONN_BLOCKS_PER_TURN blocks
- * read per turn, so nobody waits for a busy neighbour.
+ * one encrypted block is buffered here. What a connection may use of a turn is measured by the
+ * clock (turns.h), so nobody waits for a busy neighbour: a session that is handed a block stops
+ * when conn_share_is_used(), and goes on when it is asked to run().
  *
  * The same on both sides of TLS: a server's connections come from a listener, a client's from
  * dial_start().
@@ -37,6 +38,8 @@ struct conn_ops {
     /* block is writable scratch, CONN_BLOCK_LEN bytes, valid during the call. Any error closes the
      * connection. */
     enum err (*on_block)(void *session, uint8_t *block);
+    /* Goes on with what was left over, after conn_want_run(). NULL: there never is anything. */
+    void (*run)(void *session);
     /* Writes one block of CONN_BLOCK_LEN bytes and returns true, or returns false when there is
      * nothing to send now. */
     bool (*fill)(void *session, uint8_t *block);
@@ -71,6 +74,9 @@ MUST_USE enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls,
 /* All below: owner loop. */
 struct loop *conn_loop(const struct conn *c);
 void conn_want_write(struct conn *c); /* cheap; any number of times per turn */
+void conn_want_run(struct conn *c);   /* run() comes when it is this connection's turn */
+/* In on_block() and run(): has the connection had what it may have of this turn? */
+bool conn_share_is_used(const struct conn *c);
 void conn_pause_read(struct conn *c); /* takes effect after the current block */
 void conn_resume_read(struct conn *c);
 /* Closes then (checked every second); on the clock of loop_now_ms(); 0: none. For the SMP

@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "net/conn.h"
 #include "net/tls.h"
+#include "net/turns.h"
 
 enum conn_state {
     CONN_HANDSHAKE, /* TLS is being agreed */
@@ -34,6 +35,7 @@ struct conn {
     struct list all;          /* in conns.all */
     struct list timed;        /* in conns.timed while one of the deadlines is set */
     struct list writing;      /* in conns.to_write, or in conns.closing */
+    struct turn turn;         /* in conns.turns while it has something to do */
     int64_t deadline_ms;      /* set by the session; 0: none */
     int64_t io_deadline_ms;   /* of the TLS handshake, the begun block, or finishing; 0: none */
     int fd;                   /* owned */
@@ -43,17 +45,20 @@ struct conn {
     uint8_t events;           /* what poll is armed for */
     bool has_session : 1;     /* on_open() returned OK */
     bool is_paused : 1;       /* by the session */
+    bool is_readable : 1;     /* poll said so; it is to be read in its turn */
+    bool wants_run : 1;       /* conn_want_run() */
     bool is_broken : 1;       /* TLS or the socket failed: no close_notify */
     uint8_t unique_len;
     uint8_t unique[TLS_UNIQUE_MAX];
 };
-_Static_assert(sizeof(struct conn) <= 400, "an idle connection must stay small");
+_Static_assert(sizeof(struct conn) <= 432, "an idle connection must stay small");
 
 /* All connections and listeners of a loop; owner loop only. */
 struct conns {
     struct loop *loop; /* borrowed */
     unsigned n;
-    unsigned handshakes_left; /* steps of TLS handshakes allowed in this turn */
+    struct turns turns;
+    int64_t write_end_us; /* after that, one block each is written in this turn */
     struct list all;
     struct list timed;
     struct list to_write;
@@ -81,8 +86,9 @@ void conns__update_timed(struct conn *c); /* after a change of a deadline */
 
 /* ---- conn.c, for conns.c ---- */
 
-void conn__write(struct conn *c);   /* gives at most its share of blocks of one turn */
-void conn__destroy(struct conn *c); /* of a closing one: on_close(), frees */
+void conn__serve(struct turn *turn); /* its turn has come */
+void conn__write(struct conn *c);    /* gives at most its share of blocks of one turn */
+void conn__destroy(struct conn *c);  /* of a closing one: on_close(), frees */
 /* Closes it when one of its deadlines has passed. */
 void conn__time_out(struct conn *c, int64_t now_ms);
 

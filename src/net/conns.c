@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* The end of a turn comes after poll, and once more before the next poll, for what timers marked.
- * Each goes over the marked ones once: sessions which keep marking each other, or have more than
- * their share to write, cannot stop the loop from looking at its sockets. What is left then waits
- * for the next turn, which comes at once. */
+/* After poll, who has something to do is served (turns.h). What that marked is done in between and
+ * once more before the next poll, with what timers marked. Each goes over the marked ones once:
+ * sessions which keep marking each other, or have more than their share to write, cannot stop the
+ * loop from looking at its sockets. What is left then waits for the next turn, which comes at once.
+ */
 #include <stdlib.h>
 
 #include "net/conn_priv.h"
@@ -10,11 +11,7 @@
 #include "net/listener_priv.h"
 #include "net/loop_priv.h"
 
-enum {
-    TICK_MS = 1000,
-    /* Each costs up to 1.3 ms of CPU: that is how long a storm of clients makes the others wait. */
-    HANDSHAKE_STEPS_PER_TURN = 8,
-};
+enum { TICK_MS = 1000 };
 
 static void move_all(struct list *from, struct list *to) {
     for (struct list *n; (n = list_first(from)) != NULL;) {
@@ -36,8 +33,15 @@ static void write_marked(struct conns *s) {
     struct list marked;
     list_init(&marked);
     move_all(&s->to_write, &marked);
+    if (list_is_empty(&marked)) return;
+    int64_t now_us = loop_now_us(s->loop);
+    s->write_end_us = now_us + TURN_PART_US;
     for (struct list *n; (n = list_first(&marked)) != NULL;) {
-        conn__write(CONTAINER_OF(n, struct conn, writing)); /* takes it off */
+        struct conn *c = CONTAINER_OF(n, struct conn, writing);
+        const int64_t before_us = now_us;
+        conn__write(c); /* takes it off */
+        now_us = loop_now_us(s->loop);
+        turn_charge(&c->turn, now_us - before_us);
     }
 }
 
@@ -54,12 +58,14 @@ static void end_turn(struct conns *s) {
 
 bool conns__before_poll(struct conns *s) {
     end_turn(s);
-    s->handshakes_left = HANDSHAKE_STEPS_PER_TURN;
-    return !list_is_empty(&s->to_write) || !list_is_empty(&s->closing);
+    return !list_is_empty(&s->to_write) || !list_is_empty(&s->closing) || turns_wait(&s->turns);
 }
 
+/* What the last of them answer is written before the next poll. */
 void conns__after_poll(struct conns *s) {
+    turns_serve(&s->turns, TURN_READY, TURN_READY, conn__serve);
     end_turn(s);
+    turns_serve(&s->turns, TURN_SHAKING, TURN_OWING, conn__serve);
 }
 
 enum err conns__new(struct loop *l, struct conns **ret) {
@@ -74,6 +80,7 @@ enum err conns__new(struct loop *l, struct conns **ret) {
     struct list *const lists[] = {&s->all,     &s->timed,     &s->to_write,
                                   &s->closing, &s->listeners, &s->dials};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) list_init(lists[i]);
+    turns_init(&s->turns, l);
     (void)uv_timer_init(loop__uv(l), &s->tick); /* cannot fail */
     *ret = s;
     return OK;
