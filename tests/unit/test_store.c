@@ -1,146 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* test_store.c -- the contract of store.h, run against every backend and mode.
- *
- * Modes: nothing on disk; store log and messages log; store log and journal. What survives a stop
- * is asked of those that promise it. */
-#include <dirent.h>
-#include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+/* test_store.c -- the contract of store.h about records and messages, run against every backend
+ * and mode. What survives a stop is asked of those that promise it. */
+#include "store_fixture.h"
 
-#include <cmocka.h>
-
-#include "base/vfs.h"
-#include "crypto/crypto.h"
-#include "store/store.h"
-
-enum { QUOTA = 4, DAY = 20000, NOW_S = 1700000000, BODY_LEN = 16000 };
-
-struct mode {
-    const char *name, *backend;
-    bool has_log, has_messages_log, has_journal;
-};
-
-static const struct mode MODES[] = {
-    {"off", "memory", false, false, false},
-    {"memory", "memory", true, true, false},
-    {"journal", "journal", true, false, true},
-};
-
-struct fixture {
-    const struct mode *mode;
-    char dir[64], log[96], messages[96], journal[96];
-    struct store *store;
-    unsigned n_ids; /* for ids that differ */
-    pthread_mutex_t mtx;
-    pthread_cond_t cond;
-};
-
-/* ---- opening and closing ---- */
-
-static void on_durable(void *ctx) {
-    struct fixture *f = ctx;
-    pthread_mutex_lock(&f->mtx);
-    pthread_cond_broadcast(&f->cond);
-    pthread_mutex_unlock(&f->mtx);
-}
-
-static void open_store(struct fixture *f) {
-    const struct store_opts o = {
-        .env = &ENV_SYSTEM,
-        .quota = QUOTA,
-        .on_durable = on_durable,
-        .ctx = f,
-        .vfs = &VFS_SYSTEM,
-        .store_log = f->mode->has_log ? f->log : NULL,
-        .messages_log = f->mode->has_messages_log ? f->messages : NULL,
-        .journal_dir = f->mode->has_journal ? f->journal : NULL,
-        .restore_messages = true,
-    };
-    struct store_problem problem = {0};
-    const enum err e = store_open(f->mode->backend, &o, &f->store, &problem);
-    if (e != OK) fail_msg("%s: %s", err_name(e), problem.text);
-    assert_int_equal(store_start(f->store), OK);
-}
-
-static void close_store(struct fixture *f) {
-    struct store_problem problem = {0};
-    const enum err e = store_stop(f->store, &problem);
-    if (e != OK) fail_msg("%s: %s", err_name(e), problem.text);
-    store_close(f->store);
-    f->store = NULL;
-}
-
-static void reopen(struct fixture *f) {
-    close_store(f);
-    open_store(f);
-}
-
-static bool survives_stop(const struct fixture *f) {
-    return f->mode->has_log;
-}
-
-static struct fixture *setup(const struct mode *mode) {
-    struct fixture *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    f->mode = mode;
-    (void)snprintf(f->dir, sizeof f->dir, "/tmp/test_store.XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    (void)snprintf(f->log, sizeof f->log, "%s/store.log", f->dir);
-    (void)snprintf(f->messages, sizeof f->messages, "%s/messages.log", f->dir);
-    (void)snprintf(f->journal, sizeof f->journal, "%s/journal", f->dir);
-    pthread_mutex_init(&f->mtx, NULL);
-    pthread_cond_init(&f->cond, NULL);
-    open_store(f);
-    return f;
-}
-
-/* Removes the files of a folder, and counts them. */
-static unsigned clear_dir(const char *path) {
-    unsigned n = 0;
-    DIR *d = opendir(path);
-    if (d == NULL) return 0;
-    for (const struct dirent *e; (e = readdir(d)) != NULL;) {
-        char file[512];
-        if (e->d_name[0] == '.' && (e->d_name[1] == '\0' || e->d_name[1] == '.')) continue;
-        (void)snprintf(file, sizeof file, "%s/%s", path, e->d_name);
-        n++;
-        (void)unlink(file);
-    }
-    (void)closedir(d);
-    return n;
-}
-
-static void teardown(struct fixture *f) {
-    if (f->store != NULL) close_store(f);
-    (void)clear_dir(f->journal);
-    (void)rmdir(f->journal);
-    (void)clear_dir(f->dir);
-    (void)rmdir(f->dir);
-    pthread_mutex_destroy(&f->mtx);
-    pthread_cond_destroy(&f->cond);
-    free(f);
-}
-
-/* Every change must become durable by itself, and be told. */
-static void wait_durable(struct fixture *f, lsn_t lsn) {
-    pthread_mutex_lock(&f->mtx);
-    while (store_durable_lsn(f->store) < lsn) pthread_cond_wait(&f->cond, &f->mtx);
-    pthread_mutex_unlock(&f->mtx);
-}
+enum { BODY_LEN = 16000 };
 
 /* ---- things to store ---- */
-
-static struct id new_id(struct fixture *f) {
-    struct id id = {{0}};
-    f->n_ids++;
-    memcpy(id.b, &f->n_ids, sizeof f->n_ids);
-    id.b[ID_LEN - 1] = 0x5a;
-    return id;
-}
 
 static struct pubkey new_key(struct fixture *f, enum key_type type) {
     struct pubkey k = {.type = (uint8_t)type};
@@ -169,13 +34,6 @@ static struct made make_queue(struct fixture *f, enum queue_mode mode) {
 static void drop(struct made *m) {
     queue_unref(m->queue);
     keyset_unref(m->rec.rcv_keys);
-}
-
-static struct queue *find(struct fixture *f, enum queue_id_kind kind, struct id id) {
-    struct store_lookup l = {.kind = kind, .id = id};
-    assert_true(store_load(f->store, &l, 1, NULL)); /* these backends answer at once */
-    assert_int_equal(l.ret_err, l.ret_queue != NULL ? OK : E_AUTH);
-    return l.ret_queue;
 }
 
 static bool exists(struct fixture *f, enum queue_id_kind kind, struct id id) {
@@ -330,7 +188,7 @@ static void a_queue_is_secured_once(struct fixture *f) {
         if (survives_stop(f)) {
             const struct id rcv_id = a.rec.rcv_id;
             queue_unref(a.queue);
-            reopen(f);
+            (void)reopen(f);
             a.queue = find(f, ID_RECIPIENT, rcv_id);
         }
         struct queue_view v = view(f, a.queue);
@@ -352,7 +210,7 @@ static void recipient_keys_are_replaced(struct fixture *f) {
         keyset_unref(set);
         if (survives_stop(f)) {
             queue_unref(a.queue);
-            reopen(f);
+            (void)reopen(f);
             a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
         }
         struct queue_view v = view(f, a.queue);
@@ -372,7 +230,7 @@ static void status_and_date_are_kept(struct fixture *f) {
     assert_int_equal(store_queue_suspend(f->store, a.queue, &lsn), OK);
     if (survives_stop(f)) {
         queue_unref(a.queue);
-        reopen(f);
+        (void)reopen(f);
         a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
     }
     struct queue_view v = view(f, a.queue);
@@ -417,7 +275,7 @@ static void links_follow_the_rules(struct fixture *f) {
     queue_unref(a.queue);
     queue_unref(b.queue);
     a.queue = b.queue = NULL;
-    if (survives_stop(f)) reopen(f);
+    (void)reopen(f);
     assert_link(f, link_id, "fixed", "two");
     a.queue = find(f, ID_LINK, link_id);
     struct link_data *l;
@@ -456,7 +314,7 @@ static void a_queue_is_made_with_link_and_notifier(struct fixture *f) {
     a.rec.notifier = &notifier;
     assert_int_equal(store_queue_create(f->store, &a.rec, &a.queue, &lsn), OK);
     queue_unref(a.queue);
-    if (survives_stop(f)) reopen(f);
+    (void)reopen(f);
     assert_link(f, link_id, "fix", "use");
     a.queue = find(f, ID_NOTIFIER, notifier.id);
     assert_non_null(a.queue);
@@ -535,7 +393,7 @@ static void messages_survive_a_stop(struct fixture *f) {
         assert_int_equal(write_message(f, a.queue, i, &ids[i], &w), OK);
     ack(f, a.queue, ids[0]);
     queue_unref(a.queue);
-    for (unsigned round = 0; round < 3; round++) reopen(f);
+    for (unsigned round = 0; round < 3; round++) (void)reopen(f);
     a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
     assert_int_equal(count(f, a.queue), 2);
     for (unsigned i = 1; i < 3; i++) {
@@ -543,7 +401,7 @@ static void messages_survive_a_stop(struct fixture *f) {
         ack(f, a.queue, ids[i]);
     }
     queue_unref(a.queue);
-    reopen(f);
+    (void)reopen(f);
     a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
     assert_int_equal(count(f, a.queue), 0);
     drop(&a);
@@ -562,7 +420,7 @@ static void a_full_queue_stays_full_until_it_is_empty(struct fixture *f) {
     for (unsigned i = 0; i < QUOTA; i++) ack(f, a.queue, ids[i]);
     assert_int_equal(write_message(f, a.queue, 9, &id, &w), E_QUOTA);
     queue_unref(a.queue);
-    if (survives_stop(f)) reopen(f);
+    (void)reopen(f);
     a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
     assert_int_equal(write_message(f, a.queue, 9, &id, &w),
                      E_QUOTA); /* known after a restart as well */
@@ -584,7 +442,7 @@ static void an_empty_body_is_a_message(struct fixture *f) {
     assert_int_equal(message_new(&id, NOW_S, false, (struct bytes){0}, &m), OK);
     assert_int_equal(store_msg_write(f->store, a.queue, m, &w), OK);
     queue_unref(a.queue);
-    if (survives_stop(f)) reopen(f);
+    (void)reopen(f);
     a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
     m = peek(f, a.queue);
     assert_non_null(m);
@@ -653,7 +511,7 @@ static void a_deleted_queue_is_as_if_it_had_never_been(struct fixture *f) {
     if (survives_stop(f)) {
         queue_unref(a.queue);
         a.queue = NULL;
-        reopen(f);
+        (void)reopen(f);
         assert_false(exists(f, ID_RECIPIENT, a.rec.rcv_id));
         assert_int_equal(store_counts(f->store).n_messages, 0);
     }
@@ -680,7 +538,7 @@ static void messages_go_out_to_a_log_and_come_back(struct fixture *f) {
     assert_int_equal(n, QUOTA + 1);
     assert_int_equal(access(path, F_OK), -1); /* set aside as .bak */
     queue_unref(a.queue);
-    reopen(f);
+    (void)reopen(f);
     a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
     for (unsigned i = 0; i < QUOTA; i++) {
         assert_head(f, a.queue, ids[i], i);
@@ -751,15 +609,6 @@ static void threads_share_a_queue(struct fixture *f) {
     drop(&a);
 }
 
-/* ---- every test with every mode ---- */
-
-struct scenario {
-    const char *name;
-    void (*run)(struct fixture *f);
-};
-
-#define SCENARIO(fn)                                                                               \
-    { #fn, fn }
 static const struct scenario SCENARIOS[] = {
     SCENARIO(a_queue_is_found_by_its_ids),
     SCENARIO(a_taken_id_is_refused_and_changes_nothing),
@@ -781,18 +630,6 @@ static const struct scenario SCENARIOS[] = {
     SCENARIO(threads_share_a_queue),
 };
 
-struct run {
-    const struct scenario *scenario;
-    const struct mode *mode;
-};
-
-static void run_scenario(void **state) {
-    const struct run *r = *state;
-    struct fixture *f = setup(r->mode);
-    r->scenario->run(f);
-    teardown(f);
-}
-
 static void unknown_backends_are_refused(void **state) {
     (void)state;
     struct store *s = NULL;
@@ -802,19 +639,10 @@ static void unknown_backends_are_refused(void **state) {
 }
 
 int main(void) {
-    enum { N = ARRAY_LEN(SCENARIOS) * ARRAY_LEN(MODES) };
-    static struct run runs[N];
-    static char names[N][96];
-    static struct CMUnitTest tests[N + 1];
+    static struct run runs[ARRAY_LEN(SCENARIOS) * ARRAY_LEN(MODES)];
+    static struct CMUnitTest tests[ARRAY_LEN(runs) + 1];
     if (crypto_init() != OK) return 1;
-    for (size_t i = 0; i < N; i++) {
-        runs[i] = (struct run){&SCENARIOS[i / ARRAY_LEN(MODES)], &MODES[i % ARRAY_LEN(MODES)]};
-        (void)snprintf(names[i], sizeof names[i], "%s[%s]", runs[i].scenario->name,
-                       runs[i].mode->name);
-        tests[i] = (struct CMUnitTest){.name = names[i],
-                                       .test_func = run_scenario,
-                                       .initial_state = &runs[i]};
-    }
-    tests[N] = (struct CMUnitTest)cmocka_unit_test(unknown_backends_are_refused);
+    in_every_mode(SCENARIOS, ARRAY_LEN(SCENARIOS), runs, tests);
+    tests[ARRAY_LEN(runs)] = (struct CMUnitTest)cmocka_unit_test(unknown_backends_are_refused);
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }

@@ -1,120 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* test_store_subs.c -- the contract of store.h about notifiers, notifications, services and
- * blocking, run against every mode. */
-#include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "base/vfs.h"
-#include "crypto/crypto.h"
+ * blocking, run against every backend and mode. */
 #include "model/limits.h"
-#include "store/store.h"
-
-enum { NOW_S = 1700000000, DAY = 20000 };
-
-struct mode {
-    const char *name, *backend;
-    bool has_log, has_journal;
-};
-
-static const struct mode MODES[] = {
-    {"off", "memory", false, false},
-    {"memory", "memory", true, false},
-    {"journal", "journal", true, true},
-};
-
-struct fixture {
-    const struct mode *mode;
-    char dir[64], log[96], ntfs[96], journal[96];
-    struct store *store;
-    unsigned n_ids; /* for ids that differ */
-};
-
-static void open_store(struct fixture *f) {
-    const struct store_opts o = {
-        .env = &ENV_SYSTEM,
-        .quota = 8,
-        .vfs = &VFS_SYSTEM,
-        .store_log = f->mode->has_log ? f->log : NULL,
-        .ntfs_log = f->mode->has_log ? f->ntfs : NULL,
-        .journal_dir = f->mode->has_journal ? f->journal : NULL,
-    };
-    struct store_problem problem = {0};
-    const enum err e = store_open(f->mode->backend, &o, &f->store, &problem);
-    if (e != OK) fail_msg("%s: %s", err_name(e), problem.text);
-    assert_int_equal(store_start(f->store), OK);
-}
-
-static void close_store(struct fixture *f) {
-    struct store_problem problem = {0};
-    const enum err e = store_stop(f->store, &problem);
-    if (e != OK) fail_msg("%s: %s", err_name(e), problem.text);
-    store_close(f->store);
-}
-
-/* False when nothing outlives a stop in this mode. */
-static bool reopen(struct fixture *f) {
-    if (!f->mode->has_log) return false;
-    close_store(f);
-    open_store(f);
-    return true;
-}
-
-static void clear_dir(const char *path) {
-    DIR *d = opendir(path);
-    if (d == NULL) return;
-    for (const struct dirent *e; (e = readdir(d)) != NULL;) {
-        char file[512];
-        (void)snprintf(file, sizeof file, "%s/%s", path, e->d_name);
-        (void)unlink(file);
-    }
-    (void)closedir(d);
-    (void)rmdir(path);
-}
-
-static struct fixture *setup(const struct mode *mode) {
-    struct fixture *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    f->mode = mode;
-    (void)snprintf(f->dir, sizeof f->dir, "/tmp/test_store_subs.XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
-    (void)snprintf(f->log, sizeof f->log, "%s/store.log", f->dir);
-    (void)snprintf(f->ntfs, sizeof f->ntfs, "%s/ntfs.log", f->dir);
-    (void)snprintf(f->journal, sizeof f->journal, "%s/journal", f->dir);
-    open_store(f);
-    return f;
-}
-
-static void teardown(struct fixture *f) {
-    close_store(f);
-    clear_dir(f->journal);
-    clear_dir(f->dir);
-    free(f);
-}
+#include "store_fixture.h"
 
 /* ---- things to store ---- */
 
-static struct id new_id(struct fixture *f) {
-    struct id id = {{0}};
-    f->n_ids++;
-    memcpy(id.b, &f->n_ids, sizeof f->n_ids);
-    id.b[ID_LEN - 1] = 0x5a;
-    return id;
-}
-
 static struct subscriber session(unsigned n) {
     return (struct subscriber){.slot = n, .generation = n};
-}
-
-static struct queue *find(struct fixture *f, enum queue_id_kind kind, struct id id) {
-    struct store_lookup l = {.kind = kind, .id = id};
-    assert_true(store_load(f->store, &l, 1, NULL));
-    return l.ret_queue;
 }
 
 /* The id of a new queue, which may belong to a service. */
@@ -413,15 +306,6 @@ static void a_service_is_told_what_waits(struct fixture *f) {
     assert_sum(f, svc, SUB_NOTIFIER, ntf_ids, 3);
 }
 
-/* ---- every test with every mode ---- */
-
-struct scenario {
-    const char *name;
-    void (*run)(struct fixture *f);
-};
-
-#define SCENARIO(fn)                                                                               \
-    { #fn, fn }
 static const struct scenario SCENARIOS[] = {
     SCENARIO(a_blocked_queue_says_why),
     SCENARIO(a_notifier_is_replaced_and_deleted),
@@ -432,31 +316,10 @@ static const struct scenario SCENARIOS[] = {
     SCENARIO(a_service_is_told_what_waits),
 };
 
-struct run {
-    const struct scenario *scenario;
-    const struct mode *mode;
-};
-
-static void run_scenario(void **state) {
-    const struct run *r = *state;
-    struct fixture *f = setup(r->mode);
-    r->scenario->run(f);
-    teardown(f);
-}
-
 int main(void) {
-    enum { N = ARRAY_LEN(SCENARIOS) * ARRAY_LEN(MODES) };
-    static struct run runs[N];
-    static char names[N][96];
-    static struct CMUnitTest tests[N];
+    static struct run runs[ARRAY_LEN(SCENARIOS) * ARRAY_LEN(MODES)];
+    static struct CMUnitTest tests[ARRAY_LEN(runs)];
     if (crypto_init() != OK) return 1;
-    for (size_t i = 0; i < N; i++) {
-        runs[i] = (struct run){&SCENARIOS[i / ARRAY_LEN(MODES)], &MODES[i % ARRAY_LEN(MODES)]};
-        (void)snprintf(names[i], sizeof names[i], "%s[%s]", runs[i].scenario->name,
-                       runs[i].mode->name);
-        tests[i] = (struct CMUnitTest){.name = names[i],
-                                       .test_func = run_scenario,
-                                       .initial_state = &runs[i]};
-    }
+    in_every_mode(SCENARIOS, ARRAY_LEN(SCENARIOS), runs, tests);
     return cmocka_run_group_tests_name("store_subs", tests, NULL, NULL);
 }

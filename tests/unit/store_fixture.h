@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* store_fixture.h -- a store of each backend and mode in a folder of its own, and the tests of
+ * store.h run on every one of them. */
+#pragma once
+
+#include <dirent.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/vfs.h"
+#include "crypto/crypto.h"
+#include "store/store.h"
+
+enum { QUOTA = 4, DAY = 20000, NOW_S = 1700000000 };
+
+/* Nothing on disk; store log and messages log; store log and journal. */
+struct mode {
+    const char *name, *backend;
+    bool has_log, has_messages_log, has_journal; /* the notifications log is there with the first */
+};
+
+static const struct mode MODES[] = {
+    {"off", "memory", false, false, false},
+    {"memory", "memory", true, true, false},
+    {"journal", "journal", true, false, true},
+};
+
+struct fixture {
+    const struct mode *mode;
+    char dir[64], log[96], messages[96], ntfs[96], journal[96];
+    struct store *store;
+    unsigned n_ids; /* for ids that differ */
+    pthread_mutex_t mtx;
+    pthread_cond_t cond;
+};
+
+/* ---- opening and closing ---- */
+
+static inline void on_durable(void *ctx) {
+    struct fixture *f = ctx;
+    pthread_mutex_lock(&f->mtx);
+    pthread_cond_broadcast(&f->cond);
+    pthread_mutex_unlock(&f->mtx);
+}
+
+static inline void open_store(struct fixture *f) {
+    const struct store_opts o = {
+        .env = &ENV_SYSTEM,
+        .quota = QUOTA,
+        .on_durable = on_durable,
+        .ctx = f,
+        .vfs = &VFS_SYSTEM,
+        .store_log = f->mode->has_log ? f->log : NULL,
+        .messages_log = f->mode->has_messages_log ? f->messages : NULL,
+        .ntfs_log = f->mode->has_log ? f->ntfs : NULL,
+        .journal_dir = f->mode->has_journal ? f->journal : NULL,
+        .restore_messages = true,
+    };
+    struct store_problem problem = {0};
+    const enum err e = store_open(f->mode->backend, &o, &f->store, &problem);
+    if (e != OK) fail_msg("%s: %s", err_name(e), problem.text);
+    assert_int_equal(store_start(f->store), OK);
+}
+
+static inline void close_store(struct fixture *f) {
+    struct store_problem problem = {0};
+    const enum err e = store_stop(f->store, &problem);
+    if (e != OK) fail_msg("%s: %s", err_name(e), problem.text);
+    store_close(f->store);
+    f->store = NULL;
+}
+
+static inline bool survives_stop(const struct fixture *f) {
+    return f->mode->has_log;
+}
+
+/* False, and nothing is done, when nothing survives a stop in this mode. */
+static inline bool reopen(struct fixture *f) {
+    if (!survives_stop(f)) return false;
+    close_store(f);
+    open_store(f);
+    return true;
+}
+
+static inline struct fixture *setup(const struct mode *mode) {
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    f->mode = mode;
+    (void)snprintf(f->dir, sizeof f->dir, "/tmp/test_store.XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    (void)snprintf(f->log, sizeof f->log, "%s/store.log", f->dir);
+    (void)snprintf(f->messages, sizeof f->messages, "%s/messages.log", f->dir);
+    (void)snprintf(f->ntfs, sizeof f->ntfs, "%s/ntfs.log", f->dir);
+    (void)snprintf(f->journal, sizeof f->journal, "%s/journal", f->dir);
+    pthread_mutex_init(&f->mtx, NULL);
+    pthread_cond_init(&f->cond, NULL);
+    open_store(f);
+    return f;
+}
+
+/* Removes the files of a folder, and counts them. */
+static inline unsigned clear_dir(const char *path) {
+    unsigned n = 0;
+    DIR *d = opendir(path);
+    if (d == NULL) return 0;
+    for (const struct dirent *e; (e = readdir(d)) != NULL;) {
+        char file[512];
+        if (e->d_name[0] == '.' && (e->d_name[1] == '\0' || e->d_name[1] == '.')) continue;
+        (void)snprintf(file, sizeof file, "%s/%s", path, e->d_name);
+        n++;
+        (void)unlink(file);
+    }
+    (void)closedir(d);
+    return n;
+}
+
+static inline void teardown(struct fixture *f) {
+    if (f->store != NULL) close_store(f);
+    (void)clear_dir(f->journal);
+    (void)rmdir(f->journal);
+    (void)clear_dir(f->dir);
+    (void)rmdir(f->dir);
+    pthread_mutex_destroy(&f->mtx);
+    pthread_cond_destroy(&f->cond);
+    free(f);
+}
+
+/* Every change must become durable by itself, and be told. */
+static inline void wait_durable(struct fixture *f, lsn_t lsn) {
+    pthread_mutex_lock(&f->mtx);
+    while (store_durable_lsn(f->store) < lsn) pthread_cond_wait(&f->cond, &f->mtx);
+    pthread_mutex_unlock(&f->mtx);
+}
+
+/* ---- things to store ---- */
+
+static inline struct id new_id(struct fixture *f) {
+    struct id id = {{0}};
+    f->n_ids++;
+    memcpy(id.b, &f->n_ids, sizeof f->n_ids);
+    id.b[ID_LEN - 1] = 0x5a;
+    return id;
+}
+
+static inline struct queue *find(struct fixture *f, enum queue_id_kind kind, struct id id) {
+    struct store_lookup l = {.kind = kind, .id = id};
+    assert_true(store_load(f->store, &l, 1, NULL)); /* these backends answer at once */
+    assert_int_equal(l.ret_err, l.ret_queue != NULL ? OK : E_AUTH);
+    return l.ret_queue;
+}
+
+/* ---- every test with every mode ---- */
+
+struct scenario {
+    const char *name;
+    void (*run)(struct fixture *f);
+};
+
+#define SCENARIO(fn)                                                                               \
+    { #fn, fn }
+/* A scenario in a mode: one test. */
+struct run {
+    const struct scenario *scenario;
+    const struct mode *mode;
+    char name[96];
+};
+
+static inline void run_scenario(void **state) {
+    const struct run *r = *state;
+    struct fixture *f = setup(r->mode);
+    r->scenario->run(f);
+    teardown(f);
+}
+
+/* Fills n * ARRAY_LEN(MODES) runs and tests, which must outlive the tests. */
+static inline void in_every_mode(const struct scenario *scenarios, size_t n, struct run *ret_runs,
+                                 struct CMUnitTest *ret_tests) {
+    for (size_t i = 0; i < n * ARRAY_LEN(MODES); i++) {
+        struct run *r = &ret_runs[i];
+        r->scenario = &scenarios[i / ARRAY_LEN(MODES)];
+        r->mode = &MODES[i % ARRAY_LEN(MODES)];
+        (void)snprintf(r->name, sizeof r->name, "%s[%s]", r->scenario->name, r->mode->name);
+        ret_tests[i] =
+            (struct CMUnitTest){.name = r->name, .test_func = run_scenario, .initial_state = r};
+    }
+}
