@@ -22,8 +22,8 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check install clean help \
-	deps-build deps-test deps-lint deps-fuzz deps-bench
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd install clean help \
+	deps-build deps-test deps-lint deps-fuzz deps-bench deps-systemd
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc,-Dtests=disabled)
@@ -69,10 +69,14 @@ lint: deps-lint ## check format, clang-tidy, layers, banned functions, sizes, li
 chroot-check: ## make run and make check in a fresh Debian or Ubuntu: SUITE=bookworm, trixie, noble
 	@tools/chroot-check $(CHROOT_FLAGS) $(SUITE)
 
-docs: all ## write docs/generated anew
+check-systemd: all deps-systemd ## run the unit under a systemd of its own, as PID 1 in namespaces (needs root)
+	@tests/packaging/systemd/run build
+
+docs: all ## write docs/generated and the manual pages anew
 	@ninja -C build src/app/options-doc src/stats/stats-doc
 	@build/src/app/options-doc >docs/generated/options.md
 	@build/src/stats/stats-doc >docs/generated/statistics.md
+	@tools/make-man build/smp-server
 
 format: deps-lint ## rewrite all C files as .clang-format says
 	@find src tests -name '*.[ch]' | xargs clang-format -i
@@ -121,7 +125,7 @@ clean: ## remove all build folders (not ./run)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' Makefile
 
-deps-build deps-test deps-lint deps-fuzz deps-bench:
+deps-build deps-test deps-lint deps-fuzz deps-bench deps-systemd:
 	@tools/deps $(@:deps-%=%)
 
 comma := ,
