@@ -126,9 +126,12 @@ def test_lost_segments_are_noticed(ready):
     server.stop()
 
 
-def test_lost_queues_are_noticed(ready):
+@pytest.mark.parametrize("orderly", [True, False])
+def test_lost_queues_are_noticed(ready, orderly):
     """The store log was emptied while the journal holds messages."""
     stop_with_messages(ready, "journal")
+    if not orderly:
+        (ready.state / MARK).unlink()  # as after a crash
     log = ready.state / "smp-server-store.log"
     content = log.read_bytes()
     log.write_bytes(b"")

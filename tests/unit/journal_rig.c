@@ -130,6 +130,55 @@ void rig_done(struct rig *r) {
     pthread_mutex_destroy(&r->mtx);
 }
 
+/* ---- the queue log: lines that are written may be on the disk after a crash ---- */
+
+static bool lines_take(void *sink, lsn_t upto) {
+    struct rig *r = sink;
+    r->line_taken = upto;
+    return true;
+}
+
+static enum err lines_write(void *sink) {
+    struct rig *r = sink;
+    r->line_written = r->line_taken;
+    return OK;
+}
+
+static enum err lines_ok(void *sink) {
+    (void)sink;
+    return OK;
+}
+
+static void lines_drop(void *sink) {
+    (void)sink;
+}
+
+static void lines_done(void *sink, bool ok) {
+    (void)sink;
+    (void)ok;
+}
+
+static void add_lines(struct rig *r) {
+    r->line_taken = r->line_written = 0;
+    commit_add_sink(r->commit, &(struct commit_sink){.take = lines_take,
+                                                     .write = lines_write,
+                                                     .sync = lines_ok,
+                                                     .undo = lines_ok,
+                                                     .drop = lines_drop,
+                                                     .done = lines_done,
+                                                     .retry = lines_ok,
+                                                     .sink = r});
+}
+
+/* Of the deletions that were written and not synced some are there. */
+static void keep_some_lines(struct rig *r) {
+    for (uint32_t i = 0; i < RIG_MAX_MESSAGES; i++) {
+        const lsn_t lsn = r->queue_delete_lsn[i];
+        if (lsn == 0 || lsn == RIG_GONE || lsn <= r->safe_lsn || lsn > r->line_written) continue;
+        if (rig_chance(r, 2) == 0) r->queue_delete_lsn[i] = RIG_GONE;
+    }
+}
+
 static void on_durable(void *ctx) {
     struct rig *r = ctx;
     while (r->hold) usleep(5);
@@ -142,6 +191,7 @@ enum err rig_open(struct rig *r) {
                                    .ctx = r};
     enum err e = commit_new(&co, &r->commit);
     if (e != OK) return e;
+    add_lines(r);
     for (size_t i = 0; i < r->n_messages; i++) r->messages[i].n_recovered = 0;
     r->n_unknown = r->n_disorder = 0;
     r->last_order = 0;
@@ -169,6 +219,7 @@ void rig_close(struct rig *r) {
     journal_stop(r->journal);
     (void)!commit_stop(r->commit);
     r->safe_lsn = commit_synced_lsn(r->commit);
+    keep_some_lines(r);
     for (size_t i = 0; i < r->n_messages; i++) {
         struct rig_msg *x = &r->messages[i];
         if (commit_is_lost(r->commit, x->append_lsn)) x->state = RIG_LOST;
@@ -233,7 +284,15 @@ void rig_delete_queue(struct rig *r, unsigned queue) {
     lsn_t lsn;
     const uint32_t generation = r->generations[queue];
     if (r->next_generation < RIG_MAX_MESSAGES && commit_begin(r->commit, &lsn) == OK) {
+        const struct id qid = queue_id(queue, generation);
+        struct journal_purge purge;
+        const enum err e = journal_purge_new(r->journal, &qid, &purge);
+        if (e == OK) journal_purge_append(r->journal, purge);
         commit_end(r->commit);
+        if (e != OK) {
+            pthread_mutex_unlock(&r->mtx);
+            return;
+        }
         for (size_t i = 0; i < r->n_messages; i++) {
             struct rig_msg *x = &r->messages[i];
             if (x->queue != generation || x->state != RIG_LIVE) continue;

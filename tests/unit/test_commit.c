@@ -96,7 +96,7 @@ static enum err fake_retry(void *sink) {
 
 static struct commit_sink sink_of(struct fake_sink *s) {
     return (struct commit_sink){fake_limit, fake_take, fake_write, fake_sync, fake_undo,
-                                fake_drop,  fake_done, fake_retry, s};
+                                fake_drop,  fake_done, fake_retry, false,     s};
 }
 
 static _Atomic int64_t clock_ms;

@@ -472,6 +472,86 @@ static void test_a_failed_start_sets_nothing_aside(void **state) {
     faultfs_free(f.fs);
 }
 
+static bool wait_durable(struct fixture *f, lsn_t lsn) {
+    for (int i = 0; i < 20000; i++) {
+        if (store_is_lost(f->store, lsn)) return false;
+        if (store_durable_lsn(f->store) >= lsn) return true;
+        usleep(20);
+    }
+    return false;
+}
+
+/* ---- queues that are gone, and their messages ---- */
+
+static void make_again(struct fixture *f, struct made *m) {
+    lsn_t lsn;
+    queue_unref(m->queue);
+    assert_int_equal(store_queue_create(f->store, &m->rec, &m->queue, &lsn), OK);
+}
+
+static void crash(struct fixture *f) {
+    store_close(f->store);
+    faultfs_kill(f->fs);
+}
+
+/* Their ids are of the client's choosing, so the same may come again. */
+static void test_a_queue_made_again_is_empty(void **state) {
+    (void)state;
+    struct fixture f = setup(true);
+    struct made m = make_queue(&f);
+    struct queue_ended ended;
+    lsn_t lsn;
+    for (int i = 0; i < 3; i++) (void)write_message(&f, m.queue);
+    assert_int_equal(store_queue_delete(f.store, m.queue, &ended, &lsn), OK);
+    make_again(&f, &m);
+    const struct id mine = write_message(&f, m.queue);
+    queue_unref(STEAL(m.queue));
+    for (int i = 0; i < 2; i++) {
+        crash(&f);
+        open_store(&f);
+        assert_int_equal(store_counts(f.store).n_messages, 1);
+        struct queue *q = find(&f, ID_RECIPIENT, m.rec.rcv_id);
+        struct message *msg;
+        assert_int_equal(store_msg_peek(f.store, q, &msg), OK);
+        assert_true(id_equal(&msg->id, &mine));
+        message_unref(msg);
+        queue_unref(q);
+    }
+    drop(&m);
+    teardown(&f);
+}
+
+static void test_a_store_log_that_lost_queues_is_refused(void **state) {
+    (void)state;
+    struct fixture f = setup(true);
+    struct made a = make_queue(&f), b = make_queue(&f);
+    for (int i = 0; i < 2; i++) { /* what comes later proves what was before */
+        (void)write_message(&f, a.queue);
+        (void)write_message(&f, b.queue);
+    }
+    drop(&a);
+    drop(&b);
+    crash(&f);
+    const size_t n = faultfs_size(f.fs, LOG);
+    char whole[2000];
+    assert_true(n < sizeof whole);
+    memcpy(whole, faultfs_data(f.fs, LOG), n);
+    const char *second = memchr(whole, '\n', n);
+    const size_t cuts[] = {0, (size_t)(second - whole) + 1};
+    for (size_t i = 0; i < 2; i++) {
+        faultfs_put(f.fs, LOG, bytes_of((uint8_t *)whole, cuts[i]));
+        assert_int_equal(try_open(&f), E_STORE);
+        assert_non_null(strstr(f.problem.text, "store log has lost"));
+        assert_non_null(strstr(f.problem.text, "/journal/00000"));
+        assert_non_null(strstr(f.problem.text, "--skip-warnings"));
+        faultfs_kill(f.fs);
+    }
+    faultfs_put(f.fs, LOG, bytes_of((uint8_t *)whole, n));
+    open_store(&f);
+    assert_int_equal(store_counts(f.store).n_messages, 4);
+    teardown(&f);
+}
+
 /* ---- the log is written anew while it is used ---- */
 
 enum { N_QUEUES = 24, N_STEPS = 400 };
@@ -485,15 +565,6 @@ struct model {
     bool notifier_unsure;
     struct queue_notifier notifier;
 };
-
-static bool wait_durable(struct fixture *f, lsn_t lsn) {
-    for (int i = 0; i < 20000; i++) {
-        if (store_is_lost(f->store, lsn)) return false;
-        if (store_durable_lsn(f->store) >= lsn) return true;
-        usleep(20);
-    }
-    return false;
-}
 
 /* One change of a queue, acknowledged or not. */
 static bool change_queue(struct fixture *f, struct model *m, unsigned i) {
@@ -717,6 +788,8 @@ int main(void) {
         cmocka_unit_test(test_no_line_precedes_its_create),
         cmocka_unit_test(test_every_allocation_of_a_change_fails),
         cmocka_unit_test(test_a_failed_start_sets_nothing_aside),
+        cmocka_unit_test(test_a_queue_made_again_is_empty),
+        cmocka_unit_test(test_a_store_log_that_lost_queues_is_refused),
         cmocka_unit_test(test_the_log_stays_short_while_it_is_used),
         cmocka_unit_test(test_power_loss_while_the_log_is_written_anew),
         cmocka_unit_test(test_failures_while_the_log_is_written_anew),

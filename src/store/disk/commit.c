@@ -402,7 +402,10 @@ enum err commit_new(const struct commit_opts *o, struct commit **ret) {
 
 void commit_add_sink(struct commit *c, const struct commit_sink *sink) {
     assert(!c->started && c->n_sinks < MAX_SINKS);
-    c->sinks[c->n_sinks++] = *sink;
+    const unsigned at = sink->goes_first ? 0 : c->n_sinks;
+    memmove(&c->sinks[at + 1], &c->sinks[at], (c->n_sinks - at) * sizeof c->sinks[0]);
+    c->sinks[at] = *sink;
+    c->n_sinks++;
 }
 
 enum err commit_start(struct commit *c) {

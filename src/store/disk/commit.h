@@ -53,6 +53,7 @@ struct commit_sink {
         bool ok); /* the fate of what was taken or dropped, after it was published (or not) */
     enum err (*retry)(void *sink); /* after COMMIT_FULL: finishes undo(); is there room again? OK,
                                       E_SYS, E_NO_MEMORY */
+    bool goes_first;               /* its write() and sync() come before those of the others */
     void *sink;
 };
 

@@ -176,6 +176,25 @@ enum err journal_delete(struct journal *j, const struct id *queue, const struct 
     return OK;
 }
 
+enum err journal_purge_new(struct journal *j, const struct id *queue, struct journal_purge *ret) {
+    struct jrec *r = jrec_new(0), *end;
+    if (r == NULL) return E_NO_MEMORY;
+    r->h = (struct record_head){.len = RECORD_HEAD_LEN, .type = JREC_PURGE, .queue = *queue};
+    const enum err e = prepare(j, r, &end);
+    if (e == OK) *ret = (struct journal_purge){r, end};
+    return e;
+}
+
+void journal_purge_append(struct journal *j, struct journal_purge owned) {
+    bool used;
+    journal__place(j, owned.record, owned.end, &used);
+}
+
+void journal_purge_drop(struct journal_purge owned) {
+    free(owned.record);
+    free(owned.end);
+}
+
 void journal_forget(struct journal *j, struct journal_loc loc, uint16_t body_len, lsn_t lsn) {
     const struct erasure erasure = {.loc = loc, .lsn = lsn, .body_len = body_len};
     pthread_mutex_lock(&j->mtx);

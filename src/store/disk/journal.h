@@ -20,6 +20,7 @@
 #include "store/disk/commit.h"
 
 struct journal;
+struct jrec;
 
 enum { JOURNAL_SEGMENT_LEN = 8 << 20, ERASE_WITHIN_S = 45 };
 
@@ -42,8 +43,7 @@ struct journal_owner {
     /* While opening: each live message, in order of `order`. E_NOT_FOUND: there is no such queue;
      * the message is dropped. */
     enum err (*recovered)(void *ctx, const struct journal_msg *m);
-    /* While opening: is there such a queue? Asked about messages whose body was erased without a
-     * deletion record. */
+    /* While opening: is there such a queue? */
     bool (*has_queue)(void *ctx, const struct id *queue);
     /* Worker thread: the record at m->loc is to move. If the message is still live there, the owner
      * calls journal_copy(), under its own lock of the queue and commit_begin(); else it does
@@ -74,7 +74,7 @@ struct journal_opts {
 
 /* What was found wrong, in words for the operator: file, offset, what to do. */
 struct journal_problem {
-    char text[512];
+    char text[560];
 };
 
 struct journal_stats {
@@ -111,8 +111,20 @@ MUST_USE enum err journal_copy(struct journal *j, const struct journal_msg *m, s
 /* The message is deleted: a deletion record, and its body is erased once that is durable. */
 MUST_USE enum err journal_delete(struct journal *j, const struct id *queue, const struct id *msg,
                                  struct journal_loc loc, uint16_t body_len, lsn_t lsn);
-/* As journal_delete() without a record: for messages of a queue whose own deletion is in the queue
- * log at lsn. Any time after that was appended; under the owner's lock of the queue. */
+/* All messages that a queue has are deleted: one record, which is on stable storage before the
+ * sinks behind the journal write of this group; so what they say of the queue never is there alone.
+ * In two steps, because what can fail comes before both: journal_purge_new(), the line of the queue
+ * log, then journal_purge_append(), which cannot fail, or journal_purge_drop(). All within one
+ * commit_begin(), with no other append between. */
+struct journal_purge {
+    struct jrec *record, *end; /* private */
+};
+MUST_USE enum err journal_purge_new(struct journal *j, const struct id *queue,
+                                    struct journal_purge *ret);
+void journal_purge_append(struct journal *j, struct journal_purge owned);
+void journal_purge_drop(struct journal_purge owned);
+/* Of each message that journal_purge_append() has deleted at lsn: its body is erased. Any time
+ * after that; under the owner's lock of the queue. */
 void journal_forget(struct journal *j, struct journal_loc loc, uint16_t body_len, lsn_t lsn);
 
 /* Asks for a body to be read into ret_body (room for body_len); done(arg, e) is called by one of

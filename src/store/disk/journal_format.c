@@ -44,7 +44,7 @@ enum err segment_head_decode(struct bytes block, struct segment_head *ret) {
     struct rd r = rd_init(bytes_of(block.p, SEGMENT_HEAD_LEN));
     struct segment_head h;
     const struct bytes magic = rd_take(&r, sizeof MAGIC);
-    const uint32_t version = rd_u32(&r);
+    h.version = rd_u32(&r);
     h.number = rd_u32(&r);
     h.len = rd_u32(&r);
     h.salt = rd_u64(&r);
@@ -53,7 +53,7 @@ enum err segment_head_decode(struct bytes block, struct segment_head *ret) {
     h.created_s = rd_i64(&r);
     const uint32_t crc = crc32c(0, block.p, r.at);
     if (rd_u32(&r) != crc || !bytes_equal(magic, bytes_of(MAGIC, sizeof MAGIC))) return E_SYNTAX;
-    if (version != JOURNAL_VERSION) return E_VERSION;
+    if (h.version == 0 || h.version > JOURNAL_VERSION) return E_VERSION;
     *ret = h;
     return OK;
 }
@@ -96,6 +96,7 @@ static bool is_plausible(const struct record_head *h, size_t room) {
         return h->len == record_len(h->body_len);
     case JREC_DELETE:
     case JREC_MARK:
+    case JREC_PURGE:
         return h->len == RECORD_HEAD_LEN && h->body_len == 0;
     case JREC_END:
         return h->len == RECORD_HEAD_LEN && h->order >= h->n;
@@ -115,7 +116,7 @@ enum err record_head_decode(struct bytes in, const struct record_place *at,
     h.type = rd_u8(&r);
     h.flags = rd_u8(&r);
     h.body_len = rd_u16(&r);
-    if (h.type < JREC_MSG || h.type > JREC_SKIP || h.len > in.n)
+    if (h.type < JREC_MSG || h.type > JREC_PURGE || h.len > in.n)
         return E_SYNTAX; /* the usual case while searching */
     h.n = rd_u64(&r);
     h.durable_n = rd_u64(&r);

@@ -14,9 +14,10 @@
 #include "base/id.h"
 #include "store/disk/journal.h"
 
-enum { SEGMENT_HEAD_LEN = 4096, RECORD_HEAD_LEN = 96, JOURNAL_VERSION = 1 };
+enum { SEGMENT_HEAD_LEN = 4096, RECORD_HEAD_LEN = 96, JOURNAL_VERSION = 2 };
 
 struct segment_head {
+    uint32_t version; /* encoded: always JOURNAL_VERSION */
     uint32_t number;
     uint32_t len;       /* bytes of the file */
     uint64_t salt;      /* random, new for each use of a file */
@@ -34,6 +35,7 @@ enum record_type {
     JREC_END = 5,    /* the last one of its segment; stands for the numbers n to order */
     JREC_SKIP = 6,   /* repaired damage: stands for the numbers n to order, and for all bytes up to
                         the next record */
+    JREC_PURGE = 7,  /* the messages of this queue with a lower `order` are deleted */
 };
 
 enum { RECORD_FLAG_NOTIFICATION = 1, RECORD_FLAG_QUOTA = 2 };

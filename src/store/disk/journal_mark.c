@@ -16,7 +16,7 @@
 #include "base/rd.h"
 #include "store/disk/journal_scan.h"
 
-enum { MARK_MAX = 512, WHAT_MAX = 340 };
+enum { MARK_MAX = 512, WHAT_MAX = 420 };
 
 static const char TITLE[] = "smp-server journal, as it was at an orderly stop\n";
 
@@ -152,22 +152,29 @@ enum err journal__check_ends(struct recovery *r) {
     return OK;
 }
 
-enum err journal__check_count(struct recovery *r, uint64_t n_known, uint64_t n_unknown) {
+enum err journal__check_queues(struct recovery *r, const struct queue_tally *t) {
     const struct journal_mark *m = &r->mark;
-    if (!m->valid || !m->has_count || n_known >= m->n_messages || n_unknown == 0) return OK;
-    char what[WHAT_MAX];
+    const bool fewer = m->valid && m->has_count && t->n_known < m->n_messages && t->n_unknown != 0;
+    if (!fewer && t->n_lost == 0) return OK;
+    const uint64_t by_count = fewer ? m->n_messages - t->n_known : 0;
+    const uint64_t n_lost = t->n_lost > by_count ? t->n_lost : by_count;
+    char what[WHAT_MAX], place[WHAT_MAX] = "";
+    if (t->n_lost != 0) {
+        const struct journal_path path = journal__path(r->j, FILE_SEGMENT, t->lost_at.segment);
+        (void)snprintf(place, sizeof place, " (the first: %.160s, offset %" PRIu64 ")", path.s,
+                       (uint64_t)t->lost_at.offset_8 * 8);
+    }
     (void)snprintf(what, sizeof what,
-                   "%" PRIu64 " of %" PRIu64 " messages in %.160s belong to queues that the store "
-                   "log has lost: it was cut or emptied, or is from another time",
-                   m->n_messages - n_known, m->n_messages, r->j->dir);
+                   "%" PRIu64 " of %" PRIu64 " messages in %.120s belong to queues that the store "
+                   "log has lost%s: it was cut or emptied, or is from another time",
+                   n_lost, t->n_known + n_lost, r->j->dir, place);
     if (r->o->skip_warnings) {
         log_line(LOG_WARN, "queues-lost", "%s; they are dropped", what);
         return OK;
     }
     (void)snprintf(r->problem->text, sizeof r->problem->text,
-                   "%.330s. Restore the store log from a backup (older states of it lie beside "
-                   "it), or "
-                   "start with --skip-warnings: then these messages are dropped",
+                   "%.400s. Restore the store log from a backup (older states of it lie beside "
+                   "it), or start with --skip-warnings: then these messages are dropped",
                    what);
     return E_STORE;
 }

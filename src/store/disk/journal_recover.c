@@ -8,7 +8,9 @@
  * is damage, and the start is refused; else it is the torn tail, and goes.
  *
  * A body that is not what its record says is right if the message was deleted (bodies are erased),
- * or its queue. Otherwise, again, the numbers tell a torn group from damage.
+ * or its queue. Otherwise, again, the numbers tell a torn group from damage. And so they do for a
+ * message of a queue that is not there: either the queue's line was in a group that was never
+ * acknowledged, or the store log has lost it.
  *
  * Everything is decided before anything is changed. */
 #include <assert.h>
@@ -19,7 +21,7 @@
 #include "base/log.h"
 #include "store/disk/journal_scan.h"
 
-enum { MAX_MISSING = 1000 };
+enum { MAX_MISSING = 1000, FIRST_VERSION_WITH_PURGE = 2 };
 
 /* A message that is not deleted, as far as we have read. */
 struct live_msg {
@@ -32,6 +34,13 @@ struct live_msg {
     uint8_t flags;
     bool bad_body;
     bool dropped;
+    bool purged;     /* its queue was deleted after it came */
+    bool may_orphan; /* by a version that wrote no PURGE */
+};
+
+struct purge {
+    struct idnode node; /* key: queue */
+    uint64_t n;         /* of the last PURGE */
 };
 
 /* One id for queue and message together: each byte of one with the next byte of the other, so that
@@ -240,6 +249,7 @@ static enum err see_message(struct recovery *r, uint32_t at, const struct record
     l->body_len = h->body_len;
     l->flags = h->flags;
     l->bad_body = bad;
+    l->may_orphan = r->cur.head.version < FIRST_VERSION_WITH_PURGE;
     return OK;
 }
 
@@ -251,6 +261,26 @@ static enum err see_delete(struct recovery *r, const struct record_head *h) {
     const enum err e = l->bad_body ? OK : bury(r, l, 0);
     free(l);
     return e;
+}
+
+static enum err see_purge(struct recovery *r, const struct record_head *h) {
+    struct idnode *node = idmap_find(&r->purged, &h->queue);
+    if (node != NULL) {
+        CONTAINER_OF(node, struct purge, node)->n = h->n;
+        return OK;
+    }
+    struct purge *p = calloc(1, sizeof *p);
+    if (p == NULL) return E_NO_MEMORY;
+    p->node.id = h->queue;
+    p->n = h->n;
+    const enum err e = idmap_insert(&r->purged, &p->node);
+    if (e != OK) free(p);
+    return e;
+}
+
+static bool is_purged(struct recovery *r, const struct live_msg *l) {
+    struct idnode *node = idmap_find(&r->purged, &l->queue);
+    return node != NULL && l->order < CONTAINER_OF(node, struct purge, node)->n;
 }
 
 static enum err see_record(struct recovery *r, size_t file, uint32_t at,
@@ -265,6 +295,8 @@ static enum err see_record(struct recovery *r, size_t file, uint32_t at,
         return see_message(r, at, h);
     case JREC_DELETE:
         return see_delete(r, h);
+    case JREC_PURGE:
+        return see_purge(r, h);
     case JREC_MARK:
     case JREC_END:
     case JREC_SKIP:
@@ -432,7 +464,10 @@ static void free_live(struct live_list *list) {
 
 /* A message without its body: erased with its queue, torn, or damaged. */
 static enum err judge_body(struct recovery *r, struct live_msg *l) {
-    if (!r->j->owner.has_queue(r->j->owner.ctx, &l->queue)) return OK;
+    if (!r->j->owner.has_queue(r->j->owner.ctx, &l->queue)) {
+        l->dropped = !l->may_orphan; /* its deletion was damaged */
+        return OK;
+    }
     if (l->n <= r->durable_n) {
         if (!r->o->skip_warnings) {
             return recovery_refuse(r, l->loc.segment, (uint64_t)l->loc.offset_8 * 8,
@@ -446,20 +481,30 @@ static enum err judge_body(struct recovery *r, struct live_msg *l) {
     return OK;
 }
 
+/* A whole message of a queue that is not there, and that nobody has deleted. */
+static void judge_orphan(struct recovery *r, struct live_msg *l, struct queue_tally *t) {
+    l->dropped = true;
+    t->n_unknown++;
+    if (l->order > r->durable_n || l->may_orphan) return; /* the queue's line was in its group */
+    if (t->n_lost++ == 0) t->lost_at = l->loc;
+}
+
 static enum err judge_live(struct recovery *r, const struct live_list *list) {
-    uint64_t n_known = 0, n_unknown = 0;
+    struct queue_tally t = {0};
     enum err e = OK;
     for (size_t i = 0; i < list->n && e == OK; i++) {
         struct live_msg *l = list->v[i];
+        l->purged = is_purged(r, l);
+        if (l->purged) continue;
         if (l->bad_body) {
             e = judge_body(r, l);
         } else if (r->j->owner.has_queue(r->j->owner.ctx, &l->queue)) {
-            n_known++;
+            t.n_known++;
         } else {
-            n_unknown++;
+            judge_orphan(r, l, &t);
         }
     }
-    return e == OK ? journal__check_count(r, n_known, n_unknown) : e;
+    return e == OK ? journal__check_queues(r, &t) : e;
 }
 
 /* A deletion for a message that is given up, so that the next start does not find it again. */
@@ -482,7 +527,7 @@ static enum err hand_over(struct recovery *r, const struct live_list *list) {
         enum err e;
         if (l->dropped) {
             e = delete_dropped(r, l);
-        } else if (l->bad_body) {
+        } else if (l->bad_body || l->purged) {
             e = bury(r, l, 0);
         } else {
             const struct journal_msg m = journal_msg_of(l);
@@ -538,16 +583,24 @@ static void free_node(struct idnode *node, void *ctx) {
     free(live_of(node));
 }
 
+static void free_purge(struct idnode *node, void *ctx) {
+    (void)ctx;
+    free(CONTAINER_OF(node, struct purge, node));
+}
+
 enum err journal__recover(struct journal *j, const struct journal_opts *o,
                           struct journal_problem *ret_problem) {
     struct recovery r = {.j = j, .o = o, .problem = ret_problem};
     uint64_t seed[3];
     env_random(j->env, seed, sizeof seed);
     idmap_init(&r.live, seed);
+    idmap_init(&r.purged, seed);
     const enum err e = recover(&r);
     const int error = errno;
     idmap_each(&r.live, free_node, NULL);
     idmap_done(&r.live);
+    idmap_each(&r.purged, free_purge, NULL);
+    idmap_done(&r.purged);
     scan_done(&r.cur);
     scan_done(&r.ahead);
     free(r.files);

@@ -61,8 +61,9 @@ struct recovery {
     size_t n_open_fixes; /* the last so many are open-ended */
     struct journal_mark mark;
     struct scan cur, ahead;
-    struct idmap live; /* of struct live_msg, owned */
-    uint64_t next_n;   /* expected; 0: not known yet */
+    struct idmap live;   /* of struct live_msg, owned */
+    struct idmap purged; /* of struct purge, owned: queues whose messages are deleted */
+    uint64_t next_n;     /* expected; 0: not known yet */
     uint64_t durable_n;
     uint64_t bytes_done, bytes_total;
     bool torn;
@@ -82,9 +83,15 @@ MUST_USE enum err recovery_refuse(struct recovery *r, uint32_t number, uint64_t 
 
 /* Are the first and last segments there? E_STORE. */
 MUST_USE enum err journal__check_ends(struct recovery *r);
-/* Are the messages there that were, in queues that are there? E_STORE. n_unknown: whole messages
- * of queues that are not. */
-MUST_USE enum err journal__check_count(struct recovery *r, uint64_t n_known, uint64_t n_unknown);
+
+/* Whole messages, by what the store log says of their queues. */
+struct queue_tally {
+    uint64_t n_known, n_unknown;
+    uint64_t n_lost; /* unknown, although they were stored, and the queue was not deleted */
+    struct journal_loc lost_at; /* the first of them */
+};
+/* Are the messages there that were, in queues that are there? E_STORE. */
+MUST_USE enum err journal__check_queues(struct recovery *r, const struct queue_tally *t);
 
 /* ---- journal_repair.c ---- */
 

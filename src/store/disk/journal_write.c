@@ -5,7 +5,8 @@
  * heads, bodies and padding are parts of one vector, and bodies are written from the messages
  * themselves. A group may end segments and begin new ones. sync() makes all that was written
  * durable; what it has made durable is said by the durable_n of the records that follow, which is
- * how the next start tells a torn group from damage.
+ * how the next start tells a torn group from damage. A group with a PURGE is synced by write()
+ * already: what the queue log says of a queue that is deleted must not be on the disk without it.
  *
  * When there is no room, undo() overwrites with zeros what the group has written to the segment
  * where it began, and retires the segments that it began; drop() gives the places and numbers back.
@@ -142,8 +143,16 @@ static void add_record(struct journal *j, struct jrec *r, uint64_t salt) {
     j->written_n = r->h.n;
 }
 
-static enum err sink_write(void *sink) {
-    struct journal *j = sink;
+/* All that was written is on stable storage; but nothing is said about it yet. */
+static enum err flush(struct journal *j) {
+    enum err e = sync_dirty(j);
+    if (e == OK && j->cur_is_dirty) e = j->vfs->sync(j->vfs->ctx, j->cur.fd);
+    if (e != OK) return E_SYS;
+    j->cur_is_dirty = false;
+    return OK;
+}
+
+static enum err write_taken(struct journal *j, bool *ret_purges) {
     enum err e = OK;
     uint64_t salt = 0;
     uint32_t salt_of = 0;
@@ -162,16 +171,23 @@ static enum err sink_write(void *sink) {
         }
         if (j->n_iov + 3 > JOURNAL_N_IOV) e = write_batch(j);
         if (e == OK) add_record(j, r, salt);
+        if (r->h.type == JREC_PURGE) *ret_purges = true;
     }
     return e == OK ? write_batch(j) : e;
 }
 
+static enum err sink_write(void *sink) {
+    struct journal *j = sink;
+    bool purges = false;
+    const enum err e = write_taken(j, &purges);
+    if (e != OK || !purges || flush(j) == OK) return e;
+    errno = EIO; /* whatever it was: a sync that failed is final */
+    return E_SYS;
+}
+
 static enum err sink_sync(void *sink) {
     struct journal *j = sink;
-    enum err e = sync_dirty(j);
-    if (e == OK && j->cur_is_dirty) e = j->vfs->sync(j->vfs->ctx, j->cur.fd);
-    if (e != OK) return E_SYS;
-    j->cur_is_dirty = false;
+    if (flush(j) != OK) return E_SYS;
     j->synced_n = j->written_n;
     if (j->cur.fd < 0) return OK;
     pthread_mutex_lock(&j->mtx);
@@ -285,10 +301,8 @@ static void sink_drop(void *sink) {
     jrec_list_init(&lost);
     for (struct jrec *r = all.head, *next; r != NULL; r = next) {
         next = r->next;
-        jrec_list_push(r->h.type == JREC_DELETE ? &deletes
-                       : r->h.type == JREC_END  ? &ends
-                                                : &lost,
-                       r);
+        const bool is_kept = r->h.type == JREC_DELETE || r->h.type == JREC_PURGE;
+        jrec_list_push(is_kept ? &deletes : r->h.type == JREC_END ? &ends : &lost, r);
     }
     rewind_table(j, &lost, from);
     j->pos = from;
@@ -385,6 +399,7 @@ void journal__init_sink(struct journal *j, struct commit_sink *ret) {
         .drop = sink_drop,
         .done = sink_done,
         .retry = sink_retry,
+        .goes_first = true,
         .sink = j,
     };
 }

@@ -6,7 +6,7 @@
 #include "crypto/crypto.h"
 #include "store/ram/ram_priv.h"
 
-enum { DAY_S = 86400 };
+enum { DAY_S = 86400, RECORD_SHORT_LINE_MAX = 64 };
 
 /* ---- reading ---- */
 
@@ -263,11 +263,36 @@ enum err ram_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn) {
 
 /* ---- deleting ---- */
 
+/* The line, and the record that says of the queue's messages what it says of the queue. */
+static enum err log_delete_all(struct ram_store *m, struct queue *q, const struct record *r,
+                               lsn_t *ret_lsn) {
+    const struct queue_log_of of = {&q->log_mark, false};
+    uint8_t line[RECORD_SHORT_LINE_MAX];
+    struct wr w = wr_init(line, sizeof line);
+    record_write(r, &w);
+    if (wr_err(&w) != OK) return E_INTERNAL;
+    enum err e = commit_begin(m->commit, ret_lsn);
+    if (e != OK) return e;
+    struct journal_purge purge;
+    e = journal_purge_new(m->journal, queue_rcv_id(q), &purge);
+    if (e == OK) {
+        e = queue_log_append(m->log, wr_bytes(&w), &of);
+        if (e == OK) {
+            journal_purge_append(m->journal, purge);
+        } else {
+            journal_purge_drop(purge);
+        }
+    }
+    commit_end(m->commit);
+    return e;
+}
+
 /* The line, and the bodies that go with it, at one lsn. Under the queue's lock. */
 static enum err log_delete(struct ram_store *m, struct queue *q, lsn_t *ret_lsn) {
     const struct record r = {.tag = RECORD_DELETE, .rcv_id = *queue_rcv_id(q)};
-    const enum err e = ram_log(m, q, &r, ret_lsn);
-    if (e != OK || m->journal == NULL) return e;
+    if (m->journal == NULL || q->head == NULL) return ram_log(m, q, &r, ret_lsn);
+    const enum err e = log_delete_all(m, q, &r, ret_lsn);
+    if (e != OK) return e;
     for (const struct msg_entry *msg = q->head; msg != NULL; msg = msg->next) {
         journal_forget(m->journal, msg->loc, msg->body_len, *ret_lsn);
     }
