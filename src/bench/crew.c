@@ -120,7 +120,7 @@ static void set_client_opts(struct worker *w) {
     const uint16_t version = (uint16_t)o->version;
     const int64_t timeout_ms = (int64_t)(o->timeout_s * 1000);
     w->conn = (struct conn_opts){.ops = &SMP_CLIENT_OPS,
-                                 .tls_timeout_ms = timeout_ms,
+                                 .stream.tls_timeout_ms = timeout_ms,
                                  .block_timeout_ms = timeout_ms};
     w->dial.conn = &w->conn;
     w->dial.allow_private = true;

@@ -1,155 +1,46 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* One connection: TLS handshake, blocks in, blocks out, end.
- *
- * What is polled for follows from the state (wanted_events), and is level-triggered, so whoever
- * stops early for fairness is called again.
+/* Blocks on a stream.
  *
  * Where the 16 KiB buffers are: a block is read into the set's scratch, and only what is begun and
  * not complete when the socket runs dry moves into c->in; a block is filled in the scratch, and
- * only what the socket does not take moves, encrypted, into c->out. OpenSSL's own buffers follow
- * the same rule (SSL_MODE_RELEASE_BUFFERS).
- *
- * Nothing is freed here while somebody may still be using it: whatever ends a connection marks it
- * (conn_close), and the end of the turn destroys it. */
+ * only what the socket does not take moves, encrypted, into the stream's buffer. */
 #include "net/conn.h"
 
-#include <errno.h>
-#include <openssl/err.h>
-#include <openssl/ssl.h>
+#include <stddef.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "net/admission.h"
 #include "net/conn_priv.h"
-#include "net/listener.h"
-#include "net/loop_priv.h"
+#include "net/loop.h"
+#include "net/stream_priv.h"
 #include "net/tls.h"
 
 enum {
     /* Bounds the turn of a peer that cuts its blocks into tiny records: each costs a call. */
     READS_PER_TURN = 64,
-    DISCARDS_MAX = 8, /* of 16 KiB, when a connection ends */
 };
 
-/* ---- poll ---- */
+struct conn {
+    struct stream *stream;        /* owns this one, as its framing */
+    const struct conn_opts *opts; /* borrowed */
+    void *session;                /* belongs to opts->ops; valid while has_session */
+    uint8_t *in;                  /* owned; the block that was begun, NULL between blocks */
+    uint16_t in_len;              /* bytes of the begun block */
+    bool has_session;             /* on_open() returned OK */
+    uint8_t unique_len;
+    uint8_t unique[TLS_UNIQUE_MAX];
+};
+_Static_assert(offsetof(struct conn_opts, stream) == 0, "conn_up() relies on it");
+_Static_assert(sizeof(struct conn) <= 104, "an idle connection must stay small");
 
-static bool is_reading(const struct conn *c) {
-    return c->state == CONN_OPEN && !c->is_paused;
-}
-
-/* Only then must poll be asked for hang-ups: reading and writing find out by themselves. */
-static bool is_waiting(const struct conn *c) {
-    return (c->state == CONN_OPEN && c->is_paused) || c->state == CONN_FINISHING;
-}
-
-static int wanted_events(const struct conn *c) {
-    int events = 0;
-    if (c->state == CONN_HANDSHAKE || is_reading(c)) events |= UV_READABLE;
-    if (is_waiting(c)) events |= UV_DISCONNECT;
-    if (c->out != NULL) events |= UV_WRITABLE;
-    return events;
-}
-
-static void on_poll(uv_poll_t *h, int status, int events);
-
-/* The only forward declaration: libuv wants the callback again each time the events change. */
-static void update_poll(struct conn *c) {
-    if (c->state == CONN_CLOSING) return;
-    const int events = wanted_events(c);
-    if (events == c->events) return;
-    c->events = (uint8_t)events;
-    if (events != 0) {
-        (void)uv_poll_start(&c->poll, events, on_poll); /* fails only for a shared descriptor */
-    } else {
-        (void)uv_poll_stop(&c->poll);
-    }
-}
-
-/* ---- counting ---- */
-
-static void count(const struct conn *c, enum stat_id id) {
-    stats_add(loop_stats(c->set->loop), id, 1);
-}
-
-static void count_accepted(const struct conn *c) {
-    count(c, STAT_SOCKETS_ACCEPTED);
-    if (c->counts != NULL) stats_counter_add(&c->counts->accepted, 1);
-}
-
-static void count_closed(const struct conn *c) {
-    count(c, STAT_SOCKETS_CLOSED);
-    if (c->counts != NULL) stats_counter_add(&c->counts->closed, 1);
-}
-
-static void tell_tls_error(const struct conn *c, const char *reason) {
-    if (c->peer != NULL) count(c, STAT_TLS_ERRORS);
-    if (c->opts->on_tls_error != NULL) c->opts->on_tls_error(c->opts->server, reason);
-}
-
-/* ---- failures ---- */
-
-/* The connection cannot be used any more: not even for a close_notify. */
-static void break_off(struct conn *c, const char *reason) {
-    if (c->state == CONN_CLOSING) return;
-    if (c->state == CONN_HANDSHAKE) tell_tls_error(c, reason);
-    c->is_broken = true;
-    conn_close(c);
-}
-
-/* That the peer's certificates are refused says less than why. */
-static void note_problem(struct conn *c) {
-    const long verdict = SSL_get_verify_result(c->ssl);
-    c->tls_problem = verdict != X509_V_OK ? X509_verify_cert_error_string(verdict)
-                                          : ERR_reason_error_string(ERR_peek_error());
-}
-
-/* After a TLS call that did not succeed. It is in order when TLS waits for bytes; nothing else is,
- * as writing is never refused (conn_bio.c). */
-static void check_failure(struct conn *c, int result) {
-    const char *reason = "closed by the peer";
-    switch (SSL_get_error(c->ssl, result)) {
-    case SSL_ERROR_WANT_READ:
-        return;
-    case SSL_ERROR_ZERO_RETURN: /* the peer said goodbye; so may we, if TLS is up */
-        if (c->state == CONN_HANDSHAKE) break;
-        conn_close(c);
-        return;
-    case SSL_ERROR_SSL:
-        note_problem(c);
-        reason = c->tls_problem != NULL ? c->tls_problem : "unknown";
-        if (c->state != CONN_HANDSHAKE) tell_tls_error(c, reason); /* else break_off() does */
-        break;
-    default:
-        break; /* the socket failed, or ended without goodbye: blocks cannot be cut off unseen */
-    }
-    break_off(c, reason);
+static uint8_t *scratch_of(const struct conn *c) {
+    return c->stream->set->scratch;
 }
 
 /* ---- reading ---- */
 
-/* Does TLS hold a part of a record? Then OpenSSL keeps 16 KiB for it, and a deadline must run. */
-static bool is_inside_record(const SSL *ssl) {
-    return SSL_has_pending(ssl) == 1 || SSL_rstate_string(ssl)[1] == 'B'; /* "RB": reading a body */
-}
-
-static void set_io_deadline(struct conn *c, int64_t in_ms) {
-    c->io_deadline_ms = in_ms != 0 ? loop_now_ms(c->set->loop) + in_ms : 0;
-    conns__update_timed(c);
-}
-
-/* The first byte of a block starts the deadline; what follows does not move it. */
-static void update_block_deadline(struct conn *c, bool is_begun) {
-    if (c->state != CONN_OPEN || is_begun == (c->io_deadline_ms != 0)) return;
-    set_io_deadline(c, is_begun ? c->opts->block_timeout_ms : 0);
-}
-
-/* False when nothing was read: the socket is dry, or the connection over. */
-static bool read_some(struct conn *c, uint8_t *to, size_t room, size_t *ret_n) {
-    ERR_clear_error();
-    const int r = SSL_read_ex(c->ssl, to, room, ret_n);
-    if (r != 1) check_failure(c, r);
-    return r == 1;
+/* The first byte of a block starts the limit; what follows does not move it. */
+static void update_block_limit(struct conn *c, bool is_begun) {
+    stream_limit(c->stream, is_begun ? c->opts->block_timeout_ms : 0);
 }
 
 static void hand_over(struct conn *c, uint8_t *block) {
@@ -157,12 +48,12 @@ static void hand_over(struct conn *c, uint8_t *block) {
     free(c->in);
     c->in = NULL;
     c->in_len = 0;
-    update_block_deadline(c, false);
+    update_block_limit(c, false);
 }
 
 /* Keeps the have bytes of a begun block that are in the scratch. */
 static void keep_begun(struct conn *c, const uint8_t *buf, size_t have) {
-    if (c->state != CONN_OPEN) return;
+    if (c->stream->state != STREAM_OPEN) return;
     if (have != 0 && c->in == NULL) {
         c->in = malloc(CONN_BLOCK_LEN);
         if (c->in == NULL) {
@@ -175,342 +66,164 @@ static void keep_begun(struct conn *c, const uint8_t *buf, size_t have) {
 }
 
 static bool may_read_on(const struct conn *c, unsigned n_blocks) {
-    return is_reading(c) && n_blocks < CONN_BLOCKS_PER_TURN &&
-           (n_blocks == 0 || !turns_share_is_used(&c->set->turns));
+    return stream_is_reading(c->stream) && n_blocks < CONN_BLOCKS_PER_TURN &&
+           (n_blocks == 0 || !stream_share_is_used(c->stream));
 }
 
 /* Takes its share of blocks of one turn. */
-static void read_blocks(struct conn *c) {
+static void read_blocks(void *framed) {
+    struct conn *c = framed;
+    struct stream *s = c->stream;
     unsigned n_blocks = 0;
-    uint8_t *buf = c->in != NULL ? c->in : c->set->scratch;
+    uint8_t *buf = c->in != NULL ? c->in : scratch_of(c);
     size_t have = c->in_len, got = 0;
     for (int i = 0; i < READS_PER_TURN && may_read_on(c, n_blocks); i++) {
-        if (!read_some(c, buf + have, CONN_BLOCK_LEN - have, &got)) break;
+        if (!stream_read(s, buf + have, CONN_BLOCK_LEN - have, &got)) break;
         have += got;
         if (have < CONN_BLOCK_LEN) continue;
         hand_over(c, buf);
-        buf = c->set->scratch;
+        buf = scratch_of(c);
         have = 0;
         n_blocks++;
     }
     keep_begun(c, buf, have);
-    if (c->state != CONN_OPEN) return;
+    if (s->state != STREAM_OPEN) return;
     /* What TLS has decrypted and we did not take yet belongs to a record that reaches into the next
      * block: less than a block, so that it can wait for the bytes from the socket that complete it.
      */
-    update_block_deadline(c, have != 0 || is_inside_record(c->ssl));
-    update_poll(c);
+    update_block_limit(c, have != 0 || stream_is_inside_record(s));
 }
 
 /* ---- writing ---- */
 
-/* Encrypts the block in the scratch: sent, or in c->out. False when the connection is over. */
-static bool write_block(struct conn *c) {
-    size_t n = 0;
-    ERR_clear_error();
-    const int r = SSL_write_ex(c->ssl, c->set->scratch, CONN_BLOCK_LEN, &n);
-    if (r != 1) check_failure(c, r);
-    return r == 1;
-}
-
 /* Asks the session for a block, into the scratch. */
 static bool fill_block(struct conn *c) {
-    if (c->opts->ops->fill(c->session, c->set->scratch)) return c->state != CONN_CLOSING;
     const struct conn_ops *ops = c->opts->ops;
-    if (c->state == CONN_FINISHING && (ops->awaits == NULL || !ops->awaits(c->session)))
+    if (ops->fill(c->session, scratch_of(c))) return !stream_is_closing(c->stream);
+    if (stream_is_finishing(c->stream) && (ops->awaits == NULL || !ops->awaits(c->session)))
         conn_close(c);
     return false;
 }
 
 /* Gives its share of blocks of one turn; none while bytes of the last one are unsent. */
-static void write_blocks(struct conn *c) {
+static void write_blocks(void *framed) {
+    struct conn *c = framed;
     for (int i = 0; i < CONN_BLOCKS_PER_TURN; i++) {
-        if (c->out != NULL || !fill_block(c) || !write_block(c)) return;
-        if (loop_now_us(c->set->loop) >= c->set->write_end_us) break;
+        if (stream_has_unsent(c->stream) || !fill_block(c) ||
+            !stream_write(c->stream, bytes_of(scratch_of(c), CONN_BLOCK_LEN)))
+            return;
+        if (!stream_may_write_on(c->stream)) break;
     }
     conn_want_write(c);
 }
 
-void conn__write(struct conn *c) {
-    list_remove(&c->writing);
-    if (conn__send_unsent(c)) {
-        write_blocks(c);
-    } else {
-        break_off(c, "closed by the peer");
-    }
-    update_poll(c);
+static void run_session(void *framed) {
+    struct conn *c = framed;
+    c->opts->ops->run(c->session);
 }
 
-/* ---- opening ---- */
+/* ---- opening and ending ---- */
 
-static void open_session(struct conn *c) {
-    c->state = CONN_OPEN;
-    c->unique_len = (uint8_t)tls_unique(c->ssl, c->unique);
-    set_io_deadline(c, 0);
+static enum err open_session(void *framed) {
+    struct conn *c = framed;
+    c->unique_len = (uint8_t)tls_unique(stream_tls(c->stream), c->unique);
     void *session = c->session;
-    const enum err e = c->opts->ops->on_open(c, c->opts->server, &session);
-    if (e != OK) {
-        conn_close(c);
-        return;
-    }
+    const enum err e = c->opts->ops->on_open(c, c->opts->stream.server, &session);
+    if (e != OK) return e;
     c->session = session;
     c->has_session = true;
+    return OK;
 }
 
-static void step_handshake(struct conn *c) {
-    ERR_clear_error();
-    const int r = SSL_do_handshake(c->ssl);
-    if (r == 1) {
-        open_session(c);
-    } else {
-        check_failure(c, r);
-    }
-}
-
-static void want_turn(struct conn *c) {
-    turn_want(&c->set->turns, &c->turn, c->state == CONN_HANDSHAKE);
-}
-
-/* What was left over comes first. */
-void conn__serve(struct turn *turn) {
-    struct conn *c = CONTAINER_OF(turn, struct conn, turn);
-    const bool is_readable = c->is_readable, wants_run = c->wants_run;
-    c->is_readable = c->wants_run = false;
-    if (c->state == CONN_HANDSHAKE) {
-        step_handshake(c);
-    } else {
-        if (wants_run) c->opts->ops->run(c->session);
-        if (is_readable && is_reading(c)) read_blocks(c);
-    }
-    update_poll(c);
-}
-
-static void want_read(struct conn *c) {
-    c->is_readable = true;
-    want_turn(c);
-}
-
-static void on_poll_handshake(struct conn *c, int events) {
-    if ((events & UV_WRITABLE) != 0 && !conn__send_unsent(c)) {
-        break_off(c, "closed by the peer");
-        return;
-    }
-    if ((events & UV_READABLE) != 0) want_read(c);
-}
-
-static void on_poll(uv_poll_t *h, int status, int events) {
-    struct conn *c = CONTAINER_OF(h, struct conn, poll);
-    if (c->state == CONN_CLOSING) return;
-    if (status < 0) {
-        break_off(c, "socket error");
-    } else if (c->state == CONN_HANDSHAKE) {
-        on_poll_handshake(c, events);
-    } else {
-        if ((events & UV_WRITABLE) != 0 && c->out != NULL) conn__write(c);
-        if ((events & UV_READABLE) != 0 && is_reading(c)) want_read(c);
-        if ((events & UV_DISCONNECT) != 0 && is_waiting(c)) conn_close(c);
-    }
-    update_poll(c);
-}
-
-static void free_conn(struct conn *c) {
-    SSL_free(c->ssl);
+static void end_session(void *framed) {
+    struct conn *c = framed;
+    if (c->has_session) c->opts->ops->on_close(c->session);
     free(c->in);
-    free(c->out);
     free(c);
 }
 
-static void on_poll_closed(uv_handle_t *h) {
-    free_conn(CONTAINER_OF(h, struct conn, poll));
-}
+static const struct framing BLOCKS = {
+    .on_up = open_session,
+    .on_readable = read_blocks,
+    .run = run_session,
+    .on_writable = write_blocks,
+    .on_end = end_session,
+};
 
-/* A connection without handle yet, so that free_conn() is enough to undo it; NULL when out of
- * memory. */
-static struct conn *new_conn(struct conns *set, int fd, SSL_CTX *tls) {
+/* The framing of s from now on; NULL when out of memory. */
+static struct conn *new_conn(struct stream *s, const struct conn_opts *o) {
     struct conn *c = calloc(1, sizeof *c);
     if (c == NULL) return NULL;
-    c->set = set;
-    c->fd = fd;
-    list_init(&c->all);
-    list_init(&c->timed);
-    list_init(&c->writing);
-    turn_init(&c->turn);
-    c->ssl = SSL_new(tls);
-    if (c->ssl == NULL || !conn__set_bio(c)) {
-        free_conn(c);
-        return NULL;
-    }
+    c->stream = s;
+    c->opts = o;
+    stream_set_framing(s, &BLOCKS, c);
     return c;
 }
 
-static enum err open_conn(struct loop *l, int owned_fd, SSL_CTX *tls, const struct conn_opts *o,
-                          struct conn **ret) {
-    ASSERT_ON_LOOP(l);
-    struct conn *c = new_conn(loop__conns(l), owned_fd, tls);
-    const int r = c != NULL ? uv_poll_init(loop__uv(l), &c->poll, owned_fd) : 0;
-    if (c == NULL || r != 0) {
-        if (c != NULL) free_conn(c);
-        (void)close(owned_fd);
-        if (r == 0) return E_NO_MEMORY;
-        errno = -r;
-        return E_SYS;
-    }
-    c->opts = o;
-    c->state = CONN_HANDSHAKE;
-    conns__add(c);
-    set_io_deadline(c, o->tls_timeout_ms);
-    *ret = c;
-    return OK;
+enum err conn_up(struct stream *s, const struct stream_opts *o) {
+    return conn_frame(s, (const void *)o); /* its first field */
 }
 
-enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct conn_opts *o,
-                      struct admission_peer *owned_peer, struct socket_counts *counts) {
-    struct conn *c;
-    const enum err e = open_conn(l, owned_fd, tls, o, &c);
-    if (e != OK) {
-        const int saved = errno;
-        admission_leave(o->admission, owned_peer);
-        errno = saved;
-        return e;
-    }
-    c->peer = owned_peer;
-    c->counts = counts;
-    count_accepted(c);
-    SSL_set_accept_state(c->ssl);
-    update_poll(c);
-    return OK;
+enum err conn_frame(struct stream *s, const struct conn_opts *o) {
+    return new_conn(s, o) != NULL ? OK : E_NO_MEMORY;
 }
 
 enum err conn__connect(struct loop *l, int owned_fd, SSL_CTX *tls, const struct conn_opts *o,
                        void *session, struct conn **ret) {
-    struct conn *c;
-    const enum err e = open_conn(l, owned_fd, tls, o, &c);
+    struct stream *s;
+    const enum err e = stream__connect(l, owned_fd, tls, &o->stream, &s);
     if (e != OK) return e;
+    struct conn *c = new_conn(s, o);
+    if (c == NULL) {
+        stream_close(s);
+        return E_NO_MEMORY;
+    }
     c->session = session;
     c->has_session = true;
-    SSL_set_connect_state(c->ssl);
     *ret = c;
     return OK;
 }
 
 void conn__begin(struct conn *c) {
-    if (c->state != CONN_HANDSHAKE) return;
-    step_handshake(c);
-    update_poll(c);
-}
-
-/* ---- ending ---- */
-
-void conn__time_out(struct conn *c, int64_t now_ms) {
-    /* While the session has paused reading, it is not the peer who keeps its block incomplete. */
-    const bool is_own_pause = c->state == CONN_OPEN && c->is_paused;
-    const bool io_counts = c->io_deadline_ms != 0 && !is_own_pause;
-    const bool is_over = (io_counts && now_ms >= c->io_deadline_ms) ||
-                         (c->deadline_ms != 0 && now_ms >= c->deadline_ms);
-    if (!is_over || c->state == CONN_CLOSING) return;
-    if (c->state == CONN_HANDSHAKE) tell_tls_error(c, "timeout");
-    conn_close(c);
-}
-
-/* Our close_notify, if it can still be sent; the peer's is not waited for. */
-static void say_goodbye(struct conn *c) {
-    if (c->is_broken || c->out != NULL || !SSL_is_init_finished(c->ssl)) return;
-    ERR_clear_error();
-    (void)SSL_shutdown(c->ssl);
-}
-
-/* Closing a socket with unread bytes resets it, and the peer may lose our last block or alert. What
- * is still under way cannot be helped: nobody lingers here. */
-static void discard_input(const struct conn *c) {
-    for (int i = 0; i < DISCARDS_MAX; i++) {
-        if (recv(c->fd, c->set->scratch, CONN_BLOCK_LEN, 0) <= 0) return;
-    }
-}
-
-void conn__destroy(struct conn *c) {
-    assert(c->state == CONN_CLOSING);
-    if (c->has_session) c->opts->ops->on_close(c->session);
-    c->has_session = false;
-    list_remove(&c->all);
-    list_remove(&c->timed);
-    list_remove(&c->writing);
-    c->set->n--;
-    say_goodbye(c);
-    SSL_free(c->ssl); /* at once: free_conn() runs a turn later */
-    c->ssl = NULL;
-    uv_close((uv_handle_t *)&c->poll, on_poll_closed);
-    discard_input(c);
-    (void)shutdown(c->fd, SHUT_RDWR);
-    (void)close(c->fd);
-    if (c->peer == NULL) return;
-    count_closed(c);
-    admission_leave(c->opts->admission, c->peer);
-}
-
-void conn_close(struct conn *c) {
-    ASSERT_ON_LOOP(c->set->loop);
-    if (c->state == CONN_CLOSING) return;
-    c->state = CONN_CLOSING;
-    (void)uv_poll_stop(&c->poll);
-    list_remove(&c->writing);
-    turn_drop(&c->set->turns, &c->turn);
-    list_push_back(&c->set->closing, &c->writing);
-}
-
-void conn_finish(struct conn *c) {
-    ASSERT_ON_LOOP(c->set->loop);
-    if (c->state == CONN_HANDSHAKE) conn_close(c);
-    if (c->state != CONN_OPEN) return;
-    c->state = CONN_FINISHING;
-    set_io_deadline(c, c->opts->tls_timeout_ms);
-    conn_want_write(c);
-    update_poll(c);
+    stream__begin(c->stream);
 }
 
 /* ---- for the session ---- */
 
 struct loop *conn_loop(const struct conn *c) {
-    return c->set->loop;
+    return stream_loop(c->stream);
 }
 
 void conn_want_write(struct conn *c) {
-    ASSERT_ON_LOOP(c->set->loop);
-    /* With unsent bytes, the socket's event comes to the same. */
-    if (c->state == CONN_CLOSING || c->out != NULL || !list_is_empty(&c->writing)) return;
-    list_push_back(&c->set->to_write, &c->writing);
+    stream_want_write(c->stream);
 }
 
 void conn_want_run(struct conn *c) {
-    ASSERT_ON_LOOP(c->set->loop);
-    if (c->state == CONN_CLOSING) return;
-    c->wants_run = true;
-    want_turn(c);
+    stream_want_run(c->stream);
 }
 
 bool conn_share_is_used(const struct conn *c) {
-    return turns_share_is_used(&c->set->turns);
+    return stream_share_is_used(c->stream);
 }
 
 void conn_pause_read(struct conn *c) {
-    ASSERT_ON_LOOP(c->set->loop);
-    c->is_paused = true;
-    /* Poll is changed when the next event comes: most pauses end before that, and each change costs
-     * two system calls. */
+    stream_pause_read(c->stream);
 }
 
 void conn_resume_read(struct conn *c) {
-    ASSERT_ON_LOOP(c->set->loop);
-    if (!c->is_paused) return;
-    c->is_paused = false;
-    if (c->state != CONN_OPEN) return;
-    if (c->io_deadline_ms != 0) set_io_deadline(c, c->opts->block_timeout_ms);
-    update_poll(c);
+    stream_resume_read(c->stream, c->opts->block_timeout_ms);
 }
 
 void conn_set_deadline(struct conn *c, int64_t mono_ms) {
-    ASSERT_ON_LOOP(c->set->loop);
-    c->deadline_ms = mono_ms;
-    if (c->state != CONN_CLOSING) conns__update_timed(c);
+    stream_set_deadline(c->stream, mono_ms);
+}
+
+void conn_finish(struct conn *c) {
+    stream_finish(c->stream);
+}
+
+void conn_close(struct conn *c) {
+    stream_close(c->stream);
 }
 
 struct bytes conn_tls_unique(const struct conn *c) {
@@ -518,21 +231,21 @@ struct bytes conn_tls_unique(const struct conn *c) {
 }
 
 const char *conn_tls_problem(const struct conn *c) {
-    return c->tls_problem != NULL ? c->tls_problem : "";
+    return stream_tls_problem(c->stream);
 }
 
 bool conn_has_alpn(const struct conn *c) {
-    return tls_has_alpn(c->ssl);
+    return tls_has_alpn(stream_tls(c->stream));
 }
 
 const struct server_cert *conn_cert(const struct conn *c) {
-    return tls_server_cert(c->ssl);
+    return tls_server_cert(stream_tls(c->stream));
 }
 
 enum err conn_peer_chain(const struct conn *c, uint8_t *buf, size_t cap, struct bytes *ret) {
-    return tls_peer_chain(c->ssl, buf, cap, ret);
+    return tls_peer_chain(stream_tls(c->stream), buf, cap, ret);
 }
 
 bool conn_take_new_queue(struct conn *c) {
-    return admission_take_new_queue(c->opts->admission, c->peer);
+    return stream_take_new_queue(c->stream);
 }

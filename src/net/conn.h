@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* conn.h -- a TLS connection that carries 16384-byte blocks; all on the loop that accepted it.
+/* conn.h -- a connection that carries 16384-byte blocks: the framing of SMP on a stream of TLS
+ * (stream.h); all on the loop that accepted it.
  *
  * Reading: a whole block is handed to on_block() from the loop's scratch buffer; only a connection
  * that stands in the middle of a block owns a buffer. Writing is pulled: conn_want_write() marks
@@ -7,8 +8,8 @@
  * for one block after another until it says it has none. So what waits to be written is small
  * structures of the session, never blocks, and all answers made in one turn share blocks. At most
  * one encrypted block is buffered here. What a connection may use of a turn is measured by the
- * clock (turns.h), so nobody waits for a busy neighbour: a session that is handed a block stops
- * when conn_share_is_used(), and goes on when it is asked to run().
+ * clock (turns.h), so that a neighbour waits for a share of it, whatever is sent: a session that is
+ * handed a block stops when conn_share_is_used(), and goes on when it is asked to run().
  *
  * The same on both sides of TLS: a server's connections come from a listener, a client's from
  * dial_start().
@@ -20,16 +21,12 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "net/stream.h"
 
 enum { CONN_BLOCK_LEN = 16384, CONN_BLOCKS_PER_TURN = 8 };
 
-typedef struct ssl_ctx_st SSL_CTX;
-struct loop;
 struct conn;
-struct admission;
-struct admission_peer;
 struct server_cert;
-struct socket_counts;
 
 struct conn_ops {
     /* TLS is up. *ret_session is what the other calls get; a client's is there already. Any error
@@ -49,27 +46,19 @@ struct conn_ops {
     void (*on_close)(void *session);
 };
 
-/* What a listener hands to each connection; fixed after start, but tls which may be replaced by
- * listener_set_tls(). */
+/* Fixed after start. A listener is handed &opts->stream, with on_up = conn_up, or one of the
+ * server's own that calls conn_frame() for the connections that are to carry blocks. */
 struct conn_opts {
+    struct stream_opts stream; /* server: given to on_open(); tls_timeout_ms: also from
+                                * conn_finish() to the end */
     const struct conn_ops *ops;
-    void *server;                /* borrowed; given to on_open */
-    struct admission *admission; /* borrowed; not for clients */
-    /* From accept (or connect) to the end of the TLS handshake; also from conn_finish() to the end.
-     */
-    int64_t tls_timeout_ms;
     int64_t block_timeout_ms; /* from the first byte of a block, or of a TLS record, to its last */
-    /* May be NULL; owner loop. A connection that ended before TLS was up, whoever's fault, or broke
-     * TLS later. reason: words of ours or of OpenSSL, which tell nothing of the peer; borrowed for
-     * the call. */
-    void (*on_tls_error)(void *server, const char *reason);
 };
 
-/* Folder-private: takes over an accepted socket and its admission; on error both are released.
- * counts: borrowed, may be NULL. */
-MUST_USE enum err conn__accept(struct loop *l, int owned_fd, SSL_CTX *tls,
-                               const struct conn_opts *o, struct admission_peer *owned_peer,
-                               struct socket_counts *counts);
+/* stream_opts.on_up() of who speaks nothing but blocks: o is the stream of a struct conn_opts. */
+MUST_USE enum err conn_up(struct stream *s, const struct stream_opts *o);
+/* Makes s carry blocks; for use in on_up(). o is borrowed as long as the connection lives. */
+MUST_USE enum err conn_frame(struct stream *s, const struct conn_opts *o);
 
 /* All below: owner loop. */
 struct loop *conn_loop(const struct conn *c);

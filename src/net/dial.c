@@ -20,6 +20,7 @@
 #include "net/dial_priv.h"
 #include "net/loop_priv.h"
 #include "net/reach.h"
+#include "net/stream_priv.h"
 
 enum {
     STAGGER_MS = 250,
@@ -46,7 +47,7 @@ enum socks_phase { SOCKS_METHOD, SOCKS_AUTHENTICATE, SOCKS_CONNECT };
 struct dial {
     uv_getaddrinfo_t dns;
     uv_timer_t stagger;
-    struct list link;          /* in conns.dials until it is over */
+    struct list link;          /* in streams.dials until it is over */
     struct loop *loop;         /* borrowed */
     const struct dial_opts *o; /* borrowed */
     dial_done *done;
@@ -265,7 +266,8 @@ static int open_socket(const union address *to) {
     const int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
     const socklen_t len = to->any.sa_family == AF_INET6 ? sizeof to->v6 : sizeof to->v4;
-    if (conn__set_socket_options(fd) && (connect(fd, &to->any, len) == 0 || errno == EINPROGRESS)) {
+    if (stream__set_socket_options(fd) &&
+        (connect(fd, &to->any, len) == 0 || errno == EINPROGRESS)) {
         return fd;
     }
     const int saved = errno;
@@ -417,7 +419,7 @@ enum err dial_start(struct loop *l, const struct dial_opts *o, const char *host,
     }
     (void)uv_timer_init(loop__uv(l), &d->stagger); /* cannot fail */
     d->n_pending = 2;
-    list_push_back(&loop__conns(l)->dials, &d->link);
+    list_push_back(&loop__streams(l)->dials, &d->link);
     *ret = d;
     return OK;
 }

@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "net/admission.h"
-#include "net/conn_priv.h"
+#include "net/stream_priv.h"
 #include "net/listener_priv.h"
 #include "net/loop_priv.h"
 
@@ -79,7 +79,7 @@ static enum err open_socket(const struct listener_addr *a, int *ret_fd) {
     const enum err e = bind_address(a, true, &fd);
     if (e != OK) return e;
     /* An accepted socket inherits these on Linux, which saves six system calls per connection. */
-    if (conn__set_socket_options(fd) && listen(fd, SOMAXCONN) == 0) {
+    if (stream__set_socket_options(fd) && listen(fd, SOMAXCONN) == 0) {
         *ret_fd = fd;
         return OK;
     }
@@ -134,12 +134,13 @@ static bool accept_one(struct listener *ls) {
         }
     }
     struct admission_peer *peer = NULL;
-    if (admission_enter(ls->opts->admission, &from.any, &peer) != OK) {
+    struct admission *admission = ls->opts->admission;
+    if (admission != NULL && admission_enter(admission, &from.any, &peer) != OK) {
         refuse(fd);
         stats_add(loop_stats(ls->loop), STAT_SOCKETS_REFUSED, 1);
         return true;
     }
-    const enum err e = conn__accept(ls->loop, fd, ls->tls, ls->opts, peer, ls->counts);
+    const enum err e = stream__accept(ls->loop, fd, ls->tls, ls->opts, peer, ls->counts);
     if (e != OK) pause_accepting(ls, e == E_SYS ? errno : ENOMEM);
     return e == OK;
 }
@@ -164,7 +165,7 @@ static void on_handle_closed(uv_handle_t *h) {
 }
 
 enum err listener_open(struct loop *l, const struct listener_addr *a, SSL_CTX *tls,
-                       const struct conn_opts *o, struct listener **ret) {
+                       const struct stream_opts *o, struct listener **ret) {
     ASSERT_ON_LOOP(l);
     struct listener *ls = calloc(1, sizeof *ls);
     if (ls == NULL) return E_NO_MEMORY;
@@ -186,10 +187,10 @@ enum err listener_open(struct loop *l, const struct listener_addr *a, SSL_CTX *t
     ls->loop = l;
     ls->opts = o;
     ls->port = bound_port(ls->fd);
-    (void)SSL_CTX_up_ref(tls);
+    if (tls != NULL) (void)SSL_CTX_up_ref(tls);
     ls->tls = tls;
     list_init(&ls->link);
-    list_push_back(&loop__conns(l)->listeners, &ls->link);
+    list_push_back(&loop__streams(l)->listeners, &ls->link);
     (void)uv_poll_start(&ls->poll, UV_READABLE, on_poll);
     *ret = ls;
     return OK;

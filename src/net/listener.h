@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-#include "net/conn.h"
+#include "net/stream.h"
 
 struct listener;
 
@@ -24,11 +24,12 @@ struct listener_addr {
  * and the kernel would not complain. Errors as of listener_open(). */
 MUST_USE enum err listener_probe(const struct listener_addr *a);
 
-/* Before the loop starts, or on it. tls is borrowed (its reference count is raised), o until
+/* Before the loop starts, or on it. tls is borrowed (its reference count is raised; NULL: plain
+ * TCP), o until
  * loop_free(). E_SYS with errno (EADDRINUSE, EACCES, EADDRNOTAVAIL ...), E_SYNTAX when host is not
  * an address. */
 MUST_USE enum err listener_open(struct loop *l, const struct listener_addr *a, SSL_CTX *tls,
-                                const struct conn_opts *o, struct listener **ret);
+                                const struct stream_opts *o, struct listener **ret);
 uint16_t listener_port(const struct listener *ls); /* any thread */
 
 /* What became of the sockets of one port of one loop: its loop writes, any thread reads. */
@@ -42,7 +43,7 @@ void listener_set_tls(struct listener *ls, SSL_CTX *tls);
 /* Owner, or after loop_join(); NULL is a no-op; open connections stay. */
 void listener_close(struct listener *ls);
 
-/* Owner: closes every connection of this loop (orderly stop). Each gets what fill() still has, for
- * at most grace_ms. */
+/* Owner: closes every connection of this loop (orderly stop). Each writes what its framing
+ * still has, for at most grace_ms. */
 void loop_close_conns(struct loop *l, int64_t grace_ms);
 unsigned loop_n_conns(const struct loop *l); /* owner */

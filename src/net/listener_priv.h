@@ -9,12 +9,12 @@
 
 struct listener {
     uv_poll_t poll;
-    uv_timer_t retry;             /* active while accepting is paused */
-    struct list link;             /* in conns.listeners */
-    struct loop *loop;            /* borrowed */
-    SSL_CTX *tls;                 /* owned: one reference */
-    const struct conn_opts *opts; /* borrowed */
-    struct socket_counts *counts; /* borrowed; NULL: they are not counted here */
+    uv_timer_t retry;               /* active while accepting is paused */
+    struct list link;               /* in streams.listeners */
+    struct loop *loop;              /* borrowed */
+    SSL_CTX *tls;                   /* owned: one reference */
+    const struct stream_opts *opts; /* borrowed */
+    struct socket_counts *counts;   /* borrowed; NULL: they are not counted here */
     int64_t next_log_ms;
     int fd; /* owned */
     uint16_t port;

@@ -19,7 +19,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/thread.h"
-#include "net/conn_priv.h"
+#include "net/stream_priv.h"
 #include "net/loop_priv.h"
 
 enum { LAG_EVERY_MS = 1000 };
@@ -28,7 +28,7 @@ struct loop {
     /* fixed after loop_new() */
     unsigned index;
     const struct env *env; /* borrowed */
-    struct conns *conns;   /* owned */
+    struct streams *conns; /* owned */
     uv_async_t wake;
 
     /* owner loop only */
@@ -103,7 +103,7 @@ static void on_spin(uv_idle_t *h) {
 
 static void on_prepare(uv_prepare_t *h) {
     struct loop *l = CONTAINER_OF(h, struct loop, prepare);
-    if (conns__before_poll(l->conns)) {
+    if (streams__before_poll(l->conns)) {
         (void)uv_idle_start(&l->spin, on_spin);
     } else {
         (void)uv_idle_stop(&l->spin);
@@ -112,7 +112,7 @@ static void on_prepare(uv_prepare_t *h) {
 
 static void on_check(uv_check_t *h) {
     struct loop *l = CONTAINER_OF(h, struct loop, check);
-    conns__after_poll(l->conns);
+    streams__after_poll(l->conns);
 }
 
 static void thread_main(void *arg) {
@@ -138,7 +138,7 @@ static enum err init_handles(struct loop *l) {
     (void)uv_idle_init(&l->uv, &l->spin);
     (void)uv_prepare_start(&l->prepare, on_prepare);
     (void)uv_check_start(&l->check, on_check);
-    return conns__new(l, &l->conns);
+    return streams__new(l, &l->conns);
 }
 
 enum err loop_new(unsigned index, const struct env *env, struct loop **ret) {
@@ -174,19 +174,19 @@ static void close_handle(uv_handle_t *h, void *ctx) {
 void loop_free(struct loop *l) {
     if (l == NULL) return;
     assert(!l->thread.is_started); /* loop_join() first */
-    if (l->conns != NULL) conns__close_all(l->conns);
+    if (l->conns != NULL) streams__close_all(l->conns);
     while (run_messages(l)) {
     }
     for (struct list *n; (n = list_first(&l->timers)) != NULL;) {
         loop_timer_stop(CONTAINER_OF(n, struct timer, link)->owner);
     }
-    if (l->conns != NULL) conns__close_listeners(l->conns);
+    if (l->conns != NULL) streams__close_listeners(l->conns);
     uv_walk(&l->uv, close_handle, NULL);
     (void)uv_run(&l->uv, UV_RUN_DEFAULT); /* runs the close callbacks, which free */
     const int r = uv_loop_close(&l->uv);
     assert(r == 0);
     (void)r;
-    conns__free(l->conns);
+    streams__free(l->conns);
     lock_done(&l->mtx);
     free(l);
 }
@@ -239,7 +239,7 @@ void loop_join(struct loop *l) {
     }
     (void)run_messages(l);
     /* Now, and not in loop_free(): what the sessions post when they close needs the other loops. */
-    conns__close_all(l->conns);
+    streams__close_all(l->conns);
     while (run_messages(l)) {
     }
 }
@@ -342,6 +342,6 @@ struct uv_loop_s *loop__uv(struct loop *l) {
     return &l->uv;
 }
 
-struct conns *loop__conns(const struct loop *l) {
+struct streams *loop__streams(const struct loop *l) {
     return l->conns;
 }

@@ -5,8 +5,9 @@
 #include "net/loop.h"
 
 struct uv_loop_s;
-struct conns;
+struct streams;
 
 /* Both borrowed; owner. */
 struct uv_loop_s *loop__uv(struct loop *l);
-struct conns *loop__conns(const struct loop *l); /* the connections and listeners of this loop */
+struct streams *loop__streams(
+    const struct loop *l); /* the connections and listeners of this loop */

@@ -177,7 +177,7 @@ static void set_opts(struct proxy *p, const struct proxy_opts *o) {
     if (o->socks != NULL) p->socks = *o->socks;
     p->conn = (struct conn_opts){
         .ops = &SMP_CLIENT_OPS,
-        .tls_timeout_ms = o->connect_timeout_ms,
+        .stream.tls_timeout_ms = o->connect_timeout_ms,
         .block_timeout_ms = (int64_t)BLOCK_TIMEOUT_S * 1000,
     };
     p->dial.conn = &p->conn;

@@ -127,12 +127,13 @@ enum err relay_new(const struct relay_opts *o, struct relay **ret) {
     r->o.rules = (struct relay_rules){0};
     tls_log_init(&r->tls_log, o->env, o->rules.log_tls_errors);
     r->conn_opts = (struct conn_opts){
+        .stream.on_up = conn_up,
+        .stream.server = r,
+        .stream.admission = o->admission,
+        .stream.tls_timeout_ms = o->tls_timeout_s * 1000,
+        .stream.on_tls_error = on_tls_error,
         .ops = &SESSION_OPS,
-        .server = r,
-        .admission = o->admission,
-        .tls_timeout_ms = o->tls_timeout_s * 1000,
         .block_timeout_ms = (int64_t)BLOCK_TIMEOUT_S * 1000,
-        .on_tls_error = on_tls_error,
     };
     env_random(o->env, r->map_seed, sizeof r->map_seed);
     r->loops = calloc(o->n_loops, sizeof *r->loops);

@@ -301,15 +301,16 @@ static inline struct server *server_open(const struct server *template) {
     assert_int_equal(loop_new(0, &ENV_SYSTEM, &s->loop), OK);
     s->opts = (struct conn_opts){
         .ops = &ECHO_OPS,
-        .server = s,
-        .admission = s->admission,
-        .tls_timeout_ms = s->tls_timeout_ms != 0 ? s->tls_timeout_ms : LONG_TIMEOUT_MS,
+        .stream.on_up = conn_up,
+        .stream.server = s,
+        .stream.admission = s->admission,
+        .stream.tls_timeout_ms = s->tls_timeout_ms != 0 ? s->tls_timeout_ms : LONG_TIMEOUT_MS,
         .block_timeout_ms = s->block_timeout_ms != 0 ? s->block_timeout_ms : LONG_TIMEOUT_MS,
-        .on_tls_error = server_tls_error,
+        .stream.on_tls_error = server_tls_error,
     };
     const bool is_any = s->host != NULL && strcmp(s->host, "*") == 0;
     const struct listener_addr a = {is_any ? NULL : s->host != NULL ? s->host : "127.0.0.1", 0};
-    assert_int_equal(listener_open(s->loop, &a, s->tls, &s->opts, &s->listener), OK);
+    assert_int_equal(listener_open(s->loop, &a, s->tls, &s->opts.stream, &s->listener), OK);
     assert_int_not_equal(listener_port(s->listener), 0);
     assert_int_equal(loop_start(s->loop), OK);
     s->is_open = true;

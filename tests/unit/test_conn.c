@@ -742,16 +742,16 @@ static void addresses_are_checked(void **state) {
     for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
         const struct listener_addr a = {BAD[i], 0};
         assert_int_equal(listener_probe(&a), E_SYNTAX);
-        assert_int_equal(listener_open(l, &a, s->tls, &s->opts, &ls), E_SYNTAX);
+        assert_int_equal(listener_open(l, &a, s->tls, &s->opts.stream, &ls), E_SYNTAX);
     }
     const struct listener_addr taken = {"127.0.0.1", port};
     assert_int_equal(listener_probe(&taken), E_SYS);
     assert_int_equal(errno, EADDRINUSE);
     const struct listener_addr elsewhere = {"192.0.2.1", 0};
-    assert_int_equal(listener_open(l, &elsewhere, s->tls, &s->opts, &ls), E_SYS);
+    assert_int_equal(listener_open(l, &elsewhere, s->tls, &s->opts.stream, &ls), E_SYS);
     assert_int_equal(errno, EADDRNOTAVAIL);
     /* Another loop may share the port. */
-    assert_int_equal(listener_open(l, &taken, s->tls, &s->opts, &ls), OK);
+    assert_int_equal(listener_open(l, &taken, s->tls, &s->opts.stream, &ls), OK);
     assert_int_equal(listener_port(ls), port);
     loop_free(l); /* closes the listener that was left open */
     server_close(s);

@@ -149,7 +149,7 @@ static const struct conn_ops OPS = {.on_open = on_open,
                                     .fill = fill,
                                     .on_close = on_close};
 static const struct conn_opts CONN = {.ops = &OPS,
-                                      .tls_timeout_ms = 5000,
+                                      .stream.tls_timeout_ms = 5000,
                                       .block_timeout_ms = 5000};
 
 static void on_dialed(void *session, enum err e, struct conn *c) {

@@ -395,7 +395,8 @@ enum err check_server_name(const struct check_server_opts *o, char *ret, size_t 
 static void set_options(struct run *r, const struct check_server_opts *o) {
     r->conn = (struct conn_opts){
         .ops = &SMP_CLIENT_OPS,
-        .tls_timeout_ms = 2 * o->timeout_ms, /* connect_timeout_ms comes first, and is told */
+        .stream.tls_timeout_ms =
+            2 * o->timeout_ms, /* connect_timeout_ms comes first, and is told */
         .block_timeout_ms = o->timeout_ms,
     };
     r->dial.conn = &r->conn;

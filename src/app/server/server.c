@@ -450,7 +450,7 @@ static enum err open_port(struct server *s, unsigned i, const struct listener_ad
     enum err e = listener_probe(a);
     for (unsigned j = 0; j < s->n_workers && e == OK; j++) {
         struct worker *w = &s->workers[j];
-        e = listener_open(w->loop, a, s->o.identity->tls, o, &w->listeners[i]);
+        e = listener_open(w->loop, a, s->o.identity->tls, &o->stream, &w->listeners[i]);
         if (e == OK) listener_set_counts(w->listeners[i], &w->counts[i]);
     }
     return e;

@@ -2,10 +2,10 @@
 /* What TLS reads from and writes to: the connection's socket, behind a BIO that always takes what
  * it is given.
  *
- * What the socket does not take is kept, encrypted, in c->out. So TLS never stands in the middle of
+ * What the socket does not take is kept, encrypted, in s->out. So TLS never stands in the middle of
  * a record: a record that waits in OpenSSL (as with SSL_set_fd) makes it fail with "bad length"
  * when the peer asks for a key update meanwhile, and costs 33 KiB, for the record and for the block
- * that must be offered again, instead of at most 16. New blocks are made only when c->out is empty;
+ * that must be offered again, instead of at most 16. New blocks are made only when s->out is empty;
  * what may come on top are answers of TLS itself, and for these there is a limit. */
 #include <errno.h>
 #include <netinet/in.h>
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "net/conn_priv.h"
+#include "net/stream_priv.h"
 
 enum {
     /* One block in the smallest records that a client may ask for (RFC 6066), and some hundred
@@ -34,7 +34,7 @@ static bool set_option(int fd, int level, int name, int value) {
     return setsockopt(fd, level, name, &value, sizeof value) == 0;
 }
 
-bool conn__set_socket_options(int fd) {
+bool stream__set_socket_options(int fd) {
     return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) &&
            set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) &&
            set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S) &&
@@ -48,32 +48,34 @@ static bool is_transient(int error) {
 }
 
 /* False when the connection cannot go on. */
-static bool keep_unsent(struct conn *c, const char *p, size_t n) {
-    if (n > UNSENT_MAX_BYTES - c->out_len) return false;
-    uint8_t *out = realloc(c->out, c->out_len + n);
+static bool keep_unsent(struct stream *s, const char *p, size_t n) {
+    if (n > UNSENT_MAX_BYTES - s->out_len) return false;
+    uint8_t *out = realloc(s->out, s->out_len + n);
     if (out == NULL) return false;
-    memcpy(out + c->out_len, p, n);
-    c->out = out;
-    c->out_len += (uint32_t)n;
+    memcpy(out + s->out_len, p, n);
+    s->out = out;
+    s->out_len += (uint32_t)n;
     return true;
 }
 
-static int on_write(BIO *b, const char *p, int n) {
-    struct conn *c = BIO_get_data(b);
-    if (n <= 0) return n;
+bool stream__send(struct stream *s, const void *p, size_t n) {
     ssize_t sent = 0;
-    if (c->out == NULL) sent = send(c->fd, p, (size_t)n, MSG_NOSIGNAL);
-    if (sent < 0 && !is_transient(errno)) return -1;
+    if (s->out == NULL) sent = send(s->fd, p, n, MSG_NOSIGNAL);
+    if (sent < 0 && !is_transient(errno)) return false;
     if (sent < 0) sent = 0;
-    if (sent < n && !keep_unsent(c, p + sent, (size_t)(n - sent))) return -1;
-    return n;
+    return (size_t)sent == n || keep_unsent(s, (const char *)p + sent, n - (size_t)sent);
+}
+
+static int on_write(BIO *b, const char *p, int n) {
+    if (n <= 0) return n;
+    return stream__send(BIO_get_data(b), p, (size_t)n) ? n : -1;
 }
 
 static int on_read(BIO *b, char *p, int n) {
-    const struct conn *c = BIO_get_data(b);
+    const struct stream *s = BIO_get_data(b);
     BIO_clear_retry_flags(b);
     if (n <= 0) return n;
-    const ssize_t got = recv(c->fd, p, (size_t)n, 0);
+    const ssize_t got = recv(s->fd, p, (size_t)n, 0);
     if (got < 0 && is_transient(errno)) BIO_set_retry_read(b);
     return (int)got;
 }
@@ -85,7 +87,7 @@ static long on_ctrl(BIO *b, int cmd, long number, void *p) {
     return cmd == BIO_CTRL_FLUSH ? 1 : 0; /* there is nothing to flush, and nothing else to ask */
 }
 
-BIO_METHOD *conn__bio_method_new(void) {
+BIO_METHOD *stream__bio_method_new(void) {
     BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "connection");
     if (m == NULL) return NULL;
     (void)BIO_meth_set_write(m, on_write);
@@ -94,23 +96,23 @@ BIO_METHOD *conn__bio_method_new(void) {
     return m;
 }
 
-bool conn__set_bio(struct conn *c) {
-    BIO *b = BIO_new(c->set->bio_method);
+bool stream__set_bio(struct stream *s) {
+    BIO *b = BIO_new(s->set->bio_method);
     if (b == NULL) return false;
-    BIO_set_data(b, c);
+    BIO_set_data(b, s);
     BIO_set_init(b, 1);
-    SSL_set_bio(c->ssl, b, b); /* takes b over */
+    SSL_set_bio(s->ssl, b, b); /* takes b over */
     return true;
 }
 
-bool conn__send_unsent(struct conn *c) {
-    if (c->out == NULL) return true;
-    const ssize_t sent = send(c->fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL);
+bool stream__send_unsent(struct stream *s) {
+    if (s->out == NULL) return true;
+    const ssize_t sent = send(s->fd, s->out + s->out_at, s->out_len - s->out_at, MSG_NOSIGNAL);
     if (sent < 0) return is_transient(errno);
-    c->out_at += (uint32_t)sent;
-    if (c->out_at < c->out_len) return true;
-    free(c->out);
-    c->out = NULL;
-    c->out_at = c->out_len = 0;
+    s->out_at += (uint32_t)sent;
+    if (s->out_at < s->out_len) return true;
+    free(s->out);
+    s->out = NULL;
+    s->out_at = s->out_len = 0;
     return true;
 }

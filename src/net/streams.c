@@ -6,10 +6,10 @@
  */
 #include <stdlib.h>
 
-#include "net/conn_priv.h"
 #include "net/dial_priv.h"
 #include "net/listener_priv.h"
 #include "net/loop_priv.h"
+#include "net/stream_priv.h"
 
 enum { TICK_MS = 1000 };
 
@@ -21,15 +21,15 @@ static void move_all(struct list *from, struct list *to) {
 }
 
 static void on_tick(uv_timer_t *h) {
-    struct conns *s = CONTAINER_OF(h, struct conns, tick);
+    struct streams *s = CONTAINER_OF(h, struct streams, tick);
     const int64_t now = loop_now_ms(s->loop);
     for (struct list *n = s->timed.next; n != &s->timed; n = n->next) {
-        conn__time_out(CONTAINER_OF(n, struct conn, timed), now); /* marks; takes nothing off */
+        stream__time_out(CONTAINER_OF(n, struct stream, timed), now); /* marks; takes nothing off */
     }
     if (list_is_empty(&s->timed)) (void)uv_timer_stop(&s->tick);
 }
 
-static void write_marked(struct conns *s) {
+static void write_marked(struct streams *s) {
     struct list marked;
     list_init(&marked);
     move_all(&s->to_write, &marked);
@@ -37,42 +37,42 @@ static void write_marked(struct conns *s) {
     int64_t now_us = loop_now_us(s->loop);
     s->write_end_us = now_us + TURN_PART_US;
     for (struct list *n; (n = list_first(&marked)) != NULL;) {
-        struct conn *c = CONTAINER_OF(n, struct conn, writing);
+        struct stream *c = CONTAINER_OF(n, struct stream, writing);
         const int64_t before_us = now_us;
-        conn__write(c); /* takes it off */
+        stream__write(c); /* takes it off */
         now_us = loop_now_us(s->loop);
         turn_charge(&c->turn, now_us - before_us);
     }
 }
 
-static void close_marked(struct conns *s) {
+static void close_marked(struct streams *s) {
     for (struct list *n; (n = list_first(&s->closing)) != NULL;) {
-        conn__destroy(CONTAINER_OF(n, struct conn, writing)); /* takes it off */
+        stream__destroy(CONTAINER_OF(n, struct stream, writing)); /* takes it off */
     }
 }
 
-static void end_turn(struct conns *s) {
+static void end_turn(struct streams *s) {
     write_marked(s);
     close_marked(s);
 }
 
-bool conns__before_poll(struct conns *s) {
+bool streams__before_poll(struct streams *s) {
     end_turn(s);
     return !list_is_empty(&s->to_write) || !list_is_empty(&s->closing) || turns_wait(&s->turns);
 }
 
 /* What the last of them answer is written before the next poll. */
-void conns__after_poll(struct conns *s) {
-    turns_serve(&s->turns, TURN_READY, TURN_READY, conn__serve);
+void streams__after_poll(struct streams *s) {
+    turns_serve(&s->turns, TURN_READY, TURN_READY, stream__serve);
     end_turn(s);
-    turns_serve(&s->turns, TURN_SHAKING, TURN_OWING, conn__serve);
+    turns_serve(&s->turns, TURN_SHAKING, TURN_OWING, stream__serve);
 }
 
-enum err conns__new(struct loop *l, struct conns **ret) {
-    struct conns *s = calloc(1, sizeof *s);
+enum err streams__new(struct loop *l, struct streams **ret) {
+    struct streams *s = calloc(1, sizeof *s);
     if (s == NULL) return E_NO_MEMORY;
     s->loop = l;
-    s->bio_method = conn__bio_method_new();
+    s->bio_method = stream__bio_method_new();
     if (s->bio_method == NULL) {
         free(s);
         return E_NO_MEMORY;
@@ -86,36 +86,36 @@ enum err conns__new(struct loop *l, struct conns **ret) {
     return OK;
 }
 
-void conns__free(struct conns *s) {
+void streams__free(struct streams *s) {
     if (s == NULL) return;
     assert(s->n == 0 && list_is_empty(&s->listeners) && list_is_empty(&s->dials));
     BIO_meth_free(s->bio_method);
     free(s);
 }
 
-void conns__close_all(struct conns *s) {
+void streams__close_all(struct streams *s) {
     dial__end_all(&s->dials);
     for (struct list *n = s->all.next; n != &s->all; n = n->next) {
-        conn_close(CONTAINER_OF(n, struct conn, all));
+        stream_close(CONTAINER_OF(n, struct stream, all));
     }
     close_marked(s);
     assert(s->n == 0);
 }
 
-void conns__close_listeners(struct conns *s) {
+void streams__close_listeners(struct streams *s) {
     for (struct list *n; (n = list_first(&s->listeners)) != NULL;) {
         listener_close(CONTAINER_OF(n, struct listener, link)); /* takes it off */
     }
 }
 
-void conns__add(struct conn *c) {
-    struct conns *s = c->set;
+void streams__add(struct stream *c) {
+    struct streams *s = c->set;
     list_push_back(&s->all, &c->all);
     s->n++;
 }
 
-void conns__update_timed(struct conn *c) {
-    struct conns *s = c->set;
+void streams__update_timed(struct stream *c) {
+    struct streams *s = c->set;
     const bool is_timed = c->deadline_ms != 0 || c->io_deadline_ms != 0;
     if (is_timed == !list_is_empty(&c->timed)) return;
     if (!is_timed) {
@@ -130,16 +130,16 @@ void conns__update_timed(struct conn *c) {
 
 void loop_close_conns(struct loop *l, int64_t grace_ms) {
     ASSERT_ON_LOOP(l);
-    struct conns *s = loop__conns(l);
+    struct streams *s = loop__streams(l);
     const int64_t until = loop_now_ms(l) + grace_ms;
     for (struct list *n = s->all.next; n != &s->all; n = n->next) {
-        struct conn *c = CONTAINER_OF(n, struct conn, all);
-        conn_finish(c);
-        if (c->state == CONN_FINISHING) c->io_deadline_ms = until;
+        struct stream *c = CONTAINER_OF(n, struct stream, all);
+        stream_finish(c);
+        if (c->state == STREAM_FINISHING) c->io_deadline_ms = until;
     }
 }
 
 unsigned loop_n_conns(const struct loop *l) {
     ASSERT_ON_LOOP(l);
-    return loop__conns(l)->n;
+    return loop__streams(l)->n;
 }
