@@ -43,6 +43,13 @@ static bool rest(struct compactor *c, int64_t ms) {
     return goes_on;
 }
 
+static bool is_stopping(struct compactor *c) {
+    pthread_mutex_lock(&c->mtx);
+    const bool stop = c->stop;
+    pthread_mutex_unlock(&c->mtx);
+    return stop;
+}
+
 /* ---- one rewrite ---- */
 
 struct copy {
@@ -145,7 +152,7 @@ static enum err compact(struct ram_store *m, bool keep_backup) {
         log_line(LOG_INFO, "store-log-compacted",
                  "bytes=%" PRIu64 " before=%" PRIu64 " ms=%" PRId64, queue_log_len(m->log), before,
                  env_mono_ms(m->o.env) - begun_ms);
-    } else if (!m->compactor.stop) {
+    } else if (!is_stopping(&m->compactor)) {
         log_line(LOG_WARN, "store-log-not-compacted", "path=%s reason=\"%s\"", m->o.store_log,
                  e == E_SYS ? strerror(errno) : err_meaning(e));
     }
