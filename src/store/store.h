@@ -60,6 +60,8 @@ struct store_opts {
     /* When there is no room for what is saved at a stop, it is tried again for as long as this:
      * somebody may make room. 0: not. */
     unsigned save_retry_ms;
+    /* Before each of these waits: store_stop() takes at least so long yet. May be NULL. */
+    void (*stop_takes)(unsigned ms);
     /* Progress of a long load, for a line on a terminal; may be NULL. */
     void (*progress)(const char *what, uint64_t done_bytes, uint64_t total_bytes);
 };

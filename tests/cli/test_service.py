@@ -4,14 +4,18 @@
 import ctypes
 import os
 import re
+import shutil
 import signal
 import socket
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from program import TIMEOUT
+
+SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "reference-6.5.5"
 
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 WAIT_ALL_THREADS = 0x40000000
@@ -44,6 +48,53 @@ def test_notify_nowhere(ready):
     server = ready.start()
     server.stop()
     assert any(x.startswith("warn notify state=READY=1") for x in server.err)
+
+
+@contextmanager
+def full_disk(program):
+    """No room for the messages log."""
+    path = program.state / "smp-server-messages.log.new"
+    done = threading.Event()
+
+    def keep():
+        while not done.wait(0.01):
+            with suppress(FileExistsError):
+                path.symlink_to("/dev/full")
+
+    path.symlink_to("/dev/full")
+    thread = threading.Thread(target=keep)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, None])
+def test_stop_waits_for_room(ready, number):
+    """The manager is asked for more time; a second signal ends the wait, and so does room."""
+    ready.set("STORE_LOG", "store_messages", "memory")
+    for log in ("store", "messages"):
+        shutil.copy(SAMPLES / "memory" / f"smp-server-{log}.log", ready.state)
+    ready.set("STORE_LOG", "expire_messages_on_start", "off")
+    with manager(ready) as sock:
+        server = ready.start()
+        assert sock.recv(100) == b"READY=1"
+        with full_disk(ready):
+            server.process.send_signal(signal.SIGTERM)
+            assert sock.recv(100) == b"STOPPING=1"
+            for _ in range(2):
+                found = re.fullmatch(rb"EXTEND_TIMEOUT_USEC=(\d+)", sock.recv(100))
+                assert int(found[1]) > 1000000
+            if number is not None:
+                server.process.send_signal(number)
+                assert server.wait_end() == -number
+        if number is None:
+            assert server.wait_end() == 0
+            assert (ready.state / "smp-server-messages.log").read_bytes()
+    assert any("no-room-to-save" in x for x in server.err)
 
 
 def test_reload(ready):

@@ -60,6 +60,7 @@ struct fixture {
     unsigned n_ids;
     bool compacts; /* all the time */
     unsigned save_retry_ms;
+    void (*stop_takes)(unsigned ms);
 };
 
 static enum err try_open(struct fixture *f) {
@@ -76,6 +77,7 @@ static enum err try_open(struct fixture *f) {
         .compact_waste_lines = f->compacts ? 8 : 0,
         .compact_look_ms = f->compacts ? 1 : 0,
         .save_retry_ms = f->save_retry_ms,
+        .stop_takes = f->stop_takes,
     };
     f->problem.text[0] = '\0';
     return store_open(f->in_journal ? "journal" : "memory", &o, &f->store, &f->problem);
@@ -759,11 +761,20 @@ static void *make_room(void *arg) {
     return NULL;
 }
 
+static unsigned n_told;
+static void count_told(unsigned ms) {
+    assert_true(ms > 1000);
+    n_told++;
+}
+
 static void test_a_stop_waits_for_room(void **state) {
     (void)state;
     for (unsigned retry_ms = 0; retry_ms <= 20000; retry_ms += 20000) {
-        struct fixture f = {.fs = faultfs_new(1), .save_retry_ms = retry_ms};
+        struct fixture f = {.fs = faultfs_new(1),
+                            .save_retry_ms = retry_ms,
+                            .stop_takes = count_told};
         pthread_t thread;
+        n_told = 0;
         open_store(&f);
         struct made m = make_queue(&f);
         (void)write_message(&f, m.queue);
@@ -774,6 +785,7 @@ static void test_a_stop_waits_for_room(void **state) {
         const enum err e = store_stop(f.store, &f.problem);
         assert_int_equal(pthread_join(thread, NULL), 0);
         assert_int_equal(e, retry_ms != 0 ? OK : E_SYS);
+        assert_int_equal(n_told != 0, retry_ms != 0);
         store_close(f.store);
         open_store(&f);
         assert_int_equal(store_counts(f.store).n_messages, retry_ms != 0 ? 1 : 0);

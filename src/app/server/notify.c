@@ -45,6 +45,17 @@ void notify_reloading(int64_t mono_ms) {
     notify_send(state);
 }
 
+void notify_takes(unsigned ms) {
+    char state[64];
+    (void)snprintf(state, sizeof state, "EXTEND_TIMEOUT_USEC=%" PRIu64, (uint64_t)ms * 1000);
+    notify_send(state);
+}
+
+bool notify_is_heard(void) {
+    const char *path = getenv("NOTIFY_SOCKET");
+    return path != NULL && *path != '\0';
+}
+
 /* A positive number in the environment, or 0. */
 static int64_t number_of(const char *name) {
     const char *text = getenv(name);

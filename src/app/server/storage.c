@@ -13,6 +13,7 @@
 
 #include "app/files/file_problem.h"
 #include "app/server/journal_dir.h"
+#include "app/server/notify.h"
 #include "app/files/proc.h"
 #include "app/terminal/progress.h"
 #include "base/log.h"
@@ -26,7 +27,9 @@ enum {
     COMPACT_LATER_LEN = 8 << 20,
     COMPACT_WASTE_LINES = 10000,
     COMPACT_LOOK_MS = 1000,
-    SAVE_RETRY_MS = 60 * 1000, /* systemd kills after 90 s */
+    /* How long a stop waits for room: managers kill after some 90 s, unless they can be told. */
+    SAVE_RETRY_MS = 60 * 1000,
+    SAVE_RETRY_HEARD_MS = 300 * 1000,
 };
 
 enum err storage_init(struct storage *ret, const struct conf *c, const struct paths *paths,
@@ -293,6 +296,11 @@ static void log_counts(struct store *store) {
     log_line(LOG_INFO, "store", "queues=%" PRIu64 " messages=%" PRIu64, n.n_queues, n.n_messages);
 }
 
+static unsigned save_retry_ms(const struct storage_use *use) {
+    if (!use->serves) return 0;
+    return notify_is_heard() ? SAVE_RETRY_HEARD_MS : SAVE_RETRY_MS;
+}
+
 enum err storage_open(const struct storage *s, const struct storage_use *use, struct store **ret,
                       struct problem *ret_problem) {
     const struct paths *paths = s->paths;
@@ -315,7 +323,8 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
         .compact_log = use->compact_log,
         .compact_later_len = use->serves ? COMPACT_LATER_LEN : 0,
         .compact_waste_lines = COMPACT_WASTE_LINES,
-        .save_retry_ms = use->serves ? SAVE_RETRY_MS : 0,
+        .save_retry_ms = save_retry_ms(use),
+        .stop_takes = notify_takes,
         .compact_look_ms = use->serves ? COMPACT_LOOK_MS : 0,
         .progress = progress_report,
     };

@@ -119,7 +119,7 @@ static enum err ram_save(struct store *s, struct store_problem *ret_problem) {
 
 /* At a stop with a full disk: waits for somebody to make room, as long as it may. */
 static enum err save_patiently(struct ram_store *m, struct store_problem *ret_problem) {
-    enum { AGAIN_MS = 1000 };
+    enum { AGAIN_MS = 1000, TRY_MS = 60 * 1000 }; /* a wait; a try that writes all, at most */
     const int64_t until_ms = env_mono_ms(m->o.env) + m->o.save_retry_ms;
     enum err e = ram_save(&m->base, ret_problem);
     for (bool is_told = false;
@@ -132,6 +132,7 @@ static enum err save_patiently(struct ram_store *m, struct store_problem *ret_pr
                      "SIGINT ends the server without them at once",
                      ram_messages_len(m), ret_problem->text, m->o.save_retry_ms / 1000);
         }
+        if (m->o.stop_takes != NULL) m->o.stop_takes(AGAIN_MS + TRY_MS);
         const struct timespec pause = {AGAIN_MS / 1000, AGAIN_MS % 1000 * 1000000};
         (void)nanosleep(&pause, NULL);
         e = ram_save(&m->base, ret_problem);
