@@ -68,7 +68,7 @@ static struct rig rig_of(struct faultfs *fs) {
 static void rig_open(struct rig *r, unsigned interval_ms) {
     const struct commit_opts co = {.env = &FAKE_ENV, .interval_ms = interval_ms};
     assert_int_equal(commit_new(&co, &r->commit), OK);
-    r->o.sums_are_stale = stats.sums_are_stale;
+    r->o.sums = stats.sums;
     if (queue_log_open(&r->o, r->commit, &r->log) != OK) r->log = NULL;
     if (r->log != NULL) queue_log_start(r->log);
     assert_int_equal(commit_start(r->commit), OK);

@@ -328,7 +328,7 @@ enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
 
 void queue_log_start(struct queue_log *l) {
     if (l->o.has_sums) sums_open(&l->sums, &l->o, l->file.end);
-    l->o.sums_are_stale = false;
+    l->o.sums = (struct queue_log_sums){0}; /* of later ones */
 }
 
 static void close_fd(const struct queue_log *l, int fd) {

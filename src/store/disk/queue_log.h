@@ -23,14 +23,19 @@
 
 struct queue_log;
 
+/* How far the file of checksums is good, and for how much of the log. Zeros: it is made anew. */
+struct queue_log_sums {
+    uint64_t end, covered;
+};
+
 struct queue_log_opts {
     const struct env *env;
     const struct vfs *vfs;
-    const char *path;    /* borrowed */
-    uint64_t n_lines;    /* to open: what is in the file, for queue_log_n_lines() */
-    bool skip_warnings;  /* bad lines are set aside in `<path>.bad` instead of refused */
-    bool has_sums;       /* checksums of its lines are kept in `<path>.sums` */
-    bool sums_are_stale; /* to open: what queue_log_read() has found */
+    const char *path;           /* borrowed */
+    uint64_t n_lines;           /* to open: what is in the file, for queue_log_n_lines() */
+    bool skip_warnings;         /* bad lines are set aside in `<path>.bad` instead of refused */
+    bool has_sums;              /* checksums of its lines are kept in `<path>.sums` */
+    struct queue_log_sums sums; /* to open: what queue_log_read() has found */
     void (*progress)(void *ctx, uint64_t done, uint64_t total); /* bytes; may be NULL */
     void *progress_ctx;
 };
@@ -41,7 +46,7 @@ struct queue_log_problem {
 
 struct queue_log_stats {
     uint64_t n_lines, n_bad, torn_bytes;
-    bool sums_are_stale; /* somebody has changed the log, or the disk has */
+    struct queue_log_sums sums;
     uint64_t len_bytes;
 };
 

@@ -249,20 +249,29 @@ static enum err write_head(struct log_sums *s, const struct queue_log_opts *o) {
     return vfs_write(o->vfs, s->fd, bytes_of(buf, HEAD_LEN), 0);
 }
 
+/* Is the file that was read still there, and the log as long as then? */
+static bool is_usable(const struct log_sums *s, const struct queue_log_opts *o, uint64_t log_end) {
+    uint64_t size = 0;
+    return o->sums.end != 0 && o->sums.covered <= log_end &&
+           o->vfs->size(o->vfs->ctx, s->fd, &size) == OK && size >= o->sums.end;
+}
+
 static enum err open_file(struct log_sums *s, const struct queue_log_opts *o, uint64_t log_end) {
-    struct sums_map m;
+    const struct vfs *v = o->vfs;
     struct log_path path;
-    enum err e = sums_load(o, &m);
-    sums_map_done(&m);
-    if (e == OK) e = queue_log__path(o, ".sums", &path);
-    const bool is_usable = m.end != 0 && m.covered <= log_end && !o->sums_are_stale;
-    if (e == OK && !is_usable) e = sums_remove(o);
-    if (e == OK) e = o->vfs->open(o->vfs->ctx, path.s, O_RDWR | O_CREAT, 0600, &s->fd);
+    enum err e = queue_log__path(o, ".sums", &path);
+    if (e == OK) e = v->open(v->ctx, path.s, O_RDWR | O_CREAT, 0600, &s->fd);
     if (e != OK) return e;
-    if (!is_usable) return write_head(s, o);
-    s->at = m.end;
-    s->covered = m.covered;
-    return o->vfs->truncate(o->vfs->ctx, s->fd, m.end);
+    if (is_usable(s, o, log_end)) {
+        s->at = o->sums.end;
+        s->covered = o->sums.covered;
+        return v->truncate(v->ctx, s->fd, s->at);
+    }
+    v->close(v->ctx, s->fd);
+    s->fd = -1;
+    e = sums_remove(o); /* not emptied: a power loss could undo that for a part */
+    if (e == OK) e = v->open(v->ctx, path.s, O_RDWR | O_CREAT, 0600, &s->fd);
+    return e == OK ? write_head(s, o) : e;
 }
 
 void sums_open(struct log_sums *s, const struct queue_log_opts *o, uint64_t log_end) {

@@ -52,8 +52,9 @@ struct sums_check {
 MUST_USE enum err sums_check_begin(struct sums_check *c, const struct queue_log_opts *o);
 void sums_check_feed(struct sums_check *c, struct bytes b); /* all of the log, in order */
 /* After the last byte of a log of this size. E_STORE: it is damaged, *ret_problem says how; with
- * skip_warnings that is said, and counted in n_bad. Sets sums_are_stale when they are not those of
- * the log. E_SYS. */
+ * skip_warnings that is said, and counted in n_bad. Sets sums when they are those of the log.
+ * E_SYS.
+ */
 MUST_USE enum err sums_check_end(struct sums_check *c, const struct queue_log_opts *o,
                                  uint64_t size, struct queue_log_stats *io_stats,
                                  struct queue_log_problem *ret_problem);

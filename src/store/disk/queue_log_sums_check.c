@@ -69,10 +69,10 @@ void sums_check_feed(struct sums_check *c, struct bytes b) {
 
 /* ---- the verdict ---- */
 
-enum verdict { AS_WRITTEN, WRITTEN_ANEW, CUT, DAMAGED, CHANGED };
+enum verdict { WRITTEN_ANEW, CUT, DAMAGED, CHANGED };
 
+/* Of a log that is not as it was written. */
 static enum verdict judge(const struct sums_check *c, const char *newest_backup, uint64_t size) {
-    if (c->n_bad == 0 && size >= c->map.covered) return AS_WRITTEN;
     if (queue_log__compare_backups(newest_backup, c->map.backup) > 0) return WRITTEN_ANEW;
     if (c->n_bad == 0) return CUT;
     if (c->n_bad <= FEW && c->n_one_bit == c->n_bad) return DAMAGED;
@@ -105,12 +105,14 @@ static void describe(const struct sums_check *c, const struct queue_log_opts *o,
 
 enum err sums_check_end(struct sums_check *c, const struct queue_log_opts *o, uint64_t size,
                         struct queue_log_stats *io_stats, struct queue_log_problem *ret_problem) {
-    if (c->map.covered == 0) return OK;
+    if (c->n_bad == 0 && size >= c->map.covered) {
+        io_stats->sums = (struct queue_log_sums){c->map.end, c->map.covered};
+        return OK;
+    }
     char newest_backup[SUMS_NAME_LEN];
     const enum err e = queue_log__newest_backup(o, newest_backup);
     if (e != OK) return e;
     const enum verdict v = judge(c, newest_backup, size);
-    if (v == AS_WRITTEN) return OK;
     if (v == CUT || v == DAMAGED) {
         describe(c, o, v, size, ret_problem);
         if (!o->skip_warnings) return E_STORE;
@@ -124,6 +126,5 @@ enum err sums_check_end(struct sums_check *c, const struct queue_log_opts *o, ui
                  "it is",
                  o->path, (unsigned long long)c->bad_line);
     }
-    io_stats->sums_are_stale = true;
     return OK;
 }

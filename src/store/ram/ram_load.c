@@ -357,7 +357,7 @@ enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem) {
     struct queue_log_stats stats = {0};
     enum err e = read_log(m, &lo, &stats, ret_problem);
     lo.n_lines = stats.n_lines;
-    lo.sums_are_stale = stats.sums_are_stale;
+    lo.sums = stats.sums;
     if (e == OK && must_compact(m, &stats)) {
         e = compact(m, &lo, ret_problem);
     } else if (e == OK && can_compact(m, &stats)) {
