@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "base/err.h"
 
+#include <errno.h>
+#include <string.h>
+
 struct err_row {
     const char *name;
     const char *wire;
@@ -24,6 +27,10 @@ const char *err_name(enum err e) {
 
 const char *err_meaning(enum err e) {
     return row(e)->meaning;
+}
+
+const char *err_reason(enum err e) {
+    return e == E_SYS && errno != 0 ? strerror(errno) : err_meaning(e);
 }
 
 const char *err_wire(enum err e) {

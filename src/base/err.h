@@ -56,5 +56,8 @@ enum err {
 
 const char *err_name(enum err e);    /* "AUTH"; static; any thread */
 const char *err_meaning(enum err e); /* one line; static; any thread */
-const char *err_wire(enum err e);    /* text after "ERR "; errors that have none become "INTERNAL";
-                                        static; any thread */
+/* The same, but errno's text with E_SYS: for what has just failed. Of the calling thread until it
+ * asks again. */
+const char *err_reason(enum err e);
+const char *err_wire(enum err e); /* text after "ERR "; errors that have none become "INTERNAL";
+                                     static; any thread */

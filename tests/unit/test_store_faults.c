@@ -219,6 +219,60 @@ static void test_no_line_precedes_its_create(void **state) {
     faultfs_free(f.fs);
 }
 
+/* ---- every operation of opening fails ---- */
+
+static struct id write_message(struct fixture *f, struct queue *q);
+
+static struct faultfs *filled(bool in_journal) {
+    struct fixture f = setup(in_journal);
+    struct made m = make_queue(&f), gone = make_queue(&f);
+    struct queue_ended ended;
+    lsn_t lsn;
+    (void)write_message(&f, m.queue);
+    assert_int_equal(store_queue_delete(f.store, gone.queue, &ended, &lsn), OK);
+    drop(&m);
+    drop(&gone);
+    close_store(&f);
+    return f.fs;
+}
+
+static bool names_a_path(const char *text) {
+    return strstr(text, LOG) != NULL || strstr(text, MESSAGES) != NULL ||
+           strstr(text, NTFS) != NULL || strstr(text, "/journal") != NULL;
+}
+
+/* What cannot be opened is named, with the system's reason. */
+static void check_words_of_openings(bool in_journal, int error) {
+    struct faultfs *full = filled(in_journal);
+    unsigned n_failed = 0;
+    bool is_over = false;
+    for (uint64_t n = 1; !is_over; n++) {
+        struct fixture f = {.fs = faultfs_clone(full, n), .in_journal = in_journal};
+        const uint64_t before = faultfs_n_ops(f.fs);
+        faultfs_fail_at(f.fs, n, error, false);
+        const enum err e = try_open(&f);
+        is_over = faultfs_n_ops(f.fs) - before < n;
+        if (e == OK) {
+            store_close(f.store);
+        } else {
+            n_failed++;
+            if (!names_a_path(f.problem.text) || strstr(f.problem.text, strerror(error)) == NULL)
+                fail_msg("operation %u: %s: %s", (unsigned)n, err_name(e), f.problem.text);
+        }
+        faultfs_free(f.fs);
+    }
+    assert_true(n_failed > 4);
+    faultfs_free(full);
+}
+
+static void test_words_when_opening_fails(void **state) {
+    (void)state;
+    check_words_of_openings(false, EIO);
+    check_words_of_openings(true, EIO);
+    check_words_of_openings(false, EMFILE);
+    check_words_of_openings(true, EMFILE);
+}
+
 /* ---- every allocation of a change fails ---- */
 
 struct change {
@@ -798,6 +852,7 @@ int main(void) {
     if (crypto_init() != OK) return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_line_precedes_its_create),
+        cmocka_unit_test(test_words_when_opening_fails),
         cmocka_unit_test(test_every_allocation_of_a_change_fails),
         cmocka_unit_test(test_a_failed_start_sets_nothing_aside),
         cmocka_unit_test(test_a_queue_made_again_is_empty),

@@ -33,9 +33,9 @@ static enum err save(void *ctx, char *ret_text, size_t cap) {
         e = stats_job_save(op->o.job);
         if (e == OK) return OK;
         (void)snprintf(problem.text, sizeof problem.text, "cannot save the statistics: %s",
-                       e == E_SYS ? strerror(errno) : err_meaning(e));
+                       err_reason(e));
     }
-    (void)snprintf(ret_text, cap, "%s", problem.text[0] != '\0' ? problem.text : err_meaning(e));
+    (void)snprintf(ret_text, cap, "%s", problem.text[0] != '\0' ? problem.text : err_reason(e));
     return e;
 }
 
@@ -113,7 +113,7 @@ enum err operate_start(struct operate *op, struct problem *ret_problem) {
     }
     operate_stop(op);
     return problem_set(ret_problem, e, "cannot start the thread of the control port: %s",
-                       err_meaning(e));
+                       err_reason(e));
 }
 
 void operate_stop(struct operate *op) {

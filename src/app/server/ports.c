@@ -118,6 +118,6 @@ enum err ports_explain(const struct port_use *u, enum err e, const char *ini_pat
                            host, u->key == PORTS_KEY ? "[TRANSPORT] bind" : u->key, ini_path);
     }
     return problem_set(ret_problem, e, "cannot listen on port %u (%s): %s; see %s%s in %s",
-                       u->addr.port, host, e == E_SYS ? strerror(number) : err_meaning(e), u->key,
+                       u->addr.port, host, err_reason(e), u->key,
                        u->key == PORTS_KEY ? " and bind" : "", ini_path);
 }

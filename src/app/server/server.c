@@ -131,7 +131,7 @@ static enum err up_stats(struct server *s, struct problem *p) {
     s->n_workers = c->threads != 0 ? (unsigned)c->threads : count_processors();
     s->started_s = env_now_s(&ENV_SYSTEM);
     enum err e = stats_new(&ENV_SYSTEM, s->n_workers + N_OTHER_SHEETS, &s->stats);
-    if (e != OK) return problem_set(p, e, "cannot start: %s", err_meaning(e));
+    if (e != OK) return problem_set(p, e, "cannot start: %s", err_reason(e));
     const struct stats_job_opts o = {
         .env = &ENV_SYSTEM,
         .vfs = &VFS_SYSTEM,
@@ -218,7 +218,7 @@ static enum err up_admission(struct server *s, struct problem *p) {
         .new_queues_per_minute = (unsigned)c->new_queues_per_minute,
     };
     const enum err e = admission_new(&o, &ENV_SYSTEM, &s->admission);
-    return e == OK ? OK : problem_set(p, e, "cannot start: %s", err_meaning(e));
+    return e == OK ? OK : problem_set(p, e, "cannot start: %s", err_reason(e));
 }
 
 static void down_admission(struct server *s) {
@@ -251,7 +251,7 @@ static enum err up_store(struct server *s, struct problem *p) {
 static enum err up_storing(struct server *s, struct problem *p) {
     const enum err e = store_start(s->store);
     return e == OK ? OK
-                   : problem_set(p, e, "cannot start the threads of the store: %s", err_meaning(e));
+                   : problem_set(p, e, "cannot start the threads of the store: %s", err_reason(e));
 }
 
 /* Also when the start did not come as far as up_storing(): messages that were read from their log
@@ -263,7 +263,7 @@ static void down_storing(struct server *s) {
     const enum err e = store_stop(s->store, &problem);
     if (e != OK) {
         s->stop_err = problem_set(&s->stop_problem, e, "%s",
-                                  problem.text[0] != '\0' ? problem.text : err_meaning(e));
+                                  problem.text[0] != '\0' ? problem.text : err_reason(e));
     }
 }
 
@@ -307,7 +307,7 @@ static enum err up_loops(struct server *s, struct problem *p) {
     }
     if (e == OK) return OK;
     (void)problem_set(p, e, "cannot make %u event loops (see [TRANSPORT] threads): %s",
-                      s->n_workers, err_meaning(e));
+                      s->n_workers, err_reason(e));
     down_loops(s);
     return e;
 }
@@ -345,7 +345,7 @@ static enum err up_proxy(struct server *s, struct problem *p) {
     };
     if (e == OK) e = proxy_new(&o, &s->proxy);
     crypto_wipe(&socks, sizeof socks);
-    return e == OK ? OK : problem_set(p, e, "cannot start the proxy: %s", err_meaning(e));
+    return e == OK ? OK : problem_set(p, e, "cannot start the proxy: %s", err_reason(e));
 }
 
 static void down_proxy(struct server *s) {
@@ -371,7 +371,7 @@ static enum err up_names(struct server *s, struct problem *p) {
     };
     e = resolver_new(&o, &s->resolver);
     endpoint_wipe(&endpoint);
-    return e == OK ? OK : problem_set(p, e, "cannot start the resolver: %s", err_meaning(e));
+    return e == OK ? OK : problem_set(p, e, "cannot start the resolver: %s", err_reason(e));
 }
 
 static void down_names(struct server *s) {
@@ -423,7 +423,7 @@ static struct relay_opts relay_opts_from(const struct server *s) {
 static enum err up_relay(struct server *s, struct problem *p) {
     const struct relay_opts o = relay_opts_from(s);
     const enum err e = relay_new(&o, &s->relay);
-    return e == OK ? OK : problem_set(p, e, "cannot start the relay: %s", err_meaning(e));
+    return e == OK ? OK : problem_set(p, e, "cannot start the relay: %s", err_reason(e));
 }
 
 static void down_relay(struct server *s) {
@@ -506,7 +506,7 @@ static enum err up_threads(struct server *s, struct problem *p) {
     if (e == OK && s->resolver != NULL) e = resolver_start(s->resolver);
     for (unsigned i = 0; i < s->n_workers && e == OK; i++) e = loop_start(s->loops[i]);
     if (e == OK) return OK;
-    (void)problem_set(p, e, "cannot start %u threads: %s", s->n_workers, err_meaning(e));
+    (void)problem_set(p, e, "cannot start %u threads: %s", s->n_workers, err_reason(e));
     down_threads(s);
     return e;
 }

@@ -259,6 +259,15 @@ static enum err open_journal(struct ram_store *m, struct store_problem *ret_prob
     return e;
 }
 
+/* Where a step of opening failed, unless it has said so itself. */
+static enum err place(enum err e, const char *path, struct store_problem *ret_problem) {
+    if (e != OK && ret_problem->text[0] == '\0') {
+        (void)snprintf(ret_problem->text, sizeof ret_problem->text, "cannot use %s: %s", path,
+                       err_reason(e));
+    }
+    return e;
+}
+
 static enum err open_disk(struct ram_store *m, bool with_journal,
                           struct store_problem *ret_problem) {
     const struct commit_opts co = {
@@ -269,8 +278,9 @@ static enum err open_disk(struct ram_store *m, bool with_journal,
         .stats = m->o.commit_stats,
     };
     enum err e = commit_new(&co, &m->commit);
-    if (e == OK) e = ram_load_log(m, ret_problem);
-    if (e == OK && with_journal) e = open_journal(m, ret_problem);
+    if (e == OK) e = place(ram_load_log(m, ret_problem), m->o.store_log, ret_problem);
+    if (e == OK && with_journal)
+        e = place(open_journal(m, ret_problem), m->o.journal_dir, ret_problem);
     m->saved_ntfs.path = m->o.ntfs_log;
     m->saved_messages.path = m->o.messages_log;
     if (e == OK && m->o.ntfs_log != NULL) e = ram_restore_ntfs(m, &m->saved_ntfs, ret_problem);
@@ -293,7 +303,7 @@ static enum err open_ram(const struct store_opts *o, bool with_journal, struct s
     if (e != OK) {
         if (ret_problem->text[0] == '\0') {
             (void)snprintf(ret_problem->text, sizeof ret_problem->text,
-                           "store cannot be opened: %s", err_meaning(e));
+                           "store cannot be opened: %s", err_reason(e));
         }
         ram_close(&m->base);
         return e;

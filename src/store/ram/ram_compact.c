@@ -154,7 +154,7 @@ static enum err compact(struct ram_store *m, bool keep_backup) {
                  env_mono_ms(m->o.env) - begun_ms);
     } else if (!is_stopping(&m->compactor)) {
         log_line(LOG_WARN, "store-log-not-compacted", "path=%s reason=\"%s\"", m->o.store_log,
-                 e == E_SYS ? strerror(errno) : err_meaning(e));
+                 err_reason(e));
     }
     return e;
 }

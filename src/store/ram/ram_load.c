@@ -338,9 +338,16 @@ static enum err compact(struct ram_store *m, struct queue_log_opts *io_lo,
     const enum err e = queue_log_compact(io_lo, write_all, m);
     io_lo->n_lines = ram_n_log_lines(m);
     if (e == OK) return OK;
-    (void)snprintf(ret_problem->text, sizeof ret_problem->text,
-                   "cannot rewrite %s: %s; the file is unchanged", m->o.store_log,
-                   e == E_SYS ? strerror(errno) : err_meaning(e));
+    const char *log = m->o.store_log;
+    if (e == E_STORE) { /* half exchanged */
+        (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                       "cannot rewrite %s: %s; it is still there as %s.start, and the next start "
+                       "puts it back: run `smp-server start` again",
+                       log, strerror(errno), log);
+    } else {
+        (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                       "cannot rewrite %s: %s; the file is unchanged", log, err_reason(e));
+    }
     return e;
 }
 
@@ -368,7 +375,7 @@ enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem) {
     e = queue_log_open(&lo, m->commit, &m->log);
     if (e != OK) {
         (void)snprintf(ret_problem->text, sizeof ret_problem->text, "cannot append to %s: %s",
-                       m->o.store_log, e == E_SYS ? strerror(errno) : err_meaning(e));
+                       m->o.store_log, err_reason(e));
     }
     return e;
 }

@@ -204,8 +204,7 @@ enum err ram_save_messages(struct ram_store *m, const char *path, uint64_t *ret_
     }
     if (e != OK) {
         (void)snprintf(ret_problem->text, sizeof ret_problem->text,
-                       "cannot save messages to %s: %s", path,
-                       e == E_SYS ? strerror(errno) : err_meaning(e));
+                       "cannot save messages to %s: %s", path, err_reason(e));
     }
     return e;
 }

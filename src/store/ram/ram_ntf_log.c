@@ -135,8 +135,7 @@ enum err ram_save_ntfs(struct ram_store *m, const char *path, struct store_probl
     }
     if (e != OK) {
         (void)snprintf(ret_problem->text, sizeof ret_problem->text,
-                       "cannot save notifications to %s: %s", path,
-                       e == E_SYS ? strerror(errno) : err_meaning(e));
+                       "cannot save notifications to %s: %s", path, err_reason(e));
     }
     return e;
 }
