@@ -496,7 +496,10 @@ def test_usage(ready):
     """Options that make no sense."""
     assert "--timeout must be 1 to 600" in ready.refuse("check", address(ready), "--timeout", "0")
     assert "--timeout must be 1 to 600" in ready.refuse("check", address(ready), "--timeout", "1s")
-    assert "--socks-proxy is wrong" in ready.refuse("check", address(ready), "--socks-proxy", "a:b")
+    for given, shown in (("a:b", "a:b"), ("secret:secret@a:b", "a:b"), ("a\nb", "a?b")):
+        assert ready.refuse("check", address(ready), "--socks-proxy", given) == (
+            "Error: --socks-proxy must be HOST:PORT, with USER:PASSWORD@ or @ (no credentials) "
+            f"before it where that is needed, not \"{shown}\"")
     assert "are for checking a server" in ready.refuse("check", "--timeout", "5")
     assert 'takes no further argument "b"' in ready.refuse("check", str(ready.ini), "b")
     out = ready.run("check", "-h").stdout

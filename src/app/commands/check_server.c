@@ -362,9 +362,11 @@ static enum err parse_address(const struct check_server_opts *o, struct smp_uri 
 static enum err parse_socks(const struct check_server_opts *o, struct socks_proxy *ret,
                             struct problem *p) {
     if (o->socks_proxy == NULL || socks_proxy_parse(o->socks_proxy, ret) == OK) return OK;
+    const char *at = strrchr(o->socks_proxy, '@'); /* before it is a password */
     return problem_set(p, E_CONFIG,
-                       "--socks-proxy is wrong: it must be HOST:PORT, with USER:PASSWORD@ or @ "
-                       "(no credentials) before it where that is needed");
+                       "--socks-proxy must be HOST:PORT, with USER:PASSWORD@ or @ (no credentials) "
+                       "before it where that is needed, not \"%.100s\"",
+                       at != NULL ? at + 1 : o->socks_proxy);
 }
 
 static void wipe_socks(struct socks_proxy *s) {

@@ -75,6 +75,12 @@ static void strip(char *s) {
     while (n > 0 && strchr(BLANKS, s[n - 1]) != NULL) s[--n] = '\0';
 }
 
+static enum err explain_end(struct problem *p) {
+    if (isatty(STDOUT_FILENO) != 0) printf("\n"); /* the message gets a line of its own */
+    return problem_set(p, E_CLOSED, "nothing was done: %s",
+                       was_interrupted != 0 ? "interrupted" : "the input ended before the answer");
+}
+
 enum err prompt_line(const char *text, char *ret, size_t cap, struct problem *ret_problem) {
     while (true) {
         const enum line line = ask(text, ret, cap);
@@ -83,19 +89,19 @@ enum err prompt_line(const char *text, char *ret, size_t cap, struct problem *re
             return OK;
         }
         if (line == LINE_NONE) break;
-        printf("Too long: at most %zu characters are allowed\n", cap - 1);
+        printf("The answer is too long: it must be at most %zu characters\n", cap - 1);
     }
-    if (isatty(STDOUT_FILENO) != 0) printf("\n"); /* the message gets a line of its own */
-    return problem_set(ret_problem, E_CLOSED, "nothing was done: %s",
-                       was_interrupted != 0 ? "interrupted" : "the input ended before the answer");
+    return explain_end(ret_problem);
 }
 
 enum err prompt_yes_no(const char *text, bool otherwise, bool *ret, struct problem *ret_problem) {
     char question[128], answer[16];
     (void)snprintf(question, sizeof question, "%s (%s): ", text, otherwise ? "Yn" : "yN");
     while (true) {
-        const enum err e = prompt_line(question, answer, sizeof answer, ret_problem);
-        if (e != OK) return e;
+        const enum line line = ask(question, answer, sizeof answer);
+        if (line == LINE_NONE) return explain_end(ret_problem);
+        if (line == LINE_TOO_LONG) (void)snprintf(answer, sizeof answer, "no answer");
+        strip(answer);
         const bool yes = strcmp(answer, "y") == 0 || strcmp(answer, "Y") == 0;
         const bool no = strcmp(answer, "n") == 0 || strcmp(answer, "N") == 0;
         if (yes || no || *answer == '\0') {
