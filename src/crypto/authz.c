@@ -94,17 +94,26 @@ static bool try_key(const struct authz *a, const struct pubkey *k) {
     return verify(a, usable ? k : &DUMMIES[k->type]) && usable;
 }
 
-bool authz_verify(const struct authz *a, const struct pubkey *keys, size_t n) {
+enum authz_verdict authz_step(const struct authz *a, const struct pubkey *keys, size_t n,
+                              struct authz_steps *s) {
     const enum key_type type = type_of_length(a->auth.n);
-    if (type == KEY_NONE) return false;
-    bool tried = false;
-    for (size_t i = 0; i < n; i++) {
-        if (keys[i].type != type) continue;
-        if (try_key(a, &keys[i])) return true;
-        tried = true;
+    if (type == KEY_NONE) return AUTHZ_NO;
+    while (s->next < n && keys[s->next].type != type) s->next++;
+    if (s->next < n) {
+        s->tried = true;
+        return try_key(a, &keys[s->next++]) ? AUTHZ_YES : s->next < n ? AUTHZ_MORE : AUTHZ_NO;
     }
-    if (!tried) (void)try_key(a, &DUMMIES[type]);
-    return false;
+    if (!s->tried) (void)try_key(a, &DUMMIES[type]);
+    return AUTHZ_NO;
+}
+
+bool authz_verify(const struct authz *a, const struct pubkey *keys, size_t n) {
+    struct authz_steps s = {0};
+    enum authz_verdict v;
+    do {
+        v = authz_step(a, keys, n, &s);
+    } while (v == AUTHZ_MORE);
+    return v == AUTHZ_YES;
 }
 
 enum err authz_box(const struct box_key *k, struct bytes text_a, struct bytes text_b,

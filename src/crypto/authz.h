@@ -32,6 +32,16 @@ struct authz {
  * the sense above for n <= 1; an empty authorization is refused at once. */
 bool authz_verify(const struct authz *a, const struct pubkey *keys, size_t n);
 
+/* The same in steps of one key each, for who has to do something else in between. Begin with zeros,
+ * and with the same keys for all steps. */
+struct authz_steps {
+    size_t next;
+    bool tried;
+};
+enum authz_verdict { AUTHZ_NO, AUTHZ_YES, AUTHZ_MORE };
+enum authz_verdict authz_step(const struct authz *a, const struct pubkey *keys, size_t n,
+                              struct authz_steps *s);
+
 /* The other side: the authenticator of a text in two parts. k is of the agreement of the queue key
  * and the server's session key, which does not change as long as the session lasts. E_CRYPTO. */
 MUST_USE enum err authz_box(const struct box_key *k, struct bytes text_a, struct bytes text_b,

@@ -31,6 +31,13 @@ enum {
     /* ---- per session ---- */
     SESSION_SUBSCRIPTIONS_MAX = 1000000,  /* ~120 bytes each; large clients have 10^5 */
     DEFAULT_PENDING_BYTES = 262144,       /* bytes of waiting answers; above: not read any more */
+    SESSION_JOBS_MAX = 16,                /* blocks whose queues are looked for, or that wait for those;
+                                           * then it is not read any more */
+    SESSION_JOBS_BYTES_MAX = 262144,      /* bytes of copies of these blocks */
+    REFUSED_MAX = 10000,                  /* refused authorizations, then the session is slowed: apps
+                                           * ask for each queue once, though all may be gone */
+    REFUSED_FORGIVEN_MS = 10,             /* milliseconds for one of them: 100 a second cost 3 % of a
+                                           * loop if they are Ed448 signatures */
     SESSION_PENDING_BASE = 96,            /* bytes counted for each answer besides its text */
 
     /* ---- proxy ---- */

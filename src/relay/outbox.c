@@ -73,6 +73,7 @@ static void drop_first(struct outbox *o, struct out_lane *lane) {
     struct out_item *i = lane->head;
     lane->head = i->next;
     if (lane->head == NULL) lane->tail = NULL;
+    if (o->before == i) o->before = NULL;
     o->pending_bytes -= i->cost + SESSION_PENDING_BASE;
     item_free(i);
 }
@@ -88,12 +89,14 @@ bool outbox_is_empty(const struct outbox *o) {
 
 void outbox_begin(struct outbox *o) {
     o->before = o->answers.tail;
+    o->is_begun = true;
 }
 
 void outbox_end(struct outbox *o, bool together) {
     struct out_item *i = o->before != NULL ? o->before->next : o->answers.head;
     for (; together && i != NULL; i = i->next) i->joined = i->next != NULL;
     o->before = NULL;
+    o->is_begun = false;
 }
 
 /* ---- adding ---- */
@@ -291,12 +294,18 @@ static enum err item_pack(const struct out_item *i, enum verdict v, const struct
     return wr_err(&attempt);
 }
 
+/* What came since outbox_begin() has to wait, and the messages that follow it. */
+static bool has_next(const struct outbox *o, const struct out_lane *lane) {
+    const bool is_held = o->is_begun && (lane == &o->messages || o->before == NULL);
+    return lane->head != NULL && !is_held;
+}
+
 /* Packs from the front of a lane; returns how many transmissions went in. *ret_held: the lane
  * stopped at one that must wait. */
 static unsigned pack_lane(struct outbox *o, struct out_lane *lane, const struct outbox_env *env,
                           unsigned max, struct wr *w, bool *ret_held) {
     unsigned n = 0;
-    for (bool alone = false; n < max && lane->head != NULL && !alone;) {
+    for (bool alone = false; n < max && has_next(o, lane) && !alone;) {
         alone = lane->head->alone;
         if (alone && n != 0) break;
         const enum verdict v = judge(lane->head, env);

@@ -28,7 +28,8 @@ struct out_lane {
 
 struct outbox {
     struct out_lane answers, messages;
-    struct out_item *before; /* the last answer before outbox_begin(); NULL: there was none */
+    struct out_item *before; /* the last answer before outbox_begin(); NULL: they are all gone */
+    bool is_begun;           /* outbox_begin() without outbox_end() */
     size_t pending_bytes;    /* what the items will take on the wire, plus a base for each */
     bool messages_turn; /* a block of answers was written since the last message of the second lane
                          */
@@ -74,8 +75,8 @@ enum if_lost {
     IF_LOST_NOTHING
 };
 
-/* Around the answers to one block; nothing is packed in between. together: none of them is written
- * before the bodies of all messages among them are there. */
+/* Around the answers to one block, which may take several turns; none of them is packed before
+ * outbox_end(). together: nor before the bodies of all messages among them are there. */
 void outbox_begin(struct outbox *o);
 void outbox_end(struct outbox *o, bool together);
 

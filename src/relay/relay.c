@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "relay/relay_priv.h"
+#include "relay/slowed.h"
 
 /* ---- expiry: the first loop walks over all queues, a few at a time ---- */
 
@@ -117,6 +118,7 @@ static void init_loop(struct relay *r, unsigned index) {
     list_init(&rl->held);
     list_init(&rl->ntf_waiting);
     list_init(&rl->ends_waiting);
+    list_init(&rl->slowed);
     atomic_init(&rl->is_waiting, false);
 }
 
@@ -176,6 +178,7 @@ void relay_free(struct relay *r) {
         loop_timer_stop(&r->loops[i].expiry_timer);
         loop_timer_stop(&r->loops[i].ends_timer);
         ntf_stop(&r->loops[i]);
+        slowed_stop(&r->loops[i]);
         authz_cache_free(r->loops[i].authz_cache);
         free(r->loops[i].slots);
         rules_unref(r->loops[i].rules);

@@ -43,8 +43,10 @@ struct relay_loop {
     struct list held;         /* sessions whose next answers wait for durability */
     struct list ntf_waiting;  /* sessions whose notifications go out at the next tick */
     struct list ends_waiting; /* sessions that are told at the next tick what has ended */
-    bool ntf_ticking, ends_ticking;
-    struct loop_timer inactive_timer, expiry_timer, ntf_timer, ntf_expiry_timer, ends_timer;
+    struct list slowed;       /* sessions that go on at the next tick: slowed.c */
+    bool ntf_ticking, ends_ticking, slowed_ticking;
+    struct loop_timer slowed_timer, inactive_timer, expiry_timer, ntf_timer, ntf_expiry_timer,
+        ends_timer;
     struct store_cursor expiry_cursor, ntf_expiry_cursor;
     uint64_t n_expired, n_ntfs_expired; /* in this pass */
     uint8_t
@@ -128,8 +130,6 @@ enum session_state {
     SESSION_RUNNING
 };
 
-struct job;
-
 /* Owner loop only. */
 struct session {
     struct conn *conn;      /* borrowed; NULL after the connection closed */
@@ -157,7 +157,14 @@ struct session {
     struct list in_ntf, in_ends;
     struct session_service *service; /* owned; NULL: not a service's */
     struct outbox outbox;
-    struct job *job; /* owned; a block that waits for the store, or NULL */
+    /* blocks under way: job.c */
+    struct list jobs;           /* owned; in the order in which they came */
+    unsigned n_jobs, n_loading; /* these, and those that the store has */
+    size_t jobs_bytes;          /* of their copies */
+    bool has_stopped;           /* the first of them goes on when it is the session's turn */
+    uint32_t refused;           /* authorizations that are not forgiven: slowed.c */
+    int64_t refused_ms;         /* until when they were */
+    struct list in_slowed;
     /* loop time: of its beginning, of the last block from the client, of the last to it */
     int64_t created_ms, received_ms, sent_ms;
     unsigned n_ends;     /* ENDs and DELDs since the last block was written */
@@ -225,17 +232,12 @@ struct request {
     struct reply_to to;
     struct queue *queue;           /* NULL for commands without one */
     const struct queue_view *view; /* NULL as above */
-    unsigned batch_len;            /* commands in this block */
     size_t held_bytes;             /* what the store holds in RAM until the answer is durable */
     struct queue *deliver_after;   /* counted; set by SUB: its message follows the answers */
     bool is_new_sub;               /* of a SUB: there was no subscription in this session */
 };
 
-/* Takes a block's content, which came at now_us (loop_now_us()); answers go to the outbox, at once
- * or when the store has answered. E_NO_MEMORY. */
-MUST_USE enum err dispatch_block(struct session *s, struct bytes content, int64_t now_us);
 void dispatch_bad_block(struct session *s); /* ERR BLOCK for a block that cannot be opened */
-void job_free(struct job *j);               /* NULL is a no-op */
 
 /* Answers to a request. */
 struct wr answer_begin(const struct request *rq); /* a cursor over the loop's scratch */

@@ -2,12 +2,13 @@
 /* session.c -- one client's session: handshake, blocks in, blocks out, end. Lives on the loop of
  * its connection.
  *
- * Back-pressure: while more than pending_bytes_max waits to be written, or a block waits for the
- * store, the connection is not read; the peer's sends then block in its own kernel. Nobody else
- * waits. */
+ * Back-pressure: while more than pending_bytes_max waits to be written, or more blocks are under
+ * way than may be (job.h), the connection is not read; the peer's sends then block in its own
+ * kernel. Nobody else waits. */
 #include <stdlib.h>
 
 #include "crypto/cert.h"
+#include "relay/job.h"
 #include "relay/relay_priv.h"
 
 static struct relay *relay_of(const struct session *s) {
@@ -79,6 +80,8 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     list_init(&s->in_held);
     list_init(&s->in_ends);
     list_init(&s->in_ntf);
+    list_init(&s->in_slowed);
+    list_init(&s->jobs);
     idmap_init(&s->nsubs, r->map_seed);
     list_init(&s->proxied_waiting);
     list_init(&s->names_waiting);
@@ -128,7 +131,7 @@ static void on_close(void *session) {
     proxied_done(s);
     names_done(s);
     gauge_set(s, GAUGE_CLIENTS, false);
-    if (s->job == NULL) session_free(s); /* else when the store has answered: dispatch.c */
+    if (jobs_done(s)) session_free(s);
 }
 
 /* ---- handshake ---- */
@@ -204,10 +207,10 @@ static enum err take_hello(struct session *s, uint8_t *block) {
 
 /* ---- blocks in ---- */
 
-/* Too much to write, or a block that waits for the store: read no further for now. */
+/* Too much to write, or too many blocks under way: read no further for now. */
 void session_adjust_reading(struct session *s) {
     const size_t max = relay_of(s)->o.pending_bytes_max;
-    const bool pause = s->job != NULL || s->n_proxied_waiting >= PROXY_WAITING_MAX ||
+    const bool pause = jobs_are_full(s) || s->n_proxied_waiting >= PROXY_WAITING_MAX ||
                        names_are_waiting(s) ||
                        s->outbox.pending_bytes > (s->reading_paused ? max / 2 : max);
     if (pause == s->reading_paused || s->conn == NULL) return;
@@ -231,10 +234,14 @@ static enum err on_block(void *session, uint8_t *block) {
         dispatch_bad_block(s);
         e = OK;
     } else {
-        e = dispatch_block(s, content, now_us);
+        e = jobs_take(s, content, now_us);
     }
     session_adjust_reading(s);
     return e;
+}
+
+static void run(void *session) {
+    jobs_run(session);
 }
 
 /* ---- blocks out ---- */
@@ -388,12 +395,13 @@ static bool fill(void *session, uint8_t *block) {
 /* At a stop: does something wait for the store? */
 static bool awaits(void *session) {
     const struct session *s = session;
-    return s->state == SESSION_ACCEPTED || s->job != NULL || !outbox_is_empty(&s->outbox);
+    return s->state == SESSION_ACCEPTED || !list_is_empty(&s->jobs) || !outbox_is_empty(&s->outbox);
 }
 
 const struct conn_ops SESSION_OPS = {
     .on_open = on_open,
     .on_block = on_block,
+    .run = run,
     .fill = fill,
     .awaits = awaits,
     .on_close = on_close,
