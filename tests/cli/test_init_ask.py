@@ -5,6 +5,7 @@ import errno
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import time
@@ -128,14 +129,24 @@ def test_options_are_checked_first(program):
 # ---- on a terminal ----
 
 
+# Runs the program as a shell does. Where the program were the leader of the terminal's session, the
+# kernel may throw away at its end what has not been read: this one stays until all has been.
+LEADER = """trap : INT
+"$@"
+echo $? >"$STATUS.new" && mv "$STATUS.new" "$STATUS"
+while read -r _; do :; done"""
+
+
 class Terminal:
     """The program with a pseudo-terminal as input, output and error."""
 
     def __init__(self, program, *words):
         self.shown = ""
+        self.status = program.root.with_name(f"{program.root.name}.status")
+        environment = dict(program.environment, STATUS=str(self.status))
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            os.execve(program.binary, [program.binary, *words], program.environment)
+            os.execve("/bin/sh", ["sh", "-c", LEADER, "sh", program.binary, *words], environment)
 
     def wait(self, text):
         """Reads until this text is shown after what was waited for before."""
@@ -160,21 +171,22 @@ class Terminal:
         """Keys."""
         os.write(self.fd, text.encode())
 
+    def is_readable(self, timeout=0.0):
+        """Whether something comes within this time."""
+        return bool(select.select([self.fd], [], [], timeout)[0])
+
     def end(self):
         """Status, and the rest of what is shown."""
-        rest = ""
-        while True:
-            try:
-                got = os.read(self.fd, 4096)
-            except OSError:
-                break
-            if not got:
-                break
-            rest += got.decode()
+        deadline = time.monotonic() + TIMEOUT
+        while not self.status.exists():
+            assert time.monotonic() < deadline, self.shown
+            if self.is_readable(0.02):
+                self.shown += self.read()
+        while self.is_readable():
+            self.shown += self.read()
         os.close(self.fd)
-        _, status = os.waitpid(self.pid, 0)
-        self.shown += rest
-        return os.waitstatus_to_exitcode(status)
+        os.waitpid(self.pid, 0)
+        return int(self.status.read_text())
 
 
 def test_terminal(program):
@@ -208,7 +220,7 @@ def test_signal(program):
     """SIGINT from elsewhere is the same as Ctrl-C."""
     terminal = Terminal(program, "init")
     terminal.wait(ENTER)
-    os.kill(terminal.pid, signal.SIGINT)
+    os.killpg(terminal.pid, signal.SIGINT)
     assert terminal.end() == 1
     assert "Error: nothing was done: interrupted" in terminal.shown
     assert program.files() == {}
