@@ -40,7 +40,7 @@ enum err thread_start(struct thread *t, const char *name, void (*run)(void *ctx)
     }
     s->run = run;
     s->ctx = ctx;
-    memcpy(s->name, name, strlen(name));
+    memcpy(s->name, name, strlen(name) + 1);
     const int r = create(&t->id, s);
     t->is_started = r == 0;
     if (r == 0) return OK;

@@ -2,6 +2,7 @@
 /* A path that was touched has a shadow, which hides what is there. */
 #include "base/vfs_dry.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -123,6 +124,7 @@ static enum err open_new(struct vfs_dry *d, const char *path, int *ret_fd) {
 
 static enum err dry_open(void *ctx, const char *path, int oflags, mode_t mode, int *ret_fd) {
     struct vfs_dry *d = ctx;
+    assert(path != NULL);
     const struct shadow *s = find(d, path);
     const bool is_there = exists(d, path), writes = (oflags & O_ACCMODE) != O_RDONLY;
     if (is_there && (oflags & O_EXCL) != 0) return fail(EEXIST);

@@ -22,8 +22,8 @@ struct wr answer_begin(const struct request *rq) {
 /* Clients that are older than STORE_RETRY take ERR STORE for the end of their message; left without
  * an answer they try again. A proxy does not wait for the others' answers: its connection stays. */
 static enum if_lost if_lost(const struct request *rq) {
-    const bool silent =
-        rq->cmd->tag == CMD_SEND && !version_has(rq->params->version, V_STORE_RETRY);
+    const bool is_send = rq->cmd != NULL && rq->cmd->tag == CMD_SEND; /* a bad block has none */
+    const bool silent = is_send && !version_has(rq->params->version, V_STORE_RETRY);
     if (rq->fwd != NULL) return silent ? IF_LOST_NOTHING : IF_LOST_FORWARDED;
     return silent ? IF_LOST_UNANSWERED : IF_LOST_ERR;
 }

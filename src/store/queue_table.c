@@ -59,23 +59,26 @@ struct pubkey queue_snd_key(const struct queue *q) {
     return small_key(q->snd_key_type, q->snd_key);
 }
 
-enum err queue_reserve_snd_key(struct queue *q, const struct pubkey *k) {
-    if (is_small(k)) return OK;
+static enum err need_large_snd_key(struct queue *q) {
     const enum err e = queue_need_extra(q);
-    if (e == OK && q->extra->snd_key == NULL) q->extra->snd_key = calloc(1, sizeof *k);
-    return e == OK && q->extra->snd_key == NULL ? E_NO_MEMORY : e;
+    if (e != OK) return e;
+    if (q->extra->snd_key == NULL) q->extra->snd_key = calloc(1, sizeof *q->extra->snd_key);
+    return q->extra->snd_key != NULL ? OK : E_NO_MEMORY;
+}
+
+enum err queue_reserve_snd_key(struct queue *q, const struct pubkey *k) {
+    return is_small(k) ? OK : need_large_snd_key(q);
 }
 
 enum err queue_set_snd_key(struct queue *q, const struct pubkey *k) {
-    const enum err e = queue_reserve_snd_key(q, k);
-    if (e != OK) return e;
     if (is_small(k)) {
         q->snd_key_type = k->type;
         memcpy(q->snd_key, k->b, SMALL_KEY_LEN);
-    } else {
-        *q->extra->snd_key = *k;
+        return OK;
     }
-    return OK;
+    const enum err e = need_large_snd_key(q);
+    if (e == OK) *q->extra->snd_key = *k;
+    return e;
 }
 
 struct pubkey queue_small_rcv_key(const struct queue *q) {

@@ -109,24 +109,28 @@ static bool is_section_near(const char *section, const char *known) {
     return strcmp(section, known) == 0 || near_is_slip(section, known);
 }
 
-/* The setting that an unknown one may have been meant to be, NULL when none is like it. First in
- * its section or one whose name is like it, there also by a part of its name; then in all. */
-static const struct opt *find_near(const struct ini_line *line) {
+/* The nearest of the settings that are like an unknown one, NULL when none is. Of those in its
+ * section (or one whose name is like it) the names need only share a part; or of all. */
+static const struct opt *nearest_of(const struct ini_line *line, bool in_section) {
     const struct opt *nearest = NULL;
     unsigned best = NEAR_FAR;
-    for (size_t i = 0; i < 2 * N_OPTS && (i < N_OPTS || nearest == NULL); i++) {
-        const struct opt *o = &OPTS[i % N_OPTS];
-        const bool is_here = i < N_OPTS;
-        if (is_here && !is_section_near(line->section, o->section)) continue;
-        if (!near_is_slip(line->key, o->key) && !(is_here && near_is_part(line->key, o->key))) {
-            continue;
-        }
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        if (in_section && !is_section_near(line->section, o->section)) continue;
+        const bool is_part = in_section && near_is_part(line->key, o->key);
+        if (!is_part && !near_is_slip(line->key, o->key)) continue;
         const unsigned distance = near_distance(line->key, o->key);
         if (distance >= best && nearest != NULL) continue;
         nearest = o;
         best = distance;
     }
     return nearest;
+}
+
+/* The setting that an unknown one may have been meant to be, NULL when none is like it. */
+static const struct opt *find_near(const struct ini_line *line) {
+    const struct opt *near = nearest_of(line, true);
+    return near != NULL ? near : nearest_of(line, false);
 }
 
 static struct problem name_of(const struct ini_line *line) {

@@ -133,7 +133,7 @@ static enum err save_patiently(struct ram_store *m, struct store_problem *ret_pr
                      ram_messages_len(m), ret_problem->text, m->o.save_retry_ms / 1000);
         }
         if (m->o.stop_takes != NULL) m->o.stop_takes(AGAIN_MS + TRY_MS);
-        const struct timespec pause = {AGAIN_MS / 1000, AGAIN_MS % 1000 * 1000000};
+        const struct timespec pause = {AGAIN_MS / 1000, AGAIN_MS % 1000 * 1000000L};
         (void)nanosleep(&pause, NULL);
         e = ram_save(&m->base, ret_problem);
     }
