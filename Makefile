@@ -22,8 +22,8 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd install clean help \
-	deps-build deps-test deps-lint deps-fuzz deps-bench deps-systemd
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd deb check-deb install clean help \
+	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc,-Dtests=disabled)
@@ -71,6 +71,12 @@ chroot-check: ## make run and make check in a fresh Debian or Ubuntu: SUITE=book
 
 check-systemd: all deps-systemd ## run the unit under a systemd of its own, as PID 1 in namespaces (needs root)
 	@tests/packaging/systemd/run build
+
+deb: deps-deb ## build the Debian package of the commit that is checked out, in build-deb
+	@tools/make-deb build-deb
+
+check-deb: deb ## install, upgrade and remove the package in chroots (needs root): SUITE=bookworm
+	@tests/packaging/deb/run build-deb $(SUITE)
 
 docs: all ## write docs/generated and the manual pages anew
 	@ninja -C build src/app/options-doc src/stats/stats-doc
@@ -125,7 +131,7 @@ clean: ## remove all build folders (not ./run)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' Makefile
 
-deps-build deps-test deps-lint deps-fuzz deps-bench deps-systemd:
+deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd:
 	@tools/deps $(@:deps-%=%)
 
 comma := ,
