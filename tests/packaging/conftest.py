@@ -10,13 +10,6 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 
 
-def pytest_addoption(parser):
-    """The same option as the conformance tests have."""
-    default = os.environ.get("SMP_SERVER_BINARY") or "build/smp-server"
-    parser.addoption("--server-binary", default=default,
-                     help="smp-server to test, relative to the top of the repository")
-
-
 @pytest.fixture(scope="session")
 def binary(request):
     """The program."""
