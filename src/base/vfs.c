@@ -146,6 +146,14 @@ static enum err system_list(void *ctx, const char *path, void (*entry)(void *arg
     return err == 0 ? OK : E_SYS;
 }
 
+static enum err system_identity(void *ctx, const char *path, struct vfs_identity *ret) {
+    (void)ctx;
+    struct stat st;
+    if (stat(path, &st) != 0) return errno == ENOENT ? E_NOT_FOUND : E_SYS;
+    *ret = (struct vfs_identity){st.st_dev, st.st_ino};
+    return OK;
+}
+
 static uint64_t system_room(void *ctx, const char *path) {
     (void)ctx;
     char dir[PATH_MAX];
@@ -173,6 +181,7 @@ const struct vfs VFS_SYSTEM = {
     .sync_dir = system_sync_dir,
     .list = system_list,
     .room = system_room,
+    .identity = system_identity,
 };
 
 bool vfs_is_shortage(int error) {

@@ -13,6 +13,11 @@
 #include "base/err.h"
 #include "base/bytes.h"
 
+/* Which file or directory it is, whatever its name. */
+struct vfs_identity {
+    uint64_t device, inode;
+};
+
 struct vfs {
     enum err (*open)(void *ctx, const char *path, int oflags, mode_t mode,
                      int *ret_fd); /* close-on-exec */
@@ -35,6 +40,7 @@ struct vfs {
                      void *arg);
     uint64_t (*room)(void *ctx, const char *path); /* bytes that can be added beside this file;
                                                       UINT64_MAX when that is not known */
+    enum err (*identity)(void *ctx, const char *path, struct vfs_identity *ret);
     void *ctx;
 };
 

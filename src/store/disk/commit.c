@@ -28,6 +28,10 @@ enum {
      * alone. */
     SPACING_MS = 1,
     LOAD_CHANGES = 4,
+    /* Whether the files are still where they are looked for: what is written to a file that was
+     * removed is lost. */
+    LOOK_MS = 1000,
+    LOOK_IDLE_MS = 5000,
 };
 
 struct range {
@@ -53,7 +57,8 @@ struct commit {
     int64_t group_begun_ms;
     lsn_t group_changes; /* in the last group */
     int64_t retry_at_ms;
-    bool last_retry; /* tried once more while stopping */
+    int64_t look_at_ms; /* when next, by o.missing */
+    bool last_retry;    /* tried once more while stopping */
     /* guarded by mtx */
     pthread_mutex_t mtx;
     pthread_cond_t work, progress;
@@ -303,6 +308,23 @@ static void wait_ms(struct commit *c, int64_t ms) {
     (void)pthread_cond_timedwait(&c->work, &c->mtx, &t);
 }
 
+static void look_for_files(struct commit *c) {
+    pthread_mutex_unlock(&c->mtx);
+    const char *path = c->o.missing(c->o.ctx);
+    if (path != NULL) {
+        log_line(LOG_ERROR, "storage-gone",
+                 "path=\"%s\" reason=\"it was removed, replaced or unmounted under the server\"",
+                 path);
+    }
+    pthread_mutex_lock(&c->mtx);
+    c->look_at_ms = env_mono_ms(c->o.env) + LOOK_MS;
+    if (path != NULL) fail(c, COMMIT_FAILED, ENOENT);
+}
+
+static bool is_look_due(const struct commit *c) {
+    return c->o.missing != NULL && env_mono_ms(c->o.env) >= c->look_at_ms;
+}
+
 static int64_t spacing_left_ms(const struct commit *c) {
     const bool load = c->group_changes >= LOAD_CHANGES;
     if (!load || c->stopping || c->flush_lsn > c->finished_lsn) return 0;
@@ -311,6 +333,10 @@ static int64_t spacing_left_ms(const struct commit *c) {
 
 /* One turn while all is well. False: the end. */
 static bool turn_ok(struct commit *c) {
+    if (!c->stopping && is_look_due(c)) {
+        look_for_files(c);
+        return true;
+    }
     if (c->taken_lsn < c->last_lsn || c->kept) {
         const int64_t wait = spacing_left_ms(c);
         if (wait > 0) {
@@ -322,7 +348,11 @@ static bool turn_ok(struct commit *c) {
     }
     if (commit_synced_lsn(c) == commit_durable_lsn(c)) {
         if (c->stopping) return false;
-        pthread_cond_wait(&c->work, &c->mtx);
+        if (c->o.missing == NULL) {
+            pthread_cond_wait(&c->work, &c->mtx);
+        } else {
+            wait_ms(c, LOOK_IDLE_MS);
+        }
         return true;
     }
     const int64_t due_ms = c->unsynced_since_ms + c->o.interval_ms;

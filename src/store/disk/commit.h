@@ -62,6 +62,9 @@ struct commit_opts {
     unsigned interval_ms;          /* 0: sync always, before publishing */
     void (*on_durable)(void *ctx); /* commit thread; also when the state changed */
     void *ctx;
+    /* Commit thread, now and then: a path that is not what it was when it was opened; NULL: all are
+     * there. May be NULL. */
+    const char *(*missing)(void *ctx);
     struct stats_sheet *stats; /* of the commit thread; borrowed; NULL: nothing is counted */
 };
 

@@ -84,6 +84,7 @@ static struct store_counts ram_counts(struct store *s) {
         .n_ntfs = atomic_load_explicit(&ram_of(s)->n_ntfs, memory_order_relaxed),
     };
     service_table_counts(queue_table_services(ram_of(s)->table), c.n_services, c.n_service_queues);
+    if (ram_of(s)->commit != NULL) c.state = commit_state(ram_of(s)->commit);
     return c;
 }
 
@@ -276,11 +277,13 @@ static enum err open_disk(struct ram_store *m, bool with_journal,
         .on_durable = on_durable,
         .ctx = m,
         .stats = m->o.commit_stats,
+        .missing = ram_missing,
     };
     enum err e = commit_new(&co, &m->commit);
     if (e == OK) e = place(ram_load_log(m, ret_problem), m->o.store_log, ret_problem);
     if (e == OK && with_journal)
         e = place(open_journal(m, ret_problem), m->o.journal_dir, ret_problem);
+    if (e == OK) e = place(ram_note_places(m), m->o.store_log, ret_problem);
     m->saved_ntfs.path = m->o.ntfs_log;
     m->saved_messages.path = m->o.messages_log;
     if (e == OK && m->o.ntfs_log != NULL) e = ram_restore_ntfs(m, &m->saved_ntfs, ret_problem);

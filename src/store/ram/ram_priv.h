@@ -55,6 +55,12 @@ struct compactor {
     bool stop;
 };
 
+/* A directory of the store's, and which it was when it was opened. */
+struct place {
+    char path[NEW_FILE_PATH_MAX]; /* "": none */
+    struct vfs_identity id;
+};
+
 struct ram_store {
     struct store base;
     /* fixed after open */
@@ -68,6 +74,7 @@ struct ram_store {
     struct cache cache;
     struct compactor compactor;
     struct saved_log saved_messages, saved_ntfs;
+    struct place state_place, journal_place;
     /* atomic */
     _Atomic uint64_t n_messages, n_ntfs; /* relaxed: figures for reports */
 };
@@ -215,6 +222,9 @@ MUST_USE enum err ram_compactor_start(struct ram_store *m); /* E_SYS, E_NO_MEMOR
 void ram_compactor_stop(
     struct ram_store *m); /* before commit_stop(); a no-op when it is not there */
 
+/* ---- ram_place.c ---- */
+MUST_USE enum err ram_note_places(struct ram_store *m); /* E_NOT_FOUND, E_SYS, E_LIMIT */
+const char *ram_missing(void *ctx);                     /* commit_opts.missing; ctx is the store */
 /* ---- ram_load.c: the store log ---- */
 uint64_t ram_n_log_lines(const struct ram_store *m); /* that a compact log has */
 /* All that the log says of a queue, in a buffer of RECORD_LINE_MAX bytes. Under its lock. */

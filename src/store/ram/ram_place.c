@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ram_place.c -- are the files still where they are looked for? A directory that is removed,
+ * replaced or unmounted under the server takes with it what is still acknowledged. */
+#include <stdio.h>
+#include <string.h>
+
+#include "store/ram/ram_priv.h"
+
+static enum err note(const struct ram_store *m, const char *path, struct place *ret) {
+    const int n = snprintf(ret->path, sizeof ret->path, "%s", path);
+    if (n < 0 || (size_t)n >= sizeof ret->path) return E_LIMIT;
+    return m->o.vfs->identity(m->o.vfs->ctx, ret->path, &ret->id);
+}
+
+static enum err note_directory_of(const struct ram_store *m, const char *file, struct place *ret) {
+    char path[NEW_FILE_PATH_MAX];
+    const char *slash = strrchr(file, '/');
+    if (slash == NULL) return note(m, ".", ret);
+    const size_t n = slash == file ? 1 : (size_t)(slash - file);
+    if (n >= sizeof path) return E_LIMIT;
+    memcpy(path, file, n);
+    path[n] = '\0';
+    return note(m, path, ret);
+}
+
+enum err ram_note_places(struct ram_store *m) {
+    enum err e = note_directory_of(m, m->o.store_log, &m->state_place);
+    if (e == OK && m->journal != NULL) e = note(m, m->o.journal_dir, &m->journal_place);
+    return e;
+}
+
+static bool is_there(const struct ram_store *m, const struct place *p) {
+    struct vfs_identity now;
+    if (p->path[0] == '\0') return true; /* not noted */
+    return m->o.vfs->identity(m->o.vfs->ctx, p->path, &now) == OK && now.device == p->id.device &&
+           now.inode == p->id.inode;
+}
+
+/* The store log is another file after each rewrite: that there is one must do. */
+const char *ram_missing(void *ctx) {
+    const struct ram_store *m = ctx;
+    struct vfs_identity log;
+    if (!is_there(m, &m->state_place)) return m->state_place.path;
+    if (m->o.vfs->identity(m->o.vfs->ctx, m->o.store_log, &log) == E_NOT_FOUND)
+        return m->o.store_log;
+    return is_there(m, &m->journal_place) ? NULL : m->journal_place.path;
+}

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The directory of the storage is removed or replaced under the server: nothing may be acknowledged
+that is in no file any more."""
+
+import shutil
+import time
+
+import pytest
+from smp import Connection, Queue
+
+PATIENCE = 15
+
+
+def is_refused(conn):
+    """NEW, which every mode has to keep."""
+    try:
+        Queue.create(conn, subscribe=False)
+    except ValueError as error:
+        assert "ERR STORE" in str(error)
+        return True
+    return False
+
+
+def until_refused(conn):
+    """NEW until one is refused; gives how long that took."""
+    begun = time.monotonic()
+    while not is_refused(conn):
+        assert time.monotonic() - begun < PATIENCE, "it goes on acknowledging"
+        time.sleep(0.1)
+    return time.monotonic() - begun
+
+
+def remove(server):
+    """All of the state."""
+    shutil.rmtree(server.state)
+
+
+def replace(server):
+    """By a copy."""
+    copy = server.state.with_name("copy")
+    shutil.copytree(server.state, copy)
+    server.state.rename(server.state.with_name("old"))
+    copy.rename(server.state)
+
+
+def remove_log(server):
+    """The store log alone."""
+    (server.state / "smp-server-store.log").unlink()
+
+
+def replace_journal(server):
+    """By an empty one."""
+    (server.state / "journal").rename(server.state / "journal.old")
+    (server.state / "journal").mkdir()
+
+
+@pytest.mark.parametrize("store, change", [
+    ("memory", remove), ("memory", replace), ("memory", remove_log),
+    ("journal", remove), ("journal", replace), ("journal", replace_journal)])
+def test_gone(own_server, store, change):
+    """It is noticed within seconds, said once with the path, and everything is refused from then
+    on; what is connected stays so."""
+    server = own_server({("STORE_LOG", "prometheus_interval"): 1}, store=store)
+    with Connection(server.address, 20) as conn:
+        queue = Queue.create(conn, subscribe=False)
+        assert queue.send(conn, b"x").raw == b"OK"
+        change(server)
+        assert until_refused(conn) < 10
+        assert is_refused(conn)
+        if store == "journal":
+            assert queue.send(conn, b"x").raw.startswith(b"ERR STORE")
+        conn.ping()
+    said = [line for line in server.stderr if "storage-gone" in line]
+    assert len(said) == 1 and str(server.state) in said[0], server.output()
+    server.kill()
