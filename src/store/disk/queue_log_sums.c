@@ -53,9 +53,14 @@ static void take_all(struct sums_map *m, struct bytes all) {
     struct rd r = rd_init(all);
     const struct bytes magic = rd_take(&r, MAGIC_LEN), name = rd_take(&r, SUMS_NAME_LEN);
     const uint32_t crc = rd_u32(&r);
-    if (rd_err(&r) != OK || memcmp(magic.p, MAGIC, MAGIC_LEN) != 0) return;
-    if (crc32c(0, all.p, HEAD_LEN - CRC_LEN) != crc || name.p[SUMS_NAME_LEN - 1] != 0) return;
-    memcpy(m->backup, name.p, SUMS_NAME_LEN);
+    if (rd_err(&r) != OK || !bytes_equal(magic, bytes_of(MAGIC, MAGIC_LEN))) return;
+    if (crc32c(0, all.p, HEAD_LEN - CRC_LEN) != crc) return;
+    struct wr w = wr_init(m->backup, SUMS_NAME_LEN);
+    wr_bytes_raw(&w, name);
+    if (m->backup[SUMS_NAME_LEN - 1] != 0) {
+        m->backup[0] = 0;
+        return;
+    }
     m->end = HEAD_LEN;
     while (take_frame(m, all)) continue;
 }
