@@ -115,6 +115,7 @@ bench-idle: all deps-test ## measure the memory of idle connections
 	@$$(tools/find-python) tests/bench/bench.py idle --server-binary build/smp-server
 
 bench-instructions: all deps-test deps-bench ## compare the instructions of an operation with the record
+	@ninja -C build tests/bench/smp-server-unhurried
 	@$$(tools/find-python) tests/bench/instructions.py --server-binary build/smp-server
 
 bench-start: all deps-test ## measure time and memory of a start with 1,000,000 queues

@@ -23,10 +23,17 @@
 
 struct loop;
 
+/* Instructions are counted with longer turns: a program that is watched is slow. */
+#ifndef TURN_SCALE
+#define TURN_SCALE 1
+#endif
+
 enum {
-    TURN_SHARE_US = 1000, /* of one connection in a turn, and the most it can save up */
-    TURN_PART_US = 1500,  /* of one list in a turn; also of writing more than one block each */
-    TURN_DEBT_US = 20000, /* more than that is forgiven */
+    TURN_SHARE_US =
+        1000 * TURN_SCALE, /* of one connection in a turn, and the most it can save up */
+    TURN_PART_US =
+        1500 * TURN_SCALE, /* of one list in a turn; also of writing more than a block each */
+    TURN_DEBT_US = 20000 * TURN_SCALE, /* more than that is forgiven */
 };
 
 enum turn_list { TURN_READY, TURN_SHAKING, TURN_OWING, N_TURN_LISTS };
