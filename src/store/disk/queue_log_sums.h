@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* queue_log_sums.h -- checksums of the store log's lines, in a file beside it: `<path>.sums`
- * (docs/FORMATS.md "Checksums of the store log", ADR 9).
+ * (docs/FORMATS.md "Checksums of the store log", ADR 11).
  *
  * They say of a front part of the log, of whole lines that are on stable storage, what was written.
  * They are a help and no duty: where they end or are missing nothing is known, and nothing else
