@@ -95,7 +95,8 @@ static enum err ram_start(struct store *s) {
     struct ram_store *m = ram_of(s);
     if (m->commit == NULL) return OK;
     queue_log_start(m->log);
-    enum err e = commit_start(m->commit);
+    enum err e = ram_note_places(m);
+    if (e == OK) e = commit_start(m->commit);
     if (e != OK) return e;
     m->started = true;
     if (m->journal != NULL) e = journal_start(m->journal);
@@ -283,7 +284,6 @@ static enum err open_disk(struct ram_store *m, bool with_journal,
     if (e == OK) e = place(ram_load_log(m, ret_problem), m->o.store_log, ret_problem);
     if (e == OK && with_journal)
         e = place(open_journal(m, ret_problem), m->o.journal_dir, ret_problem);
-    if (e == OK) e = place(ram_note_places(m), m->o.store_log, ret_problem);
     m->saved_ntfs.path = m->o.ntfs_log;
     m->saved_messages.path = m->o.messages_log;
     if (e == OK && m->o.ntfs_log != NULL) e = ram_restore_ntfs(m, &m->saved_ntfs, ret_problem);

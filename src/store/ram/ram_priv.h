@@ -223,8 +223,9 @@ void ram_compactor_stop(
     struct ram_store *m); /* before commit_stop(); a no-op when it is not there */
 
 /* ---- ram_place.c ---- */
-MUST_USE enum err ram_note_places(struct ram_store *m); /* E_NOT_FOUND, E_SYS, E_LIMIT */
-const char *ram_missing(void *ctx);                     /* commit_opts.missing; ctx is the store */
+MUST_USE enum err ram_note_places(
+    struct ram_store *m);           /* at a start; E_NOT_FOUND, E_SYS, E_LIMIT */
+const char *ram_missing(void *ctx); /* commit_opts.missing; ctx is the store */
 /* ---- ram_load.c: the store log ---- */
 uint64_t ram_n_log_lines(const struct ram_store *m); /* that a compact log has */
 /* All that the log says of a queue, in a buffer of RECORD_LINE_MAX bytes. Under its lock. */
