@@ -158,7 +158,7 @@ enum err journal__check_queues(struct recovery *r, const struct queue_tally *t) 
     if (!fewer && t->n_lost == 0) return OK;
     const uint64_t by_count = fewer ? m->n_messages - t->n_known : 0;
     const uint64_t n_lost = t->n_lost > by_count ? t->n_lost : by_count;
-    char what[WHAT_MAX], place[WHAT_MAX] = "";
+    char what[WHAT_MAX + 100], place[WHAT_MAX] = "";
     if (t->n_lost != 0) {
         const struct journal_path path = journal__path(r->j, FILE_SEGMENT, t->lost_at.segment);
         (void)snprintf(place, sizeof place, " (the first: %.160s, offset %" PRIu64 ")", path.s,
@@ -166,7 +166,7 @@ enum err journal__check_queues(struct recovery *r, const struct queue_tally *t) 
     }
     (void)snprintf(what, sizeof what,
                    "%" PRIu64 " of %" PRIu64 " messages in %.120s belong to queues that the store "
-                   "log has lost%s: it was cut or emptied, or is from another time",
+                   "log has lost%.210s: it was cut or emptied, or is from another time",
                    n_lost, t->n_known + n_lost, r->j->dir, place);
     if (r->o->skip_warnings) {
         log_line(LOG_WARN, "queues-lost", "%s; they are dropped", what);
