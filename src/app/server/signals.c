@@ -119,7 +119,9 @@ void signals_wait_for_stop(struct signals *r) {
     const sigset_t set = handled_signals();
     const int number = wait_for_end(r, &set);
     log_line(LOG_INFO, "stop", "signal=%s", number == SIGINT ? "SIGINT" : "SIGTERM");
-    /* From now on one more of these does what it does to any program. */
+    /* From now on one more of these ends the program, also one that it was started ignoring. */
     (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGTERM, SIG_DFL);
     (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
