@@ -257,17 +257,6 @@ static enum err dry_list(void *ctx, const char *path, void (*entry)(void *arg, c
 
 /* ---- making one ---- */
 
-/* In memory: what is asked is whether it would fit on the disk. */
-static enum err dry_identity(void *ctx, const char *path, struct vfs_identity *ret) {
-    (void)ctx;
-    return VFS_SYSTEM.identity(VFS_SYSTEM.ctx, path, ret);
-}
-
-static uint64_t dry_room(void *ctx, const char *path) {
-    (void)ctx;
-    return VFS_SYSTEM.room(VFS_SYSTEM.ctx, path);
-}
-
 enum err vfs_dry_new(struct vfs_dry **ret) {
     struct vfs_dry *d = calloc(1, sizeof *d);
     if (d == NULL) return E_NO_MEMORY;
@@ -282,8 +271,6 @@ enum err vfs_dry_new(struct vfs_dry **ret) {
     d->vfs.mkdir = dry_mkdir;
     d->vfs.sync_dir = dry_sync_dir;
     d->vfs.list = dry_list;
-    d->vfs.room = dry_room;
-    d->vfs.identity = dry_identity;
     list_init(&d->shadows);
     *ret = d;
     return OK;
