@@ -40,13 +40,14 @@ struct store_opts {
     const struct vfs *vfs; /* borrowed; NULL only without files */
     const char *store_log; /* path; NULL: nothing is written, ever. Borrowed until store_close(), as
                               all paths */
-    const char *messages_log;  /* path: messages are saved there at an orderly stop; NULL: not */
-    bool restore_messages;     /* read messages_log; store_start() makes it .bak */
-    const char *ntfs_log;      /* path: notifications are saved there at an orderly stop, and read;
-                                * store_start() makes it .bak; NULL: not */
-    const char *journal_dir;   /* backend "journal" */
-    const char *journal_mark;  /* path: what an orderly stop has left of it; NULL: not kept */
-    unsigned sync_interval_ms; /* 0: sync before anything is acknowledged */
+    const char *messages_log;   /* path: messages are saved there at an orderly stop; NULL: not */
+    bool restore_messages;      /* read messages_log; store_start() makes it .bak */
+    const char *ntfs_log;       /* path: notifications are saved there at an orderly stop, and read;
+                                 * store_start() makes it .bak; NULL: not */
+    const char *journal_dir;    /* backend "journal" */
+    const char *journal_mark;   /* path: what an orderly stop has left of it; NULL: not kept */
+    size_t journal_segment_len; /* bytes; 0: as always. Tests use small ones */
+    unsigned sync_interval_ms;  /* 0: sync before anything is acknowledged */
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
     bool skip_warnings;               /* go on with what is readable; what is not is set aside */
     bool compact_log; /* write the store log anew even if there is nothing to remove */

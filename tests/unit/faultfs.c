@@ -418,6 +418,7 @@ const struct vfs *faultfs_vfs(struct faultfs *f) {
 }
 
 void faultfs_put(struct faultfs *f, const char *path, struct bytes content) {
+    pthread_mutex_lock(&f->mtx);
     const int k = new_inode(f);
     struct inode *i = &f->inodes[k];
     need(i, content.n + 1);
@@ -426,6 +427,7 @@ void faultfs_put(struct faultfs *f, const char *path, struct bytes content) {
     make_safe(i);
     set_name(&f->now, path, k);
     set_name(&f->safe, path, k);
+    pthread_mutex_unlock(&f->mtx);
 }
 
 struct faultfs *faultfs_clone(struct faultfs *f, uint64_t seed) {
@@ -441,12 +443,19 @@ struct faultfs *faultfs_clone(struct faultfs *f, uint64_t seed) {
     return c;
 }
 
+static uint64_t read_locked(struct faultfs *f, const uint64_t *what) {
+    pthread_mutex_lock(&f->mtx);
+    const uint64_t n = *what;
+    pthread_mutex_unlock(&f->mtx);
+    return n;
+}
+
 uint64_t faultfs_n_changes(struct faultfs *f) {
-    return f->n_changes;
+    return read_locked(f, &f->n_changes);
 }
 
 uint64_t faultfs_n_ops(struct faultfs *f) {
-    return f->n_ops;
+    return read_locked(f, &f->n_ops);
 }
 
 void faultfs_lose_power_at(struct faultfs *f, uint64_t n) {
@@ -541,7 +550,10 @@ uint64_t faultfs_n_bytes(struct faultfs *f) {
 }
 
 size_t faultfs_n_files(struct faultfs *f) {
-    return f->now.n;
+    pthread_mutex_lock(&f->mtx);
+    const size_t n = f->now.n;
+    pthread_mutex_unlock(&f->mtx);
+    return n;
 }
 
 const char *faultfs_name(struct faultfs *f, size_t i) {
@@ -554,18 +566,26 @@ static struct inode *inode_named(struct faultfs *f, const char *path) {
 }
 
 size_t faultfs_size(struct faultfs *f, const char *path) {
+    pthread_mutex_lock(&f->mtx);
     const struct inode *i = inode_named(f, path);
-    return i != NULL ? i->size : 0;
+    const size_t n = i != NULL ? i->size : 0;
+    pthread_mutex_unlock(&f->mtx);
+    return n;
 }
 
 uint8_t *faultfs_data(struct faultfs *f, const char *path) {
+    pthread_mutex_lock(&f->mtx);
     struct inode *i = inode_named(f, path);
-    return i != NULL ? i->now : NULL;
+    uint8_t *data = i != NULL ? i->now : NULL;
+    pthread_mutex_unlock(&f->mtx);
+    return data;
 }
 
 void faultfs_remove(struct faultfs *f, const char *path) {
+    pthread_mutex_lock(&f->mtx);
     remove_name(&f->now, path);
     remove_name(&f->safe, path);
+    pthread_mutex_unlock(&f->mtx);
 }
 
 void faultfs_set_room(struct faultfs *f, uint64_t n) {

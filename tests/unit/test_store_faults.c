@@ -73,6 +73,7 @@ static enum err try_open(struct fixture *f) {
         .restore_messages = true,
         .ntfs_log = NTFS,
         .journal_dir = f->in_journal ? "/journal" : NULL,
+        .journal_segment_len = 64 << 10,
         .compact_later_len = f->compacts ? 1 : 0,
         .compact_waste_lines = f->compacts ? 8 : 0,
         .compact_look_ms = f->compacts ? 1 : 0,

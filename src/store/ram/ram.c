@@ -253,6 +253,7 @@ static enum err open_journal(struct ram_store *m, struct store_problem *ret_prob
         .commit = m->commit,
         .owner = ram_journal_owner(m),
         .skip_warnings = m->o.skip_warnings,
+        .segment_len = m->o.journal_segment_len,
         .progress = journal_progress,
     };
     struct journal_problem problem = {0};
