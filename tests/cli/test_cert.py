@@ -242,7 +242,8 @@ def test_unwritable_directory(program):
     options = as_nobody(program)
     program.config.chmod(0o555)
     line = refuse(program, **options)
-    assert line == f"Error: cannot write {program.config}/server.key: Permission denied"
+    assert line == (f"Error: cannot write {program.config}/server.key: Permission denied: "
+                    f"{program.config} has the mode 0555: `chmod u+rwx {program.config}`")
 
 
 def test_link(program):

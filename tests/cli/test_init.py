@@ -3,6 +3,7 @@
 
 import base64
 import hashlib
+import os
 import re
 import ssl
 import stat
@@ -364,8 +365,22 @@ def test_unwritable_directory(program):
     (program.root / "etc").mkdir(mode=0o555)
     (program.root / "var").mkdir()
     line = program.refuse("init", "-y", **as_nobody(program))
-    assert line == f"Error: cannot make the directory {program.config}: Permission denied"
+    above = program.config.parent
+    assert line == (f"Error: cannot make the directory {program.config}: Permission denied: "
+                    f"{above} has the mode 0555: `chmod u+rwx {above}`")
     assert program.files() == {"etc": None, "var": None}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to own a directory")
+def test_directory_of_root(program):
+    """What a user without rights is told: whose it is, and what root has to type."""
+    options = as_nobody(program)
+    (program.root / "etc").mkdir(mode=0o755)
+    line = program.refuse("init", "-y", **options)
+    above = program.config.parent
+    assert line.startswith(f"Error: cannot make the directory {program.config}: Permission denied: "
+                           f"{above} belongs to root (mode 0755), this is nobody: `chown ")
+    assert program.files() == {"etc": None}
 
 
 def test_too_long_path(program):

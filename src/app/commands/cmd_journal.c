@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "app/commands/cli.h"
+#include "app/files/file_problem.h"
 #include "app/files/files.h"
 #include "app/server/journal_dir.h"
 #include "app/terminal/progress.h"
@@ -228,7 +229,7 @@ static enum err delete_all(const struct job *j, struct journal_dir_removed *ret,
     const char *mark = j->paths->journal_mark;
     const enum err e = journal_dir_remove(j->storage.journal, ret, p);
     if (e != OK || unlink(mark) == 0 || errno == ENOENT) return e;
-    return problem_sys(p, "cannot remove %s", mark);
+    return file_problem(p, "cannot remove", mark, errno);
 }
 
 /* One that was removed by hand has left its mark. */

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/files/file_problem.h"
 static void close_fdp(int *fd) {
     const int saved = errno; /* the caller reports the failure that brought it here */
     if (*fd >= 0) (void)close(*fd);
@@ -110,14 +111,14 @@ static enum err make_one_dir(struct file_set *s, const char *dir, mode_t mode, s
         if (S_ISDIR(st.st_mode)) return OK;
         return problem_set(p, E_EXISTS, "%s is not a directory: move it away", dir);
     }
-    if (errno != ENOENT) return problem_sys(p, "cannot use the directory %s", dir);
+    if (errno != ENOENT) return file_problem(p, "cannot use the directory", dir, errno);
     if (s->n_dirs == FILE_SET_DIRS_MAX)
         return problem_set(p, E_LIMIT, "%s is too deep a path", dir);
     CLEANUP(free_textp) char *name = strdup(dir);
     if (name == NULL) return problem_set(p, E_NO_MEMORY, "out of memory");
-    if (mkdir(dir, 0700) != 0) return problem_sys(p, "cannot make the directory %s", dir);
+    if (mkdir(dir, 0700) != 0) return file_problem(p, "cannot make the directory", dir, errno);
     s->dirs[s->n_dirs++] = STEAL(name);
-    if (chmod(dir, mode) != 0) return problem_sys(p, "cannot set the mode of %s", dir);
+    if (chmod(dir, mode) != 0) return file_problem(p, "cannot set the mode of", dir, errno);
     return OK;
 }
 
@@ -162,7 +163,7 @@ static enum err write_beside(struct file_set *s, const char *path, struct bytes 
     CLEANUP(free_textp) char *name = strdup(path);
     if (owned_tmp == NULL || name == NULL) return problem_set(p, E_NO_MEMORY, "out of memory");
     CLEANUP(close_fdp) int fd = mkostemp(owned_tmp, O_CLOEXEC); /* mode 0600 */
-    if (fd < 0) return problem_sys(p, "cannot write %s", path);
+    if (fd < 0) return file_problem(p, "cannot write", path, errno);
     s->files[s->n_files].tmp = STEAL(owned_tmp);
     s->files[s->n_files].path = STEAL(name);
     s->files[s->n_files].is_placed = false;
@@ -175,7 +176,7 @@ static enum err write_beside(struct file_set *s, const char *path, struct bytes 
                            path);
     }
     if (write_all(fd, content) != OK || fchmod(fd, mode) != 0 || fsync(fd) != 0) {
-        return problem_sys(p, "cannot write %s", path);
+        return file_problem(p, "cannot write", path, errno);
     }
     return OK;
 }
@@ -204,10 +205,10 @@ enum err file_set_commit(struct file_set *s, struct problem *ret_problem) {
     for (unsigned i = 0; i < s->n_files; i++) {
         const char *path = s->files[i].path, *tmp = s->files[i].tmp;
         const enum err e = s->files[i].replaces ? exchange(path, tmp) : rename_new(tmp, path);
-        if (e != OK) return problem_sys(ret_problem, "cannot write %s", path);
+        if (e != OK) return file_problem(ret_problem, "cannot write", path, errno);
         s->files[i].is_placed = true;
         if (sync_dir_of(path) != OK) {
-            return problem_sys(ret_problem, "cannot write the directory of %s", path);
+            return file_problem(ret_problem, "cannot write the directory of", path, errno);
         }
     }
     s->is_committed = true;

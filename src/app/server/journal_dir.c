@@ -89,10 +89,14 @@ enum err journal_dir_remove(const char *dir, struct journal_dir_removed *ret,
     if (e != OK || d == NULL) return e;
     for (const struct dirent *entry; e == OK && (entry = readdir(d)) != NULL;) {
         e = remove_entry(dirfd(d), entry->d_name, ret);
-        if (e != OK) (void)problem_sys(ret_problem, "cannot remove %s/%s", dir, entry->d_name);
+        if (e == OK) continue;
+        const int number = errno;
+        char path[PATH_MAX];
+        (void)snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
+        (void)file_problem(ret_problem, "cannot remove", path, number);
     }
     if (e != OK) return e;
-    if (fsync(dirfd(d)) != 0) return problem_sys(ret_problem, "cannot sync %s", dir);
+    if (fsync(dirfd(d)) != 0) return file_problem(ret_problem, "cannot sync", dir, errno);
     (void)rmdir(dir); /* it may hold something else, or be a mount point: then it stays */
     return OK;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "app/files/file_problem.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/new_file.h"
@@ -119,10 +120,7 @@ static enum err keep_aside(const struct stats_job *j, struct problem *p) {
     (void)snprintf(aside, sizeof aside, "%s.damaged-%lld", j->o.paths->stats,
                    (long long)env_now_s(j->o.env));
     const enum err e = v->rename(v->ctx, j->o.paths->stats, aside);
-    if (e != OK) {
-        return problem_sys(p, "%s is damaged and cannot be renamed to %s", j->o.paths->stats,
-                           aside);
-    }
+    if (e != OK) return file_problem(p, "it is damaged: cannot rename", j->o.paths->stats, errno);
     log_line(LOG_WARN, "stats_damaged", "kept_as=\"%s\" counting=\"from zero\"", aside);
     return OK;
 }
@@ -154,7 +152,7 @@ static enum err restore(const struct stats_job *j, struct problem *p) {
     size_t n = 0;
     enum err e = read_all(j->o.vfs, path, &text, &n);
     if (e == E_NOT_FOUND) return OK;
-    if (e == E_SYS) return problem_sys(p, "cannot read %s", path);
+    if (e == E_SYS) return file_problem(p, "cannot read", path, errno);
     if (e != OK) return problem_set(p, e, "cannot read %s: %s", path, err_meaning(e));
     e = stats_restore(j->o.stats, bytes_of(text, n));
     free(text);

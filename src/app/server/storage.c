@@ -121,7 +121,7 @@ enum err storage_lock(struct storage *s, struct problem *ret_problem) {
                           "another smp-server (process %ld) uses the directory %s: stop it first",
                           pid_in(fd), s->paths->state);
     } else {
-        (void)problem_sys(ret_problem, "cannot lock %s", path);
+        (void)file_problem(ret_problem, "cannot lock", path, errno);
     }
     (void)close(fd);
     return E_EXISTS;
