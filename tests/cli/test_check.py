@@ -47,6 +47,12 @@ def check(program, *words, status=0, **options):
     return found
 
 
+def ports(found):
+    """The text on the only port."""
+    [text] = [item["text"] for item in found["items"] if item["name"] == "ports"]
+    return text
+
+
 def the(found, level, name):
     """The text of the only finding of this level, which has this name."""
     items = [item for item in found["items"] if item["level"] == level]
@@ -79,7 +85,7 @@ def test_files_in_order(ready):
     before = ready.files()
     found = check(ready)
     assert [item["name"] for item in found["items"]] == [
-        "settings", "server", "certificate", "keys", "storage", "space", "ports"]
+        "settings", "server", "certificate", "keys", "storage", "space", "ports", "descriptors"]
     assert found["checked"] == str(ready.ini) and found["server_pid"] == 0
     assert found["certificate_days_left"] > 10000
     assert not any("ms" in item for item in found["items"])
@@ -95,7 +101,7 @@ def test_while_the_server_runs(ready):
     for _ in range(2):
         found = check(ready)
         assert found["server_pid"] == server.process.pid
-        assert found["items"][-1]["text"] == f"port {ready.port} (127.0.0.1) is served"
+        assert ports(found) == f"port {ready.port} (127.0.0.1) is served"
     assert drain(ready, fill(ready, [b"x"])) == [b"x"]
     ready.set("TRANSPORT", "port", 1)
     assert "restart it" in the(check(ready, status=1), "error", "ports")
@@ -123,7 +129,7 @@ def test_another_ini(ready, tmp_path):
     other.write_text("[STORE_LOG]\nenable: off\n[TRANSPORT]\nport: 1\nbind: 127.0.0.1\n")
     found = check(ready, str(other))
     assert found["checked"] == str(other)
-    assert found["items"][-1]["text"] == "port 1 (127.0.0.1) is free"
+    assert ports(found) == "port 1 (127.0.0.1) is free"
     missing = check(ready, str(tmp_path / "no.ini"), status=1)
     assert "does not exist" in the(missing, "error", "settings")
 

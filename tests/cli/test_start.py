@@ -326,8 +326,17 @@ def test_privileged_port(ready):
 
 
 def test_too_few_descriptors(ready):
-    """Says which limit to raise."""
+    """Says which limit to raise, and `check` says the same."""
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
     line = ready.refuse_start(preexec_fn=limit)
     assert line.startswith("Error: only 100 files may be open: raise the limit")
+    assert line in ready.run("check", status=1, preexec_fn=limit).stderr.replace("descriptors: ", "")
+
+
+def test_descriptors_of_the_server_that_runs(ready):
+    """Its limit counts, not that of whoever asks."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1000, 1000))
+    ready.start(preexec_fn=limit)
+    assert " descriptors  1000 files may be open: enough for " in ready.run("check").stdout

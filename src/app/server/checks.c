@@ -15,6 +15,7 @@
 #include "app/server/check_ports.h"
 #include "app/files/file_problem.h"
 #include "app/server/ports.h"
+#include "app/server/shares.h"
 #include "names/resolver.h"
 
 enum {
@@ -26,7 +27,8 @@ enum {
 
 /* One name for each group of items. */
 static const char USER[] = "user", CERTIFICATE[] = "certificate", KEYS[] = "keys",
-                  STORAGE[] = "storage", SPACE[] = "space", PORTS[] = "ports", NAMES[] = "names";
+                  STORAGE[] = "storage", SPACE[] = "space", PORTS[] = "ports",
+                  DESCRIPTORS[] = "descriptors", NAMES[] = "names";
 
 static void tell(struct checks *c, enum finding_level level, const char *name, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
@@ -284,6 +286,22 @@ static void look_at_ports(struct checks *c) {
     }
 }
 
+/* ---- descriptors ---- */
+
+/* Of the server that runs, if we may know it; else of one that is started from here. */
+static void look_at_descriptors(struct checks *c) {
+    struct problem p = {0};
+    struct shares shares;
+    unsigned limit = 0;
+    if (shares_limit((pid_t)c->pid, &limit) != OK) return;
+    if (shares_divide(c->conf, shares_n_loops(c->conf), limit, &shares, &p) != OK) {
+        tell_problem(c, DESCRIPTORS, &p);
+    } else {
+        tell(c, FINDING_OK, DESCRIPTORS, "%u files may be open: enough for %u clients at once",
+             limit, shares.clients);
+    }
+}
+
 /* ---- names ---- */
 
 /* A start looks too, but does not wait for the answer. */
@@ -308,8 +326,9 @@ static void look_at_resolver(struct checks *c) {
 /* ---- the list ---- */
 
 static void (*const CHECKS[])(struct checks *c) = {
-    look_at_user,  look_at_certificate,    look_at_secrets, look_at_storage,
-    look_at_space, look_at_contradictions, look_at_ports,   look_at_resolver,
+    look_at_user,    look_at_certificate, look_at_secrets,
+    look_at_storage, look_at_space,       look_at_contradictions,
+    look_at_ports,   look_at_descriptors, look_at_resolver,
 };
 
 void checks_run(struct checks *c) {

@@ -2,16 +2,15 @@
 #include "app/server/server.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "app/server/figures.h"
 #include "app/server/operate.h"
 #include "app/server/ports.h"
+#include "app/server/shares.h"
 #include "app/terminal/progress.h"
 #include "app/server/stats_job.h"
 #include "app/files/version.h"
@@ -28,19 +27,9 @@
 #include "relay/relay.h"
 
 enum {
-    /* Descriptors that no client may use up. */
-    STORAGE_DESCRIPTORS =
-        48,                  /* of the journal up to 24, of compacting, saving, statistics, locks */
-    LOOKUP_DESCRIPTORS = 64, /* names being looked up for the proxy, 32 at a time */
-    LOOP_DESCRIPTORS = 8,    /* of each loop, with what it accepts and refuses */
-    OPERATE_DESCRIPTORS = 40, /* control port and metrics */
-    MIN_CLIENTS = 32,
-    OUTGOING_SHARE = 4, /* one in so many of the rest is kept for connections to other relays */
-    RESOLVER_SHARE = 8, /* and for those to the resolver, but no more than it uses */
     DRAIN_CHECK_MS = 20,
-    DRAIN_SPARE_MS = 3000,     /* beyond STOP_GRACE_MS: deadlines are checked once a second */
-    DESCRIPTORS_MAX = 1 << 24, /* more is never used, and limits may be infinite */
-    PROGRESS_DELAY_MS = 500,   /* a shorter start needs no bar */
+    DRAIN_SPARE_MS = 3000,   /* beyond STOP_GRACE_MS: deadlines are checked once a second */
+    PROGRESS_DELAY_MS = 500, /* a shorter start needs no bar */
 };
 
 /* A loop and its ports. */
@@ -64,10 +53,10 @@ struct server {
     struct server_opts o; /* conf and ini_path only while starting */
     struct stats *stats;
     struct stats_job *stats_job;
-    int64_t started_s;                                     /* Unix seconds */
-    unsigned connections_max, outgoing_max, transfers_max; /* the last: of each loop */
-    unsigned n_workers, n_sockets;                         /* n_sockets: addresses times ports */
-    uint16_t *socket_ports;                                /* 0: left out */
+    int64_t started_s;             /* Unix seconds */
+    struct shares shares;          /* of descriptors */
+    unsigned n_workers, n_sockets; /* n_sockets: addresses times ports */
+    uint16_t *socket_ports;        /* 0: left out */
     struct worker *workers;
     struct loop **loops; /* borrowed from workers */
     struct admission *admission;
@@ -89,14 +78,6 @@ struct server {
 
 /* Who counts: each loop, on the sheet of its number, and behind them: */
 enum { SHEET_COMMIT, SHEET_OPERATE, N_OTHER_SHEETS };
-
-/* The processors that this process may use, which can be fewer than there are. */
-static unsigned count_processors(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    const int n = CPU_COUNT(&set);
-    return n > 0 ? (unsigned)n : 1;
-}
 
 /* Sockets of one address, on all loops, go to their port. */
 static void add_sockets(const struct server *s, unsigned socket, struct stats_gauges *ret) {
@@ -128,7 +109,7 @@ static void fill_gauges(void *ctx, struct stats_gauges *ret) {
 
 static enum err up_stats(struct server *s, struct problem *p) {
     const struct conf *c = s->o.conf;
-    s->n_workers = c->threads != 0 ? (unsigned)c->threads : count_processors();
+    s->n_workers = shares_n_loops(c);
     s->started_s = env_now_s(&ENV_SYSTEM);
     enum err e = stats_new(&ENV_SYSTEM, s->n_workers + N_OTHER_SHEETS, &s->stats);
     if (e != OK) return problem_set(p, e, "cannot start: %s", err_reason(e));
@@ -173,37 +154,11 @@ enum err server_save_stats(struct server *s) {
 
 /* ---- descriptors ---- */
 
-/* What is no client's: clients never keep the store from opening its next file. */
-static unsigned count_reserved(const struct server *s) {
-    const struct conf *c = s->o.conf;
-    unsigned n = STORAGE_DESCRIPTORS + OPERATE_DESCRIPTORS;
-    if (c->proxy_enable) n += LOOKUP_DESCRIPTORS;
-    return n + s->n_workers * (LOOP_DESCRIPTORS + ports_count(c));
-}
-
 static enum err up_descriptors(struct server *s, struct problem *p) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    unsigned limit = 0;
+    if (shares_raise_limit(&limit) != OK)
         return problem_sys(p, "cannot read the limit of open files");
-    if (limit.rlim_cur < limit.rlim_max) {
-        const rlim_t before = limit.rlim_cur;
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
-    }
-    const rlim_t n = limit.rlim_cur < DESCRIPTORS_MAX ? limit.rlim_cur : DESCRIPTORS_MAX;
-    const unsigned reserved = count_reserved(s);
-    if (n < reserved + MIN_CLIENTS) {
-        return problem_set(p, E_LIMIT,
-                           "only %llu files may be open: raise the limit (LimitNOFILE of the "
-                           "service, or ulimit -n) to at least %u",
-                           (unsigned long long)n, reserved + MIN_CLIENTS);
-    }
-    const unsigned left = (unsigned)n - reserved;
-    s->outgoing_max = s->o.conf->proxy_enable ? left / OUTGOING_SHARE : 0;
-    s->transfers_max = s->o.conf->names_enable ? left / RESOLVER_SHARE / s->n_workers + 1 : 0;
-    if (s->transfers_max > RESOLVER_TRANSFERS_MAX) s->transfers_max = RESOLVER_TRANSFERS_MAX;
-    s->connections_max = left - s->outgoing_max - s->transfers_max * s->n_workers;
-    return OK;
+    return shares_divide(s->o.conf, s->n_workers, limit, &s->shares, p);
 }
 
 /* ---- admission ---- */
@@ -211,8 +166,8 @@ static enum err up_descriptors(struct server *s, struct problem *p) {
 static enum err up_admission(struct server *s, struct problem *p) {
     const struct conf *c = s->o.conf;
     const struct admission_opts o = {
-        .connections_max = s->connections_max,
-        .outgoing_max = s->outgoing_max,
+        .connections_max = s->shares.clients,
+        .outgoing_max = s->shares.outgoing,
         .connections_per_address = (unsigned)c->connections_per_address,
         .handshakes_per_second = (unsigned)c->handshakes_per_second,
         .new_queues_per_minute = (unsigned)c->new_queues_per_minute,
@@ -367,7 +322,7 @@ static enum err up_names(struct server *s, struct problem *p) {
         .endpoint = &endpoint,
         .timeout_ms = c->resolver_timeout_ms,
         .response_max = (size_t)c->resolver_max_response_bytes,
-        .transfers_max = s->transfers_max,
+        .transfers_max = s->shares.transfers,
     };
     e = resolver_new(&o, &s->resolver);
     endpoint_wipe(&endpoint);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Who gets how many descriptors: nothing is given twice, and too few are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "app/server/shares.h"
+#include "model/limits.h"
+
+static struct conf conf;
+static struct problem problem;
+
+static int setup(void **state) {
+    (void)state;
+    conf_init(&conf);
+    conf.proxy_enable = true;
+    conf.names_enable = true;
+    return 0;
+}
+
+/* As many as a start with so many loops asks for. */
+static unsigned least(unsigned n_loops) {
+    struct shares s;
+    unsigned n = 0;
+    assert_int_equal(shares_divide(&conf, n_loops, 0, &s, &problem), E_LIMIT);
+    const char *last = strrchr(problem.text, ' ');
+    assert_int_equal(sscanf(last, " %u", &n), 1);
+    return n;
+}
+
+static void test_the_least_that_is_asked_for_is_enough(void **state) {
+    (void)state;
+    for (unsigned n_loops = 1; n_loops <= 64; n_loops *= 4) {
+        struct shares s;
+        const unsigned n = least(n_loops);
+        assert_int_equal(shares_divide(&conf, n_loops, n - 1, &s, &problem), E_LIMIT);
+        assert_non_null(strstr(problem.text, "LimitNOFILE"));
+        assert_int_equal(shares_divide(&conf, n_loops, n, &s, &problem), OK);
+    }
+}
+
+static void test_nothing_is_given_twice(void **state) {
+    (void)state;
+    static const unsigned LIMITS[] = {1024, 4096, 65536, 524288, 1 << 24};
+    for (size_t i = 0; i < sizeof LIMITS / sizeof *LIMITS; i++) {
+        for (unsigned n_loops = 1; n_loops <= 4; n_loops++) {
+            struct shares s;
+            assert_int_equal(shares_divide(&conf, n_loops, LIMITS[i], &s, &problem), OK);
+            assert_true(s.clients + s.outgoing + s.transfers * n_loops + least(n_loops) - 32 ==
+                        LIMITS[i]);
+            assert_true(s.clients > LIMITS[i] / 3 && s.outgoing > 0 && s.transfers > 0);
+            assert_true(s.transfers <= RESOLVER_TRANSFERS_MAX);
+        }
+    }
+}
+
+static void test_what_is_off_gets_none(void **state) {
+    (void)state;
+    struct shares s;
+    const unsigned with_proxy = least(2);
+    conf.proxy_enable = false;
+    conf.names_enable = false;
+    assert_true(least(2) < with_proxy);
+    assert_int_equal(shares_divide(&conf, 2, 1024, &s, &problem), OK);
+    assert_int_equal(s.outgoing, 0);
+    assert_int_equal(s.transfers, 0);
+}
+
+static void test_loops_as_set(void **state) {
+    (void)state;
+    conf.threads = 7;
+    assert_int_equal(shares_n_loops(&conf), 7);
+    conf.threads = 0;
+    assert_true(shares_n_loops(&conf) >= 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_the_least_that_is_asked_for_is_enough, setup),
+        cmocka_unit_test_setup(test_nothing_is_given_twice, setup),
+        cmocka_unit_test_setup(test_what_is_off_gets_none, setup),
+        cmocka_unit_test_setup(test_loops_as_set, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
