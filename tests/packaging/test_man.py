@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from conftest import REPO
 
-PAGES = [REPO / "docs/man/smp-server.1", REPO / "docs/man/smp-server.ini.5"]
+PAGES = [REPO / "docs/man/smp-server.1", REPO / "docs/man/smp-server.ini.5", REPO / "docs/man/simplex-servers.8"]
 
 
 def test_up_to_date(binary):
@@ -44,3 +44,14 @@ def test_all_commands(binary):
     page = PAGES[0].read_text()
     for name in names:
         assert re.search(rf"^\.SS {name}\b", page, re.MULTILINE), name
+
+
+def test_all_scripts():
+    """Each installed script has a page of its name, which leads to the one with its heading."""
+    rows = [line.split() for line in (REPO / "tests/packaging/installed.txt").read_text().splitlines()
+            if not line.startswith("#")]
+    names = [path.rsplit("/", 1)[1] for mode, path, *_ in rows if mode == "755" and "simplex-servers-" in path]
+    assert "simplex-servers-backup" in names
+    for name in names:
+        assert (REPO / f"docs/man/{name}.8").read_text().endswith(".so man8/simplex-servers.8\n")
+        assert f".SH {name.upper()}\n".replace("-", "\\-") in PAGES[2].read_text()
