@@ -22,8 +22,8 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd deb check-deb install clean help \
-	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web deb check-deb install clean help \
+	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc,-Dtests=disabled)
@@ -84,6 +84,9 @@ docs: all ## write docs/generated and the manual pages anew
 	@build/src/stats/stats-doc >docs/generated/statistics.md
 	@tools/make-man build/smp-server
 
+web: deps-web ## write the pages anew that are made out of web/src (needs npm; the results are in git)
+	@cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && node build.mjs
+
 format: deps-lint ## rewrite all C files as .clang-format says
 	@find src tests -name '*.[ch]' | xargs clang-format -i
 
@@ -132,7 +135,7 @@ clean: ## remove all build folders (not ./run)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' Makefile
 
-deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd:
+deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web:
 	@tools/deps $(@:deps-%=%)
 
 comma := ,
