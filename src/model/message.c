@@ -12,7 +12,6 @@ static enum err alloc_message(const struct id *id, int64_t ts_s, size_t body_len
     if (m == NULL) return E_NO_MEMORY;
     *m = (struct message){.body_len = (uint16_t)body_len, .id = *id, .ts_s = ts_s};
     atomic_init(&m->refs, 1);
-    atomic_init(&m->body_state, BODY_PRESENT);
     m->body = m->data;
     *ret = m;
     return OK;
@@ -39,18 +38,12 @@ enum err message_new_absent(const struct id *id, int64_t ts_s, bool notification
     if (e != OK) return e;
     (*ret)->notification = notification;
     (*ret)->body = NULL;
-    atomic_store_explicit(&(*ret)->body_state, BODY_ABSENT, memory_order_relaxed);
     return OK;
 }
 
-void message_bring_body(struct message *m, uint8_t *owned) {
+void message_set_body(struct message *m, uint8_t *owned) {
     assert(m->body == NULL);
     m->body = owned;
-    atomic_store_explicit(&m->body_state, BODY_PRESENT, memory_order_release);
-}
-
-void message_give_up_body(struct message *m, enum message_body_state why) {
-    atomic_store_explicit(&m->body_state, why, memory_order_release);
 }
 
 struct message *message_ref(struct message *m) {
@@ -64,11 +57,11 @@ void message_unref(struct message *m) {
     free(m);
 }
 
-enum message_body_state message_body_state(const struct message *m) {
-    return (enum message_body_state)atomic_load_explicit(&m->body_state, memory_order_acquire);
+bool message_has_body(const struct message *m) {
+    return m->body != NULL;
 }
 
 struct bytes message_body(const struct message *m) {
-    assert(message_body_state(m) == BODY_PRESENT);
+    assert(m->body != NULL);
     return bytes_of(m->body, m->body_len);
 }

@@ -14,15 +14,15 @@ void cmd_ping(struct request *rq) {
 
 /* ---- SUB ---- */
 
-static enum err subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn) {
+static enum err subscribe(struct session *s, struct queue *q, struct sub_moved *ret) {
     struct sub *sub = sub_find(s, queue_rcv_id(q));
     if (sub != NULL && sub->by_get) {
         session_count(s, STAT_Q_SUB_PROHIBITED);
         return E_CMD_PROHIBITED;
     }
-    if (sub == NULL) return sub_subscribe(s, q, ret_lsn);
+    if (sub == NULL) return sub_subscribe(s, q, ret);
     session_count(s, STAT_Q_SUB_DUPLICATE);
-    const enum err e = sub_register(s, q, ret_lsn);
+    const enum err e = sub_register(s, q, ret);
     if (e == OK) sub_clear_delivered(s, sub); /* again in the same connection: delivered again */
     return e;
 }
@@ -32,30 +32,27 @@ void cmd_sub(struct request *rq) {
     const struct service *svc = service_of(s, SUB_RECIPIENT);
     rq->is_new_sub = sub_find(s, queue_rcv_id(rq->queue)) == NULL &&
                      (svc == NULL || s->service->subscribed.n == 0);
-    lsn_t lsn = 0;
-    const enum err e = subscribe(s, rq->queue, &lsn);
+    struct sub_moved moved;
+    const enum err e = subscribe(s, rq->queue, &moved);
     if (e != OK) {
         answer_err(rq, e);
         return;
     }
     struct wr w = answer_begin(rq);
     reply_sok(&w, &s->params, &rq->to, svc != NULL ? service_id(svc) : NULL);
-    answer_end(rq, &w, lsn);
-    rq->deliver_after = queue_ref(rq->queue);
+    answer_end(rq, &w, moved.lsn);
+    if (moved.has_due) rq->deliver_after = queue_ref(rq->queue);
 }
 
 /* ---- GET and ACK ---- */
 
-/* Answers with a message that then waits for ACK, or OK when there is none. Takes the reference. */
-static void answer_msg(const struct request *rq, struct sub *sub, struct message *owned,
-                       lsn_t lsn) {
-    if (owned == NULL) {
+/* Answers with the queue's next message, which then waits for ACK, or OK when there is none. */
+static void answer_next(const struct request *rq, bool has_next, lsn_t lsn) {
+    if (has_next) {
+        session_add_msg(rq->session, rq->to.corr_id, rq->queue, lsn);
+    } else {
         answer_ok(rq, lsn);
-        return;
     }
-    sub_set_delivered(rq->session, sub, owned);
-    session_add_msg(rq->session, rq->to.corr_id, rq->queue, owned, lsn, OUT_IN_ORDER);
-    message_unref(owned);
 }
 
 static void count_get(const struct request *rq, bool has_msg, bool again) {
@@ -69,20 +66,19 @@ static void count_get(const struct request *rq, bool has_msg, bool again) {
 void cmd_get(struct request *rq) {
     struct session *s = rq->session;
     struct sub *sub = sub_find(s, queue_rcv_id(rq->queue));
-    struct message *m = NULL;
+    unsigned n = 0;
     enum err e = OK;
     if (sub != NULL && !sub->by_get) {
         session_count(s, STAT_MSG_GET_PROHIBITED);
         e = E_CMD_PROHIBITED;
     }
-    if (e == OK) e = store_msg_peek(store_of(rq), rq->queue, &m);
+    if (e == OK) e = store_msg_count(store_of(rq), rq->queue, &n);
     if (e == OK && sub == NULL) e = sub_add(s, rq->queue, SUB_BY_GET, &sub);
     if (e == OK) {
-        count_get(rq, m != NULL, sub->has_delivered);
+        count_get(rq, n != 0, sub->has_delivered);
         sub_clear_delivered(s, sub);
-        answer_msg(rq, sub, m, 0);
+        answer_next(rq, n != 0, 0);
     } else {
-        message_unref(m);
         answer_err(rq, e);
     }
 }
@@ -118,23 +114,18 @@ void cmd_ack(struct request *rq) {
         answer_err(rq, E_NO_MSG);
         return;
     }
-    struct message *next = NULL;
-    struct message **ret_next = sub->by_get ? NULL : &next;
-    struct msg_acked acked = {0};
-    enum err e = OK;
-    if (msg_id.n != 0) {
-        e = store_msg_ack(store_of(rq), rq->queue, &sub->delivered, ret_next, &acked);
-    } else if (ret_next != NULL) {
-        e = store_msg_peek(store_of(rq), rq->queue, ret_next);
-    }
+    struct msg_acked acked;
+    const struct id *deleted = msg_id.n != 0 ? &sub->delivered : NULL;
+    const enum err e = store_msg_ack(store_of(rq), rq->queue, deleted, &acked);
     if (e != OK) { /* nothing has changed: the message waits for an ACK still */
         answer_err(rq, e);
         return;
     }
     if (acked.was_deleted) count_received(rq, sub, acked.notification);
     sub_clear_delivered(rq->session, sub);
-    answer_msg(rq, sub, next, acked.lsn);
-    if (sub->by_service && !sub->has_delivered) sub_remove(rq->session, sub);
+    sub->is_due = acked.has_next && !sub->by_get;
+    answer_next(rq, sub->is_due, acked.lsn);
+    if (sub->by_service && !sub->is_due) sub_remove(rq->session, sub);
 }
 
 /* ---- SEND ---- */
@@ -174,7 +165,7 @@ static void count_sent(const struct request *rq) {
 /* Who sends to itself gets the message before the answer. */
 static void announce(const struct request *rq, struct subscriber to) {
     if (session_is(rq->session, to)) {
-        sub_deliver_queue(rq->session, rq->queue, OUT_AHEAD);
+        (void)sub_due(rq->session, rq->queue, DUE_AHEAD);
     } else {
         notify(rq->session->rl, NOTE_MESSAGE, to, rq->queue);
     }

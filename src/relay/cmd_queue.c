@@ -146,12 +146,11 @@ static void answer_ids(const struct request *rq, const struct new_ids *ids,
 
 /* A service's queue is associated since it was created; its session serves it from now on. */
 static enum err subscribe_new(struct session *s, struct queue *q, lsn_t *ret_lsn) {
-    lsn_t lsn = 0;
-    if (s->service == NULL) return sub_subscribe(s, q, &lsn);
+    struct sub_moved moved;
+    if (s->service == NULL) return sub_subscribe(s, q, &moved);
     const struct sub_request r = {.party = SUB_RECIPIENT,
                                   .sub = s->self,
                                   .service = s->service->service};
-    struct sub_moved moved;
     const enum err e = store_subscribe(s->rl->relay->o.store, q, &r, &moved);
     if (e != OK) return e;
     const struct news served = {.kind = NOTE_SERVED,

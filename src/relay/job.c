@@ -296,8 +296,7 @@ static enum progress deliver(struct job *j) {
         struct queue *q = item->deliver_after;
         j->next++;
         if (q == NULL) continue;
-        if (sub_deliver_queue(j->session, q, are_few(j) ? OUT_IN_ORDER : OUT_AFTER) &&
-            item->is_new_sub) {
+        if (sub_due(j->session, q, are_few(j) ? DUE_AMONG : DUE_BEHIND) && item->is_new_sub) {
             session_count(j->session, STAT_Q_SUB);
         }
         item->deliver_after = NULL;

@@ -3,9 +3,9 @@
  * behaviour, "Notifications").
  *
  * The store keeps a notification until the notifier's subscriber takes it. The first one that waits
- * puts the notifier on its session's list, and the session on its loop's; the loop's timer runs
- * only while somebody is there, and one tick sends what came in the interval, in shared blocks.
- * What is too much for one session's outbox follows as its client reads. Owner loop only. */
+ * is due to its session (relay/due), and puts the session on its loop's list; the loop's timer runs
+ * only while somebody is there, and after one tick what came in the interval is pulled, in shared
+ * blocks and as the client reads. Owner loop only. */
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -46,22 +46,6 @@ static enum err nsub_add(struct session *s, struct queue *q, const struct id *no
     return OK;
 }
 
-static void unlink_due(struct session *s, struct nsub *n) {
-    struct nsub *before = NULL, *at = s->due_head;
-    if (!n->is_due) return;
-    while (at != n) {
-        before = at;
-        at = at->next_due;
-    }
-    if (before != NULL) {
-        before->next_due = n->next_due;
-    } else {
-        s->due_head = n->next_due;
-    }
-    if (s->due_tail == n) s->due_tail = before;
-    n->is_due = false;
-}
-
 static void nsub_free(struct session *s, struct nsub *n) {
     if (!n->by_service) {
         count_own(s, -1);
@@ -72,7 +56,6 @@ static void nsub_free(struct session *s, struct nsub *n) {
 }
 
 static void nsub_remove(struct session *s, struct nsub *owned) {
-    unlink_due(s, owned);
     (void)idmap_remove(&s->nsubs, &owned->node.id);
     nsub_free(s, owned);
 }
@@ -83,7 +66,6 @@ static void free_visited(struct idnode *node, void *ctx) {
 
 void ntf_done(struct session *s) {
     list_remove(&s->in_ntf);
-    s->due_head = s->due_tail = NULL;
     idmap_each(&s->nsubs, free_visited, s);
     idmap_done(&s->nsubs);
 }
@@ -92,7 +74,6 @@ void ntf_done(struct session *s) {
 void ntf_drop_served(struct session *s) {
     ntf_done(s);
     idmap_init(&s->nsubs, s->rl->relay->map_seed);
-    s->due_now = false;
 }
 
 /* ---- sending ---- */
@@ -103,7 +84,7 @@ static void tick(void *ctx) {
     for (struct list *l; (l = list_first(&rl->ntf_waiting)) != NULL;) {
         struct session *s = CONTAINER_OF(l, struct session, in_ntf);
         list_remove(l);
-        s->due_now = true;
+        due_tick(&s->due);
         conn_want_write(s->conn);
     }
 }
@@ -116,71 +97,75 @@ static void want_tick(struct session *s) {
     rl->ntf_ticking = loop_timer_start(rl->loop, &rl->ntf_timer, ms, 0, tick, rl) == OK;
 }
 
-static void mark_due(struct session *s, struct nsub *n) {
-    if (!n->is_due) {
-        n->is_due = true;
-        n->next_due = NULL;
-        if (s->due_tail != NULL) {
-            s->due_tail->next_due = n;
-        } else {
-            s->due_head = n;
-        }
-        s->due_tail = n;
-    }
-    if (!s->due_now) want_tick(s);
-}
-
 void ntf_due(struct session *s, struct queue *q, const struct id *notifier_id) {
     struct nsub *n = nsub_find(s, notifier_id);
     if (n == NULL && (s->service == NULL || nsub_add(s, q, notifier_id, true, &n) != OK)) return;
-    mark_due(s, n);
+    if (n->is_due) return;
+    n->is_due = true;
+    session_add_due(s, DUE_NOTIFICATIONS, notifier_id, false);
+    want_tick(s);
 }
 
-/* One batch of one notifier; true: it has more. *n_sent grows. */
-static bool send_batch(struct session *s, const struct nsub *n, unsigned *n_sent) {
-    struct ntf_batch batch;
-    const enum err e = store_ntf_take(opts_of(s)->store, n->queue, &n->node.id, s->self, &batch);
-    if (e != OK) return false; /* deleted, or another's by now */
+static void write_batch(struct session *s, const struct nsub *n, const struct ntf_batch *batch,
+                        struct packing *p) {
     const struct reply_to to = {.entity = id_bytes(&n->node.id)};
-    for (unsigned i = 0; i < batch.n; i++) {
+    for (unsigned i = 0; i < batch->n; i++) {
         uint8_t nonce[BOX_NONCE_LEN];
         env_random(opts_of(s)->env, nonce, sizeof nonce);
         const struct reply_ntf ntf = {
-            .msg_id = &batch.items[i].msg_id,
-            .ts_s = batch.items[i].ts_s,
-            .dh_secret = batch.dh_secret,
+            .msg_id = &batch->items[i].msg_id,
+            .ts_s = batch->items[i].ts_s,
+            .dh_secret = batch->dh_secret,
             .nonce = nonce,
         };
-        struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
-        reply_nmsg(&w, &s->params, &to, &ntf);
-        session_add_text(s, wr_bytes(&w));
+        const size_t mark = wr_mark_u16(&p->w);
+        reply_nmsg(&p->w, &s->params, &to, &ntf);
+        wr_close_u16(&p->w, mark);
     }
-    crypto_wipe(batch.dh_secret, sizeof batch.dh_secret);
-    *n_sent += batch.n;
-    return batch.more;
+    p->n += batch->n;
+    s->n_ntfs += batch->n;
 }
 
 /* As large as the reference makes its batches. */
 enum { NTFS_PER_BATCH = 80 };
 
-static void count_ntfs(const struct session *s, unsigned n) {
-    if (n == 0) return;
-    stats_add(s->rl->stats, STAT_MSG_NTFS, n);
-    stats_add(s->rl->stats, STAT_MSG_NTFS_B, n / NTFS_PER_BATCH + 1);
+static void count_ntfs(struct session *s) {
+    if (s->n_ntfs == 0) return;
+    stats_add(s->rl->stats, STAT_MSG_NTFS, s->n_ntfs);
+    stats_add(s->rl->stats, STAT_MSG_NTFS_B, s->n_ntfs / NTFS_PER_BATCH + 1);
+    s->n_ntfs = 0;
 }
 
-void ntf_pump(struct session *s) {
-    unsigned n_sent = 0;
-    while (s->due_head != NULL && s->outbox.pending_bytes < opts_of(s)->pending_bytes_max / 2) {
-        struct nsub *n = s->due_head;
-        if (send_batch(s, n, &n_sent)) continue;
-        s->due_head = n->next_due;
-        if (s->due_head == NULL) s->due_tail = NULL;
-        n->is_due = false;
-        if (n->by_service) nsub_remove(s, n);
+/* How many notifications the block has room for. */
+static unsigned room_for(const struct session *s, const struct id *notifier_id,
+                         const struct packing *p) {
+    const struct reply_to to = {.entity = id_bytes(notifier_id)};
+    const size_t fit = wr_left(&p->w) / (2 + reply_nmsg_len(&s->params, &to));
+    return fit < SMP_BATCH_MAX - p->n ? (unsigned)fit : SMP_BATCH_MAX - p->n;
+}
+
+/* False: the block is full, and there are more. */
+static bool take_all(struct session *s, struct nsub *n, struct packing *p) {
+    for (bool more = true; more;) {
+        struct ntf_batch batch;
+        const unsigned max = room_for(s, &n->node.id, p);
+        if (max == 0) return false;
+        if (store_ntf_take(opts_of(s)->store, n->queue, &n->node.id, s->self, max, &batch) != OK)
+            break; /* deleted, or another's by now */
+        write_batch(s, n, &batch, p);
+        crypto_wipe(batch.dh_secret, sizeof batch.dh_secret);
+        more = batch.more;
     }
-    s->due_now = s->due_head != NULL;
-    count_ntfs(s, n_sent);
+    n->is_due = false;
+    if (n->by_service) nsub_remove(s, n);
+    return true;
+}
+
+bool ntf_pack(struct session *s, const struct id *notifier_id, struct packing *p) {
+    struct nsub *n = nsub_find(s, notifier_id);
+    if (n != NULL && n->is_due && !take_all(s, n, p)) return false;
+    if (s->due.n_pulled[DUE_NOTIFICATIONS] == 1) count_ntfs(s); /* the last one */
+    return true;
 }
 
 void ntf_sent(struct session *s, struct queue *q, const struct id *msg_id, int64_t ts_s) {
@@ -213,7 +198,7 @@ enum err ntf_subscribe(struct session *s, struct queue *q, const struct id *noti
     }
     if (svc == NULL) session_count(s, is_new ? STAT_NTF_SUB : STAT_NTF_SUB_DUPLICATE);
     sub_tell_moved(s, SUB_NOTIFIER, q, notifier_id, &moved);
-    if (moved.has_ntfs) ntf_due(s, q, notifier_id);
+    if (moved.has_due) ntf_due(s, q, notifier_id);
     *ret_lsn = moved.lsn;
     return OK;
 }

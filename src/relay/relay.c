@@ -108,6 +108,11 @@ static enum err begin_rules(struct relay *r, const struct relay_rules *from) {
     return OK;
 }
 
+static void wake_session(void *loop, struct subscriber who) {
+    const struct session *s = session_find(loop, who);
+    if (s != NULL) conn_want_write(s->conn);
+}
+
 /* What other threads look at is there before any of them runs: relay_on_durable(). */
 static void init_loop(struct relay *r, unsigned index) {
     struct relay_loop *rl = &r->loops[index];
@@ -119,6 +124,8 @@ static void init_loop(struct relay *r, unsigned index) {
     list_init(&rl->ntf_waiting);
     list_init(&rl->ends_waiting);
     list_init(&rl->slowed);
+    list_init(&rl->retry_waiting);
+    rl->pulls = (struct pull_home){r->o.store, rl->loop, wake_session, rl};
     atomic_init(&rl->is_waiting, false);
 }
 
@@ -177,6 +184,7 @@ void relay_free(struct relay *r) {
         loop_timer_stop(&r->loops[i].inactive_timer);
         loop_timer_stop(&r->loops[i].expiry_timer);
         loop_timer_stop(&r->loops[i].ends_timer);
+        loop_timer_stop(&r->loops[i].retry_timer);
         ntf_stop(&r->loops[i]);
         slowed_stop(&r->loops[i]);
         authz_cache_free(r->loops[i].authz_cache);

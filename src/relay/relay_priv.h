@@ -10,6 +10,7 @@
 #include "crypto/authz_cache.h"
 #include "crypto/crypto.h"
 #include "net/loop.h"
+#include "relay/due.h"
 #include "relay/forwarded.h"
 #include "relay/outbox.h"
 #include "relay/relay.h"
@@ -32,6 +33,7 @@ struct relay_loop {
     struct relay *relay;       /* borrowed */
     struct loop *loop;         /* borrowed */
     struct stats_sheet *stats; /* borrowed; the loop's; may be NULL */
+    struct pull_home pulls;
     uint16_t index;
     /* owner loop only */
     struct rules *rules;             /* counted */
@@ -40,13 +42,14 @@ struct relay_loop {
     uint32_t n_slots, first_free;
     uint64_t last_generation;
     struct list sessions;
-    struct list held;         /* sessions whose next answers wait for durability */
-    struct list ntf_waiting;  /* sessions whose notifications go out at the next tick */
-    struct list ends_waiting; /* sessions that are told at the next tick what has ended */
-    struct list slowed;       /* sessions that go on at the next tick: slowed.c */
-    bool ntf_ticking, ends_ticking, slowed_ticking;
+    struct list held;          /* sessions whose next answers wait for durability */
+    struct list ntf_waiting;   /* sessions whose notifications go out at the next tick */
+    struct list ends_waiting;  /* sessions that are told at the next tick what has ended */
+    struct list retry_waiting; /* sessions for which a message could not be read */
+    struct list slowed;        /* sessions that go on at the next tick: slowed.c */
+    bool ntf_ticking, ends_ticking, retry_ticking, slowed_ticking;
     struct loop_timer slowed_timer, inactive_timer, expiry_timer, ntf_timer, ntf_expiry_timer,
-        ends_timer;
+        ends_timer, retry_timer;
     struct store_cursor expiry_cursor, ntf_expiry_cursor;
     uint64_t n_expired, n_ntfs_expired; /* in this pass */
     uint8_t
@@ -87,9 +90,11 @@ bool rules_fit_password(const struct rules *rules, bool has, struct bytes passwo
 struct sub {
     struct idnode node;  /* recipient id */
     struct queue *queue; /* counted */
-    bool by_get;         /* GET was used: it is no subscription, and SUB is prohibited */
-    bool by_service;     /* of the service that this session serves; only while a message waits */
-    bool has_delivered;
+    bool by_get : 1;     /* GET was used: it is no subscription, and SUB is prohibited */
+    bool by_service : 1; /* of the service that this session serves; only while a message waits */
+    bool is_due : 1;     /* its next message has a place in the outbox, or is due */
+    bool has_news : 1;   /* a message came while it was due */
+    bool has_delivered : 1;
     uint32_t delivered_s; /* when, by loop_turn_ms() */
     struct id delivered;  /* the message that waits for ACK */
 };
@@ -99,9 +104,8 @@ struct sub {
 struct nsub {
     struct idnode node;  /* notifier id */
     struct queue *queue; /* counted */
-    struct nsub *next_due;
-    bool is_due;     /* on the session's list */
-    bool by_service; /* of the service that this session serves; only while it is due */
+    bool is_due;         /* on the session's list */
+    bool by_service;     /* of the service that this session serves; only while it is due */
 };
 
 /* ---- services (service.c) ---- */
@@ -115,9 +119,10 @@ struct session_service {
     lsn_t lsn;                 /* of its record: the service is not told before */
     struct ids_sum subscribed; /* what the client counts on; nothing: another session serves */
     bool serves_all;           /* SUBS or NSUBS was answered, and nobody took over since */
-    /* going through what waited when SUBS or NSUBS came */
-    struct loop_timer feed_timer;
-    struct store_cursor feed_cursor;
+    /* going through what waited when SUBS or NSUBS came; DUE_SCAN is due until all was seen */
+    struct loop_timer scan_timer;
+    struct store_cursor scan_cursor;
+    bool is_scanning;
 };
 
 /* ---- sessions (session.c) ---- */
@@ -152,11 +157,11 @@ struct session {
     unsigned n_delivered;  /* of subs: those that have_delivered */
     unsigned n_own_nsubs;  /* of nsubs: those that are not by_service */
     struct idmap nsubs;
-    struct nsub *due_head, *due_tail; /* borrowed from nsubs: notifications wait */
-    bool due_now;                     /* the tick has come; the rest follows as the client reads */
-    struct list in_ntf, in_ends;
+    struct list in_ntf, in_ends, in_retry;
+    unsigned n_ntfs;                 /* sent since the tick */
     struct session_service *service; /* owned; NULL: not a service's */
     struct outbox outbox;
+    struct due due;
     /* blocks under way: job.c */
     struct list jobs;           /* owned; in the order in which they came */
     unsigned n_jobs, n_loading; /* these, and those that the store has */
@@ -194,8 +199,10 @@ void session_adjust_reading(struct session *s); /* stop or go on, by what waits 
  * for what will never come. */
 void session_add_answer(struct session *s, const struct out_text *t); /* ownership as outbox.h */
 void session_add_text(struct session *s, struct bytes transmission);  /* waits for nothing */
-void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m,
-                     lsn_t lsn, enum out_place place);
+/* A place for the queue's next message. */
+void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, lsn_t lsn);
+void session_add_ahead(struct session *s, struct queue *q);
+void session_add_due(struct session *s, enum due_kind kind, const struct id *id, bool alone);
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
                       struct link_data *link, lsn_t lsn);
 
@@ -205,8 +212,6 @@ void session_leave_unanswered(struct session *s);
 /* END, DELD or ENDS: counted, and not sent before end_interval_ms unless something else is. */
 void session_add_end(struct session *s, struct bytes transmission);
 bool session_is_subscribed(const struct session *s); /* to anything that the server may send */
-/* As text, behind the messages that follow answers. */
-void session_add_last(struct session *s, struct bytes transmission);
 
 /* ---- gauges.c ---- */
 
@@ -233,7 +238,7 @@ struct request {
     struct queue *queue;           /* NULL for commands without one */
     const struct queue_view *view; /* NULL as above */
     size_t held_bytes;             /* what the store holds in RAM until the answer is durable */
-    struct queue *deliver_after;   /* counted; set by SUB: its message follows the answers */
+    struct queue *deliver_after;   /* counted; set by SUB when a message follows the answers */
     bool is_new_sub;               /* of a SUB: there was no subscription in this session */
 };
 
@@ -279,16 +284,25 @@ void sub_clear_delivered(struct session *s, struct sub *sub);
 void sub_remove(struct session *s, struct sub *owned); /* tells the store unless by_get */
 void subs_done(struct session *s);                     /* all of them */
 /* Makes the session the queue's subscriber; whoever was is told END. */
-MUST_USE enum err sub_register(struct session *s, struct queue *q, lsn_t *ret_lsn);
+MUST_USE enum err sub_register(struct session *s, struct queue *q, struct sub_moved *ret);
 /* Both of the above, or neither. */
-MUST_USE enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn);
-/* The message that waited for ACK will not be written: delivers the one that follows. Nothing while
- * the queue begins with the same message still, so that one that cannot be read is tried again only
- * when it is asked for. Removes the sub of a service that has nothing more to deliver. */
-void sub_deliver_next(struct session *s, struct sub *sub);
-/* Delivers the oldest message, if any, unless one waits for ACK, to the session when it or its
- * service is subscribed to the queue. True: there was one. */
-bool sub_deliver_queue(struct session *s, struct queue *q, enum out_place place);
+MUST_USE enum err sub_subscribe(struct session *s, struct queue *q, struct sub_moved *ret);
+enum due_place {
+    DUE_AHEAD,   /* of the answers to this block, in a block of its own */
+    DUE_AMONG,   /* the answers to this block */
+    DUE_BEHIND,  /* all answers, in blocks of their own */
+    DUE_AT_LEAST /* once, wherever it has a place already */
+};
+/* The queue's next message is due, unless one waits for ACK, to the session when it or its service
+ * is subscribed to the queue. True: it is. */
+bool sub_due(struct session *s, struct queue *q, enum due_place place);
+/* For who packs: the queue, borrowed, if its next message is due; else NULL. */
+struct queue *sub_due_queue(struct session *s, const struct id *rcv_id);
+/* pull_try(), again when news came meanwhile; nothing for what is not due, but answers. */
+enum pulled sub_pull(struct session *s, struct pull *p, bool is_answer);
+/* The place of the queue's next message is left: p->message waits for ACK now, or why not. */
+void sub_sent(struct session *s, const struct pull *p);
+void sub_unsent(struct session *s, const struct pull *p, enum unsent why);
 /* After store_subscribe(): tells those who lost the queue or the service, and counts. id: of the
  * queue or the notifier. */
 void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,
@@ -328,7 +342,8 @@ MUST_USE enum err ntf_subscribe(struct session *s, struct queue *q, const struct
 void ntf_sent(struct session *s, struct queue *q, const struct id *msg_id, int64_t ts_s);
 /* The notifier's notifications go out at the next tick. */
 void ntf_due(struct session *s, struct queue *q, const struct id *notifier_id);
-void ntf_pump(struct session *s); /* before a block is packed: as much as may wait */
+/* Takes out of the store what there is room for. True: that was all. */
+bool ntf_pack(struct session *s, const struct id *notifier_id, struct packing *p);
 void ntf_take_news(struct session *s, const struct news *n);
 void ntf_drop_served(struct session *s); /* those of the service, which another session serves */
 void ntf_done(struct session *s);
@@ -350,3 +365,4 @@ void service_subscribe(const struct request *rq, enum sub_party party); /* SUBS,
 void service_gained(struct session *s, const struct id *id, bool associated);
 void service_lost(struct session *s, const struct id *id);
 void service_take_news(struct session *s, const struct news *n);
+void service_scan(struct session *s); /* goes on looking for what had waited, in the next turn */

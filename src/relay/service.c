@@ -13,8 +13,6 @@
 #include "crypto/cert.h"
 #include "relay/relay_priv.h"
 
-enum { FEED_PAUSE_MS = 10 };
-
 static const struct relay_opts *opts_of(const struct session *s) {
     return &s->rl->relay->o;
 }
@@ -85,7 +83,7 @@ enum err service_open(struct session *s, const struct client_service *hello,
 
 void service_done(struct session *s) {
     if (s->service == NULL) return;
-    loop_timer_stop(&s->service->feed_timer);
+    loop_timer_stop(&s->service->scan_timer);
     store_service_unsubscribe(opts_of(s)->store, s->service->service, s->self);
     free(s->service);
     s->service = NULL;
@@ -151,7 +149,8 @@ void service_take_news(struct session *s, const struct news *n) {
     session_add_end(s, wr_bytes(&w));
     svc->subscribed = (struct ids_sum){0};
     svc->serves_all = false;
-    loop_timer_stop(&svc->feed_timer);
+    loop_timer_stop(&svc->scan_timer);
+    svc->is_scanning = false;
     subs_drop_served(s);
     ntf_drop_served(s);
     gauges_update_subs(s);
@@ -180,48 +179,49 @@ static void collect(struct queue *q, void *ctx) {
     finds->first = f;
 }
 
-static void feed_queue(struct session *s, enum sub_party party, struct queue *q) {
+static void add_found(struct session *s, enum sub_party party, struct queue *q) {
     struct queue_view v;
     if (party == SUB_RECIPIENT) {
-        sub_deliver_queue(s, q, OUT_AFTER);
+        (void)sub_due(s, q, DUE_BEHIND);
     } else if (store_queue_view(opts_of(s)->store, q, &v) == OK) {
         if (v.has_notifier) ntf_due(s, q, &v.ntf_id);
         queue_view_done(&v);
     }
 }
 
-static void feed_end(struct session *s, enum sub_party party) {
-    if (party != SUB_RECIPIENT || !version_has(s->params.version, V_RCV_SERVICE)) return;
-    struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
-    reply_alls(&w, &s->params);
-    session_add_last(s, wr_bytes(&w));
+static void scan_end(struct session *s, enum sub_party party) {
+    s->service->is_scanning = false;
+    if (party == SUB_RECIPIENT && version_has(s->params.version, V_RCV_SERVICE))
+        session_add_due(s, DUE_ALLS, NULL, true);
 }
 
-static void feed_step(void *ctx) {
+static void scan_step(void *ctx) {
     struct session *s = ctx;
     struct session_service *svc = s->service;
     const enum sub_party party = svc->role == SERVICE_NOTIFIER ? SUB_NOTIFIER : SUB_RECIPIENT;
     struct finds finds = {0};
-    bool more = true;
-    const bool has_room = s->outbox.pending_bytes < opts_of(s)->pending_bytes_max / 2;
-    if (has_room) {
-        more = store_service_scan(opts_of(s)->store, svc->service, party, &svc->feed_cursor,
-                                  SERVICE_SCAN_QUEUES, collect, &finds);
-    }
+    const bool more = store_service_scan(opts_of(s)->store, svc->service, party, &svc->scan_cursor,
+                                         SERVICE_SCAN_QUEUES, collect, &finds);
     for (struct found *f; (f = finds.first) != NULL;) {
         finds.first = f->next;
-        feed_queue(s, party, f->queue);
+        add_found(s, party, f->queue);
         queue_unref(f->queue);
         free(f);
     }
-    const uint64_t pause_ms = has_room ? 0 : FEED_PAUSE_MS;
-    const enum err e =
-        more ? loop_timer_start(s->rl->loop, &svc->feed_timer, pause_ms, 0, feed_step, s) : OK;
-    if (e != OK || finds.out_of_memory) {
+    if (finds.out_of_memory) {
         conn_close(s->conn); /* the client must not take for delivered what was left out */
-    } else if (!more) {
-        feed_end(s, party);
+    } else if (more) {
+        session_add_due(s, DUE_SCAN, NULL, false);
+    } else {
+        scan_end(s, party);
     }
+}
+
+void service_scan(struct session *s) {
+    struct session_service *svc = s->service;
+    if (svc == NULL || !svc->is_scanning) return;
+    if (loop_timer_start(s->rl->loop, &svc->scan_timer, 0, 0, scan_step, s) != OK)
+        conn_close(s->conn); /* as above */
 }
 
 /* ---- SUBS and NSUBS ---- */
@@ -230,9 +230,9 @@ static enum err serve(struct session *s, enum sub_party party) {
     struct session_service *svc = s->service;
     struct store *store = opts_of(s)->store;
     if (svc->serves_all && store_service_is_subscribed(store, svc->service, s->self)) return OK;
-    svc->feed_cursor = (struct store_cursor){0};
-    const enum err e = loop_timer_start(s->rl->loop, &svc->feed_timer, 0, 0, feed_step, s);
-    if (e != OK) return e;
+    svc->scan_cursor = (struct store_cursor){0};
+    if (!svc->is_scanning) session_add_due(s, DUE_SCAN, NULL, false);
+    svc->is_scanning = true;
     struct news served = {.kind = NOTE_SERVED, .service = svc->service};
     store_service_subscribe(store, svc->service, party, s->self, &served.to, &svc->subscribed);
     svc->serves_all = true;

@@ -82,6 +82,8 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     list_init(&s->in_ntf);
     list_init(&s->in_slowed);
     list_init(&s->jobs);
+    list_init(&s->in_retry);
+    due_init(&s->due);
     idmap_init(&s->nsubs, r->map_seed);
     list_init(&s->proxied_waiting);
     list_init(&s->names_waiting);
@@ -109,6 +111,7 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
 
 void session_free(struct session *s) {
     outbox_done(&s->outbox);
+    due_done(&s->due);
     if (s->proxy_key != NULL) crypto_wipe(s->proxy_key, sizeof *s->proxy_key);
     free(s->proxy_key);
     crypto_wipe(s->priv, sizeof s->priv);
@@ -124,6 +127,7 @@ static void on_close(void *session) {
     list_remove(&s->in_loop);
     list_remove(&s->in_held);
     list_remove(&s->in_ends);
+    list_remove(&s->in_retry);
     give_slot_back(s);
     subs_done(s);
     ntf_done(s);
@@ -210,9 +214,9 @@ static enum err take_hello(struct session *s, uint8_t *block) {
 /* Too much to write, or too many blocks under way: read no further for now. */
 void session_adjust_reading(struct session *s) {
     const size_t max = relay_of(s)->o.pending_bytes_max;
-    const bool pause = jobs_are_full(s) || s->n_proxied_waiting >= PROXY_WAITING_MAX ||
-                       names_are_waiting(s) ||
-                       s->outbox.pending_bytes > (s->reading_paused ? max / 2 : max);
+    const bool pause =
+        jobs_are_full(s) || s->n_proxied_waiting >= PROXY_WAITING_MAX || names_are_waiting(s) ||
+        s->outbox.pending_bytes + due_bytes(&s->due) > (s->reading_paused ? max / 2 : max);
     if (pause == s->reading_paused || s->conn == NULL) return;
     s->reading_paused = pause;
     if (pause) {
@@ -246,60 +250,16 @@ static void run(void *session) {
 
 /* ---- blocks out ---- */
 
-static bool wants_msg(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
-    const struct sub *sub = sub_find(ctx, rcv_id);
-    return sub != NULL && sub->has_delivered && id_equal(&sub->delivered, msg_id);
+static enum pulled pull_msg(void *ctx, struct pull *p, bool is_answer) {
+    return sub_pull(ctx, p, is_answer);
 }
 
-/* A body on its way from the disk; when it is there, the session is asked to write again. The
- * store's thread has it until it is posted. */
-struct fetch {
-    struct loop_msg msg;
-    struct store_waiter waiter;
-    struct relay_loop *rl;
-    struct subscriber who;
-};
-
-static void take_fetched(struct loop_msg *msg) {
-    struct fetch *f = CONTAINER_OF(msg, struct fetch, msg);
-    struct session *s = session_find(f->rl, f->who);
-    if (s != NULL) conn_want_write(s->conn);
-    free(f);
+static void msg_sent(void *ctx, const struct pull *p) {
+    sub_sent(ctx, p);
 }
 
-static void fetched(struct store_waiter *w) {
-    struct fetch *f = CONTAINER_OF(w, struct fetch, waiter);
-    loop_post(f->rl->loop, &f->msg);
-}
-
-static bool fetch_body(void *ctx, struct queue *q, struct message *m) {
-    struct session *s = ctx;
-    struct store *store = relay_of(s)->o.store;
-    if (store_msg_fetch(store, q, m, NULL)) return false;
-    struct fetch *f = malloc(sizeof *f);
-    if (f == NULL) { /* it is there, but not for this connection */
-        conn_close(s->conn);
-        message_give_up_body(m, BODY_UNREADABLE);
-        return false;
-    }
-    *f = (struct fetch){{NULL, take_fetched}, {fetched}, s->rl, s->self};
-    if (!store_msg_fetch(store, q, m, &f->waiter)) return true;
-    free(f);
-    return false;
-}
-
-/* A message that waited here was deleted elsewhere, lost, or cannot be read. */
-static void msg_dropped(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
-    struct session *s = ctx;
-    struct sub *sub = sub_find(s, rcv_id);
-    if (sub != NULL && sub->has_delivered && id_equal(&sub->delivered, msg_id))
-        sub_deliver_next(s, sub);
-}
-
-/* The message is delivered as if nobody had asked for it. */
-static void msg_detached(void *ctx, struct queue *q, struct message *m) {
-    if (wants_msg(ctx, queue_rcv_id(q), &m->id))
-        session_add_msg(ctx, (struct bytes){0}, q, m, 0, OUT_IN_ORDER);
+static void msg_unsent(void *ctx, const struct pull *p, enum unsent why) {
+    sub_unsent(ctx, p, why);
 }
 
 static void unanswered(void *ctx) {
@@ -314,24 +274,39 @@ static void count_end_batch(struct session *s) {
     s->n_ends = 0;
 }
 
-static bool fill_running(struct session *s, uint8_t *block) {
+/* Answers, and what is due, as much as fits into one block's content (count byte and
+ * length-prefixed transmissions). False: nothing could be written; *ret_waits: something will. */
+static bool pack_block(struct session *s, struct wr *content, bool *ret_waits) {
     const struct outbox_env env = {
         .params = &s->params,
         .store = relay_of(s)->o.store,
-        .wants = wants_msg,
-        .fetch = fetch_body,
-        .dropped = msg_dropped,
-        .detached = msg_detached,
+        .pull = pull_msg,
+        .sent = msg_sent,
+        .unsent = msg_unsent,
         .unanswered = unanswered,
         .ctx = s,
     };
+    struct packing p = {.w = *content};
+    uint8_t *count = wr_skip(&p.w, 1);
+    due_pack_first(s, &p);
+    const unsigned n_due = p.n;
+    outbox_pack(&s->outbox, &env, &p);
+    due_pack_rest(s, &p, p.n > n_due);
+    *ret_waits = p.waits;
+    if (p.n == 0) return false;
+    *count = (uint8_t)p.n;
+    *content = p.w;
+    return true;
+}
+
+static bool fill_running(struct session *s, uint8_t *block) {
     struct wr content = block_begin(block, s->encrypted);
-    if (s->due_now) ntf_pump(s);
-    enum outbox_state state = outbox_pack(&s->outbox, &env, &content);
-    if (state == OUTBOX_HELD && relay_loop_hold(s->rl, &s->in_held))
-        state = outbox_pack(&s->outbox, &env, &content);
+    bool waits;
+    bool has_block = pack_block(s, &content, &waits);
+    if (!has_block && waits && relay_loop_hold(s->rl, &s->in_held))
+        has_block = pack_block(s, &content, &waits);
     session_adjust_reading(s);
-    if (state != OUTBOX_WRITTEN) return false;
+    if (!has_block) return false;
     count_end_batch(s);
     s->sent_ms = loop_now_ms(s->rl->loop);
     if (block_seal(block, &content, s->encrypted ? &s->send_chain : NULL) == OK) return true;
@@ -395,7 +370,8 @@ static bool fill(void *session, uint8_t *block) {
 /* At a stop: does something wait for the store? */
 static bool awaits(void *session) {
     const struct session *s = session;
-    return s->state == SESSION_ACCEPTED || !list_is_empty(&s->jobs) || !outbox_is_empty(&s->outbox);
+    return s->state == SESSION_ACCEPTED || !list_is_empty(&s->jobs) ||
+           !outbox_is_empty(&s->outbox) || due_awaits(&s->due);
 }
 
 const struct conn_ops SESSION_OPS = {
@@ -430,10 +406,6 @@ void session_leave_unanswered(struct session *s) {
     if (s->conn == NULL || s->has_unanswered) return;
     s->has_unanswered = true;
     conn_set_deadline(s->conn, loop_now_ms(s->rl->loop) + (int64_t)UNANSWERED_CLOSE_S * 1000);
-}
-
-void session_add_last(struct session *s, struct bytes transmission) {
-    added(s, outbox_add_last(&s->outbox, transmission));
 }
 
 /* ---- ends of subscriptions ---- */
@@ -475,9 +447,16 @@ bool session_is_subscribed(const struct session *s) {
            (s->service != NULL && s->service->subscribed.n != 0);
 }
 
-void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, struct message *m,
-                     lsn_t lsn, enum out_place place) {
-    added(s, outbox_add_msg(&s->outbox, corr_id, q, m, lsn, place));
+void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, lsn_t lsn) {
+    added(s, outbox_add_msg(&s->outbox, corr_id, q, lsn));
+}
+
+void session_add_ahead(struct session *s, struct queue *q) {
+    added(s, outbox_add_ahead(&s->outbox, q));
+}
+
+void session_add_due(struct session *s, enum due_kind kind, const struct id *id, bool alone) {
+    added(s, due_add(s, kind, id, alone));
 }
 
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,

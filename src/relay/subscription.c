@@ -176,55 +176,26 @@ void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, co
     if (!session_is(s, moved->server)) tell(s->rl, &served);
 }
 
-enum err sub_register(struct session *s, struct queue *q, lsn_t *ret_lsn) {
+enum err sub_register(struct session *s, struct queue *q, struct sub_moved *ret) {
     const struct sub_request r = {.party = SUB_RECIPIENT,
                                   .sub = s->self,
                                   .service = service_of(s, SUB_RECIPIENT)};
-    struct sub_moved moved;
-    const enum err e = store_subscribe(s->rl->relay->o.store, q, &r, &moved);
-    if (e != OK) return e;
-    sub_tell_moved(s, SUB_RECIPIENT, q, queue_rcv_id(q), &moved);
-    *ret_lsn = moved.lsn;
-    return OK;
+    const enum err e = store_subscribe(s->rl->relay->o.store, q, &r, ret);
+    if (e == OK) sub_tell_moved(s, SUB_RECIPIENT, q, queue_rcv_id(q), ret);
+    return e;
 }
 
-enum err sub_subscribe(struct session *s, struct queue *q, lsn_t *ret_lsn) {
-    if (service_of(s, SUB_RECIPIENT) != NULL) return sub_register(s, q, ret_lsn);
+enum err sub_subscribe(struct session *s, struct queue *q, struct sub_moved *ret) {
+    if (service_of(s, SUB_RECIPIENT) != NULL) return sub_register(s, q, ret);
     struct sub *sub;
     enum err e = sub_add(s, q, SUB_OWN, &sub);
     if (e != OK) return e;
-    e = sub_register(s, q, ret_lsn);
+    e = sub_register(s, q, ret);
     if (e != OK) sub_remove(s, sub);
     return e;
 }
 
-/* Delivers the oldest message, if any, but not the one whose id is `except` (NULL: any). True:
- * there was one. */
-static bool deliver_head(struct session *s, struct sub *sub, const struct id *except,
-                         enum out_place place) {
-    struct message *m = NULL;
-    const enum err e = store_msg_peek(s->rl->relay->o.store, sub->queue, &m);
-    if (e == E_NO_MEMORY) conn_close(s->conn); /* nobody would announce it again */
-    if (e != OK || m == NULL) return false;
-    const bool wanted = except == NULL || !id_equal(&m->id, except);
-    if (wanted) {
-        sub_set_delivered(s, sub, m);
-        session_add_msg(s, (struct bytes){0}, sub->queue, m, 0, place);
-    }
-    message_unref(m);
-    return wanted;
-}
-
-static bool deliver(struct session *s, struct sub *sub, enum out_place place) {
-    return !sub->has_delivered && deliver_head(s, sub, NULL, place);
-}
-
-void sub_deliver_next(struct session *s, struct sub *sub) {
-    const struct id dropped = sub->delivered;
-    sub_clear_delivered(s, sub);
-    if (!sub->by_get) (void)deliver_head(s, sub, &dropped, OUT_IN_ORDER);
-    if (sub->by_service && !sub->has_delivered) sub_remove(s, sub);
-}
+/* ---- the next message ---- */
 
 /* The record of a queue from which the service's session is sent a message. */
 static struct sub *add_served(struct session *s, struct queue *q) {
@@ -237,14 +208,62 @@ static struct sub *add_served(struct session *s, struct queue *q) {
     return sub;
 }
 
-bool sub_deliver_queue(struct session *s, struct queue *q, enum out_place place) {
+bool sub_due(struct session *s, struct queue *q, enum due_place place) {
     struct sub *sub = sub_find(s, queue_rcv_id(q));
     if (sub != NULL && sub->by_get) return false;
     if (sub == NULL) sub = add_served(s, q);
-    if (sub == NULL) return false;
-    const bool delivered = deliver(s, sub, place);
-    if (sub->by_service && !sub->has_delivered) sub_remove(s, sub); /* there was none */
-    return delivered;
+    if (sub == NULL || sub->has_delivered) return false;
+    const bool was_due = sub->is_due;
+    sub->is_due = true;
+    sub->has_news = was_due; /* what it is due for may be an empty queue by now */
+    if (place == DUE_AMONG) {
+        session_add_msg(s, (struct bytes){0}, q, 0);
+    } else if (place == DUE_AHEAD && !was_due) {
+        session_add_ahead(s, q);
+    } else if (place == DUE_BEHIND || !was_due) {
+        session_add_due(s, DUE_MESSAGE, queue_rcv_id(q), place == DUE_BEHIND);
+    }
+    return true;
+}
+
+struct queue *sub_due_queue(struct session *s, const struct id *rcv_id) {
+    const struct sub *sub = sub_find(s, rcv_id);
+    return sub != NULL && sub->is_due ? sub->queue : NULL;
+}
+
+enum pulled sub_pull(struct session *s, struct pull *p, bool is_answer) {
+    struct sub *sub = sub_find(s, queue_rcv_id(p->queue));
+    if (!is_answer && (sub == NULL || !sub->is_due)) return PULLED_NOTHING;
+    enum pulled r = pull_try(p, &s->rl->pulls, s->self);
+    while (r == PULLED_NOTHING && sub != NULL && sub->has_news) {
+        sub->has_news = false;
+        r = pull_try(p, &s->rl->pulls, s->self);
+    }
+    return r;
+}
+
+void sub_sent(struct session *s, const struct pull *p) {
+    struct sub *sub = sub_find(s, queue_rcv_id(p->queue));
+    if (sub == NULL) return;
+    sub->is_due = sub->has_news = false;
+    sub_set_delivered(s, sub, p->message);
+}
+
+void sub_unsent(struct session *s, const struct pull *p, enum unsent why) {
+    struct sub *sub = sub_find(s, queue_rcv_id(p->queue));
+    if (sub == NULL || !sub->is_due) return;
+    switch (why) {
+    case UNSENT_NOTHING:
+        sub->is_due = false;
+        if (sub->by_service && !sub->has_delivered) sub_remove(s, sub);
+        break;
+    case UNSENT_FAILED:
+        if (due_add_failed(s, queue_rcv_id(p->queue)) != OK) conn_close(s->conn);
+        break;
+    case UNSENT_LOST: /* delivered as if nobody had asked for it */
+        session_add_due(s, DUE_MESSAGE, queue_rcv_id(p->queue), false);
+        break;
+    }
 }
 
 /* ---- notes ---- */
@@ -291,7 +310,7 @@ static void take_queue_news(struct session *s, const struct news *n) {
     if (sub != NULL ? sub->by_get : s->service == NULL) return;
     switch (n->kind) {
     case NOTE_MESSAGE:
-        sub_deliver_queue(s, q, OUT_IN_ORDER);
+        (void)sub_due(s, q, DUE_AT_LEAST);
         break;
     case NOTE_END: /* unless the session has subscribed again in the meantime */
         if (!store_is_subscribed(s->rl->relay->o.store, q, SUB_RECIPIENT, s->self))

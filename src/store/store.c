@@ -195,8 +195,8 @@ enum err store_ntf_add(struct store *s, struct queue *q, const struct id *msg_id
 }
 
 enum err store_ntf_take(struct store *s, struct queue *q, const struct id *notifier_id,
-                        struct subscriber sub, struct ntf_batch *ret) {
-    return s->ops->ntf_take(s, q, notifier_id, sub, ret);
+                        struct subscriber sub, unsigned max, struct ntf_batch *ret) {
+    return s->ops->ntf_take(s, q, notifier_id, sub, max, ret);
 }
 
 enum err store_service_open(struct store *s, const struct service_rec *rec, bool may_create,
@@ -234,16 +234,16 @@ enum err store_msg_peek(struct store *s, struct queue *q, struct message **ret) 
 }
 
 enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
-                       struct message **ret_next, struct msg_acked *ret) {
-    return s->ops->msg_ack(s, q, msg_id, ret_next, ret);
+                       struct msg_acked *ret) {
+    return s->ops->msg_ack(s, q, msg_id, ret);
 }
 
 enum err store_msg_count(struct store *s, struct queue *q, unsigned *ret_n) {
     return s->ops->msg_count(s, q, ret_n);
 }
 
-bool store_msg_fetch(struct store *s, struct queue *q, struct message *m, struct store_waiter *w) {
-    return s->ops->msg_fetch(s, q, m, w);
+bool store_msg_next(struct store *s, struct store_next *n, struct store_waiter *w) {
+    return s->ops->msg_next(s, n, w);
 }
 
 bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,

@@ -10,7 +10,7 @@
  * which calls those that are still due; none comes later.
  *
  * Functions never block on I/O. Two may answer later: store_load(), which finds queues, and
- * store_msg_fetch(), which brings a body that is not in RAM. Both answer before they return (true),
+ * store_msg_next(), whose message may have its body on disk. Both answer before they return (true),
  * or call the waiter that they were given, once, from any thread: a store knows no loops, so
  * whoever asks posts the answer to its own. Until then what was handed in belongs to the store. The
  * order of answers is any; who needs one waits before asking again. All functions may be called
@@ -226,7 +226,7 @@ struct sub_moved {
     struct subscriber server; /* who served `service` before */
     bool was_served;          /* prev had it for another service: that association ended */
     bool associated;          /* newly with `service` */
-    bool has_ntfs;            /* SUB_NOTIFIER: there are some to be taken */
+    bool has_due; /* messages, or for SUB_NOTIFIER notifications, are there for the subscriber */
     lsn_t lsn;
 };
 MUST_USE enum err store_subscribe(struct store *s, struct queue *q, const struct sub_request *r,
@@ -281,10 +281,10 @@ struct ntf_batch {
     } items[NTF_BATCH_MAX]; /* oldest first */
     bool more;
 };
-/* Takes notifications out, for `sub` to send. E_AUTH when that is not the subscriber of this
- * notifier. */
+/* Takes up to max notifications out, for `sub` to send. E_AUTH when that is not the subscriber of
+ * this notifier. */
 MUST_USE enum err store_ntf_take(struct store *s, struct queue *q, const struct id *notifier_id,
-                                 struct subscriber sub, struct ntf_batch *ret);
+                                 struct subscriber sub, unsigned max, struct ntf_batch *ret);
 
 /* ---- services ---- */
 
@@ -324,23 +324,29 @@ struct msg_written {
  * message). */
 MUST_USE enum err store_msg_write(struct store *s, struct queue *q, struct message *owned,
                                   struct msg_written *ret);
-/* The oldest message, as a reference, or NULL. */
+/* What is known of the oldest message, as a reference that may have no body, or NULL. */
 MUST_USE enum err store_msg_peek(struct store *s, struct queue *q, struct message **ret);
 struct msg_acked {
     bool was_deleted;  /* a message, and not the quota marker */
     bool notification; /* it was one of those that notify */
+    bool has_next;     /* the queue is not empty now */
     lsn_t lsn;
 };
-/* Deletes the oldest message if msg_id is its id, then peeks the next unless ret_next is NULL. */
+/* Deletes the oldest message if msg_id is its id; NULL deletes nothing. */
 MUST_USE enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
-                                struct message **ret_next, struct msg_acked *ret);
+                                struct msg_acked *ret);
 MUST_USE enum err store_msg_count(struct store *s, struct queue *q, unsigned *ret_n);
 
-/* True: the body is not absent any more (message_body_state() says whether it can be had). False:
- * w->ready(w) will be called once, when that is so; w must live until then, and no other fetch of
- * this struct message may be started. With w NULL the question is only asked. q: the queue it was
- * peeked from. */
-bool store_msg_fetch(struct store *s, struct queue *q, struct message *m, struct store_waiter *w);
+/* The oldest message of a queue with its body, for delivery. */
+struct store_next {
+    struct queue *queue;         /* borrowed until it is answered */
+    struct message *ret_message; /* counted; NULL: the queue is empty */
+    enum err ret_err;            /* OK; E_AUTH; E_STORE: it cannot be read now; E_NO_MEMORY */
+};
+/* Fills in n. True: it is. False: w->ready(w) will be called when it is; n and w must live until
+ * then, and must not be touched. A message that is written or deleted meanwhile is seen or not.
+ * With w NULL false only tells that the answer would come later. */
+MUST_USE bool store_msg_next(struct store *s, struct store_next *n, struct store_waiter *w);
 
 /* ---- expiry ---- */
 

@@ -52,7 +52,7 @@ struct store_ops {
     enum err (*ntf_add)(struct store *s, struct queue *q, const struct id *msg_id, int64_t ts_s,
                         struct ntf_added *ret);
     enum err (*ntf_take)(struct store *s, struct queue *q, const struct id *notifier_id,
-                         struct subscriber sub, struct ntf_batch *ret);
+                         struct subscriber sub, unsigned max, struct ntf_batch *ret);
     enum err (*service_open)(struct store *s, const struct service_rec *rec, bool may_create,
                              struct service **ret, lsn_t *ret_lsn);
     void (*service_subscribe)(struct store *s, struct service *svc, enum sub_party party,
@@ -67,9 +67,9 @@ struct store_ops {
                           struct msg_written *ret);
     enum err (*msg_peek)(struct store *s, struct queue *q, struct message **ret);
     enum err (*msg_ack)(struct store *s, struct queue *q, const struct id *msg_id,
-                        struct message **ret_next, struct msg_acked *ret);
+                        struct msg_acked *ret);
     enum err (*msg_count)(struct store *s, struct queue *q, unsigned *ret_n);
-    bool (*msg_fetch)(struct store *s, struct queue *q, struct message *m, struct store_waiter *w);
+    bool (*msg_next)(struct store *s, struct store_next *n, struct store_waiter *w);
     bool (*expire_step)(struct store *s, struct store_cursor *c, int64_t before_ts_s,
                         unsigned max_queues, unsigned *ret_expired);
     enum err (*expire_queue)(struct store *s, struct queue *q, int64_t before_ts_s,

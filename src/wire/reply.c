@@ -231,13 +231,25 @@ void reply_nid(struct wr *w, const struct wire_params *p, const struct reply_to 
     write_x25519(w, dh_key);
 }
 
+static const char NMSG_TAG[] = "NMSG ";
+
 void reply_nmsg(struct wr *w, const struct wire_params *p, const struct reply_to *to,
                 const struct reply_ntf *n) {
     uint8_t meta[NTF_META_LEN];
     ntf_seal_meta(n->dh_secret, n->nonce, n->msg_id, n->ts_s, meta);
-    write_text(w, p, to, "NMSG ");
+    write_text(w, p, to, NMSG_TAG);
     wr_bytes_raw(w, bytes_of(n->nonce, BOX_NONCE_LEN));
     wr_short(w, bytes_of(meta, sizeof meta));
+}
+
+/* Session, correlation id and entity. */
+static size_t head_len(const struct wire_params *p, const struct reply_to *to) {
+    const size_t session = version_has(p->version, V_AUTH_CMDS) ? 0 : wire_session(p).n;
+    return 1 + session + 1 + to->corr_id.n + 1 + to->entity.n;
+}
+
+size_t reply_nmsg_len(const struct wire_params *p, const struct reply_to *to) {
+    return head_len(p, to) + sizeof NMSG_TAG - 1 + BOX_NONCE_LEN + 1 + NTF_META_LEN;
 }
 
 static void write_sum(struct wr *w, const struct wire_params *p, const struct ids_sum *sum) {
@@ -354,9 +366,7 @@ void reply_msg(struct wr *w, const struct wire_params *p, const struct reply_to 
 }
 
 size_t reply_msg_len(const struct wire_params *p, const struct reply_to *to) {
-    const size_t session = version_has(p->version, V_AUTH_CMDS) ? 0 : wire_session(p).n;
-    return 1 + session + 1 + to->corr_id.n + 1 + to->entity.n + sizeof MSG_TAG - 1 + 1 + ID_LEN +
-           BOX_TAG_LEN + SMP_MSG_PADDED_LEN;
+    return head_len(p, to) + sizeof MSG_TAG - 1 + 1 + ID_LEN + BOX_TAG_LEN + SMP_MSG_PADDED_LEN;
 }
 
 struct reply_to reply_addressee(struct bytes transmission, const struct wire_params *p) {

@@ -130,6 +130,7 @@ struct reply_ntf {
 };
 void reply_nmsg(struct wr *w, const struct wire_params *p, const struct reply_to *to,
                 const struct reply_ntf *n);
+size_t reply_nmsg_len(const struct wire_params *p, const struct reply_to *to); /* always the same */
 
 /* Queues of a service; the hash from version 19. */
 void reply_soks(struct wr *w, const struct wire_params *p, const struct reply_to *to,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* later.c -- a backend that always answers later.
  *
- * It is a real one whose answers to store_load() and store_msg_fetch() are kept for 0 to
+ * It is a real one whose answers to store_load() and store_msg_next() are kept for 0 to
  * LATER_MAX_MS and then given by a thread of its own, in an order that has nothing to do with that
  * of the questions. A queue is looked for at the end of that time or at its beginning, by chance:
  * the contract allows both. All else is the real backend's. Linked with --wrap in front of the
@@ -16,14 +16,13 @@
 
 enum { LATER_MAX_MS = 6, LATER_MAX = 1 << 16 };
 
-/* What is asked: queues are to be found, or a message is to have its body. */
+/* What is asked: queues are to be found, or a queue's next message. */
 struct question {
     struct store_waiter *waiter;  /* borrowed: whom to tell */
-    struct store_lookup *lookups; /* borrowed; NULL: a body */
+    struct store_lookup *lookups; /* borrowed; NULL: a message */
     size_t n_lookups;
     bool is_found;           /* already, at the beginning */
-    struct queue *queue;     /* of a body: counted */
-    struct message *message; /* counted */
+    struct store_next *next; /* borrowed; NULL: queues */
     struct store_waiter own; /* for the real backend's answer */
     int64_t due_us;
 };
@@ -71,24 +70,18 @@ static void answer(struct question *owned) {
     struct store_waiter *w = owned->waiter;
     if (owned->lookups != NULL && !owned->is_found)
         must(later.real->load(later.store, owned->lookups, owned->n_lookups, NULL), "find");
-    queue_unref(owned->queue);
-    message_unref(owned->message);
     free(owned);
     w->ready(w);
 }
 
-/* The real backend has brought the body, on a thread of its own. */
-static void body_came(struct store_waiter *w) {
+/* The real backend has the message, on a thread of its own. */
+static void message_came(struct store_waiter *w) {
     answer(CONTAINER_OF(w, struct question, own));
 }
 
 static void ask_or_answer(struct question *owned) {
-    if (owned->message == NULL) {
-        answer(owned);
-        return;
-    }
-    owned->own.ready = body_came;
-    if (later.real->msg_fetch(later.store, owned->queue, owned->message, &owned->own))
+    owned->own.ready = message_came;
+    if (owned->next == NULL || later.real->msg_next(later.store, owned->next, &owned->own))
         answer(owned);
 }
 
@@ -174,13 +167,11 @@ static bool later_load(struct store *s, struct store_lookup *lookups, size_t n,
     return false;
 }
 
-static bool later_msg_fetch(struct store *s, struct queue *queue, struct message *m,
-                            struct store_waiter *w) {
-    if (w == NULL || later.real->msg_fetch(s, queue, m, NULL))
-        return later.real->msg_fetch(s, queue, m, w);
+static bool later_msg_next(struct store *s, struct store_next *n, struct store_waiter *w) {
+    (void)s;
+    if (w == NULL) return false;
     struct question *q = new_question(w);
-    q->queue = queue_ref(queue);
-    q->message = message_ref(m);
+    q->next = n;
     keep(q);
     return false;
 }
@@ -218,7 +209,7 @@ static void take_over(struct store *s) {
     later.real = s->ops;
     later.ops = *s->ops;
     later.ops.load = later_load;
-    later.ops.msg_fetch = later_msg_fetch;
+    later.ops.msg_next = later_msg_next;
     later.ops.start = later_start;
     later.ops.stop = later_stop;
     s->ops = &later.ops;

@@ -29,7 +29,9 @@ static void make_queue(struct fixture *f) {
     assert_int_equal(keyset_new(&key, 1, &rec.rcv_keys), OK);
     assert_int_equal(store_queue_create(f->store, &rec, &q, &lsn), OK);
     keyset_unref(rec.rcv_keys);
-    assert_int_equal(sub_subscribe(&f->session, q, &lsn), OK);
+    struct sub_moved moved;
+    assert_int_equal(sub_subscribe(&f->session, q, &moved), OK);
+    assert_false(moved.has_due);
     queue_unref(q);
     f->rcv_id = rec.rcv_id;
     f->snd_id = rec.snd_id;
@@ -71,21 +73,14 @@ static void teardown(struct fixture *f) {
     store_close(f->store);
 }
 
-static bool wants(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
-    (void)ctx;
-    (void)rcv_id;
-    (void)msg_id;
-    return true;
-}
-
 /* The one transmission that waits for the session. */
 static void assert_told(struct fixture *f, const char *text) {
     uint8_t buf[1024];
-    struct wr w = wr_init(buf, sizeof buf);
-    const struct outbox_env env = {.params = &f->session.params, .store = f->store, .wants = wants};
-    assert_int_equal(outbox_pack(&f->session.outbox, &env, &w), OUTBOX_WRITTEN);
-    struct rd r = rd_init(wr_bytes(&w));
-    assert_int_equal(rd_u8(&r), 1);
+    struct packing p = {.w = wr_init(buf, sizeof buf)};
+    const struct outbox_env env = {.params = &f->session.params, .store = f->store};
+    outbox_pack(&f->session.outbox, &env, &p);
+    assert_int_equal(p.n, 1);
+    struct rd r = rd_init(wr_bytes(&p.w));
     struct rd t = rd_init(rd_large(&r));
     assert_int_equal(rd_end(&r), OK);
     assert_int_equal(rd_short(&t).n, 0); /* authorization */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* What waits to be written: order, lanes, durability, bodies that are not there yet. */
+/* Answers that wait to be written: order, durability, messages that are not there yet. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,30 +18,33 @@ struct fixture {
     struct queue *queue;
     struct outbox box;
     struct wire_params params;
-    bool wanted, fetching;
-    unsigned n_fetched, n_dropped;
+    enum pulled pulled; /* what the store says to whoever asks */
+    unsigned n_pulled, n_sent, n_unsent[UNSENT_LOST + 1];
 };
 
 /* ---- the session's side ---- */
 
-static bool wants(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
-    (void)rcv_id;
-    (void)msg_id;
-    return ((struct fixture *)ctx)->wanted;
-}
-
-static bool fetch(void *ctx, struct queue *q, struct message *m) {
-    (void)q;
-    (void)m;
+static enum pulled pull(void *ctx, struct pull *p, bool is_answer) {
     struct fixture *f = ctx;
-    f->n_fetched++;
-    return f->fetching;
+    (void)is_answer;
+    f->n_pulled++;
+    if (f->pulled == PULLED_MESSAGE && p->message == NULL) {
+        const struct id id = {{9}};
+        assert_int_equal(message_new(&id, 1, false, bytes_str("hello"), &p->message), OK);
+    }
+    return p->message != NULL ? PULLED_MESSAGE : f->pulled;
 }
 
-static void dropped(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
-    (void)rcv_id;
-    (void)msg_id;
-    ((struct fixture *)ctx)->n_dropped++;
+static void sent(void *ctx, const struct pull *p) {
+    struct fixture *f = ctx;
+    assert_non_null(p->message);
+    f->n_sent++;
+}
+
+static void unsent(void *ctx, const struct pull *p, enum unsent why) {
+    struct fixture *f = ctx;
+    (void)p;
+    f->n_unsent[why]++;
 }
 
 /* ---- set-up ---- */
@@ -60,7 +63,6 @@ static int setup(void **state) {
     keyset_unref(rec.rcv_keys);
     outbox_init(&f->box);
     f->params.version = 18;
-    f->wanted = true;
     *state = f;
     return 0;
 }
@@ -89,26 +91,12 @@ static void add_ok(struct fixture *f, const char *corr_id, lsn_t lsn) {
     add_text(f, &(struct out_text){.transmission = wr_bytes(&w), .lsn = lsn});
 }
 
-static struct message *new_message(bool absent) {
-    const struct id id = {{9}};
-    struct message *m;
-    const enum err e = absent ? message_new_absent(&id, 1, false, 5, &m)
-                              : message_new(&id, 1, false, bytes_str("hello"), &m);
-    assert_int_equal(e, OK);
-    return m;
+static void add_msg(struct fixture *f, const char *corr_id) {
+    assert_int_equal(outbox_add_msg(&f->box, bytes_str(corr_id), f->queue, 0), OK);
 }
 
-static void bring_body(struct message *m) {
-    uint8_t *body = malloc(5);
-    assert_non_null(body);
-    memcpy(body, "hello", 5);
-    message_bring_body(m, body);
-}
-
-static void add_msg(struct fixture *f, const char *corr_id, enum out_place place) {
-    struct message *m = new_message(false);
-    assert_int_equal(outbox_add_msg(&f->box, bytes_str(corr_id), f->queue, m, 0, place), OK);
-    message_unref(m);
+static void add_ahead(struct fixture *f) {
+    assert_int_equal(outbox_add_ahead(&f->box, f->queue), OK);
 }
 
 /* Packs one block and says what is in it: "OK a,MSG", "empty" or "held". */
@@ -118,18 +106,17 @@ static const char *packed(struct fixture *f) {
     const struct outbox_env env = {
         .params = &f->params,
         .store = f->store,
-        .wants = wants,
-        .fetch = fetch,
-        .dropped = dropped,
+        .pull = pull,
+        .sent = sent,
+        .unsent = unsent,
         .ctx = f,
     };
-    struct wr w = block_begin(block, true);
-    const enum outbox_state state = outbox_pack(&f->box, &env, &w);
-    if (state != OUTBOX_WRITTEN) return state == OUTBOX_HELD ? "held" : "empty";
-    struct rd r = rd_init(wr_bytes(&w));
-    const unsigned n = rd_list(&r);
+    struct packing p = {.w = block_begin(block, true)};
+    outbox_pack(&f->box, &env, &p);
+    if (p.n == 0) return p.waits ? "held" : "empty";
+    struct rd r = rd_init(wr_bytes(&p.w));
     size_t at = 0;
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < p.n; i++) {
         struct rd t = rd_init(rd_large(&r));
         (void)rd_short(&t);
         const struct bytes corr = rd_short(&t);
@@ -157,40 +144,13 @@ static void answers_share_a_block_in_order(void **state) {
 
 static void an_answer_fits_beside_a_message(void **state) {
     struct fixture *f = *state;
-    add_msg(f, "m", OUT_IN_ORDER);
+    add_msg(f, "m");
     add_ok(f, "a", 0);
-    add_msg(f, "n", OUT_IN_ORDER);
+    add_msg(f, "n");
     assert_string_equal(packed(f), "MSG m,OK a");
+    assert_int_equal(f->n_pulled, 1); /* nobody asks for what there is no room for */
     assert_string_equal(packed(f), "MSG n");
-}
-
-static void messages_of_a_batch_follow_its_answers(void **state) {
-    struct fixture *f = *state;
-    for (unsigned before = 0; before < 3; before++) { /* whatever was written before */
-        for (unsigned i = 0; i < before; i++) {
-            add_ok(f, "x", 0);
-            assert_string_equal(packed(f), "OK x");
-        }
-        for (unsigned i = 0; i < 5; i++) add_ok(f, "s", 0);
-        for (unsigned i = 0; i < 3; i++) add_msg(f, "", OUT_AFTER);
-        assert_string_equal(packed(f), "OK s,OK s,OK s,OK s,OK s");
-        assert_string_equal(packed(f), "MSG");
-        assert_string_equal(packed(f), "MSG");
-        assert_string_equal(packed(f), "MSG");
-        assert_string_equal(packed(f), "empty");
-    }
-}
-
-static void the_lanes_take_turns(void **state) {
-    struct fixture *f = *state;
-    for (unsigned i = 0; i < 3; i++) add_msg(f, "", OUT_AFTER);
-    add_ok(f, "a", 0);
-    assert_string_equal(packed(f), "OK a");
-    add_ok(f, "b", 0);
-    assert_string_equal(packed(f), "MSG");
-    assert_string_equal(packed(f), "OK b");
-    assert_string_equal(packed(f), "MSG");
-    assert_string_equal(packed(f), "MSG");
+    assert_int_equal(f->n_sent, 2);
 }
 
 static void what_is_not_durable_is_held_with_all_behind_it(void **state) {
@@ -202,63 +162,67 @@ static void what_is_not_durable_is_held_with_all_behind_it(void **state) {
     assert_string_equal(packed(f), "held");
 }
 
-static void a_message_that_is_not_wanted_any_more_is_dropped(void **state) {
+static void what_a_change_that_is_not_durable_left_is_not_asked_for(void **state) {
     struct fixture *f = *state;
-    add_msg(f, "", OUT_IN_ORDER);
-    add_msg(f, "answer", OUT_IN_ORDER);
-    f->wanted = false;
-    assert_string_equal(packed(f), "MSG answer");
-    assert_int_equal(f->n_dropped, 0);
+    assert_int_equal(outbox_add_msg(&f->box, bytes_str("ack"), f->queue, NOT_DURABLE), OK);
+    add_ok(f, "a", 0);
+    assert_string_equal(packed(f), "held");
+    assert_int_equal(f->n_sent, 0);
 }
 
-static void an_absent_body_is_fetched_once_and_waited_for(void **state) {
+static void a_message_is_waited_for_by_what_is_behind_it(void **state) {
     struct fixture *f = *state;
-    struct message *m = new_message(true);
-    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, OUT_IN_ORDER), OK);
-    f->fetching = true;
+    add_msg(f, "m");
+    add_ok(f, "a", 0);
+    f->pulled = PULLED_LATER;
     assert_string_equal(packed(f), "held");
     assert_string_equal(packed(f), "held");
-    assert_int_equal(f->n_fetched, 1);
-    bring_body(m);
-    assert_string_equal(packed(f), "MSG");
-    message_unref(m);
+    f->pulled = PULLED_MESSAGE;
+    assert_string_equal(packed(f), "MSG m,OK a");
+    assert_int_equal(f->n_sent, 1);
 }
 
-static void few_answers_wait_for_the_bodies_of_their_messages(void **state) {
+static void those_behind_one_that_is_read_are_read_too(void **state) {
     struct fixture *f = *state;
-    struct message *m = new_message(true), *n = new_message(true);
-    f->fetching = true;
+    for (unsigned i = 0; i < 20; i++) add_msg(f, "m");
+    f->pulled = PULLED_LATER;
+    assert_string_equal(packed(f), "held");
+    assert_int_equal(f->n_pulled, 1 + 8);
+}
+
+static void few_answers_wait_for_their_messages(void **state) {
+    struct fixture *f = *state;
+    f->pulled = PULLED_LATER;
     add_ok(f, "before", 0);
     outbox_begin(&f->box);
     add_ok(f, "a", 0);
     add_ok(f, "b", 0);
-    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, OUT_IN_ORDER), OK);
-    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, n, 0, OUT_IN_ORDER), OK);
+    add_msg(f, "");
+    add_msg(f, "");
     outbox_end(&f->box, true);
     add_ok(f, "behind", 0);
     assert_string_equal(packed(f), "OK before");
     assert_string_equal(packed(f), "held");
-    assert_int_equal(f->n_fetched, 2); /* both are on their way */
-    bring_body(n);
-    assert_string_equal(packed(f), "held");
-    bring_body(m);
+    assert_true(f->n_pulled >= 2); /* both are on their way */
+    f->pulled = PULLED_MESSAGE;
     assert_string_equal(packed(f), "OK a,OK b,MSG");
     assert_string_equal(packed(f), "MSG,OK behind");
-    message_unref(m);
-    message_unref(n);
 }
 
-static void many_answers_do_not_wait(void **state) {
+static void answers_go_without_messages_that_are_not_there(void **state) {
     struct fixture *f = *state;
-    struct message *m = new_message(true);
-    f->fetching = true;
-    outbox_begin(&f->box);
-    add_ok(f, "a", 0);
-    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, OUT_AFTER), OK);
-    outbox_end(&f->box, false);
-    assert_string_equal(packed(f), "OK a");
-    assert_string_equal(packed(f), "held");
-    message_unref(m);
+    static const enum pulled WHYS[] = {PULLED_NOTHING, PULLED_FAILED};
+    for (size_t i = 0; i < 2; i++) {
+        f->pulled = WHYS[i];
+        outbox_begin(&f->box);
+        add_ok(f, "a", 0);
+        add_msg(f, "");
+        outbox_end(&f->box, true);
+        assert_string_equal(packed(f), "OK a");
+        assert_int_equal(f->n_unsent[UNSENT_NOTHING], 1);
+        assert_int_equal(f->n_unsent[UNSENT_FAILED], i);
+    }
+    assert_string_equal(packed(f), "empty");
 }
 
 static void what_a_client_sends_to_itself_comes_ahead_and_alone(void **state) {
@@ -266,48 +230,54 @@ static void what_a_client_sends_to_itself_comes_ahead_and_alone(void **state) {
     add_ok(f, "before", 0);
     outbox_begin(&f->box);
     add_ok(f, "a", 0);
-    add_msg(f, "", OUT_AHEAD);
+    add_ahead(f);
     add_ok(f, "b", 0);
-    add_msg(f, "", OUT_AHEAD);
+    add_ahead(f);
     outbox_end(&f->box, true);
     assert_string_equal(packed(f), "OK before");
     assert_string_equal(packed(f), "MSG");
     assert_string_equal(packed(f), "MSG");
     assert_string_equal(packed(f), "OK a,OK b");
     outbox_begin(&f->box);
-    add_msg(f, "", OUT_AHEAD);
+    add_ahead(f);
     outbox_end(&f->box, true);
     add_ok(f, "c", 0);
-    f->wanted = false;
+    f->pulled = PULLED_NOTHING;
     assert_string_equal(packed(f), "OK c");
 }
 
-static void a_body_that_cannot_be_had_is_told(void **state) {
+static void an_answer_whose_message_cannot_be_read_is_an_error(void **state) {
     struct fixture *f = *state;
-    struct message *m = new_message(true);
-    assert_int_equal(outbox_add_msg(&f->box, (struct bytes){0}, f->queue, m, 0, OUT_IN_ORDER), OK);
-    assert_int_equal(outbox_add_msg(&f->box, bytes_str("get"), f->queue, m, 0, OUT_IN_ORDER), OK);
-    message_give_up_body(m, BODY_UNREADABLE);
+    add_msg(f, "get");
+    f->pulled = PULLED_FAILED;
     assert_string_equal(packed(f), "ERR STORE storage get");
-    assert_int_equal(f->n_dropped, 2);
-    message_unref(m);
+    assert_int_equal(f->n_unsent[UNSENT_FAILED], 1);
 }
 
 static void an_answer_whose_message_was_deleted_is_ok(void **state) {
     struct fixture *f = *state;
-    struct message *m = new_message(true);
-    assert_int_equal(outbox_add_msg(&f->box, bytes_str("ack"), f->queue, m, 0, OUT_IN_ORDER), OK);
-    message_give_up_body(m, BODY_GONE);
+    add_msg(f, "ack");
+    f->pulled = PULLED_NOTHING;
     assert_string_equal(packed(f), "OK ack");
-    assert_int_equal(f->n_dropped, 1);
-    message_unref(m);
+    assert_int_equal(f->n_unsent[UNSENT_NOTHING], 1);
+}
+
+static void places_that_were_left_unpacked_are_freed_with_their_messages(void **state) {
+    struct fixture *f = *state;
+    outbox_begin(&f->box);
+    add_msg(f, "a");
+    assert_int_equal(outbox_add_msg(&f->box, bytes_str("ack"), f->queue, NOT_DURABLE), OK);
+    add_msg(f, "b");
+    outbox_end(&f->box, true);
+    assert_string_equal(packed(f), "MSG a");
+    assert_string_equal(packed(f), "held");
 }
 
 static void what_cannot_fit_becomes_an_error(void **state) {
     struct fixture *f = *state;
     char corr_id[201] = {0};
     memset(corr_id, 'c', sizeof corr_id - 1);
-    add_msg(f, corr_id, OUT_IN_ORDER);
+    add_msg(f, corr_id);
     char expected[256];
     (void)snprintf(expected, sizeof expected, "ERR LARGE_MSG %s", corr_id);
     assert_string_equal(packed(f), expected);
@@ -321,7 +291,7 @@ static void pending_counts_answers_and_what_the_store_holds_for_them(void **stat
                                    .lsn = NOT_DURABLE,
                                    .held_bytes = 16000});
     assert_int_equal(f->box.pending_bytes, 2 * (SESSION_PENDING_BASE + 5) + 16000);
-    add_msg(f, "m", OUT_IN_ORDER);
+    add_msg(f, "m");
     assert_true(f->box.pending_bytes > 32000);
 }
 
@@ -331,16 +301,16 @@ int main(void) {
     static const struct CMUnitTest TESTS[] = {
         TEST(answers_share_a_block_in_order),
         TEST(an_answer_fits_beside_a_message),
-        TEST(messages_of_a_batch_follow_its_answers),
-        TEST(the_lanes_take_turns),
         TEST(what_is_not_durable_is_held_with_all_behind_it),
-        TEST(a_message_that_is_not_wanted_any_more_is_dropped),
-        TEST(an_absent_body_is_fetched_once_and_waited_for),
-        TEST(few_answers_wait_for_the_bodies_of_their_messages),
-        TEST(many_answers_do_not_wait),
+        TEST(what_a_change_that_is_not_durable_left_is_not_asked_for),
+        TEST(a_message_is_waited_for_by_what_is_behind_it),
+        TEST(those_behind_one_that_is_read_are_read_too),
+        TEST(few_answers_wait_for_their_messages),
+        TEST(answers_go_without_messages_that_are_not_there),
         TEST(what_a_client_sends_to_itself_comes_ahead_and_alone),
-        TEST(a_body_that_cannot_be_had_is_told),
+        TEST(an_answer_whose_message_cannot_be_read_is_an_error),
         TEST(an_answer_whose_message_was_deleted_is_ok),
+        TEST(places_that_were_left_unpacked_are_freed_with_their_messages),
         TEST(what_cannot_fit_becomes_an_error),
         TEST(pending_counts_answers_and_what_the_store_holds_for_them),
     };

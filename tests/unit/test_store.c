@@ -79,12 +79,17 @@ static void body_ready(struct store_waiter *w) {
     pthread_mutex_unlock(&b->f->mtx);
 }
 
-static void bring_body(struct fixture *f, struct queue *q, struct message *m) {
+/* With its body; NULL: the queue is empty. */
+static struct message *next(struct fixture *f, struct queue *q) {
     struct wait_body b = {.waiter = {body_ready}, .f = f};
-    if (store_msg_fetch(f->store, q, m, &b.waiter)) return;
-    pthread_mutex_lock(&f->mtx);
-    while (!b.ready) pthread_cond_wait(&f->cond, &f->mtx);
-    pthread_mutex_unlock(&f->mtx);
+    struct store_next n = {.queue = q};
+    if (!store_msg_next(f->store, &n, &b.waiter)) {
+        pthread_mutex_lock(&f->mtx);
+        while (!b.ready) pthread_cond_wait(&f->cond, &f->mtx);
+        pthread_mutex_unlock(&f->mtx);
+    }
+    assert_int_equal(n.ret_err, OK);
+    return n.ret_message;
 }
 
 static struct message *peek(struct fixture *f, struct queue *q) {
@@ -96,21 +101,20 @@ static struct message *peek(struct fixture *f, struct queue *q) {
 static void assert_head(struct fixture *f, struct queue *q, struct id id, unsigned seed) {
     uint8_t body[BODY_LEN];
     fill_body(body, sizeof body, seed);
-    struct message *m = peek(f, q);
+    struct message *m = next(f, q), *known = peek(f, q);
     assert_non_null(m);
-    assert_true(id_equal(&m->id, &id));
+    assert_true(id_equal(&m->id, &id) && id_equal(&known->id, &id));
     assert_int_equal(m->ts_s, NOW_S + seed);
     assert_int_equal(m->notification, seed % 2 == 0);
     assert_false(m->is_quota);
-    bring_body(f, q, m);
-    assert_int_equal(message_body_state(m), BODY_PRESENT);
+    message_unref(known);
     assert_true(bytes_equal(message_body(m), bytes_of(body, sizeof body)));
     message_unref(m);
 }
 
 static struct msg_acked ack(struct fixture *f, struct queue *q, struct id id) {
     struct msg_acked acked;
-    assert_int_equal(store_msg_ack(f->store, q, &id, NULL, &acked), OK);
+    assert_int_equal(store_msg_ack(f->store, q, &id, &acked), OK);
     wait_durable(f, acked.lsn);
     return acked;
 }
@@ -372,14 +376,15 @@ static void messages_come_in_order_and_are_deleted_by_ack(struct fixture *f) {
     assert_int_equal(count(f, a.queue), 3);
     for (unsigned i = 0; i < 3; i++) {
         assert_head(f, a.queue, ids[i], i);
-        struct message *next = NULL;
         struct msg_acked acked;
-        assert_int_equal(store_msg_ack(f->store, a.queue, &ids[i], &next, &acked), OK);
+        assert_int_equal(store_msg_ack(f->store, a.queue, NULL, &acked), OK);
+        assert_true(!acked.was_deleted && acked.has_next);
+        assert_int_equal(store_msg_ack(f->store, a.queue, &ids[i], &acked), OK);
         assert_true(acked.was_deleted && acked.notification == (i % 2 == 0));
-        assert_true(i == 2 ? next == NULL : id_equal(&next->id, &ids[i + 1]));
-        message_unref(next);
+        assert_int_equal(acked.has_next, i != 2);
     }
     assert_null(peek(f, a.queue));
+    assert_null(next(f, a.queue));
     assert_int_equal(store_counts(f->store).n_messages, 0);
     drop(&a);
 }
@@ -444,9 +449,8 @@ static void an_empty_body_is_a_message(struct fixture *f) {
     queue_unref(a.queue);
     (void)reopen(f);
     a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
-    m = peek(f, a.queue);
+    m = next(f, a.queue);
     assert_non_null(m);
-    bring_body(f, a.queue, m);
     assert_int_equal(message_body(m).n, 0);
     assert_false(m->is_quota);
     message_unref(m);
@@ -501,9 +505,12 @@ static void a_deleted_queue_is_as_if_it_had_never_been(struct fixture *f) {
     assert_int_equal(store_link_delete(f->store, a.queue, &lsn), E_AUTH);
     assert_int_equal(subscribe(f, a.queue, prev, &prev), E_AUTH);
     assert_int_equal(store_msg_peek(f->store, a.queue, &m), E_AUTH);
+    struct store_next next_of = {.queue = a.queue};
+    assert_true(store_msg_next(f->store, &next_of, NULL));
+    assert_int_equal(next_of.ret_err, E_AUTH);
     assert_int_equal(store_msg_count(f->store, a.queue, &n), E_AUTH);
     struct msg_acked acked;
-    assert_int_equal(store_msg_ack(f->store, a.queue, &id, NULL, &acked), E_AUTH);
+    assert_int_equal(store_msg_ack(f->store, a.queue, &id, &acked), E_AUTH);
     assert_int_equal(write_message(f, a.queue, 2, &id, &w), E_AUTH);
     assert_int_equal(delete_queue(f, a.queue, &prev, &lsn), E_AUTH);
     assert_int_equal(store_counts(f->store).n_queues, 0);
@@ -586,8 +593,7 @@ static void *hammer(void *arg) {
         const enum err e = store_msg_write(w->f->store, w->queue, m, &written);
         if (e != OK && e != E_QUOTA) abort();
         if (store_msg_peek(w->f->store, w->queue, &head) != OK) abort();
-        if (head != NULL && store_msg_ack(w->f->store, w->queue, &head->id, NULL, &acked) != OK)
-            abort();
+        if (head != NULL && store_msg_ack(w->f->store, w->queue, &head->id, &acked) != OK) abort();
         message_unref(head);
     }
     return NULL;

@@ -351,11 +351,8 @@ static enum err do_associate(struct change *c) {
 }
 
 static enum err do_ack(struct change *c) {
-    struct message *next = NULL;
     struct msg_acked acked;
-    const enum err e = store_msg_ack(c->f->store, c->q, &c->first_msg, &next, &acked);
-    message_unref(next);
-    return e;
+    return store_msg_ack(c->f->store, c->q, &c->first_msg, &acked);
 }
 
 static struct id write_message(struct fixture *f, struct queue *q) {

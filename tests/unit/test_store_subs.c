@@ -143,7 +143,7 @@ static struct ntf_batch take(struct fixture *f, struct id rcv_id, struct id noti
                              struct subscriber sub) {
     struct queue *q = get(f, rcv_id);
     struct ntf_batch batch = {0};
-    assert_int_equal(store_ntf_take(f->store, q, &notifier_id, sub, &batch), OK);
+    assert_int_equal(store_ntf_take(f->store, q, &notifier_id, sub, NTF_BATCH_MAX, &batch), OK);
     queue_unref(q);
     return batch;
 }
@@ -165,10 +165,10 @@ static void notifications_wait_until_they_are_taken(struct fixture *f) {
     }
     assert_int_equal(store_counts(f->store).n_ntfs, NTF_BATCH_MAX + 3);
     (void)reopen(f);
-    assert_true(subscribe(f, id, &ntf_id, session(2), NULL).has_ntfs);
+    assert_true(subscribe(f, id, &ntf_id, session(2), NULL).has_due);
     q = get(f, id);
     struct ntf_batch batch;
-    assert_int_equal(store_ntf_take(f->store, q, &ntf_id, session(1), &batch), E_AUTH);
+    assert_int_equal(store_ntf_take(f->store, q, &ntf_id, session(1), 1, &batch), E_AUTH);
     queue_unref(q);
     unsigned n = 0;
     do {

@@ -78,13 +78,17 @@ static struct journal_msg journal_msg_of(const struct id *rcv_id, const struct m
     };
 }
 
+/* A body on its way from disk. */
 struct fetch {
     struct ram_store *store;
     struct queue *queue;     /* counted */
-    struct message *message; /* counted */
-    struct store_waiter *waiter;
+    struct message *message; /* counted; nobody else looks at it yet */
     struct journal_msg where;
     uint8_t *body; /* owned until the message has it */
+    /* On one of the journal's threads. OK: the message has its body; E_NOT_FOUND: it is gone;
+     * E_STORE: it cannot be read. */
+    void (*done)(void *ctx, enum err e);
+    void *ctx;
 };
 
 /* Where the message is now. False: it is gone. */
@@ -101,63 +105,119 @@ static bool same_place(struct journal_loc a, struct journal_loc b) {
     return a.segment == b.segment && a.offset_8 == b.offset_8;
 }
 
-static void fetch_end(struct fetch *f) {
-    struct store_waiter *w = f->waiter;
+static void fetch_free(struct fetch *f) {
     queue_unref(f->queue);
     message_unref(f->message);
     free(f->body);
     free(f);
-    w->ready(w);
 }
 
-/* On one of the journal's threads. */
 static void fetch_done(void *arg, enum err e) {
     struct fetch *f = arg;
-    if (e == OK) {
-        message_bring_body(f->message, STEAL(f->body));
-        fetch_end(f);
-        return;
-    }
-    enum message_body_state why = BODY_UNREADABLE;
     const struct journal_loc tried = f->where.loc;
-    if (!find_again(f->store, f->queue, &f->message->id, &f->where)) {
-        why = BODY_GONE;
+    if (e == OK) {
+        message_set_body(f->message, STEAL(f->body));
+    } else if (!find_again(f->store, f->queue, &f->message->id, &f->where)) {
+        e = E_NOT_FOUND;
     } else if (!same_place(tried, f->where.loc)) {
         e = journal_read(f->store->journal, &f->where, f->body, fetch_done, f);
         if (e == OK) return; /* moved in the meantime: once more */
-    } else if (e != E_CLOSED) {
-        log_line(LOG_ERROR, "message-unreadable", "segment=%u offset=%llu", tried.segment,
-                 (unsigned long long)tried.offset_8 * 8);
+        e = E_STORE;
+    } else {
+        if (e != E_CLOSED) {
+            log_line(LOG_ERROR, "message-unreadable", "segment=%u offset=%llu", tried.segment,
+                     (unsigned long long)tried.offset_8 * 8);
+        }
+        e = E_STORE;
     }
-    message_give_up_body(f->message, why);
-    fetch_end(f);
+    void (*done)(void *ctx, enum err e) = f->done;
+    void *ctx = f->ctx;
+    fetch_free(f);
+    done(ctx, e);
 }
 
-/* False: it was not started, and the message knows why. */
-static bool fetch_start(struct ram_store *m, struct queue *q, struct message *msg,
-                        struct store_waiter *w) {
+/* OK: done(ctx) will be called. E_NOT_FOUND: the message is gone; E_NO_MEMORY, E_STORE. */
+static enum err fetch_start(struct ram_store *m, struct queue *q, struct message *msg,
+                            void (*done)(void *ctx, enum err e), void *ctx) {
     struct journal_msg where;
-    if (!find_again(m, q, &msg->id, &where)) {
-        message_give_up_body(msg, BODY_GONE);
-        return false;
-    }
+    if (!find_again(m, q, &msg->id, &where)) return E_NOT_FOUND;
     struct fetch *f = calloc(1, sizeof *f);
-    uint8_t *body = malloc((size_t)msg->body_len + 1); /* + 1: never a request for nothing */
-    if (f != NULL && body != NULL) {
-        *f = (struct fetch){m, queue_ref(q), message_ref(msg), w, where, body};
-        if (journal_read(m->journal, &f->where, f->body, fetch_done, f) == OK) return true;
-        queue_unref(f->queue);
-        message_unref(f->message);
-    }
-    free(body);
-    free(f);
-    message_give_up_body(msg, BODY_UNREADABLE);
-    return false;
+    if (f == NULL) return E_NO_MEMORY;
+    *f = (struct fetch){m, queue_ref(q), message_ref(msg), where, NULL, done, ctx};
+    f->body = malloc((size_t)msg->body_len + 1); /* + 1: never a request for nothing */
+    enum err e = f->body != NULL ? OK : E_NO_MEMORY;
+    if (e == OK && journal_read(m->journal, &f->where, f->body, fetch_done, f) != OK) e = E_STORE;
+    if (e != OK) fetch_free(f);
+    return e;
 }
 
-bool ram_msg_fetch(struct store *s, struct queue *q, struct message *msg, struct store_waiter *w) {
-    if (message_body_state(msg) != BODY_ABSENT) return true;
-    return w != NULL && !fetch_start(ram_of(s), q, msg, w);
+/* ---- the next message ---- */
+
+struct next_read {
+    struct ram_store *store;
+    struct store_next *next;     /* borrowed from who asked */
+    struct store_waiter *waiter; /* likewise */
+    struct message *message;     /* counted; its body is being read */
+};
+
+static void next_read_done(void *ctx, enum err e);
+
+/* True: n is filled in; r is not used then. Again when the oldest message was deleted while it was
+ * being read. */
+static bool next_start(struct next_read *r) {
+    struct store_next *n = r->next;
+    enum err e;
+    do {
+        r->message = NULL;
+        n->ret_message = NULL;
+        n->ret_err = ram_msg_peek(&r->store->base, n->queue, &r->message);
+        if (n->ret_err != OK || r->message == NULL) return true;
+        if (message_has_body(r->message)) {
+            n->ret_message = r->message;
+            return true;
+        }
+        e = fetch_start(r->store, n->queue, r->message, next_read_done, r);
+        if (e == OK) return false; /* from here on n and r are the reader's */
+        message_unref(r->message);
+    } while (e == E_NOT_FOUND);
+    n->ret_err = e;
+    return true;
+}
+
+static void next_read_done(void *ctx, enum err e) {
+    struct next_read *r = ctx;
+    struct store_waiter *w = r->waiter;
+    if (e == OK) {
+        r->next->ret_message = r->message;
+        r->next->ret_err = OK;
+    } else {
+        message_unref(r->message);
+        r->next->ret_err = e;
+        if (e == E_NOT_FOUND && !next_start(r)) return;
+    }
+    free(r);
+    w->ready(w);
+}
+
+bool ram_msg_next(struct store *s, struct store_next *n, struct store_waiter *w) {
+    struct message *m = NULL;
+    n->ret_message = NULL;
+    n->ret_err = ram_msg_peek(s, n->queue, &m);
+    if (n->ret_err != OK || m == NULL || message_has_body(m)) {
+        n->ret_message = m;
+        return true;
+    }
+    message_unref(m);
+    if (w == NULL) return false;
+    struct next_read *r = malloc(sizeof *r);
+    if (r == NULL) {
+        n->ret_err = E_NO_MEMORY;
+        return true;
+    }
+    *r = (struct next_read){ram_of(s), n, w, NULL};
+    const bool is_here = next_start(r);
+    if (is_here) free(r);
+    return is_here;
 }
 
 /* ---- the journal's questions ---- */
@@ -264,12 +324,23 @@ struct journal_owner ram_journal_owner(struct ram_store *m) {
 
 /* ---- waiting for a body, for export ---- */
 
+struct brought {
+    struct store_blocking wait;
+    enum err err;
+};
+
+static void brought(void *ctx, enum err e) {
+    struct brought *b = ctx;
+    b->err = e;
+    b->wait.waiter.ready(&b->wait.waiter);
+}
+
 enum err ram_bring_body(struct ram_store *m, struct queue *q, struct message *msg) {
-    struct store_blocking b;
-    store__blocking_init(&b);
-    if (!ram_msg_fetch(&m->base, q, msg, &b.waiter)) store__wait(&b);
-    store__blocking_done(&b);
-    if (message_body_state(msg) == BODY_PRESENT) return OK;
-    struct journal_msg where;
-    return find_again(m, q, &msg->id, &where) ? E_STORE : E_NOT_FOUND;
+    if (message_has_body(msg)) return OK;
+    struct brought b = {.err = OK};
+    store__blocking_init(&b.wait);
+    const enum err e = fetch_start(m, q, msg, brought, &b);
+    if (e == OK) store__wait(&b.wait);
+    store__blocking_done(&b.wait);
+    return e != OK ? e : b.err;
 }

@@ -117,16 +117,11 @@ enum err ram_entry_message(const struct msg_entry *entry, struct message **ret) 
     return message_new_absent(&entry->id, entry->ts_s, entry->notification, entry->body_len, ret);
 }
 
-/* A reference to an entry's message, or NULL when there is none. Under the queue's lock. */
-static enum err peek_locked(const struct msg_entry *entry, struct message **ret) {
-    *ret = NULL;
-    return entry != NULL ? ram_entry_message(entry, ret) : OK;
-}
-
 enum err ram_msg_peek(struct store *s, struct queue *q, struct message **ret) {
     enum err e = ram_lock_live(ram_of(s), q);
     if (e != OK) return e;
-    e = peek_locked(q->head, ret);
+    *ret = NULL;
+    if (q->head != NULL) e = ram_entry_message(q->head, ret);
     ram_unlock(ram_of(s), q);
     return e;
 }
@@ -159,30 +154,16 @@ static enum err delete_head(struct ram_store *m, struct queue *q, struct msg_ent
     return OK;
 }
 
-/* Under the queue's lock: both or nothing. */
-static enum err ack_locked(struct ram_store *m, struct queue *q, const struct id *msg_id,
-                           struct message **ret_next, struct msg_entry **ret_gone, lsn_t *ret_lsn) {
-    const bool is_head = q->head != NULL && id_equal(&q->head->id, msg_id);
-    struct message *next = NULL;
-    enum err e = OK;
-    if (ret_next != NULL) e = peek_locked(is_head ? q->head->next : q->head, &next);
-    if (e == OK && is_head) e = delete_head(m, q, ret_gone, ret_lsn);
-    if (e != OK) {
-        message_unref(next);
-    } else if (ret_next != NULL) {
-        *ret_next = next;
-    }
-    return e;
-}
-
 enum err ram_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
-                     struct message **ret_next, struct msg_acked *ret) {
+                     struct msg_acked *ret) {
     struct ram_store *m = ram_of(s);
     *ret = (struct msg_acked){0};
     struct msg_entry *gone = NULL;
     enum err e = ram_lock_live(m, q);
     if (e != OK) return e;
-    e = ack_locked(m, q, msg_id, ret_next, &gone, &ret->lsn);
+    const bool is_head = msg_id != NULL && q->head != NULL && id_equal(&q->head->id, msg_id);
+    if (is_head) e = delete_head(m, q, &gone, &ret->lsn);
+    ret->has_next = q->head != NULL;
     ram_unlock(m, q);
     if (gone != NULL && !gone->is_quota) {
         ret->was_deleted = true;

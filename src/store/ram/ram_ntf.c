@@ -123,10 +123,11 @@ enum err ram_ntf_add(struct store *s, struct queue *q, const struct id *msg_id, 
     return e;
 }
 
-static void take_locked(struct ram_store *m, struct notifier_entry *n, struct ntf_batch *ret) {
+static void take_locked(struct ram_store *m, struct notifier_entry *n, unsigned max,
+                        struct ntf_batch *ret) {
     ret->n = 0;
     memcpy(ret->dh_secret, n->rec.dh_secret, sizeof ret->dh_secret);
-    while (n->head != NULL && ret->n < NTF_BATCH_MAX) {
+    while (n->head != NULL && ret->n < max && ret->n < NTF_BATCH_MAX) {
         struct ntf_entry *ntf = pop(m, n);
         ret->items[ret->n].msg_id = ntf->msg_id;
         ret->items[ret->n].ts_s = ntf->ts_s;
@@ -137,7 +138,7 @@ static void take_locked(struct ram_store *m, struct notifier_entry *n, struct nt
 }
 
 enum err ram_ntf_take(struct store *s, struct queue *q, const struct id *notifier_id,
-                      struct subscriber sub, struct ntf_batch *ret) {
+                      struct subscriber sub, unsigned max, struct ntf_batch *ret) {
     struct ram_store *m = ram_of(s);
     enum err e = ram_lock_live(m, q);
     if (e != OK) return e;
@@ -146,7 +147,7 @@ enum err ram_ntf_take(struct store *s, struct queue *q, const struct id *notifie
         !subscriber_equal(ram_ntf_subscriber(n), sub)) {
         e = E_AUTH;
     } else {
-        take_locked(m, n, ret);
+        take_locked(m, n, max, ret);
     }
     ram_unlock(m, q);
     return e;

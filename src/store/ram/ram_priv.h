@@ -125,7 +125,7 @@ enum err ram_msg_write(struct store *s, struct queue *q, struct message *owned,
                        struct msg_written *ret);
 enum err ram_msg_peek(struct store *s, struct queue *q, struct message **ret);
 enum err ram_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
-                     struct message **ret_next, struct msg_acked *ret);
+                     struct msg_acked *ret);
 enum err ram_msg_count(struct store *s, struct queue *q, unsigned *ret_n);
 bool ram_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
                      unsigned max_queues, unsigned *ret_expired);
@@ -140,7 +140,7 @@ MUST_USE enum err ram_msg_restore(struct ram_store *m, const struct id *rcv_id,
                                   struct message *owned);
 
 /* ---- ram_body.c: bodies between RAM and journal ---- */
-bool ram_msg_fetch(struct store *s, struct queue *q, struct message *msg, struct store_waiter *w);
+bool ram_msg_next(struct store *s, struct store_next *n, struct store_waiter *w);
 void ram_cache_add(struct ram_store *m, struct queue *q,
                    const struct message *msg); /* under the queue's lock */
 void ram_cache_trim(struct ram_store *m);      /* not under a queue's lock */
@@ -190,7 +190,7 @@ enum err ram_notifier_delete(struct store *s, struct queue *q, struct sub_ended 
 enum err ram_ntf_add(struct store *s, struct queue *q, const struct id *msg_id, int64_t ts_s,
                      struct ntf_added *ret);
 enum err ram_ntf_take(struct store *s, struct queue *q, const struct id *notifier_id,
-                      struct subscriber sub, struct ntf_batch *ret);
+                      struct subscriber sub, unsigned max, struct ntf_batch *ret);
 bool ram_ntf_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
                          unsigned max_queues, unsigned *ret_expired);
 void ram_count_ntfs(struct ram_store *m, int64_t n);

@@ -79,7 +79,7 @@ static enum err subscribe_locked(struct ram_store *m, struct queue *q, const str
         struct ids_sum sum;
         ret->server = service_take(r->service, r->sub, r->party, &sum);
     }
-    ret->has_ntfs = r->party == SUB_NOTIFIER && queue_notifier_of(q)->head != NULL;
+    ret->has_due = r->party == SUB_NOTIFIER ? queue_notifier_of(q)->head != NULL : q->head != NULL;
     return OK;
 }
 

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* relay_rig.h -- the relay on one loop that does not run, so that a test decides all that happens:
+ * clock and randomness, when timers fire and when the store answers, what a connection reads and
+ * what is left of its share of the turn. The store is the one in RAM behind a few switches.
+ * Connections are made by hand (they stand in for net/conn). One rig at a time. */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "crypto/crypto.h"
+#include "relay/relay_priv.h"
+#include "store/store_priv.h"
+
+/* In place of net/conn's. */
+struct conn {
+    struct conn *next;
+    void *session; /* NULL after on_close() */
+    bool wants_write, wants_run, is_paused, is_finishing, is_closed;
+    bool share_is_used;
+    bool may_not_make_queues;
+    int64_t deadline_ms;
+};
+
+enum { RIG_QUESTIONS_MAX = 64, RIG_QUOTA = 8 };
+
+/* What the store was asked and has not answered. */
+struct rig_question {
+    struct store_next *next;
+    struct store_waiter *waiter;
+};
+
+struct rig {
+    int64_t now_ms; /* monotonic; the wall clock is RIG_EPOCH_S seconds ahead */
+    uint64_t random;
+    struct env env;
+    struct loop *loop;
+    struct relay *relay;
+    struct relay_loop *rl;
+    struct conn *conns;  /* owned */
+    struct list timers;  /* those that run */
+    struct store *store; /* with the switches below */
+    bool is_later;       /* messages come when rig_answer() says so */
+    enum err read_err;   /* instead of a message, unless OK */
+    lsn_t lsn;           /* of the messages that are asked for; 0: their own */
+    lsn_t durable, lost; /* lost: this one and those before; 0: none */
+    unsigned n_asked;    /* for a message */
+    unsigned n_questions;
+    struct rig_question questions[RIG_QUESTIONS_MAX];
+};
+extern struct rig rig;
+
+enum { RIG_EPOCH_S = 1700000000 };
+
+int rig_setup(void **state);
+int rig_teardown(void **state);
+
+/* Time goes on, timers fire in their order, and what was posted is run. */
+void rig_pass_ms(int64_t ms);
+void rig_run_posted(void);
+/* The store answers the i-th of its open questions. */
+void rig_answer(unsigned i);
+
+/* A session that runs, unencrypted, of this version of the protocol. */
+struct session *rig_session(uint16_t version);
+void rig_close(struct session *s);
+
+/* A queue whose recipient id begins with n, with a key that nobody has. Counted. */
+struct queue *rig_queue(uint8_t n);
+/* A message for it, past all commands; not told to anybody. */
+void rig_put_message(struct queue *q, const char *body);
+
+/* Asks for one block and says what is in it: "OK a,MSG #1" (correlation id, or the first byte of
+ * the queue's id), "nothing", or "closed" for a connection that was closed. */
+const char *rig_read(struct session *s);
