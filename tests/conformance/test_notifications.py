@@ -7,8 +7,9 @@ import time
 
 import pytest
 from smp import Connection, Notifier, Queue
-from smp.commands import nkey_command
+from smp.commands import nkey_command, send_command
 from smp.keys import x25519_der
+from smp.transmissions import batch
 
 PATIENCE = 10
 INTERVAL = {("LIMITS", "notification_interval_ms"): 50}
@@ -132,8 +133,9 @@ def test_batched_in_one_block(connect, own_server):
              for queue in [Queue.create(recipient) for _ in range(30)]]
     for _, notifier in pairs:
         notifier.sub(server)
-    for queue, _ in pairs:
-        assert queue.send(sender, b"hello", b"T").raw == b"OK"
+    sends = [sender.make(send_command(b"hello", b"T"), queue.snd_id) for queue, _ in pairs]
+    sender.write_content(batch([sent.data for sent in sends]))
+    assert [sender.wait(sent).raw for sent in sends] == [b"OK"] * len(sends)
     before = server.blocks
     entities = {server.event(PATIENCE).entity for _ in pairs}
     assert entities == {notifier.notifier_id for _, notifier in pairs}
