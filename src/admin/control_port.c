@@ -94,8 +94,8 @@ void say_when_durable(struct control_session *s, lsn_t lsn, const struct wr *w) 
 /* Both are compared, whatever comes of the first. */
 static enum control_role role_of(struct control_port *cp, struct bytes password) {
     lock_take(&cp->mtx);
-    const struct bytes admin = bytes_str(cp->admin_password);
-    const struct bytes user = bytes_str(cp->user_password);
+    const struct bytes admin = bytes_str(cp->settings.admin_password);
+    const struct bytes user = bytes_str(cp->settings.user_password);
     const bool is_admin = admin.n > 0 && crypto_equal(password, admin);
     const bool is_user = user.n > 0 && crypto_equal(password, user);
     lock_give(&cp->mtx);
@@ -304,8 +304,6 @@ uint16_t control_port_number(const struct control_port *cp) {
 
 void control_port_set(struct control_port *cp, const struct control_settings *s) {
     lock_take(&cp->mtx);
-    (void)snprintf(cp->admin_password, sizeof cp->admin_password, "%s", s->admin_password);
-    (void)snprintf(cp->user_password, sizeof cp->user_password, "%s", s->user_password);
-    cp->daily_block_quota = s->daily_block_quota;
+    cp->settings = *s;
     lock_give(&cp->mtx);
 }

@@ -13,6 +13,7 @@
 
 #include "base/env.h"
 #include "base/wr.h"
+#include "client/smp_uri.h"
 
 struct control_port;
 struct relay;
@@ -49,9 +50,11 @@ void control_port_stop(struct control_port *cp);               /* NULL is a no-o
 void control_port_free(struct control_port *cp);
 uint16_t control_port_number(const struct control_port *cp); /* any thread */
 
+/* What may change while it runs. */
 struct control_settings {
-    const char *admin_password, *user_password; /* "": nobody has this role; copied */
-    int64_t daily_block_quota;                  /* 0: no limit; -1: nothing may be blocked */
+    char admin_password[SMP_PASSWORD_MAX]; /* secret; "": nobody has this role */
+    char user_password[SMP_PASSWORD_MAX];  /* likewise */
+    int64_t daily_block_quota;             /* 0: no limit; -1: nothing may be blocked */
 };
 /* For what comes from now on. Any thread; before control_port_start(), and again on reload. */
 void control_port_set(struct control_port *cp, const struct control_settings *s);

@@ -15,9 +15,9 @@
 #include "store/store.h"
 
 enum {
-    CONTROL_PASSWORD_MAX = 256, /* bytes; a longer one is wrong */
-    CONTROL_REPLY_MAX = 512,    /* bytes of an answer that waits for the disk */
-    CONTROL_TEXT_MAX = 32768    /* bytes of any other answer, or of a part of a list */
+    CONTROL_PASSWORD_MAX = SMP_PASSWORD_MAX, /* bytes; a longer one is wrong */
+    CONTROL_REPLY_MAX = 512,                 /* bytes of an answer that waits for the disk */
+    CONTROL_TEXT_MAX = 32768                 /* bytes of any other answer, or of a part of a list */
 };
 
 struct control_walk;
@@ -58,8 +58,7 @@ struct control_port {
     struct stats_report report;
     /* guarded by mtx */
     struct lock mtx;
-    char admin_password[CONTROL_PASSWORD_MAX], user_password[CONTROL_PASSWORD_MAX]; /* secret */
-    int64_t daily_block_quota;
+    struct control_settings settings; /* secret */
 };
 
 /* A cursor over the port's scratch, and its text as the answer. */

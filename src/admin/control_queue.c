@@ -108,7 +108,7 @@ static bool may_block(struct control_session *s) {
     struct control_port *cp = s->cp;
     char text[96];
     lock_take(&cp->mtx);
-    const int64_t quota = cp->daily_block_quota;
+    const int64_t quota = cp->settings.daily_block_quota;
     lock_give(&cp->mtx);
     control_report(cp);
     const int64_t n = (int64_t)cp->report.counter[STAT_Q_BLOCKED];

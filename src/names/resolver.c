@@ -181,7 +181,7 @@ static enum err open_loop(const struct resolver *r, const struct resolver_opts *
     rl->transfers_max = o->transfers_max;
     list_init(&rl->under_way);
     list_init(&rl->waiting);
-    const struct transfers_opts t = {&r->endpoint, o->response_max, o->transfers_max};
+    const struct transfers_opts t = {&r->endpoint, o->settings.response_max, o->transfers_max};
     return transfers_new(rl->loop, &t, &rl->transfers);
 }
 
@@ -189,7 +189,7 @@ enum err resolver_new(const struct resolver_opts *o, struct resolver **ret) {
     struct resolver *r = calloc(1, sizeof *r);
     if (r == NULL) return E_NO_MEMORY;
     r->endpoint = *o->endpoint;
-    r->timeout_ms = o->timeout_ms;
+    r->timeout_ms = o->settings.timeout_ms;
     r->loops = calloc(o->n_loops, sizeof *r->loops);
     enum err e = r->loops != NULL ? OK : E_NO_MEMORY;
     while (e == OK && r->n_loops < o->n_loops) e = open_loop(r, o, r->n_loops++);

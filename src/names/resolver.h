@@ -15,13 +15,18 @@
 
 struct resolver;
 
+/* What the operator chooses; each with its range in the table of settings. */
+struct resolver_settings {
+    int64_t timeout_ms;    /* for a whole request */
+    unsigned response_max; /* bytes of the resolver's answer */
+};
+
 struct resolver_opts {
     struct loop *const *loops; /* borrowed */
     unsigned n_loops;
     const struct endpoint *endpoint; /* copied */
-    int64_t timeout_ms;              /* for a whole request */
-    size_t response_max;             /* bytes of the resolver's answer */
-    unsigned transfers_max;          /* of a loop at once: as many sockets; at least 1 */
+    struct resolver_settings settings;
+    unsigned transfers_max; /* of a loop at once: as many sockets; at least 1 */
 };
 
 MUST_USE enum err resolver_new(const struct resolver_opts *o, struct resolver **ret);

@@ -173,17 +173,18 @@ void proxy_op_done(struct proxy_op *op) {
 /* ---- start and stop ---- */
 
 static void set_opts(struct proxy *p, const struct proxy_opts *o) {
-    p->rules = (struct relay_addr_rules){o->prefer_onion, o->required_host_mode, p->own_domains};
+    const struct proxy_settings *set = &o->settings;
+    p->rules = (struct relay_addr_rules){o->prefer_onion, set->required_host_mode, p->own_domains};
     if (o->socks != NULL) p->socks = *o->socks;
     p->conn = (struct conn_opts){
         .ops = &SMP_CLIENT_OPS,
-        .stream.tls_timeout_ms = o->connect_timeout_ms,
+        .stream.tls_timeout_ms = set->connect_timeout_s * 1000,
         .block_timeout_ms = (int64_t)BLOCK_TIMEOUT_S * 1000,
     };
     p->dial.conn = &p->conn;
     p->dial.socks = o->socks != NULL ? &p->socks : NULL;
     p->dial.socks_always = o->socks_always;
-    p->dial.allow_private = o->allow_private;
+    p->dial.allow_private = set->allow_private;
     p->dial.admission = o->admission;
     p->client = (struct smp_client_opts){
         .env = o->env,
@@ -191,14 +192,14 @@ static void set_opts(struct proxy *p, const struct proxy_opts *o) {
         .version_min = V_SENDING_PROXY,
         .version_max = o->version_max,
         .is_proxy = true,
-        .connect_timeout_ms = o->connect_timeout_ms,
-        .request_timeout_ms = o->request_timeout_ms,
-        .ping_after_ms = o->ping_after_ms,
-        .idle_ms = o->idle_ms,
+        .connect_timeout_ms = set->connect_timeout_s * 1000,
+        .request_timeout_ms = set->request_timeout_s * 1000,
+        .ping_after_ms = set->ping_after_s * 1000,
+        .idle_ms = set->idle_s * 1000,
         .requests_max = PROXY_RELAY_REQUESTS_MAX,
         .unsent_max = PROXY_RELAY_UNSENT_MAX,
     };
-    p->retry_after_ms = o->retry_after_ms;
+    p->retry_after_ms = set->retry_after_s * 1000;
 }
 
 enum err proxy_new(const struct proxy_opts *o, struct proxy **ret) {

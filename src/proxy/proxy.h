@@ -5,7 +5,7 @@
  * There is one connection to a relay, whoever asks, so that the relay cannot tell clients apart.
  * It lives on one loop, which follows from the relay's address (docs/adr/0006); an operation from
  * a session of another loop travels there and back through the mailboxes. Attempts are shared, a
- * failure is remembered for retry_after_ms, and each operation is answered within the time limits.
+ * failure is remembered for retry_after_s, and each operation is answered within the time limits.
  *
  * Start: proxy_new(), proxy_start() before the loops start. Stop: proxy_stop() before the loops are
  * stopped; then join all loops, twice; then proxy_free(). */
@@ -21,20 +21,26 @@ struct proxy;
 struct proxy_op;
 struct admission;
 
+/* What the operator chooses; each with its range in the table of settings. */
+struct proxy_settings {
+    bool required_host_mode, allow_private;
+    int64_t connect_timeout_s, request_timeout_s;
+    int64_t ping_after_s;  /* of silence; 0: never */
+    int64_t idle_s;        /* without a request, then it is disconnected; 0: never */
+    int64_t retry_after_s; /* 0: a relay that failed is tried again at once */
+};
+
 struct proxy_opts {
     const struct env *env;     /* borrowed */
     struct loop *const *loops; /* borrowed */
     unsigned n_loops;
     uint16_t version_max; /* that this build speaks */
-    bool prefer_onion, required_host_mode;
+    bool prefer_onion;
     const char *own_domains;         /* borrowed until proxy_new() returns; "" for none */
     const struct socks_proxy *socks; /* borrowed as own_domains; NULL: none */
-    bool socks_always, allow_private;
-    int64_t connect_timeout_ms, request_timeout_ms;
-    int64_t ping_after_ms;       /* of silence; 0: never */
-    int64_t idle_ms;             /* without a request, then it is disconnected; 0: never */
+    bool socks_always;
     struct admission *admission; /* borrowed; counts sockets; NULL: nothing is counted */
-    int64_t retry_after_ms;      /* 0: a relay that failed is tried again at once */
+    struct proxy_settings settings;
 };
 
 MUST_USE enum err proxy_new(const struct proxy_opts *o, struct proxy **ret);

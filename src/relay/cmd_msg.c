@@ -149,7 +149,7 @@ static void before_write(const struct request *rq, int64_t now_s) {
         store_link_delete(o->store, rq->queue, &lsn) != OK) {
         return; /* the queue is gone: the write will say so */
     }
-    if (o->expire_on_send && o->message_ttl_s > 0 &&
+    if (o->settings.expire_on_send && o->message_ttl_s > 0 &&
         store_expire_queue(o->store, rq->queue, now_s - o->message_ttl_s, &n) == OK) {
         stats_add(rq->session->rl->stats, STAT_MSG_EXPIRED, n); /* else as above */
     }

@@ -168,7 +168,7 @@ static void start_kept(struct session *s, struct proxied *p) {
 }
 
 static bool has_room(const struct session *s) {
-    return s->n_proxied < s->rl->relay->o.proxy_concurrency;
+    return s->n_proxied < s->rl->relay->o.settings.proxy_concurrency;
 }
 
 /* One that is answered at once comes back here from inside start(). */

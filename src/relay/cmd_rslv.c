@@ -110,7 +110,7 @@ static void start(struct session *s, struct asked *a) {
 }
 
 static bool has_room(const struct session *s) {
-    return s->n_names < s->rl->relay->o.resolver_concurrency;
+    return s->n_names < s->rl->relay->o.settings.resolver_concurrency;
 }
 
 /* One that is answered at once comes back here from inside start(). */

@@ -93,7 +93,7 @@ static void want_tick(struct session *s) {
     struct relay_loop *rl = s->rl;
     if (list_is_empty(&s->in_ntf)) list_push_back(&rl->ntf_waiting, &s->in_ntf);
     if (rl->ntf_ticking) return;
-    const uint64_t ms = (uint64_t)opts_of(s)->ntf_interval_ms;
+    const uint64_t ms = (uint64_t)opts_of(s)->settings.ntf_interval_ms;
     rl->ntf_ticking = loop_timer_start(rl->loop, &rl->ntf_timer, ms, 0, tick, rl) == OK;
 }
 
@@ -255,8 +255,9 @@ static void expiry_step(void *ctx) {
         log_line(LOG_INFO, "notifications-expired", "count=%llu",
                  (unsigned long long)rl->n_ntfs_expired);
     }
-    const enum err e = more ? schedule(rl, 0, expiry_step)
-                            : schedule(rl, (uint64_t)o->expiry_interval_s * 1000, expiry_begin);
+    const enum err e =
+        more ? schedule(rl, 0, expiry_step)
+             : schedule(rl, (uint64_t)o->settings.expiry_interval_s * 1000, expiry_begin);
     if (e != OK) log_line(LOG_ERROR, "notification-expiry-stopped", "error=%s", err_name(e));
 }
 

@@ -38,7 +38,7 @@ static void expiry_step(void *ctx) {
     }
     const enum err e =
         more ? schedule_expiry(rl, 0, expiry_step)
-             : schedule_expiry(rl, (uint64_t)o->expiry_interval_s * 1000, expiry_begin);
+             : schedule_expiry(rl, (uint64_t)o->settings.expiry_interval_s * 1000, expiry_begin);
     if (e != OK) log_line(LOG_ERROR, "expiry-stopped", "error=%s", err_name(e));
 }
 
@@ -46,7 +46,7 @@ static void expiry_step(void *ctx) {
 
 static void close_inactive(void *ctx) {
     struct relay_loop *rl = ctx;
-    const int64_t before_ms = loop_now_ms(rl->loop) - rl->relay->o.inactive_ttl_s * 1000;
+    const int64_t before_ms = loop_now_ms(rl->loop) - rl->relay->o.settings.inactive_ttl_s * 1000;
     for (struct list *l = rl->sessions.next; l != &rl->sessions; l = l->next) {
         const struct session *s = CONTAINER_OF(l, struct session, in_loop);
         if (!session_is_subscribed(s) && s->received_ms < before_ms && s->sent_ms < before_ms)
@@ -132,14 +132,16 @@ static void init_loop(struct relay *r, unsigned index) {
 enum err relay_new(const struct relay_opts *o, struct relay **ret) {
     struct relay *r = calloc(1, sizeof *r);
     if (r == NULL) return E_NO_MEMORY;
+    const int64_t both_s = o->settings.handshake_timeout_s;
     r->o = *o;
-    r->o.rules = (struct relay_rules){0};
+    crypto_wipe(&r->o.rules, sizeof r->o.rules); /* rules.c has them */
+    r->handshake_timeout_ms = (both_s != 0 ? both_s : DEFAULT_SMP_HANDSHAKE_TIMEOUT_S) * 1000;
     tls_log_init(&r->tls_log, o->env, o->rules.log_tls_errors);
     r->conn_opts = (struct conn_opts){
         .stream.on_up = conn_up,
         .stream.server = r,
         .stream.admission = o->admission,
-        .stream.tls_timeout_ms = o->tls_timeout_s * 1000,
+        .stream.tls_timeout_ms = (both_s != 0 ? both_s : DEFAULT_TLS_TIMEOUT_S) * 1000,
         .stream.on_tls_error = on_tls_error,
         .ops = &SESSION_OPS,
         .block_timeout_ms = (int64_t)BLOCK_TIMEOUT_S * 1000,
@@ -162,8 +164,8 @@ static enum err start_loop(struct relay *r, unsigned index) {
     rl->stats = loop_stats(rl->loop);
     const enum err e = authz_cache_new(r->map_seed, &rl->authz_cache);
     if (e != OK) return e;
-    if (r->o.inactive_ttl_s == 0) return OK;
-    const uint64_t every_ms = (uint64_t)r->o.inactive_check_s * 1000;
+    if (!r->o.settings.disconnect_inactive) return OK;
+    const uint64_t every_ms = (uint64_t)r->o.settings.inactive_check_s * 1000;
     return loop_timer_start(rl->loop, &rl->inactive_timer, every_ms, every_ms, close_inactive, rl);
 }
 
@@ -174,7 +176,8 @@ enum err relay_start(struct relay *r) {
     }
     const enum err e = ntf_start(&r->loops[0]);
     if (e != OK || r->o.message_ttl_s == 0) return e;
-    const uint64_t first_ms = r->o.expire_on_start ? 0 : (uint64_t)r->o.expiry_interval_s * 1000;
+    const uint64_t first_ms =
+        r->o.settings.expire_on_start ? 0 : (uint64_t)r->o.settings.expiry_interval_s * 1000;
     return schedule_expiry(&r->loops[0], first_ms, expiry_begin);
 }
 

@@ -69,7 +69,8 @@ MUST_USE bool relay_loop_hold(struct relay_loop *rl, struct list *in_held);
 
 struct relay {
     /* fixed after relay_new() */
-    struct relay_opts o; /* but its rules: see rules.c */
+    struct relay_opts o;          /* but its rules: see rules.c */
+    int64_t handshake_timeout_ms; /* of SMP */
     struct conn_opts conn_opts;
     uint64_t map_seed[3];
     struct relay_loop *loops; /* owned: o.n_loops of them */

@@ -9,20 +9,14 @@
 
 struct rules {
     _Atomic unsigned n_refs; /* release on the way down: whoever frees it sees all reads done */
-    bool allow_new_queues, has_password;
-    size_t n_password;
-    uint8_t password[]; /* secret */
+    struct relay_rules set;  /* secret */
 };
 
 enum err rules_new(const struct relay_rules *from, struct rules **ret) {
-    const size_t n = from->create_password != NULL ? strlen(from->create_password) : 0;
-    struct rules *rules = malloc(sizeof *rules + n);
+    struct rules *rules = malloc(sizeof *rules);
     if (rules == NULL) return E_NO_MEMORY;
     atomic_init(&rules->n_refs, 1);
-    rules->allow_new_queues = from->allow_new_queues;
-    rules->has_password = from->create_password != NULL;
-    rules->n_password = n;
-    if (n != 0) memcpy(rules->password, from->create_password, n);
+    rules->set = *from;
     *ret = rules;
     return OK;
 }
@@ -35,17 +29,17 @@ struct rules *rules_ref(struct rules *rules) {
 void rules_unref(struct rules *rules) {
     if (rules == NULL) return;
     if (atomic_fetch_sub_explicit(&rules->n_refs, 1, memory_order_acq_rel) != 1) return;
-    crypto_wipe(rules->password, rules->n_password);
+    crypto_wipe(&rules->set, sizeof rules->set);
     free(rules);
 }
 
 bool rules_allow_new_queues(const struct rules *rules) {
-    return rules->allow_new_queues;
+    return rules->set.allow_new_queues;
 }
 
 bool rules_fit_password(const struct rules *rules, bool has, struct bytes password) {
-    if (!rules->has_password) return true;
-    return has && crypto_equal(password, bytes_of(rules->password, rules->n_password));
+    const struct bytes wanted = bytes_str(rules->set.create_password);
+    return wanted.n == 0 || (has && crypto_equal(password, wanted));
 }
 
 struct rules_msg {

@@ -71,7 +71,7 @@ enum err service_open(struct session *s, const struct client_service *hello,
     *ret_refusal = TRANSPORT_HS_BAD_AUTH;
     if (e == OK) {
         *ret_refusal = TRANSPORT_HS_BAD_SERVICE;
-        e = opts_of(s)->accept_services ? find_record(s, hello, svc) : E_SERVICE;
+        e = opts_of(s)->settings.accept_services ? find_record(s, hello, svc) : E_SERVICE;
     }
     if (e != OK) {
         free(svc);

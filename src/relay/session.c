@@ -70,7 +70,7 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     const struct bytes id = conn_tls_unique(c);
     const bool legacy = !conn_has_alpn(c);
     if (id.n == 0 || id.n > SESSION_ID_MAX) return E_INTERNAL;
-    if (legacy && r->o.version_min > V_LEGACY) return E_VERSION;
+    if (legacy && r->o.settings.version_min > V_LEGACY) return E_VERSION;
     struct session *s = calloc(1, sizeof *s);
     if (s == NULL) return E_NO_MEMORY;
     s->conn = c;
@@ -103,7 +103,7 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     crypto_wipe(&pair, sizeof pair);
     s->created_ms = s->received_ms = s->sent_ms = loop_now_ms(s->rl->loop);
     list_push_back(&s->rl->sessions, &s->in_loop);
-    conn_set_deadline(c, s->created_ms + r->o.handshake_timeout_s * 1000);
+    conn_set_deadline(c, s->created_ms + r->handshake_timeout_ms);
     conn_want_write(c);
     *ret_session = s;
     return OK;
@@ -148,8 +148,8 @@ static enum err write_hello(const struct session *s, uint8_t *block) {
     enum err e = server_cert_sign_session_key(cert, s->pub, &key);
     if (e != OK) return e;
     const struct server_hello hello = {
-        .version_min = s->legacy ? V_LEGACY : r->o.version_min,
-        .version_max = s->legacy ? V_LEGACY : r->o.version_max,
+        .version_min = s->legacy ? V_LEGACY : r->o.settings.version_min,
+        .version_max = s->legacy ? V_LEGACY : r->o.settings.version_max,
         .session_id = bytes_of(s->params.session + 1, s->params.session[0]),
         .cert_chain = server_cert_chain(cert),
         .signed_key = wr_bytes(&key),
@@ -191,8 +191,8 @@ static enum err take_hello(struct session *s, uint8_t *block) {
     if (e != OK) return e;
     const struct bytes identity = bytes_of(server_cert_fingerprint(conn_cert(s->conn)), SHA256_LEN);
     if (!bytes_equal(hello.identity, identity)) return E_IDENTITY;
-    const uint16_t min = s->legacy ? V_LEGACY : r->o.version_min;
-    const uint16_t max = s->legacy ? V_LEGACY : r->o.version_max;
+    const uint16_t min = s->legacy ? V_LEGACY : r->o.settings.version_min;
+    const uint16_t max = s->legacy ? V_LEGACY : r->o.settings.version_max;
     e = handshake_agree(min, max, hello.version, &s->params.version);
     if (e != OK) return e;
     if (version_has(s->params.version, V_ENCRYPTED_BLOCK) && hello.key.type != KEY_NONE &&
@@ -213,7 +213,7 @@ static enum err take_hello(struct session *s, uint8_t *block) {
 
 /* Too much to write, or too many blocks under way: read no further for now. */
 void session_adjust_reading(struct session *s) {
-    const size_t max = relay_of(s)->o.pending_bytes_max;
+    const size_t max = relay_of(s)->o.settings.pending_bytes_max;
     const bool pause =
         jobs_are_full(s) || s->n_proxied_waiting >= PROXY_WAITING_MAX || names_are_waiting(s) ||
         s->outbox.pending_bytes + due_bytes(&s->due) > (s->reading_paused ? max / 2 : max);
@@ -423,7 +423,7 @@ static void send_ends(void *ctx) {
  * when there cannot be one. */
 static bool may_wait(struct session *s) {
     struct relay_loop *rl = s->rl;
-    const uint64_t ms = (uint64_t)rl->relay->o.end_interval_ms;
+    const uint64_t ms = (uint64_t)rl->relay->o.settings.end_interval_ms;
     if (ms == 0) return false;
     if (!rl->ends_ticking)
         rl->ends_ticking = loop_timer_start(rl->loop, &rl->ends_timer, ms, 0, send_ends, rl) == OK;

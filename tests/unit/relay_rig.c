@@ -277,13 +277,13 @@ int rig_setup(void **state) {
         .store = rig.store,
         .loops = &rig.loop,
         .n_loops = 1,
-        .version_min = RELAY_VERSION_MIN,
-        .version_max = RELAY_VERSION_MAX,
+        .settings.version_min = RELAY_VERSION_MIN,
+        .settings.version_max = RELAY_VERSION_MAX,
         .rules = {.allow_new_queues = true},
-        .pending_bytes_max = 1 << 20,
-        .handshake_timeout_s = 10,
-        .ntf_interval_ms = 3000,
-        .accept_services = true,
+        .settings.pending_bytes_max = 1 << 20,
+        .settings.handshake_timeout_s = 10,
+        .settings.ntf_interval_ms = 3000,
+        .settings.accept_services = true,
     };
     assert_int_equal(relay_new(&o, &rig.relay), OK);
     assert_int_equal(relay_start(rig.relay), OK);

@@ -94,19 +94,64 @@ static void defaults_are_within_their_range(void **state) {
     }
     assert_int_equal(c.message_quota, 128);
     assert_int_equal(c.expire_messages_days, 21);
-    assert_true(c.expire_on_start);
-    assert_false(c.expire_on_send);
-    assert_true(c.new_queues);
-    assert_string_equal(c.create_password, "");
+    assert_true(c.relay.expire_on_start);
+    assert_false(c.relay.expire_on_send);
+    assert_true(c.rules.allow_new_queues);
+    assert_string_equal(c.rules.create_password, "");
     assert_string_equal(c.host, "<hostnames>");
     assert_int_equal(c.ports.n, 2);
     assert_int_equal(c.ports.port[0], 5223);
     assert_int_equal(c.ports.port[1], 443);
     assert_int_equal(c.bind.n, 0);
-    assert_false(c.disconnect_inactive);
-    assert_int_equal(c.version_min, RELAY_VERSION_MIN);
-    assert_int_equal(c.version_max, RELAY_VERSION_MAX);
+    assert_false(c.relay.disconnect_inactive);
+    assert_int_equal(c.relay.version_min, RELAY_VERSION_MIN);
+    assert_int_equal(c.relay.version_max, RELAY_VERSION_MAX);
     assert_int_equal(conf_message_ttl_s(&c), 21 * 86400);
+}
+
+/* What a row writes is what its field holds. */
+static void rows_fit_their_fields(void **state) {
+    (void)state;
+    static const size_t SIZES[N_OPT_TYPES] = {
+        [OPT_BOOL] = sizeof(bool),
+        [OPT_PORTS] = sizeof(struct conf_ports),
+        [OPT_ADDRESSES] = sizeof(struct conf_addresses),
+        [OPT_ENDPOINT] = sizeof(struct conf_endpoint),
+        [OPT_WORD] = CONF_WORD_MAX,
+        [OPT_COUNTRY] = CONF_WORD_MAX,
+        [OPT_PASSWORD] = CONF_PASSWORD_MAX,
+    };
+    for (size_t i = 0; i < N_OPTS; i++) {
+        const struct opt *o = &OPTS[i];
+        const size_t size = SIZES[o->type] != 0 ? SIZES[o->type] : CONF_TEXT_MAX;
+        if (o->type != OPT_INT) assert_int_equal(o->size, size);
+        if (o->type != OPT_INT || o->size == sizeof(int64_t)) continue;
+        const int64_t max = o->size == sizeof(uint16_t) ? UINT16_MAX : UINT32_MAX;
+        assert_true(o->min >= 0 && o->max <= max);
+    }
+}
+
+/* A part takes over its own struct and no other. */
+static void parts_take_over_their_own_fields(void **state) {
+    (void)state;
+    static const struct {
+        size_t begin, end;
+    } OF[N_CONF_PARTS] = {
+        [CONF_RELAY] = {offsetof(struct conf, rules),
+                        offsetof(struct conf, rules) + sizeof(struct relay_rules)},
+        [CONF_CONTROL] = {offsetof(struct conf, control),
+                          offsetof(struct conf, control) + sizeof(struct control_settings)},
+        [CONF_LOG] = {offsetof(struct conf, log_level),
+                      offsetof(struct conf, log_level) + CONF_WORD_MAX},
+    };
+    for (size_t i = 0; i < N_OPTS; i++) {
+        for (enum conf_part part = 0; part < N_CONF_PARTS; part++) {
+            if (OF[part].end == 0) continue;
+            const bool is_inside =
+                OPTS[i].offset >= OF[part].begin && OPTS[i].offset < OF[part].end;
+            assert_int_equal(OPTS[i].part == part, is_inside);
+        }
+    }
 }
 
 /* ---- reading ---- */
@@ -120,18 +165,18 @@ static void reads_every_type(void **state) {
                         "bind: 127.0.0.1,[::1], 2001:db8::1\nthreads: 4\n"
                         "[LIMITS]\nhandshake_timeout: 5\nmessage_ttl: 30\n");
     assert_string_equal(warnings, "");
-    assert_false(c.new_queues);
-    assert_string_equal(c.create_password, "a!b?c");
+    assert_false(c.rules.allow_new_queues);
+    assert_string_equal(c.rules.create_password, "a!b?c");
     assert_string_equal(c.host, "a.example,b.onion");
     assert_int_equal(c.ports.n, 3);
     assert_int_equal(c.ports.port[2], 8443);
     assert_int_equal(c.bind.n, 3);
     assert_string_equal(c.bind.text[1], "::1");
     assert_int_equal(c.threads, 4);
-    assert_int_equal(c.handshake_timeout_s, 5);
+    assert_int_equal(c.relay.handshake_timeout_s, 5);
     assert_int_equal(conf_message_ttl_s(&c), 30);
     conf_done(&c);
-    assert_string_equal(c.create_password, "");
+    assert_string_equal(c.rules.create_password, "");
 }
 
 static void numbers_keep_their_ends(void **state) {
@@ -247,7 +292,7 @@ static void password_rules(void **state) {
     longest[255] = '\0';
     (void)snprintf(text, sizeof text, "[AUTH]\ncreate_password: %s\n", longest);
     assert_accepted(&c, text);
-    assert_string_equal(c.create_password, longest);
+    assert_string_equal(c.rules.create_password, longest);
 }
 
 /* As in the reference; what the second says does not even have to be allowed. */
@@ -256,8 +301,8 @@ static void the_first_of_two_counts(void **state) {
     struct conf c;
     assert_accepted(&c, "[AUTH]\nnew_queues = off\n[TRANSPORT]\nport: 1\n[AUTH]\nnew_queues: on\n"
                         "create_password = a\ncreate_password = b c\n");
-    assert_false(c.new_queues);
-    assert_string_equal(c.create_password, "a");
+    assert_false(c.rules.allow_new_queues);
+    assert_string_equal(c.rules.create_password, "a");
     assert_string_equal(
         warnings,
         "f.ini:6: [AUTH] new_queues is already set in line 2, which counts: remove one\n"
@@ -400,7 +445,7 @@ static void file_of_the_reference_is_understood(void **state) {
                     "static_path = /var/opt/simplex/www\n");
     assert_string_equal(warnings, "");
     assert_string_equal(unused_of(&c), "INFORMATION.hosting_type");
-    assert_true(c.disconnect_inactive);
+    assert_true(c.relay.disconnect_inactive);
 }
 
 static void what_is_so_anyway_is_not_remarked_on(void **state) {
@@ -523,14 +568,21 @@ static void reload_takes_what_may_change(void **state) {
     assert_accepted(&c, "[AUTH]\ncreate_password: one\n[TRANSPORT]\nport: 1\nwebsockets: 80\n");
     assert_accepted(&next, "[AUTH]\ncreate_password: two\nnew_queues: off\n"
                            "[TRANSPORT]\nport: 2\nwebsockets: 443\n[LIMITS]\nmessage_ttl: 5\n");
-    assert_int_equal(conf_reload(&c, &next, collect_warning, NULL), 2);
+    warnings[0] = '\0';
+    conf_warn_of_restart(&c, &next, collect_warning, NULL);
     assert_string_equal(warnings, "[TRANSPORT] port changed: restart to use it\n"
                                   "[LIMITS] message_ttl changed: restart to use it\n");
-    assert_string_equal(c.create_password, "two");
-    assert_false(c.new_queues);
+    assert_true(conf_differs(&c, &next, CONF_RELAY));
+    assert_false(conf_differs(&c, &next, CONF_CONTROL));
+    conf_take(&c, &next, CONF_RELAY);
+    assert_string_equal(c.rules.create_password, "two");
+    assert_false(c.rules.allow_new_queues);
     assert_int_equal(c.ports.port[0], 1);
     assert_int_equal(c.message_ttl_s, 0);
-    assert_int_equal(conf_reload(&c, &c, collect_warning, NULL), 0);
+    assert_false(conf_differs(&c, &next, CONF_RELAY));
+    warnings[0] = '\0';
+    conf_warn_of_restart(&c, &c, collect_warning, NULL);
+    assert_string_equal(warnings, "");
 }
 
 /* ---- texts ---- */
@@ -555,9 +607,9 @@ static void template_is_read_as_meant(void **state) {
     assert_accepted(&c, print_template(VALUES, ARRAY_LEN(VALUES)));
     assert_string_equal(warnings, "");
     assert_string_equal(c.host, "smp.example");
-    assert_string_equal(c.create_password, "hidden-from-all");
+    assert_string_equal(c.rules.create_password, "hidden-from-all");
     assert_accepted(&c, print_template(NULL, 0));
-    assert_string_equal(c.create_password, "");
+    assert_string_equal(c.rules.create_password, "");
 }
 
 /* Takes the "# " away from lines that are settings; what is shown as a comment must be valid too.
@@ -631,6 +683,8 @@ int main(void) {
         cmocka_unit_test(rows_are_unique_and_explained),
         cmocka_unit_test(sections_are_known),
         cmocka_unit_test(defaults_are_within_their_range),
+        cmocka_unit_test(rows_fit_their_fields),
+        cmocka_unit_test(parts_take_over_their_own_fields),
         cmocka_unit_test(reads_every_type),
         cmocka_unit_test(numbers_keep_their_ends),
         cmocka_unit_test(says_what_is_allowed),

@@ -210,7 +210,7 @@ static void open_rig(struct rig *rig, const char *url, const char *auth) {
     assert_int_equal(endpoint_set_url(&e, url, &why), OK);
     if (auth != NULL) assert_int_equal(endpoint_set_auth(&e, auth, &why), OK);
     assert_int_equal(loop_new(0, &ENV_SYSTEM, &rig->loop), OK);
-    const struct resolver_opts o = {&rig->loop, 1, &e, TIMEOUT_MS, RESPONSE_MAX, TRANSFERS_MAX};
+    const struct resolver_opts o = {&rig->loop, 1, &e, {TIMEOUT_MS, RESPONSE_MAX}, TRANSFERS_MAX};
     assert_int_equal(resolver_new(&o, &rig->resolver), OK);
     assert_int_equal(loop_start(rig->loop), OK);
 }

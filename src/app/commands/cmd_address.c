@@ -78,7 +78,7 @@ static enum err run_address(const void *args, const struct paths *paths,
                            "the address has no host yet: set [TRANSPORT] host in %s", paths->ini);
     }
     const struct address address = {bytes_of(fingerprint, sizeof fingerprint),
-                                    a->no_password ? NULL : conf.create_password, conf.host,
+                                    a->no_password ? NULL : conf.rules.create_password, conf.host,
                                     conf.ports.port[0]};
     const bool for_people = a->qr || isatty(STDOUT_FILENO) != 0;
     (for_people ? address_print : address_print_bare)(&address);

@@ -81,8 +81,8 @@ static void log_unused(const struct conf *c) {
 /* ---- what is printed ---- */
 
 static void print_identity(const struct conf *c, const struct identity *id) {
-    address_print(
-        &(struct address){identity_fingerprint(id), c->create_password, c->host, c->ports.port[0]});
+    address_print(&(struct address){identity_fingerprint(id), c->rules.create_password, c->host,
+                                    c->ports.port[0]});
     const char *source = c->information.source_code;
     if (*source != '\0') printf("Server source code: %s\n", source);
 }
@@ -108,14 +108,15 @@ static void print_serving(const struct server *s, const struct conf *c, const st
                c->prometheus_interval_s, paths->metrics);
     }
     print_message_expiry(c);
-    if (c->disconnect_inactive) {
+    if (c->relay.disconnect_inactive) {
         printf("expiring clients inactive for %" PRId64 " seconds every %" PRId64 " seconds\n",
-               c->inactive_ttl_s, c->inactive_check_s);
+               c->relay.inactive_ttl_s, c->relay.inactive_check_s);
     } else {
         printf("not expiring inactive clients\n");
     }
-    const char *with_password = c->create_password[0] != '\0' ? "requires password" : "allowed";
-    printf("creating new queues %s\n", c->new_queues ? with_password : "NOT allowed");
+    const char *with_password =
+        c->rules.create_password[0] != '\0' ? "requires password" : "allowed";
+    printf("creating new queues %s\n", c->rules.allow_new_queues ? with_password : "NOT allowed");
 }
 
 /* ---- the command ---- */

@@ -132,10 +132,9 @@ static void look_at_writable(struct checks *c, const char *path) {
 
 static void look_at_secrets(struct checks *c) {
     const unsigned before = n_news(c);
-    const bool has_password = c->conf->create_password[0] != '\0' ||
-                              c->conf->socks_proxy[0] != '\0' ||
-                              c->conf->control_port_admin_password[0] != '\0' ||
-                              c->conf->control_port_user_password[0] != '\0';
+    const bool has_password =
+        c->conf->rules.create_password[0] != '\0' || c->conf->socks_proxy[0] != '\0' ||
+        c->conf->control.admin_password[0] != '\0' || c->conf->control.user_password[0] != '\0';
     look_at_secret(c, c->paths->server_key, "the private key of the server");
     look_at_secret(c, c->paths->ca_key, "the private key of its identity");
     if (has_password) look_at_secret(c, c->paths->ini, "a password");
@@ -311,7 +310,7 @@ static void look_at_resolver(struct checks *c) {
     char text[sizeof(struct problem)];
     if (c->is_starting || !c->conf->names_enable) return;
     const enum err bad = conf_resolver(c->conf, &e, &key, &why); /* said with the settings */
-    if (bad == OK) why = resolver_probe(&e, c->conf->resolver_timeout_ms, text, sizeof text);
+    if (bad == OK) why = resolver_probe(&e, c->conf->resolver.timeout_ms, text, sizeof text);
     if (bad == OK && why == NULL) {
         tell(c, FINDING_OK, NAMES, "the resolver answers (%s)", e.url);
     } else if (bad == OK) {

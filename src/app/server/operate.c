@@ -78,7 +78,7 @@ enum err operate_new(const struct operate_opts *o, struct operate **ret,
         operate_free(op);
         return e;
     }
-    operate_reload(op, o->conf);
+    operate_set_control(op, &o->conf->control);
     op->o.conf = NULL;
     op->o.identity = NULL;
     *ret = op;
@@ -130,11 +130,6 @@ void operate_free(struct operate *op) {
     free(op);
 }
 
-void operate_reload(struct operate *op, const struct conf *c) {
-    if (op->control == NULL) return;
-    control_port_set(op->control, &(struct control_settings){
-                                      .admin_password = c->control_port_admin_password,
-                                      .user_password = c->control_port_user_password,
-                                      .daily_block_quota = c->daily_block_queue_quota,
-                                  });
+void operate_set_control(struct operate *op, const struct control_settings *settings) {
+    if (op->control != NULL) control_port_set(op->control, settings);
 }

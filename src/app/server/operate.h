@@ -34,5 +34,5 @@ MUST_USE enum err operate_new(const struct operate_opts *o, struct operate **ret
 MUST_USE enum err operate_start(struct operate *op, struct problem *ret_problem);
 void operate_stop(struct operate *op); /* NULL is a no-op */
 void operate_free(struct operate *op); /* NULL is a no-op */
-/* Takes over the settings of OPT_RELOAD. */
-void operate_reload(struct operate *op, const struct conf *c);
+/* Borrowed for the call. */
+void operate_set_control(struct operate *op, const struct control_settings *settings);

@@ -164,14 +164,9 @@ static enum err up_descriptors(struct server *s, struct problem *p) {
 /* ---- admission ---- */
 
 static enum err up_admission(struct server *s, struct problem *p) {
-    const struct conf *c = s->o.conf;
-    const struct admission_opts o = {
-        .connections_max = s->shares.clients,
-        .outgoing_max = s->shares.outgoing,
-        .connections_per_address = (unsigned)c->connections_per_address,
-        .handshakes_per_second = (unsigned)c->handshakes_per_second,
-        .new_queues_per_minute = (unsigned)c->new_queues_per_minute,
-    };
+    struct admission_opts o = s->o.conf->admission;
+    o.connections_max = s->shares.clients;
+    o.outgoing_max = s->shares.outgoing;
     const enum err e = admission_new(&o, &ENV_SYSTEM, &s->admission);
     return e == OK ? OK : problem_set(p, e, "cannot start: %s", err_reason(e));
 }
@@ -287,16 +282,10 @@ static enum err up_proxy(struct server *s, struct problem *p) {
         .admission = s->admission,
         .version_max = RELAY_VERSION_MAX,
         .prefer_onion = strcmp(c->host_mode, "onion") == 0,
-        .required_host_mode = c->required_host_mode,
         .own_domains = c->own_server_domains,
         .socks = has_socks ? &socks : NULL,
         .socks_always = strcmp(c->socks_mode, "always") == 0,
-        .allow_private = c->allow_private_relays,
-        .connect_timeout_ms = c->connect_timeout_s * 1000,
-        .request_timeout_ms = c->request_timeout_s * 1000,
-        .ping_after_ms = c->proxy_ping_after_s * 1000,
-        .idle_ms = c->proxy_idle_s * 1000,
-        .retry_after_ms = c->retry_after_error_s * 1000,
+        .settings = c->proxy,
     };
     if (e == OK) e = proxy_new(&o, &s->proxy);
     crypto_wipe(&socks, sizeof socks);
@@ -320,8 +309,7 @@ static enum err up_names(struct server *s, struct problem *p) {
         .loops = s->loops,
         .n_loops = s->n_workers,
         .endpoint = &endpoint,
-        .timeout_ms = c->resolver_timeout_ms,
-        .response_max = (size_t)c->resolver_max_response_bytes,
+        .settings = c->resolver,
         .transfers_max = s->shares.transfers,
     };
     e = resolver_new(&o, &s->resolver);
@@ -335,49 +323,23 @@ static void down_names(struct server *s) {
 
 /* ---- relay ---- */
 
-static struct relay_rules relay_rules_from(const struct conf *c) {
-    return (struct relay_rules){
-        .allow_new_queues = c->new_queues,
-        .log_tls_errors = c->log_tls_errors,
-        .create_password = c->create_password[0] != '\0' ? c->create_password : NULL,
-    };
-}
-
-static struct relay_opts relay_opts_from(const struct server *s) {
+static enum err up_relay(struct server *s, struct problem *p) {
     const struct conf *c = s->o.conf;
-    const int64_t both = c->handshake_timeout_s;
-    return (struct relay_opts){
+    struct relay_opts o = {
         .env = &ENV_SYSTEM,
         .store = s->store,
         .loops = s->loops,
         .n_loops = s->n_workers,
         .admission = s->admission,
         .proxy = s->proxy,
-        .proxy_concurrency = (unsigned)c->proxy_concurrency,
         .resolver = s->resolver,
-        .resolver_concurrency = (unsigned)c->resolver_concurrency,
-        .version_min = (uint16_t)c->version_min,
-        .version_max = (uint16_t)c->version_max,
-        .rules = relay_rules_from(c),
-        .pending_bytes_max = (unsigned)c->pending_bytes,
-        .tls_timeout_s = both != 0 ? both : DEFAULT_TLS_TIMEOUT_S,
-        .handshake_timeout_s = both != 0 ? both : DEFAULT_SMP_HANDSHAKE_TIMEOUT_S,
         .message_ttl_s = conf_message_ttl_s(c),
-        .expiry_interval_s = c->expiry_interval_s,
         .ntf_ttl_s = conf_ntf_ttl_s(c),
-        .ntf_interval_ms = c->ntf_interval_ms,
-        .end_interval_ms = c->end_interval_ms,
-        .accept_services = c->accept_services,
-        .expire_on_start = c->expire_on_start,
-        .expire_on_send = c->expire_on_send,
-        .inactive_ttl_s = c->disconnect_inactive ? c->inactive_ttl_s : 0,
-        .inactive_check_s = c->inactive_check_s,
+        .rules = c->rules,
+        .settings = c->relay,
     };
-}
-
-static enum err up_relay(struct server *s, struct problem *p) {
-    const struct relay_opts o = relay_opts_from(s);
     const enum err e = relay_new(&o, &s->relay);
+    crypto_wipe(&o.rules, sizeof o.rules);
     return e == OK ? OK : problem_set(p, e, "cannot start the relay: %s", err_reason(e));
 }
 
@@ -654,11 +616,12 @@ enum err server_set_identity(struct server *s, const struct identity *id) {
     return OK;
 }
 
-enum err server_reload(struct server *s, const struct conf *conf) {
-    const struct relay_rules rules = relay_rules_from(conf);
-    const enum err e = relay_set_rules(s->relay, &rules);
-    if (e == OK) operate_reload(s->operate, conf);
-    return e;
+enum err server_set_rules(struct server *s, const struct relay_rules *rules) {
+    return relay_set_rules(s->relay, rules);
+}
+
+void server_set_control(struct server *s, const struct control_settings *settings) {
+    operate_set_control(s->operate, settings);
 }
 
 static void run_ping(struct loop_msg *base) {

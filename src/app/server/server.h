@@ -32,9 +32,9 @@ MUST_USE enum err server_stop(struct server *s, struct problem *ret_problem);
 /* New connections get these certificates; those that there are go on with theirs. id: borrowed for
  * the call. E_NO_MEMORY: not all loops have got them. */
 MUST_USE enum err server_set_identity(struct server *s, const struct identity *id);
-/* Takes over the settings of OPT_RELOAD; the others of conf, borrowed for the call, are not looked
- * at. E_NO_MEMORY: all stays as it was. */
-MUST_USE enum err server_reload(struct server *s, const struct conf *conf);
+/* New settings of these parts, borrowed for the call. E_NO_MEMORY: all stays as it was. */
+MUST_USE enum err server_set_rules(struct server *s, const struct relay_rules *rules);
+void server_set_control(struct server *s, const struct control_settings *settings);
 /* Have all loops had a turn since the last call? The first call only begins to ask. */
 bool server_is_alive(struct server *s);
 /* The statistics of this moment. Any thread, until the stop. */

@@ -10,14 +10,35 @@
 #include "base/env.h"
 #include "base/log.h"
 
-void signals_set_log_level(const struct signals *r) {
+/* ---- SIGHUP ---- */
+
+static enum err take_log_level(struct signals *r, const struct conf *next) {
     enum log_level level = LOG_INFO;
-    const bool is_one = log_level_from_name(r->conf->log_level, &level);
+    const bool is_one = log_level_from_name(next->log_level, &level);
     assert(is_one); /* the table of settings has the same words */
     if (!r->has_log_level) log_set_level(level);
+    return OK;
 }
 
-/* ---- SIGHUP ---- */
+void signals_set_log_level(struct signals *r) {
+    (void)take_log_level(r, r->conf);
+}
+
+static enum err take_rules(struct signals *r, const struct conf *next) {
+    return server_set_rules(r->server, &next->rules);
+}
+
+static enum err take_control(struct signals *r, const struct conf *next) {
+    server_set_control(r->server, &next->control);
+    return OK;
+}
+
+/* How the parts of the table of settings take over what is new for them. */
+static enum err (*const TAKE[N_CONF_PARTS])(struct signals *r, const struct conf *next) = {
+    [CONF_LOG] = take_log_level,
+    [CONF_RELAY] = take_rules,
+    [CONF_CONTROL] = take_control,
+};
 
 static enum err load_successor(const struct signals *r, struct identity **ret, struct problem *p) {
     const enum err e = identity_load(r->paths, ret, p);
@@ -53,17 +74,20 @@ static void reload_settings(struct signals *r) {
     CLEANUP(conf_done) struct conf next;
     conf_init(&next);
     enum err e = conf_load(&next, r->paths->ini, conf_log_warning, NULL, &problem);
-    if (e == OK) {
-        e = server_reload(r->server, &next);
+    bool is_new = false;
+    for (enum conf_part part = 0; part < N_CONF_PARTS && e == OK; part++) {
+        if (part == CONF_RESTART || !conf_differs(r->conf, &next, part)) continue;
+        if (TAKE[part] != NULL) e = TAKE[part](r, &next);
         if (e != OK) (void)problem_set(&problem, e, "%s", err_meaning(e));
+        if (e == OK) conf_take(r->conf, &next, part);
+        is_new = true;
     }
     if (e != OK) {
         log_line(LOG_ERROR, "reload", "settings=kept reason=\"%s\"", problem.text);
         return;
     }
-    const unsigned n = conf_reload(r->conf, &next, conf_log_warning, NULL);
-    signals_set_log_level(r);
-    log_line(LOG_INFO, "reload", "settings=%s", n != 0 ? "new" : "unchanged");
+    conf_warn_of_restart(r->conf, &next, conf_log_warning, NULL);
+    log_line(LOG_INFO, "reload", "settings=%s", is_new ? "new" : "unchanged");
 }
 
 static void reload(struct signals *r) {

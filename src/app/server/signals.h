@@ -18,6 +18,6 @@ struct signals {
     bool has_log_level;        /* of the command line: it comes before that of conf */
 };
 
-void signals_set_log_level(const struct signals *r);
+void signals_set_log_level(struct signals *r);
 void signals_block(void); /* before any thread starts: they inherit it */
 void signals_wait_for_stop(struct signals *r);

@@ -61,7 +61,7 @@ void conf_init(struct conf *c) {
     for (size_t i = 0; i < N_OPTS; i++) {
         const struct opt *o = &OPTS[i];
         if (o->type == OPT_BOOL) *(bool *)(void *)((char *)c + o->offset) = o->def != 0;
-        if (o->type == OPT_INT) *(int64_t *)(void *)((char *)c + o->offset) = o->def;
+        if (o->type == OPT_INT) opt_set_number(o, o->def, c);
         if (o->def_text != NULL) {
             const enum err e = opt_parse(o, o->def_text, c);
             assert(e == OK); /* the table contradicts itself */
@@ -252,15 +252,15 @@ static void settle_storage(const struct reader *r) {
 
 static enum err check_versions(const struct reader *r) {
     const struct conf *c = r->conf;
-    if (c->version_min <= c->version_max) return OK;
+    if (c->relay.version_min <= c->relay.version_max) return OK;
     const unsigned at_min = line_of(c, "LIMITS", "smp_version_min");
     const unsigned at_max = line_of(c, "LIMITS", "smp_version_max");
     return problem_set(r->problem, E_CONFIG,
                        "%s:%u: [LIMITS] smp_version_min %d is above smp_version_max %d: no client "
                        "could "
                        "connect",
-                       r->file, at_min > at_max ? at_min : at_max, (int)c->version_min,
-                       (int)c->version_max);
+                       r->file, at_min > at_max ? at_min : at_max, (int)c->relay.version_min,
+                       (int)c->relay.version_max);
 }
 
 /* Who tells anything about a server has to tell where its source code is. The type of hosting alone
@@ -445,22 +445,29 @@ static bool is_equal(const struct opt *o, const struct conf *a, const struct con
     return equal;
 }
 
-unsigned conf_reload(struct conf *c, const struct conf *next, conf_warn *warn, void *ctx) {
-    unsigned n_taken = 0;
+bool conf_differs(const struct conf *c, const struct conf *next, enum conf_part part) {
+    for (size_t i = 0; i < N_OPTS; i++) {
+        if (OPTS[i].part == part && !is_equal(&OPTS[i], c, next)) return true;
+    }
+    return false;
+}
+
+void conf_take(struct conf *c, const struct conf *next, enum conf_part part) {
+    for (size_t i = 0; i < N_OPTS; i++) {
+        if (OPTS[i].part == part) opt_copy(&OPTS[i], next, c);
+    }
+}
+
+void conf_warn_of_restart(const struct conf *c, const struct conf *next, conf_warn *warn,
+                          void *ctx) {
     for (size_t i = 0; i < N_OPTS; i++) {
         const struct opt *o = &OPTS[i];
-        if (is_equal(o, c, next)) continue;
-        if ((o->flags & OPT_RELOAD) != 0) {
-            opt_copy(o, next, c);
-            n_taken++;
-        } else if ((o->flags & OPT_NOT_YET) == 0) {
-            char text[256];
-            (void)snprintf(text, sizeof text, "[%s] %s changed: restart to use it", o->section,
-                           o->key);
-            warn(ctx, text);
-        }
+        const bool is_meant = o->part == CONF_RESTART && (o->flags & OPT_NOT_YET) == 0;
+        if (!is_meant || is_equal(o, c, next)) continue;
+        char text[256];
+        (void)snprintf(text, sizeof text, "[%s] %s changed: restart to use it", o->section, o->key);
+        warn(ctx, text);
     }
-    return n_taken;
 }
 
 /* ---- printing ---- */

@@ -9,9 +9,13 @@
 
 #include <stdint.h>
 
+#include "admin/control_port.h"
 #include "app/files/problem.h"
 #include "base/wr.h"
-#include "client/smp_uri.h"
+#include "names/resolver.h"
+#include "net/admission.h"
+#include "proxy/proxy.h"
+#include "relay/relay.h"
 
 enum {
     CONF_OPTS_MAX = 128,  /* rows of the table */
@@ -52,7 +56,7 @@ struct conf_information {
     char hosting_country[CONF_WORD_MAX], hosting_type[CONF_WORD_MAX];
 };
 
-/* Numbers are int64_t whatever they are used as: one parser; ranges are in the table. */
+/* Ranges are in the table. */
 struct conf {
     struct conf_information information;
     /* [STORE_LOG] */
@@ -62,62 +66,59 @@ struct conf {
     char sync[CONF_WORD_MAX];
     char journal_path[CONF_TEXT_MAX]; /* "": `journal` in the state directory */
     int64_t expire_messages_days;
-    bool expire_on_start, expire_on_send;
     int64_t expire_ntfs_hours;
     bool log_stats;
     int64_t prometheus_interval_s;                               /* 0: off */
     char db_connection[CONF_TEXT_MAX], db_schema[CONF_TEXT_MAX]; /* the first may be secret */
     int64_t db_pool_size, db_deleted_ttl;
     bool db_store_log;
-    /* [AUTH] */
-    bool new_queues;
-    char create_password[CONF_PASSWORD_MAX];             /* secret; "": none */
-    char control_port_admin_password[CONF_PASSWORD_MAX]; /* secret; "": nobody has this role */
-    char control_port_user_password[CONF_PASSWORD_MAX];  /* likewise */
-    int64_t daily_block_queue_quota;                     /* 0: no limit, -1: none */
     /* [TRANSPORT] */
     char host[CONF_TEXT_MAX];
     struct conf_ports ports;
     struct conf_addresses bind; /* none: all addresses */
     int64_t threads;            /* 0: one for each processor */
-    bool log_tls_errors;
     char log_level[CONF_WORD_MAX];
-    bool accept_services;
     char websockets[CONF_TEXT_MAX];
     int64_t control_port; /* 0: off */
     struct conf_endpoint metrics;
     /* [PROXY] */
-    bool proxy_enable, required_host_mode, allow_private_relays;
+    bool proxy_enable;
     char host_mode[CONF_WORD_MAX], socks_mode[CONF_WORD_MAX];
     char own_server_domains[CONF_TEXT_MAX];
     char socks_proxy[CONF_TEXT_MAX]; /* secret; "": none */
-    int64_t proxy_concurrency, retry_after_error_s, connect_timeout_s, request_timeout_s;
-    int64_t proxy_ping_after_s, proxy_idle_s;
     /* [NAMES] */
     bool names_enable;
     char resolver_endpoint[CONF_TEXT_MAX], resolver_auth[CONF_TEXT_MAX]; /* the second is secret */
-    int64_t resolver_timeout_ms, resolver_max_response_bytes, resolver_concurrency;
-    /* [INACTIVE_CLIENTS] */
-    bool disconnect_inactive;
-    int64_t inactive_ttl_s, inactive_check_s;
     /* [WEB] */
     char web_static_path[CONF_TEXT_MAX], web_cert[CONF_TEXT_MAX], web_key[CONF_TEXT_MAX];
     int64_t web_http, web_https; /* ports; 0: off */
     /* [LIMITS] */
-    int64_t message_quota, connections_per_address, handshakes_per_second, new_queues_per_minute;
-    int64_t pending_bytes;
-    int64_t handshake_timeout_s; /* 0: the two defaults of limits.h */
-    int64_t message_ttl_s;       /* 0: expire_messages_days */
-    int64_t expiry_interval_s;
-    int64_t end_interval_ms;
-    int64_t ntf_interval_ms;
-    int64_t ntf_ttl_s; /* 0: expire_ntfs_hours */
-    int64_t version_min, version_max;
+    int64_t message_quota;
+    int64_t message_ttl_s; /* 0: expire_messages_days */
+    int64_t ntf_ttl_s;     /* 0: expire_ntfs_hours */
+    /* What goes to one part as it is: the part's own struct, so that a setting of it is a field
+     * there and a row of the table, and nothing in between. */
+    struct admission_opts admission; /* its limits in all are the server's */
+    struct relay_settings relay;
+    struct relay_rules rules;
+    struct control_settings control;
+    struct proxy_settings proxy;
+    struct resolver_settings resolver;
 
     /* where each row of the table was set: line of the file, 0 when it was not */
     uint32_t line[CONF_OPTS_MAX];
     /* rows that this version does not use and that ask for something else than it does */
     bool unused[CONF_OPTS_MAX];
+};
+
+/* Who takes over a new value on SIGHUP, in this order: a column of the table (server/signals.c). */
+enum conf_part {
+    CONF_RESTART, /* nobody: it needs a restart */
+    CONF_RELAY,
+    CONF_CONTROL,
+    CONF_LOG,
+    CONF_PAGES, /* there are none in this version */
+    N_CONF_PARTS
 };
 
 /* A remark that does not stop the start, one line. */
@@ -148,9 +149,13 @@ MUST_USE enum err conf_load(struct conf *c, const char *file, conf_warn *warn, v
 MUST_USE enum err conf_load_all(struct conf *c, const char *file, conf_warn *warn, conf_warn *fail,
                                 void *ctx, struct problem *ret_problem);
 
-/* Takes over from next, what the file says now, the settings that may change while the server runs,
- * and returns how many have changed. Others that have changed are warned of, each time. */
-unsigned conf_reload(struct conf *c, const struct conf *next, conf_warn *warn, void *ctx);
+/* next is what the file says now. Is anything of this part new in it? */
+bool conf_differs(const struct conf *c, const struct conf *next, enum conf_part part);
+/* The settings of this part become those of next. */
+void conf_take(struct conf *c, const struct conf *next, enum conf_part part);
+/* Warns of what is new and needs a restart, each time. */
+void conf_warn_of_restart(const struct conf *c, const struct conf *next, conf_warn *warn,
+                          void *ctx);
 
 int64_t conf_message_ttl_s(const struct conf *c); /* message_ttl, or expire_messages_days */
 int64_t conf_ntf_ttl_s(const struct conf *c);     /* notification_ttl, or expire_ntfs_hours */

@@ -67,7 +67,8 @@ static enum err parse_bool(const struct opt *o, const char *value, void *field) 
     return OK;
 }
 
-static void print_bool(const void *field, struct wr *w) {
+static void print_bool(const struct opt *o, const void *field, struct wr *w) {
+    (void)o;
     const bool *b = field;
     wr_str(w, *b ? "on" : "off");
 }
@@ -79,22 +80,51 @@ static void allowed_bool(const struct opt *o, struct wr *w) {
 
 /* ---- numbers ---- */
 
+static int64_t load_number(const struct opt *o, const void *field) {
+    uint16_t u16 = 0;
+    uint32_t u32 = 0;
+    int64_t n = 0;
+    if (o->size == sizeof u16) {
+        memcpy(&u16, field, sizeof u16);
+        return u16;
+    }
+    if (o->size == sizeof u32) {
+        memcpy(&u32, field, sizeof u32);
+        return u32;
+    }
+    memcpy(&n, field, sizeof n);
+    return n;
+}
+
+static void store_number(const struct opt *o, int64_t n, void *field) {
+    const uint16_t u16 = (uint16_t)n;
+    const uint32_t u32 = (uint32_t)n;
+    if (o->size == sizeof u16) {
+        memcpy(field, &u16, sizeof u16);
+    } else if (o->size == sizeof u32) {
+        memcpy(field, &u32, sizeof u32);
+    } else {
+        memcpy(field, &n, sizeof n);
+    }
+}
+
 static enum err parse_int(const struct opt *o, const char *value, void *field) {
     int64_t n = 0;
-    if ((o->flags & OPT_OFF_0) != 0 && strcmp(value, "off") == 0) {
-        memcpy(field, &n, sizeof n);
-        return OK;
-    }
-    const enum err e = parse_number(value, &n);
-    if (e != OK || n < o->min || n > o->max) return E_CONFIG;
-    int64_t *ret = field;
-    *ret = n;
+    const bool is_off = (o->flags & OPT_OFF_0) != 0 && strcmp(value, "off") == 0;
+    const enum err e = is_off ? OK : parse_number(value, &n);
+    if (e != OK || (!is_off && (n < o->min || n > o->max))) return E_CONFIG;
+    store_number(o, n, field);
     return OK;
 }
 
-static void print_int(const void *field, struct wr *w) {
-    const int64_t *n = field;
-    print_number(w, *n);
+static void print_int(const struct opt *o, const void *field, struct wr *w) {
+    const int64_t n = load_number(o, field);
+    if (n == 0 && (o->flags & OPT_UNSET_0) != 0) return;
+    if (n == 0 && (o->flags & OPT_OFF_0) != 0) {
+        wr_str(w, "off");
+        return;
+    }
+    print_number(w, n);
 }
 
 static void allowed_int(const struct opt *o, struct wr *w) {
@@ -115,14 +145,15 @@ static enum err parse_word(const struct opt *o, const char *value, void *field) 
     const char *word = o->words;
     while (n > 0) {
         const size_t len = strcspn(word, ",");
-        if (len == n && strncmp(word, value, n) == 0) return copy_text(value, field, CONF_WORD_MAX);
+        if (len == n && strncmp(word, value, n) == 0) return copy_text(value, field, o->size);
         if (word[len] == '\0') break;
         word += len + 1;
     }
     return E_CONFIG;
 }
 
-static void print_text(const void *field, struct wr *w) {
+static void print_text(const struct opt *o, const void *field, struct wr *w) {
+    (void)o;
     wr_str(w, field);
 }
 
@@ -135,8 +166,7 @@ static void allowed_word(const struct opt *o, struct wr *w) {
 
 static enum err parse_password(const struct opt *o, const char *value, void *field) {
     (void)o;
-    return smp_is_password(bytes_str(value)) ? copy_text(value, field, CONF_PASSWORD_MAX)
-                                             : E_CONFIG;
+    return smp_is_password(bytes_str(value)) ? copy_text(value, field, o->size) : E_CONFIG;
 }
 
 static void allowed_password(const struct opt *o, struct wr *w) {
@@ -187,7 +217,7 @@ static enum err parse_host(const struct opt *o, const char *value, void *field) 
     }
     text[n] = '\0';
     const bool is_open = strcmp(text, "<hostnames>") == 0; /* as init writes it without a name */
-    return is_open || conf_is_host(text) ? copy_text(text, ret, CONF_TEXT_MAX) : E_CONFIG;
+    return is_open || conf_is_host(text) ? copy_text(text, ret, o->size) : E_CONFIG;
 }
 
 static void allowed_host(const struct opt *o, struct wr *w) {
@@ -217,7 +247,8 @@ static enum err parse_ports(const struct opt *o, const char *value, void *field)
     return e;
 }
 
-static void print_ports(const void *field, struct wr *w) {
+static void print_ports(const struct opt *o, const void *field, struct wr *w) {
+    (void)o;
     const struct conf_ports *ports = field;
     for (unsigned i = 0; i < ports->n; i++) {
         if (i > 0) wr_str(w, ",");
@@ -259,7 +290,8 @@ static enum err parse_addresses(const struct opt *o, const char *value, void *fi
     return e;
 }
 
-static void print_addresses(const void *field, struct wr *w) {
+static void print_addresses(const struct opt *o, const void *field, struct wr *w) {
+    (void)o;
     const struct conf_addresses *list = field;
     for (unsigned i = 0; i < list->n; i++) {
         if (i > 0) wr_str(w, ",");
@@ -279,7 +311,7 @@ static enum err parse_text(const struct opt *o, const char *value, void *field) 
     for (const char *p = value; *p != '\0'; p++) {
         if ((unsigned char)*p < ' ' || *p == '\x7f') return E_CONFIG;
     }
-    return copy_text(value, field, CONF_TEXT_MAX);
+    return copy_text(value, field, o->size);
 }
 
 static void allowed_text(const struct opt *o, struct wr *w) {
@@ -291,7 +323,7 @@ static void allowed_text(const struct opt *o, struct wr *w) {
 
 static enum err parse_path(const struct opt *o, const char *value, void *field) {
     (void)o;
-    return value[0] == '/' ? copy_text(value, field, CONF_TEXT_MAX) : E_CONFIG;
+    return value[0] == '/' ? copy_text(value, field, o->size) : E_CONFIG;
 }
 
 static void allowed_path(const struct opt *o, struct wr *w) {
@@ -314,7 +346,7 @@ static enum err parse_socks(const struct opt *o, const char *value, void *field)
     (void)o;
     struct socks_proxy ignored;
     if (*value == '\0' || socks_proxy_parse(value, &ignored) != OK) return E_CONFIG;
-    return copy_text(value, field, CONF_TEXT_MAX);
+    return copy_text(value, field, o->size);
 }
 
 static void allowed_socks(const struct opt *o, struct wr *w) {
@@ -352,7 +384,7 @@ static enum err parse_country(const struct opt *o, const char *value, void *fiel
         text[i] = (char)(is_small ? value[i] - 'a' + 'A' : value[i]);
         if (text[i] < 'A' || text[i] > 'Z') return E_CONFIG;
     }
-    return copy_text(text, field, CONF_WORD_MAX);
+    return copy_text(text, field, o->size);
 }
 
 static void allowed_country(const struct opt *o, struct wr *w) {
@@ -378,7 +410,7 @@ static enum err parse_domains(const struct opt *o, const char *value, void *fiel
         p += strspn(p, SEPARATORS);
     }
     text[n] = '\0';
-    return n == 0 || conf_is_host(text) ? copy_text(text, field, CONF_TEXT_MAX) : E_CONFIG;
+    return n == 0 || conf_is_host(text) ? copy_text(text, field, o->size) : E_CONFIG;
 }
 
 static void allowed_domains(const struct opt *o, struct wr *w) {
@@ -416,7 +448,8 @@ static enum err parse_endpoint(const struct opt *o, const char *value, void *fie
     return OK;
 }
 
-static void print_endpoint(const void *field, struct wr *w) {
+static void print_endpoint(const struct opt *o, const void *field, struct wr *w) {
+    (void)o;
     const struct conf_endpoint *at = field;
     const bool is_v6 = strchr(at->host, ':') != NULL;
     if (at->port == 0) {
@@ -440,7 +473,7 @@ static enum err parse_websockets(const struct opt *o, const char *value, void *f
     struct conf_ports ignored;
     bool word = false;
     if (parse_bool(o, value, &word) != OK && parse_ports(o, value, &ignored) != OK) return E_CONFIG;
-    return copy_text(value, field, CONF_TEXT_MAX);
+    return copy_text(value, field, o->size);
 }
 
 static void allowed_websockets(const struct opt *o, struct wr *w) {
@@ -451,35 +484,38 @@ static void allowed_websockets(const struct opt *o, struct wr *w) {
 // clang-format off
 static const struct {
     enum err (*parse)(const struct opt *o, const char *value, void *field);
-    void (*print)(const void *field, struct wr *w);
+    void (*print)(const struct opt *o, const void *field, struct wr *w);
     void (*allowed)(const struct opt *o, struct wr *w);
-    size_t size; /* of the field */
 } OPT_TYPES[N_OPT_TYPES] = {
-    [OPT_BOOL]       = {parse_bool,       print_bool,      allowed_bool,       sizeof(bool)},
-    [OPT_INT]        = {parse_int,        print_int,       allowed_int,        sizeof(int64_t)},
-    [OPT_WORD]       = {parse_word,       print_text,      allowed_word,       CONF_WORD_MAX},
-    [OPT_PASSWORD]   = {parse_password,   print_text,      allowed_password,   CONF_PASSWORD_MAX},
-    [OPT_HOST]       = {parse_host,       print_text,      allowed_host,       CONF_TEXT_MAX},
-    [OPT_PORTS]      = {parse_ports,      print_ports,     allowed_ports,      sizeof(struct conf_ports)},
-    [OPT_ADDRESSES]  = {parse_addresses,  print_addresses, allowed_addresses,  sizeof(struct conf_addresses)},
-    [OPT_PATH]       = {parse_path,       print_text,      allowed_path,       CONF_TEXT_MAX},
-    [OPT_FILE]       = {parse_file,       print_text,      allowed_file,       CONF_TEXT_MAX},
-    [OPT_SOCKS]      = {parse_socks,      print_text,      allowed_socks,      CONF_TEXT_MAX},
-    [OPT_TEXT]       = {parse_text,       print_text,      allowed_text,       CONF_TEXT_MAX},
-    [OPT_LINK]       = {parse_link,       print_text,      allowed_link,       CONF_TEXT_MAX},
-    [OPT_COUNTRY]    = {parse_country,    print_text,      allowed_country,    CONF_WORD_MAX},
-    [OPT_DOMAINS]    = {parse_domains,    print_text,      allowed_domains,    CONF_TEXT_MAX},
-    [OPT_ENDPOINT]   = {parse_endpoint,   print_endpoint,  allowed_endpoint,   sizeof(struct conf_endpoint)},
-    [OPT_WEBSOCKETS] = {parse_websockets, print_text,      allowed_websockets, CONF_TEXT_MAX},
+    [OPT_BOOL]       = {parse_bool,       print_bool,      allowed_bool},
+    [OPT_INT]        = {parse_int,        print_int,       allowed_int},
+    [OPT_WORD]       = {parse_word,       print_text,      allowed_word},
+    [OPT_PASSWORD]   = {parse_password,   print_text,      allowed_password},
+    [OPT_HOST]       = {parse_host,       print_text,      allowed_host},
+    [OPT_PORTS]      = {parse_ports,      print_ports,     allowed_ports},
+    [OPT_ADDRESSES]  = {parse_addresses,  print_addresses, allowed_addresses},
+    [OPT_PATH]       = {parse_path,       print_text,      allowed_path},
+    [OPT_FILE]       = {parse_file,       print_text,      allowed_file},
+    [OPT_SOCKS]      = {parse_socks,      print_text,      allowed_socks},
+    [OPT_TEXT]       = {parse_text,       print_text,      allowed_text},
+    [OPT_LINK]       = {parse_link,       print_text,      allowed_link},
+    [OPT_COUNTRY]    = {parse_country,    print_text,      allowed_country},
+    [OPT_DOMAINS]    = {parse_domains,    print_text,      allowed_domains},
+    [OPT_ENDPOINT]   = {parse_endpoint,   print_endpoint,  allowed_endpoint},
+    [OPT_WEBSOCKETS] = {parse_websockets, print_text,      allowed_websockets},
 };
 // clang-format on
 
 void opt_copy(const struct opt *o, const struct conf *from, struct conf *to) {
-    memcpy((char *)to + o->offset, (const char *)from + o->offset, OPT_TYPES[o->type].size);
+    memcpy((char *)to + o->offset, (const char *)from + o->offset, o->size);
 }
 
 void opt_wipe(const struct opt *o, struct conf *c) {
-    crypto_wipe((char *)c + o->offset, OPT_TYPES[o->type].size);
+    crypto_wipe((char *)c + o->offset, o->size);
+}
+
+void opt_set_number(const struct opt *o, int64_t n, struct conf *c) {
+    store_number(o, n, (char *)c + o->offset);
 }
 
 enum err opt_parse(const struct opt *o, const char *value, struct conf *c) {
@@ -487,15 +523,7 @@ enum err opt_parse(const struct opt *o, const char *value, struct conf *c) {
 }
 
 void opt_print(const struct opt *o, const struct conf *c, struct wr *w) {
-    const void *field = (const char *)c + o->offset;
-    if ((o->flags & (OPT_UNSET_0 | OPT_OFF_0)) != 0) {
-        const int64_t *n = field;
-        if (*n == 0) {
-            wr_str(w, (o->flags & OPT_OFF_0) != 0 ? "off" : "");
-            return;
-        }
-    }
-    OPT_TYPES[o->type].print(field, w);
+    OPT_TYPES[o->type].print(o, (const char *)c + o->offset, w);
 }
 
 void opt_show(const struct opt *o, const char *value, struct wr *w) {

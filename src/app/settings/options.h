@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* options.h -- the table of all settings, and the types that its rows can have.
  *
- * Private to conf.c, options.c and opt_type.c: others ask conf.h. A new setting is one row here and
- * one field of struct conf; a new kind of value is one enum opt_type and one row of OPT_TYPES. */
+ * Private to conf.c, options.c and opt_type.c: others ask conf.h. A new setting is one row in
+ * options.c and one field, of struct conf or of what a part of the server has in there; a new kind
+ * of value is one enum opt_type and one row of OPT_TYPES. */
 #pragma once
 
 #include "app/settings/conf.h"
 
 enum opt_type {
     OPT_BOOL,       /* bool: on, off */
-    OPT_INT,        /* int64_t: min..max */
+    OPT_INT,        /* uint16_t, unsigned or int64_t: min..max */
     OPT_WORD,       /* char[CONF_WORD_MAX]: one of `words` */
     OPT_PASSWORD,   /* char[CONF_PASSWORD_MAX] */
     OPT_HOST,       /* char[CONF_TEXT_MAX] */
@@ -34,16 +35,16 @@ enum {
     OPT_SECRET = 4,  /* never printed; of OPT_SOCKS user and password */
     OPT_UNSET_0 = 8, /* the number 0, outside min..max, means not set */
     OPT_OFF_0 = 16,  /* the number 0, outside min..max, is written `off` */
-    OPT_RELOAD = 32, /* a new value is taken over on SIGHUP; others need a restart */
-    OPT_OURS = 64,   /* the reference does not have it */
-    OPT_TACIT = 128  /* with NOT_YET: no remark, as init sets it */
+    OPT_OURS = 32,   /* the reference does not have it */
+    OPT_TACIT = 64   /* with NOT_YET: no remark, as init sets it */
 };
 
 struct opt {
     const char *section, *key;
     enum opt_type type;
     unsigned flags;
-    size_t offset;        /* into struct conf */
+    enum conf_part part;  /* that takes over a new value while the server runs */
+    size_t offset, size;  /* of its field in struct conf */
     int64_t def;          /* default of BOOL and INT */
     const char *def_text; /* default of the others; NULL: empty */
     int64_t min, max;     /* INT */
@@ -63,6 +64,8 @@ extern const size_t N_OPT_SECTIONS;
 
 /* The value into its field. E_CONFIG when it is not allowed. */
 MUST_USE enum err opt_parse(const struct opt *o, const char *value, struct conf *c);
+/* Into the field of an OPT_INT. */
+void opt_set_number(const struct opt *o, int64_t n, struct conf *c);
 /* The field as text; nothing when it is not set. */
 void opt_print(const struct opt *o, const struct conf *c, struct wr *w);
 void opt_copy(const struct opt *o, const struct conf *from, struct conf *to);

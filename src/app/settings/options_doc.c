@@ -61,7 +61,7 @@ static void write_row(struct wr *w, const struct opt *o, const struct conf *defa
     wr_str(w, " | ");
     write_allowed(w, o);
     wr_str(w, (o->flags & OPT_OURS) != 0 ? " | 0.1.0" : " | reference");
-    wr_str(w, (o->flags & OPT_RELOAD) != 0 ? " | SIGHUP | " : " | restart | ");
+    wr_str(w, o->part != CONF_RESTART ? " | SIGHUP | " : " | restart | ");
     write_cell(w, o->help);
     if ((o->flags & OPT_NOT_YET) != 0) wr_str(w, " **This version does not use it.**");
     if ((o->flags & OPT_SECRET) != 0) {
