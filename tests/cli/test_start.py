@@ -179,6 +179,15 @@ def test_slip_in_auth(ready):
         "create_pasword: did you mean [AUTH] create_password? Correct it, or begin the line with #")
 
 
+def test_forgotten_equals_sign(ready):
+    """A random password ends with =, so the line looks like one that sets something else."""
+    text = ready.ini.read_text()
+    ready.ini.write_text(re.sub("^new_queues = .*", "create_password c2VjcmV0=", text, flags=re.M))
+    line = ready.refuse_start()
+    assert line == (f"Error: {ready.ini}:{ready.line_of('create_password')}: there is no = after "
+                    "[AUTH] create_password: write it, or begin the line with #")
+
+
 def test_file_of_the_reference(ready):
     """As the reference writes it."""
     text = (f"[INFORMATION]\nsource_code = https://example.com/{'x' * 400}\n"
@@ -225,6 +234,16 @@ def test_bad_values(ready, section, key, value, message):
     line = ready.refuse_start()
     assert line.startswith(f"Error: {ready.ini}:{ready.line_of(key + ' =')}: [{section}] {key}")
     assert message in line
+
+
+@pytest.mark.parametrize("text", ["", "\n# nothing\n[AUTH]\n"])
+def test_no_settings(ready, text):
+    """What a full disk leaves of an edited file is no server that forgets and lets everybody in."""
+    ready.ini.write_text(text)
+    message = (f"Error: there are no settings in {ready.ini}: restore it from your backup, or move "
+               "it away and run `smp-server init --keep-identity`")
+    assert ready.refuse_start() == message
+    assert message[7:] in ready.run("check", status=1).stdout
 
 
 def test_no_text_file(ready):

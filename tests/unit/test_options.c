@@ -361,6 +361,29 @@ static void a_slip_in_auth_is_refused(void **state) {
     }
 }
 
+/* `create_password abc=` is read as a setting of this name. Its value is not told. */
+static void a_forgotten_equals_sign_is_noticed(void **state) {
+    (void)state;
+    struct conf c;
+    assert_refused("[AUTH]\ncreate_password hunter2=\n",
+                   "f.ini:2: there is no = after [AUTH] create_password: write it, or begin the "
+                   "line with #");
+    assert_refused("[AUTH]\ncontrol_port_admin_password\thunter2:x\n",
+                   "f.ini:2: there is no = after [AUTH] control_port_admin_password: write it, or "
+                   "begin the line with #");
+    assert_refused("[AUTH]\ncreate_pasword hunter2=\n",
+                   "f.ini:2: unknown setting [AUTH] create_pasword ...: did you mean [AUTH] "
+                   "create_password? Correct it, or begin the line with #");
+    assert_accepted(&c, "[AUTH]\nfuture key=1\n[TRANSPORT]\nhost a.example:1\n"
+                        "hots b.example:1\n");
+    assert_string_equal(
+        warnings,
+        "f.ini:2: unknown setting [AUTH] future ... is ignored: check its spelling\n"
+        "f.ini:4: there is no = after [TRANSPORT] host: the line is ignored\n"
+        "f.ini:5: unknown setting [TRANSPORT] hots ... is ignored: did you mean [TRANSPORT] "
+        "host?\n");
+}
+
 static void storage_that_does_not_exist_is_refused(void **state) {
     (void)state;
     assert_refused("[STORE_LOG]\nenable: on\nstore_queues: database\nstore_messages: database\n",
@@ -695,6 +718,7 @@ int main(void) {
         cmocka_unit_test(the_first_of_two_counts),
         cmocka_unit_test(unknown_is_a_warning),
         cmocka_unit_test(a_slip_in_auth_is_refused),
+        cmocka_unit_test(a_forgotten_equals_sign_is_noticed),
         cmocka_unit_test(storage_that_does_not_exist_is_refused),
         cmocka_unit_test(reads_storage),
         cmocka_unit_test(journal_without_store_log_is_memory),

@@ -133,36 +133,73 @@ static const struct opt *find_near(const struct ini_line *line) {
     return near != NULL ? near : nearest_of(line, false);
 }
 
-static struct problem name_of(const struct ini_line *line) {
-    struct problem name;
-    if (*line->section == '\0') {
-        (void)problem_set(&name, OK, "%.100s before the first [SECTION]", line->key);
-    } else {
-        (void)problem_set(&name, OK, "[%.100s] %.100s", line->section, line->key);
-    }
+/* A name as messages have it. What follows its first word is not told: where the = was forgotten it
+ * is the value, which may be a password. */
+struct name {
+    char word[NEAR_WORD_MAX + 1];
+    bool is_cut;
+};
+
+static struct name first_word(const char *key) {
+    struct name name;
+    const size_t n = strcspn(key, " \t");
+    (void)snprintf(name.word, sizeof name.word, "%.*s", (int)n, key);
+    name.is_cut = key[n] != '\0' || n >= sizeof name.word;
     return name;
+}
+
+static struct problem shown_name(const char *section, const struct name *name) {
+    struct problem text;
+    const char *dots = name->is_cut ? " ..." : "";
+    if (*section == '\0') {
+        (void)problem_set(&text, OK, "%s%s before the first [SECTION]", name->word, dots);
+    } else {
+        (void)problem_set(&text, OK, "[%.100s] %s%s", section, name->word, dots);
+    }
+    return text;
+}
+
+static bool is_of_auth(const struct opt *o) {
+    return strcmp(o->section, "AUTH") == 0;
+}
+
+/* `create_password abc=` is read as a setting of that name. */
+static enum err treat_lost_equals(const struct reader *r, unsigned number, const struct opt *o) {
+    if (is_of_auth(o)) {
+        return problem_set(r->problem, E_CONFIG,
+                           "%s:%u: there is no = after [AUTH] %s: write it, or begin the line with "
+                           "#",
+                           r->file, number, o->key);
+    }
+    remark(r, "%s:%u: there is no = after [%s] %s: the line is ignored", r->file, number,
+           o->section, o->key);
+    return OK;
 }
 
 /* Who mistypes a setting of [AUTH] would let in those whom it should keep out: that stops the
  * start. Anything else is ignored, as newer versions of the reference may have more settings. */
 static enum err treat_unknown(const struct reader *r, const struct ini_line *line) {
-    const struct opt *meant = find_near(line);
-    const struct problem name = name_of(line);
+    const struct name name = first_word(line->key);
+    const struct ini_line first = {line->number, line->section, name.word, line->value};
+    const struct opt *exact = name.is_cut ? find(line->section, name.word) : NULL;
+    if (exact != NULL) return treat_lost_equals(r, line->number, exact);
+    const struct opt *meant = find_near(&first);
+    const struct problem text = shown_name(line->section, &name);
     if (meant == NULL) {
         remark(r, "%s:%u: unknown setting %s is ignored: check its spelling", r->file, line->number,
-               name.text);
+               text.text);
         return OK;
     }
-    if (strcmp(meant->section, "AUTH") != 0) {
+    if (!is_of_auth(meant)) {
         remark(r, "%s:%u: unknown setting %s is ignored: did you mean [%s] %s?", r->file,
-               line->number, name.text, meant->section, meant->key);
+               line->number, text.text, meant->section, meant->key);
         return OK;
     }
     return problem_set(r->problem, E_CONFIG,
                        "%s:%u: unknown setting %s: did you mean [AUTH] %s? Correct it, or begin "
                        "the "
                        "line with #",
-                       r->file, line->number, name.text, meant->key);
+                       r->file, line->number, text.text, meant->key);
 }
 
 /* Whether a setting that is not used asks for something else than this version does. */
@@ -384,6 +421,14 @@ void conf_log_warning(void *ctx, const char *text) {
     log_line(LOG_WARN, "settings", "%s", text);
 }
 
+/* A file that was emptied, as by an editor on a full disk, asks for nothing that its server was. */
+static bool has_settings(const struct conf *c) {
+    for (size_t i = 0; i < N_OPTS; i++) {
+        if (c->line[i] != 0) return true;
+    }
+    return false;
+}
+
 static enum err load(struct reader *r) {
     const char *file = r->file;
     struct problem *ret_problem = r->problem;
@@ -408,6 +453,12 @@ static enum err load(struct reader *r) {
                         file);
     } else {
         e = read_text(r, text);
+        if (e == OK && !has_settings(r->conf)) {
+            e = problem_set(ret_problem, E_CONFIG,
+                            "there are no settings in %s: restore it from your backup, or move it "
+                            "away and run `smp-server init --keep-identity`",
+                            file);
+        }
     }
     crypto_wipe(text, n); /* it has passwords in it */
     free(text);
