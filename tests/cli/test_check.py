@@ -302,13 +302,20 @@ def test_address_of_this_server(ready):
     check(ready, *ready.run("address").stdout.split())
 
 
-@pytest.mark.parametrize("word", ["127.0.0.1", "smp.example", "smp.example:5223",
+@pytest.mark.parametrize("word", ["127.0.0.1", "smp.example", "smp.example:5223", "",
                                   OTHER + "@smp.example"])
 def test_no_address(ready, word):
     """A host without a fingerprint is no missing file."""
     assert ready.refuse("check", word) == (
-        f"Error: {word} is neither a settings file nor an address: an address is "
+        f'Error: "{word}" is neither a settings file nor an address: an address is '
         "smp://FINGERPRINT@HOST, as `smp-server address` prints it")
+
+
+def test_directory(ready):
+    """Where the settings are is not what they are."""
+    assert ready.refuse("check", str(ready.config)) == (
+        f"Error: {ready.config} is a directory: name the settings file in it, as in "
+        f"{ready.config}/smp-server.ini")
 
 
 def test_silent_server(ready):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """`smp-server delete`: asks, removes what is the server's, and nothing else."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -152,6 +153,18 @@ def test_no_server(program):
     assert "there is no server in" in refuse(program)
     program.environment.update(SMP_SERVER_CFG_PATH="/", SMP_SERVER_LOG_PATH="/")
     assert "there is no server in / and /: nothing to delete" in refuse(program)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a directory of somebody else")
+def test_server_of_somebody_else(ready):
+    """What may not be looked at may be a server."""
+    options = as_nobody(ready)
+    for path in (ready.config, ready.state):
+        os.chown(path, 0, 0)
+        path.chmod(0o700)
+    line = refuse(ready, **options)
+    assert line.startswith(f"Error: cannot read {ready.ini}: Permission denied: {ready.config} "
+                           "belongs to root (mode 0700), this is nobody: `chown ")
 
 
 def test_one_directory(program):

@@ -373,14 +373,37 @@ def test_unwritable_directory(program):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to own a directory")
 def test_directory_of_root(program):
-    """What a user without rights is told: whose it is, and what root has to type."""
+    """What a user without rights is told: whose it is, and what root has to type, which gives
+    away nothing that is above. Then it works."""
     options = as_nobody(program)
     (program.root / "etc").mkdir(mode=0o755)
-    line = program.refuse("init", "-y", **options)
-    above = program.config.parent
-    assert line.startswith(f"Error: cannot make the directory {program.config}: Permission denied: "
-                           f"{above} belongs to root (mode 0755), this is nobody: `chown ")
-    assert program.files() == {"etc": None}
+    for directory, mode in ((program.config, 700), (program.state, 750)):
+        above = directory.parent
+        above.mkdir(exist_ok=True)
+        line = program.refuse("init", "-y", **options)
+        command = f"install -d -o nobody -m {mode} {directory}"
+        assert line == (f"Error: cannot make the directory {directory}: Permission denied: {above} "
+                        f"belongs to root (mode 0755), this is nobody: as root, `{command}`")
+        subprocess.run(command.split(), check=True)
+    program.run("init", "-y", **options)
+
+
+def test_directory_that_cannot_be(program):
+    """No backup would help."""
+    program.environment["SMP_SERVER_CFG_PATH"] = "/proc/simplex"
+    assert program.refuse("init", "-y") == (
+        "Error: cannot make the directory /proc/simplex: No such file or directory: choose another "
+        "place with SMP_SERVER_CFG_PATH and SMP_SERVER_LOG_PATH")
+
+
+def test_trailing_slashes(program):
+    """They change neither modes nor what is printed."""
+    program.environment.update(SMP_SERVER_CFG_PATH=f"{program.config}/",
+                               SMP_SERVER_LOG_PATH=f"{program.state}//")
+    done = program.run("init", "-y")
+    assert f"{program.ini}.\n" in done.stdout
+    assert stat.S_IMODE(program.config.stat().st_mode) == 0o700
+    assert stat.S_IMODE(program.state.stat().st_mode) == 0o750
 
 
 def test_too_long_path(program):

@@ -23,7 +23,7 @@ def ids_text(version, ids, mode):
 
 
 @pytest.mark.parametrize("version,mode", [
-    (version, mode) for version in range(6, 20) for mode in ("M", "C", None)
+    (version, mode) for version in range(6, 21) for mode in ("M", "C", None)
     if mode or not 9 <= version < 15])
 def test_ids(connect, version, mode):
     """IDS has exactly the fields of the version."""
@@ -31,7 +31,7 @@ def test_ids(connect, version, mode):
     assert ids.raw == ids_text(version, ids, mode)
 
 
-@pytest.mark.parametrize("version", range(15, 20))
+@pytest.mark.parametrize("version", range(15, 21))
 def test_ids_with_link(connect, version):
     """IDS says the link id from version 15."""
     ids = Queue.create(connect(), mode="M", link=(b"fixed", b"user")).ids
@@ -57,11 +57,11 @@ def test_plain_answers(connect, version):
 
 
 FORMS = {6: 6, 7: 6, 8: 6, **{v: 9 for v in range(9, 15)}, 15: 15, 16: 15,
-         **{v: 17 for v in range(17, 20)}}
+         **{v: 17 for v in range(17, 21)}}
 
 
 @pytest.mark.parametrize("version,form", [
-    (version, form) for version in range(6, 20) for form in (6, 9, 15, 17)
+    (version, form) for version in range(6, 21) for form in (6, 9, 15, 17)
     if form != FORMS[version]])
 def test_new_of_another_version(connect, version, form):
     """Only the version's own form of NEW is read: any other is a syntax error."""
@@ -115,7 +115,7 @@ def test_blocks_are_encrypted_from_version_11(connect, version):
     assert block.endswith(b"#" * 1000) is (version < 11)
 
 
-@pytest.mark.parametrize("version", range(16, 20))
+@pytest.mark.parametrize("version", range(16, 21))
 def test_service_flag_follows_authorizations_from_version_16(connect, version):
     """After an authorization there is one more field; without it the rest cannot be read."""
     conn = connect()

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "app/commands/check.h"
 #include "app/commands/cli.h"
@@ -63,6 +64,11 @@ static bool is_path(const char *what) {
            (n > 4 && strcmp(what + n - 4, ".ini") == 0);
 }
 
+static bool is_directory(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static enum err run_files(const struct check_args *a, const struct paths *paths,
                           struct problem *p) {
     struct paths other = *paths;
@@ -74,9 +80,15 @@ static enum err run_files(const struct check_args *a, const struct paths *paths,
     }
     if (a->what != NULL && !is_path(a->what)) {
         return problem_set(p, E_CONFIG,
-                           "%s is neither a settings file nor an address: an address is "
+                           "\"%s\" is neither a settings file nor an address: an address is "
                            "smp://FINGERPRINT@HOST, as `smp-server address` prints it",
                            a->what);
+    }
+    if (a->what != NULL && is_directory(a->what)) {
+        return problem_set(p, E_CONFIG,
+                           "%s is a directory: name the settings file in it, as in "
+                           "%s/smp-server.ini",
+                           a->what, a->what);
     }
     if (a->what != NULL) {
         const int n = snprintf(other.ini, sizeof other.ini, "%s", a->what);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* cmd_delete.c -- `smp-server delete`: the server's own files go, after a question. Other files in
  * its directories stay and are named; a journal that the settings put elsewhere stays too. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "app/commands/cli.h"
+#include "app/files/file_problem.h"
 #include "app/files/files.h"
 #include "app/server/own_files.h"
 #include "app/terminal/prompt.h"
@@ -43,6 +45,7 @@ static enum err check_is_server(const struct paths *paths, struct problem *p) {
     const char *const marks[] = {paths->ini, paths->ca_crt, paths->fingerprint, paths->store_log};
     for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
         if (file_exists(marks[i])) return OK;
+        if (errno == EACCES) return file_problem(p, "cannot read", marks[i], errno);
     }
     return problem_set(p, E_NOT_FOUND,
                        "there is no server in %s and %s: nothing to delete; set "

@@ -103,10 +103,14 @@ static enum err explain_rights(struct problem *ret, const char *what, const char
                        path, strerror(number), it, owner, (unsigned)c->mode & 07777, me, remedy);
 }
 
+/* Are rights missing, and whose they are is known? */
+static bool lacks_rights(const char *path, int number, struct culprit *ret) {
+    return (number == EACCES || number == EPERM) && geteuid() != 0 && find_culprit(path, ret);
+}
+
 enum err file_problem(struct problem *ret, const char *what, const char *path, int number) {
     struct culprit c;
-    if ((number == EACCES || number == EPERM) && geteuid() != 0 && find_culprit(path, &c))
-        return explain_rights(ret, what, path, number, &c);
+    if (lacks_rights(path, number, &c)) return explain_rights(ret, what, path, number, &c);
     switch (number) {
     case ENOENT:
         return problem_set(ret, E_SYS, "%s %s: %s: restore it from your backup", what, path,
@@ -126,4 +130,26 @@ enum err file_problem(struct problem *ret, const char *what, const char *path, i
     default:
         return problem_set(ret, E_SYS, "%s %s: %s", what, path, strerror(number));
     }
+}
+
+enum err new_dir_problem(struct problem *ret, const char *dir, const char *wanted, mode_t mode,
+                         int number) {
+    static const char WHAT[] = "cannot make the directory";
+    struct culprit c;
+    if (number == ENOENT) {
+        return problem_set(ret, E_SYS,
+                           "%s %s: %s: choose another place with SMP_SERVER_CFG_PATH and "
+                           "SMP_SERVER_LOG_PATH",
+                           WHAT, dir, strerror(number));
+    }
+    if (!lacks_rights(dir, number, &c) || c.owner == geteuid())
+        return file_problem(ret, WHAT, dir, number);
+    char owner[USER_NAME_MAX], me[USER_NAME_MAX];
+    user_name(c.owner, owner);
+    user_name(geteuid(), me);
+    return problem_set(ret, E_SYS,
+                       "%s %s: %s: %s belongs to %s (mode %04o), this is %s: as root, `install -d "
+                       "-o %s -m %03o %s`",
+                       WHAT, dir, strerror(number), c.path, owner, (unsigned)c.mode & 07777, me, me,
+                       (unsigned)mode, wanted);
 }

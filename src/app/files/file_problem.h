@@ -11,6 +11,11 @@
  * names the file or the directory above that is in the way. Returns E_SYS. */
 enum err file_problem(struct problem *ret, const char *what, const char *path, int number);
 
+/* The same for `dir`, which cannot be made on the way to `wanted`: root is asked to make that one
+ * for this user, not to give away what is above. */
+enum err new_dir_problem(struct problem *ret, const char *dir, const char *wanted, mode_t mode,
+                         int number);
+
 enum { USER_NAME_MAX = 64 }; /* bytes, with terminator */
 
 /* The name of a user, or its number where it has none. */

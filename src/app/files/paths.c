@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "app/files/paths.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char *directory(const char *variable, const char *otherwise) {
     const char *value = getenv(variable);
     return value != NULL && *value != '\0' ? value : otherwise;
+}
+
+/* Without slashes at the end. */
+static int len_of(const char *dir) {
+    size_t n = strlen(dir);
+    while (n > 1 && dir[n - 1] == '/') n--;
+    return n < INT_MAX ? (int)n : INT_MAX;
 }
 
 enum err paths_init(struct paths *ret, struct problem *ret_problem) {
@@ -37,8 +46,8 @@ enum err paths_init(struct paths *ret, struct problem *ret_problem) {
         {ret->metrics_prom, state, "/", "smp-server-metrics.prom"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        const int n = snprintf(rows[i].path, PATH_MAX, "%s%s%s", rows[i].directory, rows[i].slash,
-                               rows[i].name);
+        const int n = snprintf(rows[i].path, PATH_MAX, "%.*s%s%s", len_of(rows[i].directory),
+                               rows[i].directory, rows[i].slash, rows[i].name);
         if (n < 0 || n >= PATH_MAX) {
             return problem_set(ret_problem, E_CONFIG,
                                "the path of %s is too long: set %s to a shorter one",
