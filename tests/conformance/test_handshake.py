@@ -21,6 +21,7 @@ from smp.encoding import Reader, pad, unpad, word16
 from smp.keys import X448_HEAD, Ed25519Key, X25519Key, x25519_der
 from smp.rawtls import (ALERT, CERTIFICATE, CERTIFICATE_REQUEST, FATAL, KEY_EXCHANGE,
                         NO_APPLICATION_PROTOCOL, exchange, first_flight, server_flight)
+from smp.service import make_certificate
 from smp.transport import Address, ServerHello, Session, client_hello
 
 PATIENCE = 10
@@ -222,6 +223,46 @@ def self_signed(key):
             .add_extension(x509.BasicConstraints(True, None), True).sign(key, None))
     return (key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             + cert.public_bytes(Encoding.PEM))
+
+
+def pem_of(key, *certificates):
+    """What TLS presents: the key of the first of them, and all of them."""
+    return (key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            + b"".join(cert.public_bytes(Encoding.PEM) for cert in certificates))
+
+
+def chain_of(length):
+    """A key, and a chain that ends with a certificate which signs itself."""
+    keys = [Ed25519PrivateKey.generate() for _ in range(length)]
+    chain = [make_certificate("root", keys[0], authority=True)]
+    for key, signer in zip(keys[1:], keys):
+        chain.insert(0, make_certificate(f"below {len(chain)}", key, chain[0], signer,
+                                         authority=key is not keys[-1]))
+    return keys[-1], chain
+
+
+def is_served(address, folder, pem):
+    """Whether a client that presents this gets through the handshakes."""
+    path = folder / f"{os.urandom(6).hex()}.pem"
+    path.write_bytes(pem)
+    try:
+        with Connection(address, 18, certificate=str(path)) as conn:
+            conn.ping()
+    except (OSError, EOFError, HandshakeRefused):
+        return False
+    return True
+
+
+def test_bad_client_certificates_are_refused(address, tmp_path):
+    """One that signs itself, or chains of 2 to 4; names do not matter (section 1)."""
+    for length in range(1, 6):
+        key, chain = chain_of(length)
+        assert is_served(address, tmp_path, pem_of(key, *chain)) is (length < 5), length
+    key, chain = chain_of(2)
+    other, foreign = chain_of(2)
+    assert not is_served(address, tmp_path, pem_of(key, chain[0]))
+    assert not is_served(address, tmp_path, pem_of(key, chain[0], foreign[1]))
+    assert is_served(address, tmp_path, pem_of(other, *foreign))
 
 
 @pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA"])

@@ -4,10 +4,12 @@
 import base64
 import json
 import os
+import re
+import time
 from datetime import datetime, timezone
 
 import pytest
-from smp import Queue, X25519Key, make_key, new_command
+from smp import Notifier, Queue, X25519Key, make_key, new_command
 from smp.connection import Connection
 from smp.keys import KEY_TYPES, X448_HEAD, FixedAuth, x25519_der
 from smp.transport import Address
@@ -282,3 +284,53 @@ def test_versions_mix_on_one_queue(connect, version):
     assert queue.send(newest, os.urandom(100)).raw == b"OK"
     assert queue.sub(oldest).raw == b"OK"
     assert queue.next_message(oldest).body
+
+
+# ---- the date of the last use ----
+
+
+def set_dates(server, day):
+    """Stops the server, gives all queues in its store log this date, and starts it."""
+    server.stop()
+    path = server.state / "smp-server-store.log"
+    path.write_text(re.sub(r"updated_at=\d+", f"updated_at={day}", path.read_text()))
+    server.start()
+
+
+def logged_dates(server, queue):
+    """The dates that the store log has for a queue behind its first line."""
+    rid = base64.urlsafe_b64encode(queue.rcv_id).decode()
+    return re.findall(f"^TIME {re.escape(rid)} (.*)$",
+                      (server.state / "smp-server-store.log").read_text(), re.M)
+
+
+USES = {
+    "SUB": lambda conn, queue, _: queue.sub(conn), "GET": lambda conn, queue, _: queue.get(conn),
+    "QUE": lambda conn, queue, _: queue.recipient(conn, b"QUE"),
+    "OFF": lambda conn, queue, _: queue.off(conn),
+    "NDEL": lambda conn, queue, _: queue.recipient(conn, b"NDEL"),
+    "SEND": lambda conn, queue, _: queue.send(conn, b"x"),
+    "NSUB": lambda conn, _, notifier: notifier.sub(conn),
+}
+
+
+def test_use_changes_the_date(own_server):
+    """A day, not a time, once a day, and not for what is only asked about (behaviour, "Queues")."""
+    server = own_server({("STORE_LOG", "enable"): "on"}, store="off")
+    with Connection(server.address, 18) as conn:
+        queues = {name: Queue.create(conn, subscribe=False) for name in USES}
+        notifiers = {name: Notifier.of(conn, queue) for name, queue in queues.items()}
+    set_dates(server, 86400)
+    before = int(time.time()) // 86400 * 86400
+    with Connection(server.address, 18) as conn:
+        for name, use in USES.items():
+            for _ in range(2):
+                assert not use(conn, queues[name], notifiers[name]).raw.startswith(b"ERR AUTH")
+        stranger = conn.request(b"SUB", queues["NSUB"].rcv_id, make_key("ed25519"))
+        assert stranger.raw == b"ERR AUTH"
+    server.stop()
+    days = {str(before), str(int(time.time()) // 86400 * 86400)}
+    for name, queue in queues.items():
+        dates = logged_dates(server, queue)
+        assert dates == [] if name == "NSUB" else len(set(dates)) == len(dates) >= 1, name
+        assert set(dates) <= days, name
