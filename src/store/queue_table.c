@@ -4,13 +4,14 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/lock.h"
 #include "crypto/crypto.h"
 #include "store/service_table.h"
 
 enum { N_STRIPES = 256, N_KINDS = ID_NOTIFIER + 1, CACHE_LINE = 64 };
 
 struct stripe {
-    _Alignas(CACHE_LINE) pthread_mutex_t mtx;
+    _Alignas(CACHE_LINE) struct lock mtx;
     /* guarded by mtx */
     struct idmap map;
 };
@@ -212,28 +213,28 @@ static struct stripe *stripe_of(struct queue_table *t, enum queue_id_kind kind,
 
 static enum err index_insert(struct queue_table *t, enum queue_id_kind kind, struct idnode *node) {
     struct stripe *s = stripe_of(t, kind, &node->id);
-    pthread_mutex_lock(&s->mtx);
+    lock_take(&s->mtx);
     const enum err e = idmap_insert(&s->map, node);
-    pthread_mutex_unlock(&s->mtx);
+    lock_give(&s->mtx);
     return e;
 }
 
 static void index_remove(struct queue_table *t, enum queue_id_kind kind,
                          const struct idnode *node) {
     struct stripe *s = stripe_of(t, kind, &node->id);
-    pthread_mutex_lock(&s->mtx);
+    lock_take(&s->mtx);
     const struct idnode *out = idmap_remove(&s->map, &node->id);
-    pthread_mutex_unlock(&s->mtx);
+    lock_give(&s->mtx);
     assert(out == node);
     (void)out;
 }
 
 void queue_lock(struct queue_table *t, const struct queue *q) {
-    pthread_mutex_lock(&stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->mtx);
+    lock_take(&stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->mtx);
 }
 
 void queue_unlock(struct queue_table *t, const struct queue *q) {
-    pthread_mutex_unlock(&stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->mtx);
+    lock_give(&stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->mtx);
 }
 
 /* ---- the table ---- */
@@ -249,7 +250,7 @@ enum err queue_table_new(const struct env *env, struct queue_table **ret) {
     service_table_init(&t->services, env);
     for (unsigned k = 0; k < N_KINDS; k++) {
         for (unsigned i = 0; i < N_STRIPES; i++) {
-            pthread_mutex_init(&t->index[k][i].mtx, NULL);
+            lock_init(&t->index[k][i].mtx, LOCK_QUEUES);
             idmap_init(&t->index[k][i].map, map_seed);
         }
     }
@@ -269,7 +270,7 @@ void queue_table_free(struct queue_table *t) {
     for (unsigned k = 0; k < N_KINDS; k++) {
         for (unsigned i = 0; i < N_STRIPES; i++) {
             idmap_done(&t->index[k][i].map);
-            pthread_mutex_destroy(&t->index[k][i].mtx);
+            lock_done(&t->index[k][i].mtx);
         }
     }
     service_table_done(&t->services);
@@ -292,10 +293,10 @@ static struct queue *queue_of(enum queue_id_kind kind, struct idnode *node) {
 struct queue *queue_table_find(struct queue_table *t, enum queue_id_kind kind,
                                const struct id *id) {
     struct stripe *s = stripe_of(t, kind, id);
-    pthread_mutex_lock(&s->mtx);
+    lock_take(&s->mtx);
     struct idnode *node = idmap_find(&s->map, id);
     struct queue *q = node != NULL ? queue_ref(queue_of(kind, node)) : NULL;
-    pthread_mutex_unlock(&s->mtx);
+    lock_give(&s->mtx);
     return q;
 }
 
@@ -473,11 +474,11 @@ bool queue_table_scan(struct queue_table *t, struct store_cursor *c, unsigned ma
     struct scan scan = {visit, ctx, 0};
     while (c->shard < N_STRIPES && scan.n < max) {
         struct stripe *s = &t->index[ID_RECIPIENT][c->shard];
-        pthread_mutex_lock(&s->mtx);
+        lock_take(&s->mtx);
         do {
             c->bucket = idmap_scan(&s->map, c->bucket, scan_node, &scan);
         } while (c->bucket != 0 && scan.n < max);
-        pthread_mutex_unlock(&s->mtx);
+        lock_give(&s->mtx);
         if (c->bucket == 0) c->shard++;
     }
     return c->shard < N_STRIPES;

@@ -11,7 +11,6 @@
  * no link, no notifier. What is rare is in queue_extra. */
 #pragma once
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/env.h"

@@ -7,7 +7,7 @@ void service_table_init(struct service_table *t, const struct env *env) {
     uint64_t seed[3];
     env_random(env, seed, sizeof seed);
     *t = (struct service_table){0};
-    pthread_mutex_init(&t->mtx, NULL);
+    lock_init(&t->mtx, LOCK_SERVICES);
     idmap_init(&t->by_id, seed);
     idmap_init(&t->by_cert, seed);
 }
@@ -15,7 +15,7 @@ void service_table_init(struct service_table *t, const struct env *env) {
 static void free_service(struct idnode *node, void *ctx) {
     (void)ctx;
     struct service *svc = CONTAINER_OF(node, struct service, by_id);
-    pthread_mutex_destroy(&svc->mtx);
+    lock_done(&svc->mtx);
     free(svc->line);
     free(svc);
 }
@@ -24,7 +24,7 @@ void service_table_done(struct service_table *t) {
     idmap_done(&t->by_cert);
     idmap_each(&t->by_id, free_service, NULL);
     idmap_done(&t->by_id);
-    pthread_mutex_destroy(&t->mtx);
+    lock_done(&t->mtx);
 }
 
 /* ---- finding and adding ---- */
@@ -50,15 +50,15 @@ static enum err need_locked(struct service_table *t, const struct id *id, struct
         free(svc);
         return e;
     }
-    pthread_mutex_init(&svc->mtx, NULL);
+    lock_init(&svc->mtx, LOCK_SERVICE);
     *ret = svc;
     return OK;
 }
 
 enum err service_table_need(struct service_table *t, const struct id *id, struct service **ret) {
-    pthread_mutex_lock(&t->mtx);
+    lock_take(&t->mtx);
     const enum err e = need_locked(t, id, ret);
-    pthread_mutex_unlock(&t->mtx);
+    lock_give(&t->mtx);
     return e;
 }
 
@@ -108,54 +108,54 @@ enum err service_table_add(struct service_table *t, const struct service_rec *re
 void service_table_counts(struct service_table *t, uint64_t ret_services[N_SUB_PARTIES],
                           uint64_t ret_queues[N_SUB_PARTIES]) {
     for (unsigned p = 0; p < N_SUB_PARTIES; p++) ret_services[p] = ret_queues[p] = 0;
-    pthread_mutex_lock(&t->mtx);
+    lock_take(&t->mtx);
     for (struct service *svc = t->first; svc != NULL; svc = svc->next) {
         if (svc->role == SERVICE_MESSAGING) ret_services[SUB_RECIPIENT]++;
         if (svc->role == SERVICE_NOTIFIER) ret_services[SUB_NOTIFIER]++;
-        pthread_mutex_lock(&svc->mtx);
+        lock_take(&svc->mtx);
         for (unsigned p = 0; p < N_SUB_PARTIES; p++) ret_queues[p] += (uint64_t)svc->sums[p].n;
-        pthread_mutex_unlock(&svc->mtx);
+        lock_give(&svc->mtx);
     }
-    pthread_mutex_unlock(&t->mtx);
+    lock_give(&t->mtx);
 }
 
 /* ---- one service ---- */
 
 void service_count(struct service *svc, enum sub_party party, const struct id *id) {
     if (svc == NULL) return;
-    pthread_mutex_lock(&svc->mtx);
+    lock_take(&svc->mtx);
     ids_sum_add(&svc->sums[party], id);
-    pthread_mutex_unlock(&svc->mtx);
+    lock_give(&svc->mtx);
 }
 
 void service_uncount(struct service *svc, enum sub_party party, const struct id *id) {
     if (svc == NULL) return;
-    pthread_mutex_lock(&svc->mtx);
+    lock_take(&svc->mtx);
     ids_sum_remove(&svc->sums[party], id);
-    pthread_mutex_unlock(&svc->mtx);
+    lock_give(&svc->mtx);
 }
 
 struct subscriber service_subscriber(struct service *svc) {
-    pthread_mutex_lock(&svc->mtx);
+    lock_take(&svc->mtx);
     const struct subscriber sub = svc->sub;
-    pthread_mutex_unlock(&svc->mtx);
+    lock_give(&svc->mtx);
     return sub;
 }
 
 struct subscriber service_take(struct service *svc, struct subscriber sub, enum sub_party party,
                                struct ids_sum *ret_sum) {
-    pthread_mutex_lock(&svc->mtx);
+    lock_take(&svc->mtx);
     const struct subscriber prev = svc->sub;
     svc->sub = sub;
     *ret_sum = svc->sums[party];
-    pthread_mutex_unlock(&svc->mtx);
+    lock_give(&svc->mtx);
     return prev;
 }
 
 void service_leave(struct service *svc, struct subscriber sub) {
-    pthread_mutex_lock(&svc->mtx);
+    lock_take(&svc->mtx);
     if (subscriber_equal(svc->sub, sub)) svc->sub = (struct subscriber){0};
-    pthread_mutex_unlock(&svc->mtx);
+    lock_give(&svc->mtx);
 }
 
 const struct id *service_id(const struct service *svc) {

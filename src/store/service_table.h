@@ -12,10 +12,9 @@
  * sums. The latter may be taken under a queue's stripe, the former may not. Any thread. */
 #pragma once
 
-#include <pthread.h>
-
 #include "base/env.h"
 #include "base/idmap.h"
+#include "base/lock.h"
 #include "model/service.h"
 #include "store/store.h"
 
@@ -31,13 +30,13 @@ struct service {
     lsn_t lsn;            /* of that line */
     struct service *next; /* in the order of their lines */
     /* guarded by mtx */
-    pthread_mutex_t mtx;
+    struct lock mtx;
     struct subscriber sub;
     struct ids_sum sums[N_SUB_PARTIES];
 };
 
 struct service_table {
-    pthread_mutex_t mtx;
+    struct lock mtx;
     /* guarded by mtx */
     struct idmap by_id, by_cert;
     struct service *first, *last; /* owned, those that are described */

@@ -24,27 +24,28 @@ enum err store_open(const char *backend, const struct store_opts *o, struct stor
 
 static void blocking_ready(struct store_waiter *w) {
     struct store_blocking *b = CONTAINER_OF(w, struct store_blocking, waiter);
-    pthread_mutex_lock(&b->mtx);
+    lock_take(&b->mtx);
     b->done = true;
-    pthread_cond_signal(&b->cond);
-    pthread_mutex_unlock(&b->mtx);
+    lock_wake(&b->cond);
+    lock_give(&b->mtx);
 }
 
 void store__blocking_init(struct store_blocking *b) {
-    *b = (struct store_blocking){.waiter = {blocking_ready},
-                                 .mtx = PTHREAD_MUTEX_INITIALIZER,
-                                 .cond = PTHREAD_COND_INITIALIZER};
+    b->waiter = (struct store_waiter){blocking_ready};
+    b->done = false;
+    lock_init(&b->mtx, LOCK_STORE_WAIT);
+    lock_cond_init(&b->cond);
 }
 
 void store__wait(struct store_blocking *b) {
-    pthread_mutex_lock(&b->mtx);
-    while (!b->done) pthread_cond_wait(&b->cond, &b->mtx);
-    pthread_mutex_unlock(&b->mtx);
+    lock_take(&b->mtx);
+    while (!b->done) lock_wait(&b->cond, &b->mtx);
+    lock_give(&b->mtx);
 }
 
 void store__blocking_done(struct store_blocking *b) {
-    pthread_cond_destroy(&b->cond);
-    pthread_mutex_destroy(&b->mtx);
+    lock_cond_done(&b->cond);
+    lock_done(&b->mtx);
 }
 
 /* ---- through the table ---- */

@@ -3,8 +3,7 @@
  * head of its own struct. */
 #pragma once
 
-#include <pthread.h>
-
+#include "base/lock.h"
 #include "store/store.h"
 
 struct store_ops {
@@ -88,8 +87,8 @@ struct store {
  * store__wait(). store.c */
 struct store_blocking {
     struct store_waiter waiter;
-    pthread_mutex_t mtx;
-    pthread_cond_t cond;
+    struct lock mtx;
+    struct lock_cond cond;
     /* guarded by mtx */
     bool done;
 };

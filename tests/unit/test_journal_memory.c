@@ -42,7 +42,7 @@ static bool run(struct rig *r, long n) {
     left = n;
     for (int restart = 0; restart < 2; restart++) {
         enum err e = rig_open(r);
-        if (e == E_NO_MEMORY) e = rig_open(r);
+        if (e == E_NO_MEMORY || (e == E_SYS && errno == ENOMEM)) e = rig_open(r);
         if (e != OK)
             printf("# n=%ld restart=%d %s errno %d %s\n", n, restart, err_name(e), errno,
                    r->problem.text);

@@ -10,12 +10,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/lock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/vfs.h"
 #include "stats/stats.h"
 
@@ -39,7 +39,7 @@ struct range {
 };
 
 struct lost_list {
-    pthread_mutex_t mtx; /* taken last */
+    struct lock mtx;
     /* guarded by mtx */
     struct range v[MAX_LOST];
     unsigned n;
@@ -50,7 +50,7 @@ struct commit {
     struct commit_opts o;
     struct commit_sink sinks[MAX_SINKS];
     unsigned n_sinks;
-    pthread_t thread;
+    struct thread thread;
     bool started;
     /* commit thread only */
     int64_t unsynced_since_ms; /* when the oldest unsynced group was written */
@@ -60,8 +60,8 @@ struct commit {
     int64_t look_at_ms; /* when next, by o.missing */
     bool last_retry;    /* tried once more while stopping */
     /* guarded by mtx */
-    pthread_mutex_t mtx;
-    pthread_cond_t work, progress;
+    struct lock mtx;
+    struct lock_cond work, progress;
     lsn_t last_lsn;         /* given out */
     lsn_t taken_lsn;        /* all up to here was taken, or lost */
     int64_t waits_since_us; /* when the first change beyond taken_lsn came */
@@ -103,7 +103,7 @@ lsn_t commit_synced_lsn(const struct commit *c) {
 
 static void add_lost(struct commit *c, struct range r) {
     struct lost_list *l = c->lost;
-    pthread_mutex_lock(&l->mtx);
+    lock_take(&l->mtx);
     if (l->n != 0 && l->v[l->n - 1].last + 1 >= r.first) {
         l->v[l->n - 1].last = r.last; /* failed again without a group in between */
     } else {
@@ -114,7 +114,7 @@ static void add_lost(struct commit *c, struct range r) {
         }
         l->v[l->n++] = r;
     }
-    pthread_mutex_unlock(&l->mtx);
+    lock_give(&l->mtx);
     atomic_store_explicit(&c->lost_upto, r.last, memory_order_release);
 }
 
@@ -122,11 +122,11 @@ bool commit_is_lost(const struct commit *c, lsn_t lsn) {
     if (lsn > atomic_load_explicit(&c->lost_upto, memory_order_acquire)) return false;
     struct lost_list *l = c->lost;
     bool lost = false;
-    pthread_mutex_lock(&l->mtx);
+    lock_take(&l->mtx);
     for (unsigned i = 0; i < l->n && !lost; i++) {
         lost = lsn >= l->v[i].first && lsn <= l->v[i].last;
     }
-    pthread_mutex_unlock(&l->mtx);
+    lock_give(&l->mtx);
     return lost;
 }
 
@@ -191,19 +191,19 @@ static void fail(struct commit *c, enum commit_state state, int error) {
     c->taken_lsn = c->last_lsn;
     c->kept = true;
     c->retry_at_ms = env_mono_ms(c->o.env) + RETRY_MS;
-    pthread_mutex_unlock(&c->mtx);
+    lock_give(&c->mtx);
     log_failure(state, error);
     done_all(c, false);
     notify(c);
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     atomic_fetch_add_explicit(&c->n_failures, 1, memory_order_release);
-    pthread_cond_broadcast(&c->progress);
+    lock_wake_all(&c->progress);
 }
 
 static void fail_group(struct commit *c, const bool taken[], bool written, enum err e, int error) {
     enum commit_state state = COMMIT_FAILED;
     if (!written && is_shortage(e, error) && undo_taken(c, taken)) state = COMMIT_FULL;
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     fail(c, state, e == E_NO_MEMORY ? ENOMEM : error);
 }
 
@@ -235,7 +235,7 @@ static void do_group(struct commit *c) {
     c->taken_lsn = upto;
     c->kept = false;
     const bool with_sync = wants_sync(c);
-    pthread_mutex_unlock(&c->mtx);
+    lock_give(&c->mtx);
 
     enum err e = write_taken(c, taken);
     const bool written = e == OK;
@@ -253,22 +253,22 @@ static void do_group(struct commit *c) {
     if (c->group_changes != 0) observe_latency(c, first_us);
     notify(c);
     done_all(c, true);
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     if (with_sync) c->finished_lsn = upto;
-    pthread_cond_broadcast(&c->progress);
+    lock_wake_all(&c->progress);
 }
 
 /* Groups that were published before they were synced. */
 static void do_sync(struct commit *c) {
-    pthread_mutex_unlock(&c->mtx);
+    lock_give(&c->mtx);
     const enum err e = sync_all(c);
     const int error = errno;
     const lsn_t upto = commit_durable_lsn(c);
     if (e == OK) publish_synced(c, upto);
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     if (e == OK) {
         c->finished_lsn = upto;
-        pthread_cond_broadcast(&c->progress);
+        lock_wake_all(&c->progress);
     } else {
         fail(c, COMMIT_FAILED, e == E_NO_MEMORY ? ENOMEM : error);
     }
@@ -276,11 +276,11 @@ static void do_sync(struct commit *c) {
 
 static void do_retry(struct commit *c) {
     c->last_retry = c->stopping;
-    pthread_mutex_unlock(&c->mtx);
+    lock_give(&c->mtx);
     enum err e = OK;
     for (unsigned i = 0; i < c->n_sinks && e == OK; i++) e = c->sinks[i].retry(c->sinks[i].sink);
     const int error = errno;
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     if (e == OK) {
         set_state(c, COMMIT_OK);
     } else if (!is_shortage(e, error)) {
@@ -290,33 +290,25 @@ static void do_retry(struct commit *c) {
         c->retry_at_ms = env_mono_ms(c->o.env) + RETRY_MS;
         return;
     }
-    pthread_mutex_unlock(&c->mtx);
+    lock_give(&c->mtx);
     log_line(LOG_INFO, "storage-has-room-again", "appends=accepted");
     notify(c);
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
 }
 
 static void wait_ms(struct commit *c, int64_t ms) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += (time_t)(ms / 1000);
-    t.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    (void)pthread_cond_timedwait(&c->work, &c->mtx, &t);
+    (void)lock_wait_ms(&c->work, &c->mtx, ms);
 }
 
 static void look_for_files(struct commit *c) {
-    pthread_mutex_unlock(&c->mtx);
+    lock_give(&c->mtx);
     const char *path = c->o.missing(c->o.ctx);
     if (path != NULL) {
         log_line(LOG_ERROR, "storage-gone",
                  "path=\"%s\" reason=\"it was removed, replaced or unmounted under the server\"",
                  path);
     }
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     c->look_at_ms = env_mono_ms(c->o.env) + LOOK_MS;
     if (path != NULL) fail(c, COMMIT_FAILED, ENOENT);
 }
@@ -349,7 +341,7 @@ static bool turn_ok(struct commit *c) {
     if (commit_synced_lsn(c) == commit_durable_lsn(c)) {
         if (c->stopping) return false;
         if (c->o.missing == NULL) {
-            pthread_cond_wait(&c->work, &c->mtx);
+            lock_wait(&c->work, &c->mtx);
         } else {
             wait_ms(c, LOOK_IDLE_MS);
         }
@@ -377,14 +369,14 @@ static bool turn_full(struct commit *c) {
 }
 
 static bool turn_failed(struct commit *c) {
-    if (!c->stopping) pthread_cond_wait(&c->work, &c->mtx);
+    if (!c->stopping) lock_wait(&c->work, &c->mtx);
     return !c->stopping;
 }
 
-static void *run(void *arg) {
-    struct commit *c = arg;
+static void run(void *ctx) {
+    struct commit *c = ctx;
     bool more = true;
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     while (more) {
         switch (commit_state(c)) {
         case COMMIT_OK:
@@ -398,34 +390,24 @@ static void *run(void *arg) {
             break;
         }
     }
-    pthread_mutex_unlock(&c->mtx);
-    return NULL;
+    lock_give(&c->mtx);
 }
 
 /* ---- public ---- */
-
-static enum err init_sync(struct commit *c) {
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0) return E_NO_MEMORY;
-    int r = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    if (r == 0) r = pthread_mutex_init(&c->mtx, NULL);
-    if (r == 0) r = pthread_mutex_init(&c->lost->mtx, NULL);
-    if (r == 0) r = pthread_cond_init(&c->work, &attr);
-    if (r == 0) r = pthread_cond_init(&c->progress, &attr);
-    (void)pthread_condattr_destroy(&attr);
-    return r == 0 ? OK : E_NO_MEMORY;
-}
 
 enum err commit_new(const struct commit_opts *o, struct commit **ret) {
     struct commit *c = calloc(1, sizeof *c);
     if (c == NULL) return E_NO_MEMORY;
     c->o = *o;
     c->lost = calloc(1, sizeof *c->lost);
-    if (c->lost == NULL || init_sync(c) != OK) {
-        free(c->lost);
+    if (c->lost == NULL) {
         free(c);
         return E_NO_MEMORY;
     }
+    lock_init(&c->mtx, LOCK_COMMIT);
+    lock_init(&c->lost->mtx, LOCK_COMMIT_LOST);
+    lock_cond_init(&c->work);
+    lock_cond_init(&c->progress);
     *ret = c;
     return OK;
 }
@@ -440,22 +422,18 @@ void commit_add_sink(struct commit *c, const struct commit_sink *sink) {
 
 enum err commit_start(struct commit *c) {
     assert(!c->started);
-    const int r = pthread_create(&c->thread, NULL, run, c);
-    if (r != 0) {
-        errno = r;
-        return E_SYS;
-    }
-    c->started = true;
-    return OK;
+    const enum err e = thread_start(&c->thread, "commit", run, c);
+    c->started = e == OK;
+    return e;
 }
 
 enum err commit_stop(struct commit *c) {
     assert(c->started);
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     c->stopping = true;
-    pthread_cond_signal(&c->work);
-    pthread_mutex_unlock(&c->mtx);
-    (void)pthread_join(c->thread, NULL);
+    lock_wake(&c->work);
+    lock_give(&c->mtx);
+    thread_join(&c->thread);
     c->started = false;
     return commit_state(c) == COMMIT_OK ? OK : E_STORE;
 }
@@ -463,18 +441,18 @@ enum err commit_stop(struct commit *c) {
 void commit_free(struct commit *c) {
     if (c == NULL) return;
     assert(!c->started);
-    pthread_cond_destroy(&c->work);
-    pthread_cond_destroy(&c->progress);
-    pthread_mutex_destroy(&c->mtx);
-    pthread_mutex_destroy(&c->lost->mtx);
+    lock_cond_done(&c->work);
+    lock_cond_done(&c->progress);
+    lock_done(&c->mtx);
+    lock_done(&c->lost->mtx);
     free(c->lost);
     free(c);
 }
 
 enum err commit_begin(struct commit *c, lsn_t *ret_lsn) {
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     if (commit_state(c) != COMMIT_OK) {
-        pthread_mutex_unlock(&c->mtx);
+        lock_give(&c->mtx);
         return E_STORE;
     }
     if (c->last_lsn == c->taken_lsn) c->waits_since_us = env_mono_us(c->o.env);
@@ -486,8 +464,8 @@ void commit_end(struct commit *c) {
     /* The thread sleeps only when nothing was left to take, so the first append of a group wakes
      * it. */
     const bool first = c->last_lsn == c->taken_lsn + 1;
-    pthread_mutex_unlock(&c->mtx);
-    if (first) pthread_cond_signal(&c->work);
+    lock_give(&c->mtx);
+    if (first) lock_wake(&c->work);
 }
 
 lsn_t commit_current_lsn(const struct commit *c) {
@@ -495,23 +473,23 @@ lsn_t commit_current_lsn(const struct commit *c) {
 }
 
 lsn_t commit_last_lsn(struct commit *c) {
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     const lsn_t lsn = c->last_lsn;
-    pthread_mutex_unlock(&c->mtx);
+    lock_give(&c->mtx);
     return lsn;
 }
 
 enum err commit_flush(struct commit *c) {
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     const lsn_t target = c->last_lsn;
     const unsigned n_failures = commit_n_failures(c);
     if (c->flush_lsn < target) c->flush_lsn = target;
-    pthread_cond_signal(&c->work);
+    lock_wake(&c->work);
     while (c->finished_lsn < target && commit_state(c) == COMMIT_OK &&
            commit_n_failures(c) == n_failures) {
-        pthread_cond_wait(&c->progress, &c->mtx);
+        lock_wait(&c->progress, &c->mtx);
     }
     const bool ok = c->finished_lsn >= target && commit_n_failures(c) == n_failures;
-    pthread_mutex_unlock(&c->mtx);
+    lock_give(&c->mtx);
     return ok ? OK : E_STORE;
 }

@@ -43,17 +43,17 @@ void journal__place(struct journal *j, struct jrec *r, struct jrec *end, bool *r
         push_pending(j, end);
         end->h.order = end->h.n;
         j->pos = (struct journal_loc){j->pos.segment + 1, SEGMENT_HEAD_LEN / 8};
-        pthread_mutex_lock(&j->mtx);
+        lock_take(&j->mtx);
         assert(j->n_segments < j->cap_segments);
         j->segments[j->n_segments++] = (struct segment){0};
-        pthread_mutex_unlock(&j->mtx);
+        lock_give(&j->mtx);
     }
     push_pending(j, r);
     if (r->h.type == JREC_MSG) r->h.order = r->h.n;
     if (r->h.type != JREC_MSG && r->h.type != JREC_COPY) return;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     journal__count_live(j, r->loc, r->h.body_len, 1);
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
 }
 
 /* All that can fail before journal__place(), which cannot. Frees r on an error. */
@@ -86,9 +86,9 @@ static enum err append(struct journal *j, struct jrec *r, struct journal_loc *re
  * again. */
 static bool is_refused(struct journal *j, uint32_t len) {
     if (!needs_segment(j, len)) return false;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const bool refused = j->low_space && j->n_spares <= 1;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     return refused;
 }
 
@@ -162,10 +162,10 @@ enum err journal_delete(struct journal *j, const struct id *queue, const struct 
     enum err e = prepare(j, r, &end);
     if (e != OK) return e;
     const struct erasure erasure = {.loc = loc, .lsn = lsn, .body_len = body_len};
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     e = journal__add_erasure(j, &erasure);
     if (e == OK) journal__count_live(j, loc, body_len, -1);
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     if (e != OK) {
         free(r);
         free(end);
@@ -197,7 +197,7 @@ void journal_purge_drop(struct journal_purge owned) {
 
 void journal_forget(struct journal *j, struct journal_loc loc, uint16_t body_len, lsn_t lsn) {
     const struct erasure erasure = {.loc = loc, .lsn = lsn, .body_len = body_len};
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     /* A group that failed has given its places back, and this one may be another message's by now.
      * What is left on the disk then goes with its segment, or at the next start. The same when
      * there is no memory for the entry: the message counts as live. */
@@ -206,13 +206,13 @@ void journal_forget(struct journal *j, struct journal_loc loc, uint16_t body_len
     } else {
         j->miscounted = true;
     }
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
 }
 
 /* ---- figures ---- */
 
 struct journal_stats journal_stats(struct journal *j) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const uint64_t n_files = (uint64_t)j->n_segments + j->n_spares;
     const struct journal_stats s = {
         .n_live = j->n_live,
@@ -223,17 +223,17 @@ struct journal_stats journal_stats(struct journal *j) {
         .n_to_erase = j->n_erasures,
         .low_space = j->low_space,
     };
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     return s;
 }
 
 /* ---- open and close ---- */
 
 static void free_journal(struct journal *j) {
-    pthread_cond_destroy(&j->reads.wake);
-    pthread_mutex_destroy(&j->reads.mtx);
-    pthread_cond_destroy(&j->wake);
-    pthread_mutex_destroy(&j->mtx);
+    lock_cond_done(&j->reads.wake);
+    lock_done(&j->reads.mtx);
+    lock_cond_done(&j->wake);
+    lock_done(&j->mtx);
     free(j->segments);
     free(j->erasures);
     free(j->segment_buf);
@@ -247,20 +247,16 @@ static enum err new_journal(const struct journal_opts *o, struct journal **ret) 
     if (j == NULL) return E_NO_MEMORY;
     j->dir = strdup(o->dir);
     j->mark_path = o->mark_path != NULL ? strdup(o->mark_path) : NULL;
-    pthread_condattr_t attr;
-    const bool copied = j->dir != NULL && (j->mark_path != NULL) == (o->mark_path != NULL);
-    if (!copied || pthread_condattr_init(&attr) != 0) {
+    if (j->dir == NULL || (j->mark_path != NULL) != (o->mark_path != NULL)) {
         free(j->dir);
         free(j->mark_path);
         free(j);
         return E_NO_MEMORY;
     }
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_mutex_init(&j->mtx, NULL); /* neither can fail on Linux */
-    (void)pthread_cond_init(&j->wake, &attr);
-    (void)pthread_mutex_init(&j->reads.mtx, NULL);
-    (void)pthread_cond_init(&j->reads.wake, &attr);
-    (void)pthread_condattr_destroy(&attr);
+    lock_init(&j->mtx, LOCK_JOURNAL);
+    lock_cond_init(&j->wake);
+    lock_init(&j->reads.mtx, LOCK_JOURNAL_READS);
+    lock_cond_init(&j->reads.wake);
     j->env = o->env;
     j->vfs = o->vfs;
     j->commit = o->commit;

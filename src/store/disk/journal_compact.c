@@ -14,11 +14,11 @@
 enum { SLACK_SEGMENTS = 2 };
 
 static bool is_too_large(struct journal *j) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const uint64_t bytes = (uint64_t)j->n_segments * j->segment_len;
     const bool yes = bytes > 2 * j->live_bytes + (uint64_t)SLACK_SEGMENTS * j->segment_len &&
                      j->first_segment < j->closed_below;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     return yes;
 }
 
@@ -76,9 +76,9 @@ static bool offer_all(struct journal *j, uint32_t number, const uint8_t *buf) {
 
 /* False: not now. */
 static bool empty_oldest(struct journal *j) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const uint32_t number = j->first_segment;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     uint8_t *buf = journal__segment_buf(j);
     if (buf == NULL || read_segment(j, number, buf) != OK) return false;
     j->met_bad = j->copy_failed = false;
@@ -99,9 +99,9 @@ static bool empty_oldest(struct journal *j) {
 }
 
 void journal__compact(struct journal *j) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     uint32_t n_left = j->n_segments; /* once around is enough: then all that was dead is gone */
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     while (n_left-- > 0 && !j->stuck && is_too_large(j)) {
         if (!empty_oldest(j)) break;
     }

@@ -14,8 +14,8 @@
  *   journal_format.c   bytes */
 #pragma once
 
-#include <pthread.h>
-
+#include "base/lock.h"
+#include "base/thread.h"
 #include "store/disk/journal.h"
 #include "store/disk/journal_format.h"
 
@@ -102,13 +102,13 @@ struct journal_mark {
 };
 
 struct reads {
-    pthread_mutex_t mtx; /* taken last */
-    pthread_cond_t wake;
+    struct lock mtx;
+    struct lock_cond wake;
     /* guarded by mtx */
     struct read_req *head, **tail; /* owned */
     bool stopping;
     unsigned n_threads;
-    pthread_t threads[JOURNAL_N_READERS];
+    struct thread threads[JOURNAL_N_READERS];
 };
 
 struct journal {
@@ -148,8 +148,8 @@ struct journal {
     uint8_t *segment_buf; /* owned; NULL until needed */
 
     /* guarded by mtx */
-    pthread_mutex_t mtx;
-    pthread_cond_t wake;
+    struct lock mtx;
+    struct lock_cond wake;
     struct segment *segments; /* owned; [0] is first_segment */
     uint32_t first_segment, n_segments, cap_segments;
     uint32_t closed_below; /* segments with a lower number are ended and synced */
@@ -164,7 +164,7 @@ struct journal {
     size_t n_erasures, cap_erasures;
     size_t n_erasures_left; /* after the last round */
     bool kicked, stopping, has_worker;
-    pthread_t worker;
+    struct thread worker;
 
     struct reads reads;
 };

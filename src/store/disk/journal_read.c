@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "store/disk/journal_priv.h"
 
@@ -36,14 +35,14 @@ enum err journal_read(struct journal *j, const struct journal_msg *m, uint8_t *r
     struct read_req *r = malloc(sizeof *r);
     if (r == NULL) return E_NO_MEMORY;
     *r = (struct read_req){.m = *m, .body = ret_body, .done = done, .arg = arg};
-    pthread_mutex_lock(&j->reads.mtx);
+    lock_take(&j->reads.mtx);
     const bool open = j->reads.n_threads != 0 && !j->reads.stopping;
     if (open) {
         *j->reads.tail = r;
         j->reads.tail = &r->next;
-        pthread_cond_signal(&j->reads.wake);
+        lock_wake(&j->reads.wake);
     }
-    pthread_mutex_unlock(&j->reads.mtx);
+    lock_give(&j->reads.mtx);
     if (!open) free(r);
     return open ? OK : E_CLOSED;
 }
@@ -88,27 +87,20 @@ static enum err read_record(struct reader *t, const struct journal_msg *m, uint6
 
 /* Waits, but not for long, and not when readers are to end: false then. */
 static bool wait_for_better_times(struct journal *j) {
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_nsec += (long)SHORTAGE_RETRY_MS * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    pthread_mutex_lock(&j->reads.mtx);
-    if (!j->reads.stopping) (void)pthread_cond_timedwait(&j->reads.wake, &j->reads.mtx, &t);
+    lock_take(&j->reads.mtx);
+    if (!j->reads.stopping) (void)lock_wait_ms(&j->reads.wake, &j->reads.mtx, SHORTAGE_RETRY_MS);
     const bool more = !j->reads.stopping;
-    pthread_mutex_unlock(&j->reads.mtx);
+    lock_give(&j->reads.mtx);
     return more;
 }
 
 static enum err read_body(struct reader *t, const struct journal_msg *m, uint8_t *ret_body) {
     struct journal *j = t->j;
     for (;;) {
-        pthread_mutex_lock(&j->mtx);
+        lock_take(&j->mtx);
         const struct segment *s = journal__segment(j, m->loc.segment);
         const uint64_t salt = s != NULL ? s->salt : 0;
-        pthread_mutex_unlock(&j->mtx);
+        lock_give(&j->mtx);
         if (s == NULL) return E_NOT_FOUND;
         const enum err e = read_record(t, m, salt, ret_body);
         if (e == OK) return OK;
@@ -120,65 +112,65 @@ static enum err read_body(struct reader *t, const struct journal_msg *m, uint8_t
 /* ---- the threads ---- */
 
 static struct read_req *take(struct journal *j, struct reader *t) {
-    pthread_mutex_lock(&j->reads.mtx);
+    lock_take(&j->reads.mtx);
     while (j->reads.head == NULL && !j->reads.stopping) {
         if (t->file.fd >= 0) {
-            pthread_mutex_unlock(&j->reads.mtx);
+            lock_give(&j->reads.mtx);
             close_file(t);
-            pthread_mutex_lock(&j->reads.mtx);
+            lock_take(&j->reads.mtx);
             continue;
         }
-        pthread_cond_wait(&j->reads.wake, &j->reads.mtx);
+        lock_wait(&j->reads.wake, &j->reads.mtx);
     }
     struct read_req *r = j->reads.head;
     if (r != NULL) {
         j->reads.head = r->next;
         if (r->next == NULL) j->reads.tail = &j->reads.head;
     }
-    pthread_mutex_unlock(&j->reads.mtx);
+    lock_give(&j->reads.mtx);
     return r;
 }
 
 static bool is_stopping(struct journal *j) {
-    pthread_mutex_lock(&j->reads.mtx);
+    lock_take(&j->reads.mtx);
     const bool is = j->reads.stopping;
-    pthread_mutex_unlock(&j->reads.mtx);
+    lock_give(&j->reads.mtx);
     return is;
 }
 
 /* What is still waiting at a stop is not read: a slow disk would hold up the stop. */
-static void *run(void *arg) {
-    struct reader t = {.j = arg, .file = {0, -1}};
+static void run(void *ctx) {
+    struct reader t = {.j = ctx, .file = {0, -1}};
     for (struct read_req *r; (r = take(t.j, &t)) != NULL; free(r)) {
         r->done(r->arg, is_stopping(t.j) ? E_CLOSED : read_body(&t, &r->m, r->body));
     }
     close_file(&t);
-    return NULL;
 }
 
 enum err journal__start_readers(struct journal *j) {
-    int r = 0;
-    pthread_mutex_lock(&j->reads.mtx);
+    enum err e = OK;
+    lock_take(&j->reads.mtx);
     j->reads.stopping = false;
-    for (unsigned i = 0; i < JOURNAL_N_READERS && r == 0; i++) {
-        r = pthread_create(&j->reads.threads[i], NULL, run, j);
-        if (r == 0) j->reads.n_threads++;
+    for (unsigned i = 0; i < JOURNAL_N_READERS && e == OK; i++) {
+        e = thread_start(&j->reads.threads[i], "journal-read", run, j);
+        if (e == OK) j->reads.n_threads++;
     }
-    pthread_mutex_unlock(&j->reads.mtx);
-    if (r == 0) return OK;
+    lock_give(&j->reads.mtx);
+    if (e == OK) return OK;
+    const int error = errno;
     journal__stop_readers(j);
-    errno = r;
-    return E_SYS;
+    errno = error;
+    return e;
 }
 
 void journal__stop_readers(struct journal *j) {
-    pthread_mutex_lock(&j->reads.mtx);
+    lock_take(&j->reads.mtx);
     j->reads.stopping = true;
-    pthread_cond_broadcast(&j->reads.wake);
+    lock_wake_all(&j->reads.wake);
     const unsigned n = j->reads.n_threads;
-    pthread_mutex_unlock(&j->reads.mtx);
-    for (unsigned i = 0; i < n; i++) (void)pthread_join(j->reads.threads[i], NULL);
-    pthread_mutex_lock(&j->reads.mtx);
+    lock_give(&j->reads.mtx);
+    for (unsigned i = 0; i < n; i++) thread_join(&j->reads.threads[i]);
+    lock_take(&j->reads.mtx);
     j->reads.n_threads = 0;
-    pthread_mutex_unlock(&j->reads.mtx);
+    lock_give(&j->reads.mtx);
 }

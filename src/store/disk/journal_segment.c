@@ -56,7 +56,7 @@ struct segment *journal__segment(struct journal *j, uint32_t number) {
 
 enum err journal__reserve_segment(struct journal *j) {
     enum err e = OK;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     if (j->n_segments == j->cap_segments) {
         const uint32_t cap = j->cap_segments != 0 ? j->cap_segments * 2 : 16;
         struct segment *p = realloc(j->segments, cap * sizeof *p);
@@ -67,7 +67,7 @@ enum err journal__reserve_segment(struct journal *j) {
             e = E_NO_MEMORY;
         }
     }
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     return e;
 }
 
@@ -138,9 +138,9 @@ enum err journal__zero_file(const struct journal *j, int fd, enum zero_pace pace
 
 enum err journal__create_spare(struct journal *j, enum zero_pace pace, struct spare *ret) {
     const struct vfs *v = j->vfs;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     struct spare s = {.number = j->next_spare++, .clean = true};
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     const struct journal_path path = journal__path(j, FILE_SPARE, s.number);
     enum err e = v->open(v->ctx, path.s, O_RDWR | O_CREAT | O_TRUNC, 0600, &s.fd);
     if (e != OK) return E_SYS;
@@ -155,14 +155,14 @@ enum err journal__create_spare(struct journal *j, enum zero_pace pace, struct sp
 
 bool journal__take_spare(struct journal *j, bool clean, struct spare *ret) {
     bool found = false;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     for (unsigned i = 0; i < j->n_spares && !found; i++) {
         if (j->spares[i].clean != clean) continue;
         *ret = j->spares[i];
         j->spares[i] = j->spares[--j->n_spares];
         found = true;
     }
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     return found;
 }
 
@@ -176,10 +176,10 @@ void journal__remove_spare(const struct journal *j, struct spare s) {
 
 void journal__put_spare(struct journal *j, struct spare s) {
     assert(s.clean == (s.fd >= 0));
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const bool room = j->n_spares < (s.clean ? JOURNAL_N_SPARES : JOURNAL_MAX_SPARES);
     if (room) j->spares[j->n_spares++] = s;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     if (!room) journal__remove_spare(j, s);
 }
 
@@ -194,9 +194,9 @@ static enum err rename_durably(const struct journal *j, const char *from, const 
 }
 
 enum err journal__retire(struct journal *j, uint32_t number, struct spare *ret) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const struct spare s = {.number = j->next_spare++, .clean = false, .fd = -1};
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     const struct journal_path from = journal__path(j, FILE_SEGMENT, number);
     const struct journal_path to = journal__path(j, FILE_SPARE, s.number);
     const enum err e = rename_durably(j, from.s, to.s);

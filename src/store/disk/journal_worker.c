@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "store/disk/journal_priv.h"
@@ -48,10 +47,10 @@ static bool clean_spare(struct journal *j, struct spare s) {
 }
 
 static void set_low_space(struct journal *j, bool low) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const bool changed = j->low_space != low;
     j->low_space = low;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     if (!changed) return;
     if (low) {
         log_line(LOG_WARN, "storage-nearly-full", "messages=refused deletions=accepted");
@@ -66,9 +65,9 @@ static void stock_spares(struct journal *j) {
         if (!clean_spare(j, s)) return;
     }
     for (;;) {
-        pthread_mutex_lock(&j->mtx);
+        lock_take(&j->mtx);
         const bool enough = j->n_spares >= JOURNAL_N_SPARES;
-        pthread_mutex_unlock(&j->mtx);
+        lock_give(&j->mtx);
         if (enough) break;
         if (journal__create_spare(j, ZERO_BY_PARTS, &s) != OK) {
             if (errno == ENOSPC || errno == EDQUOT) set_low_space(j, true);
@@ -82,9 +81,9 @@ static void stock_spares(struct journal *j) {
 /* ---- freeing ---- */
 
 bool journal__free_oldest(struct journal *j) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const uint32_t number = j->first_segment;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     struct spare s;
     if (journal__retire(j, number, &s) != OK) {
         /* Is it gone or not? The order in which segments go must not be broken, so none goes any
@@ -94,24 +93,24 @@ bool journal__free_oldest(struct journal *j) {
                  strerror(errno));
         return false;
     }
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     j->n_live -=
         j->segments[0].n_live; /* given up by an owner who did not say so; see journal_forget() */
     j->live_bytes -= j->segments[0].live_bytes;
     j->first_segment++;
     j->n_segments--;
     memmove(&j->segments[0], &j->segments[1], j->n_segments * sizeof j->segments[0]);
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     (void)clean_spare(j, s);
     return true;
 }
 
 static bool oldest_is_free(struct journal *j) {
     const lsn_t synced = commit_synced_lsn(j->commit);
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const bool yes = j->first_segment < j->closed_below && j->segments[0].n_live == 0 &&
                      j->segments[0].free_lsn <= synced;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     return yes;
 }
 
@@ -129,7 +128,7 @@ static struct erasure *take_erasures(struct journal *j, size_t *ret_n) {
     const lsn_t synced = commit_synced_lsn(j->commit);
     struct erasure *ready = NULL;
     size_t n = 0, n_ready = 0;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     if (j->n_erasures != 0) ready = malloc(j->n_erasures * sizeof *ready);
     for (size_t i = 0; ready != NULL && i < j->n_erasures; i++) {
         if (j->erasures[i].lsn <= synced) {
@@ -139,7 +138,7 @@ static struct erasure *take_erasures(struct journal *j, size_t *ret_n) {
         }
     }
     if (ready != NULL) j->n_erasures = n;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     if (n_ready > 1) qsort(ready, n_ready, sizeof *ready, compare_erasures);
     *ret_n = n_ready;
     return ready;
@@ -168,11 +167,11 @@ static enum err erase_in_segment(struct journal *j, const struct erasure *x, siz
 static void put_erasures_back(struct journal *j, const struct erasure *x, size_t n) {
     log_line(LOG_WARN, "journal-not-erased", "segment=%u n=%zu error=\"%s\"", x->loc.segment, n,
              strerror(errno));
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     for (size_t i = 0; i < n; i++) {
         if (journal__add_erasure(j, &x[i]) != OK) break; /* they go with their segment */
     }
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
 }
 
 static void erase(struct journal *j) {
@@ -180,16 +179,16 @@ static void erase(struct journal *j) {
     struct erasure *all = take_erasures(j, &n);
     for (size_t i = 0, k; i < n; i = k) {
         for (k = i + 1; k < n && all[k].loc.segment == all[i].loc.segment;) k++;
-        pthread_mutex_lock(&j->mtx);
+        lock_take(&j->mtx);
         const bool there = journal__segment(j, all[i].loc.segment) != NULL;
-        pthread_mutex_unlock(&j->mtx);
+        lock_give(&j->mtx);
         if (there && erase_in_segment(j, &all[i], k - i) != OK)
             put_erasures_back(j, &all[i], k - i);
     }
     free(all);
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     j->n_erasures_left = j->n_erasures;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
 }
 
 /* ---- rounds ---- */
@@ -197,9 +196,9 @@ static void erase(struct journal *j) {
 /* While nothing follows the last group, nothing on the disk says that it was synced: damage to it
  * would look like a torn group. */
 static void leave_mark(struct journal *j) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const bool wanted = j->unproven;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     lsn_t lsn;
     if (!wanted || commit_begin(j->commit, &lsn) != OK) return;
     const enum err e = journal__append_plain(j, &(struct record_head){.type = JREC_MARK});
@@ -228,10 +227,10 @@ uint8_t *journal__segment_buf(struct journal *j) {
 }
 
 void journal__kick(struct journal *j) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     j->kicked = true;
-    pthread_cond_signal(&j->wake);
-    pthread_mutex_unlock(&j->mtx);
+    lock_wake(&j->wake);
+    lock_give(&j->mtx);
 }
 
 /* Waits for something to do. True: the round is due. mtx held. */
@@ -239,67 +238,59 @@ static bool wait_for_work(struct journal *j, int64_t due_ms) {
     while (!j->stopping && !j->kicked) {
         const int64_t left_ms = due_ms - env_mono_ms(j->env);
         if (left_ms <= 0 || j->n_erasures > j->n_erasures_left + JOURNAL_MAX_ERASURES) return true;
-        struct timespec t;
-        (void)clock_gettime(CLOCK_MONOTONIC, &t);
-        t.tv_sec += (time_t)(left_ms / 1000);
-        t.tv_nsec += (long)(left_ms % 1000) * 1000000;
-        if (t.tv_nsec >= 1000000000) {
-            t.tv_sec++;
-            t.tv_nsec -= 1000000000;
-        }
-        (void)pthread_cond_timedwait(&j->wake, &j->mtx, &t);
+        (void)lock_wait_ms(&j->wake, &j->mtx, left_ms);
     }
     return env_mono_ms(j->env) >= due_ms ||
            j->n_erasures > j->n_erasures_left + JOURNAL_MAX_ERASURES;
 }
 
-static void *run(void *arg) {
-    struct journal *j = arg;
+static void run(void *ctx) {
+    struct journal *j = ctx;
     stock_spares(j);
     int64_t due_ms = env_mono_ms(j->env) + (int64_t)JOURNAL_ROUND_S * 1000;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     while (!j->stopping) {
         const bool due = wait_for_work(j, due_ms);
         const bool kicked = j->kicked;
         j->kicked = false;
-        pthread_mutex_unlock(&j->mtx);
+        lock_give(&j->mtx);
         if (due) {
             journal_housekeep(j);
             due_ms = env_mono_ms(j->env) + (int64_t)JOURNAL_ROUND_S * 1000;
         } else if (kicked) {
             look_after_segments(j);
         }
-        pthread_mutex_lock(&j->mtx);
+        lock_take(&j->mtx);
     }
-    pthread_mutex_unlock(&j->mtx);
-    return NULL;
+    lock_give(&j->mtx);
 }
 
 enum err journal_start(struct journal *j) {
     assert(!j->has_worker);
-    const enum err e = journal__start_readers(j);
+    enum err e = journal__start_readers(j);
     if (e != OK) return e;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     j->stopping = false;
-    const int r = pthread_create(&j->worker, NULL, run, j);
-    j->has_worker = r == 0;
-    pthread_mutex_unlock(&j->mtx);
-    if (r == 0) return OK;
+    e = thread_start(&j->worker, "journal", run, j);
+    j->has_worker = e == OK;
+    lock_give(&j->mtx);
+    if (e == OK) return OK;
+    const int error = errno;
     journal__stop_readers(j);
-    errno = r;
-    return E_SYS;
+    errno = error;
+    return e;
 }
 
 void journal_stop(struct journal *j) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     const bool running = j->has_worker;
     j->stopping = true;
-    pthread_cond_signal(&j->wake);
-    pthread_mutex_unlock(&j->mtx);
+    lock_wake(&j->wake);
+    lock_give(&j->mtx);
     if (!running) return;
     journal__stop_readers(j);
-    (void)pthread_join(j->worker, NULL);
-    pthread_mutex_lock(&j->mtx);
+    thread_join(&j->worker);
+    lock_take(&j->mtx);
     j->has_worker = false;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
 }

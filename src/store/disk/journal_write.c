@@ -99,9 +99,9 @@ static enum err enter_segment(struct journal *j, const struct jrec *first) {
     e = journal__make_segment(j, &h, &fd);
     if (e != OK) return e;
     j->cur = (struct segment_fd){h.number, fd};
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     journal__segment(j, h.number)->salt = h.salt;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     journal__kick(j); /* for the next spare, and to see what can be freed */
     return OK;
 }
@@ -164,9 +164,9 @@ static enum err write_taken(struct journal *j, bool *ret_purges) {
             if (e != OK) break;
         }
         if (salt_of != r->loc.segment) {
-            pthread_mutex_lock(&j->mtx);
+            lock_take(&j->mtx);
             salt = journal__segment(j, r->loc.segment)->salt;
-            pthread_mutex_unlock(&j->mtx);
+            lock_give(&j->mtx);
             salt_of = r->loc.segment;
         }
         if (j->n_iov + 3 > JOURNAL_N_IOV) e = write_batch(j);
@@ -190,9 +190,9 @@ static enum err sink_sync(void *sink) {
     if (flush(j) != OK) return E_SYS;
     j->synced_n = j->written_n;
     if (j->cur.fd < 0) return OK;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     j->closed_below = j->cur.number;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
     return OK;
 }
 
@@ -260,7 +260,7 @@ static enum err sink_undo(void *sink) {
  * for those deleted since: these were taken out then, and their erasures, which are all still
  * listed, go. */
 static void rewind_table(struct journal *j, const struct jrec_list *lost, struct journal_loc from) {
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     size_t n = 0;
     for (size_t i = 0; i < j->n_erasures; i++) {
         const struct erasure *x = &j->erasures[i];
@@ -279,7 +279,7 @@ static void rewind_table(struct journal *j, const struct jrec_list *lost, struct
         }
     }
     j->n_segments = from.segment - j->first_segment + 1;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
 }
 
 static void sink_drop(void *sink) {
@@ -355,7 +355,7 @@ static void finish_copy(struct journal *j, const struct jrec *r) {
     const struct erasure dead = {.loc = moved ? r->from : r->loc,
                                  .lsn = moved ? r->lsn : commit_last_lsn(j->commit),
                                  .body_len = r->h.body_len};
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     struct segment *s = journal__segment(j, dead.loc.segment);
     if (moved && s != NULL) {
         /* No erasure: the segment is about to be freed. */
@@ -364,7 +364,7 @@ static void finish_copy(struct journal *j, const struct jrec *r) {
     } else if (!moved && journal__add_erasure(j, &dead) == OK) {
         journal__count_live(j, dead.loc, dead.body_len, -1);
     }
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
 }
 
 static void sink_done(void *sink, bool ok) {
@@ -384,9 +384,9 @@ static void sink_done(void *sink, bool ok) {
     }
     jrec_list_init(&j->taken);
     if (!ok || !(unproven || marked)) return;
-    pthread_mutex_lock(&j->mtx);
+    lock_take(&j->mtx);
     j->unproven = unproven;
-    pthread_mutex_unlock(&j->mtx);
+    lock_give(&j->mtx);
 }
 
 void journal__init_sink(struct journal *j, struct commit_sink *ret) {

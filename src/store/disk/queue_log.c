@@ -301,7 +301,7 @@ enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
     l->commit = commit;
     l->file.fd = l->rewrite.file.fd = l->rewrite.idle_fd = l->rewrite.idle_sums_fd = -1;
     l->sums = l->rewrite.sums = (struct log_sums){.fd = -1, .is_off = !o->has_sums};
-    pthread_mutex_init(&l->rewrite.mtx, NULL);
+    lock_init(&l->rewrite.mtx, LOCK_QUEUE_LOG);
     atomic_init(&l->n_lines, o->n_lines);
     const enum err e = open_log(o, l);
     if (e != OK) {
@@ -348,7 +348,7 @@ void queue_log_close(struct queue_log *l) {
     queue_log__free_lines(&l->taken);
     queue_log__free_lines(&l->rewrite.collected);
     queue_log__free_lines(&l->rewrite.joining);
-    pthread_mutex_destroy(&l->rewrite.mtx);
+    lock_done(&l->rewrite.mtx);
     free(l);
 }
 

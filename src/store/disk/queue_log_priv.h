@@ -3,9 +3,9 @@
  * log, and the log that is open. */
 #pragma once
 
-#include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/lock.h"
 #include "store/disk/queue_log.h"
 #include "store/disk/queue_log_sums.h"
 
@@ -75,7 +75,7 @@ enum rewrite_state {
 };
 
 struct rewrite {
-    pthread_mutex_t mtx; /* taken after commit's */
+    struct lock mtx;
     /* guarded by mtx */
     enum rewrite_state state;
     bool failed;     /* given up by the commit thread; the rewriting thread cleans up */

@@ -14,11 +14,11 @@
 #include "store/disk/queue_log_priv.h"
 
 static void lock(struct queue_log *l) {
-    pthread_mutex_lock(&l->rewrite.mtx);
+    lock_take(&l->rewrite.mtx);
 }
 
 static void unlock(struct queue_log *l) {
-    pthread_mutex_unlock(&l->rewrite.mtx);
+    lock_give(&l->rewrite.mtx);
 }
 
 /* ---- whoever appends ---- */

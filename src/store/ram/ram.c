@@ -173,7 +173,7 @@ static void ram_close(struct store *s) {
     ram_cache_done(m);
     commit_free(m->commit);
     queue_table_free(m->table);
-    pthread_mutex_destroy(&m->cache.mtx);
+    lock_done(&m->cache.mtx);
     free(m);
 }
 
@@ -299,7 +299,7 @@ static enum err open_ram(const struct store_opts *o, bool with_journal, struct s
     if (m == NULL) return E_NO_MEMORY;
     m->base.ops = &RAM_OPS;
     m->o = *o;
-    pthread_mutex_init(&m->cache.mtx, NULL);
+    lock_init(&m->cache.mtx, LOCK_BODIES);
     atomic_init(&m->n_messages, 0);
     atomic_init(&m->n_ntfs, 0);
     enum err e = queue_table_new(o->env, &m->table);

@@ -17,7 +17,7 @@ void ram_cache_add(struct ram_store *m, struct queue *q, const struct message *m
     if (c == NULL) return; /* this body stays in RAM until its message goes */
     *c = (struct cached){.queue = queue_ref(q), .msg_id = msg->id, .lsn = msg->lsn};
     c->n_bytes = sizeof *msg + msg->body_len;
-    pthread_mutex_lock(&m->cache.mtx);
+    lock_take(&m->cache.mtx);
     if (m->cache.tail != NULL) {
         m->cache.tail->next = c;
     } else {
@@ -25,12 +25,12 @@ void ram_cache_add(struct ram_store *m, struct queue *q, const struct message *m
     }
     m->cache.tail = c;
     m->cache.n_bytes += c->n_bytes;
-    pthread_mutex_unlock(&m->cache.mtx);
+    lock_give(&m->cache.mtx);
 }
 
 /* The oldest, if it is over the limit and safe on disk; else NULL. */
 static struct cached *cache_take(struct ram_store *m, size_t limit, lsn_t durable) {
-    pthread_mutex_lock(&m->cache.mtx);
+    lock_take(&m->cache.mtx);
     struct cached *c = m->cache.head;
     if (c != NULL && (m->cache.n_bytes <= limit || c->lsn > durable)) c = NULL;
     if (c != NULL) {
@@ -38,7 +38,7 @@ static struct cached *cache_take(struct ram_store *m, size_t limit, lsn_t durabl
         if (m->cache.head == NULL) m->cache.tail = NULL;
         m->cache.n_bytes -= c->n_bytes;
     }
-    pthread_mutex_unlock(&m->cache.mtx);
+    lock_give(&m->cache.mtx);
     return c;
 }
 

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "crypto/crypto.h"
@@ -27,26 +26,17 @@ enum {
 
 /* False: it is to end. */
 static bool rest(struct compactor *c, int64_t ms) {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / 1000;
-    until.tv_nsec += ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    pthread_mutex_lock(&c->mtx);
-    int r = 0;
-    while (!c->stop && r == 0) r = pthread_cond_timedwait(&c->cond, &c->mtx, &until);
+    lock_take(&c->mtx);
+    if (!c->stop) (void)lock_wait_ms(&c->cond, &c->mtx, ms); /* only a stop wakes */
     const bool goes_on = !c->stop;
-    pthread_mutex_unlock(&c->mtx);
+    lock_give(&c->mtx);
     return goes_on;
 }
 
 static bool is_stopping(struct compactor *c) {
-    pthread_mutex_lock(&c->mtx);
+    lock_take(&c->mtx);
     const bool stop = c->stop;
-    pthread_mutex_unlock(&c->mtx);
+    lock_give(&c->mtx);
     return stop;
 }
 
@@ -80,16 +70,16 @@ static enum err begin_locked(struct ram_store *m) {
 
 static enum err begin(struct ram_store *m) {
     struct service_table *t = queue_table_services(m->table);
-    pthread_mutex_lock(&t->mtx);
+    lock_take(&t->mtx);
     enum err e = begin_locked(m);
-    pthread_mutex_unlock(&t->mtx);
+    lock_give(&t->mtx);
     if (e != E_LIMIT) return e;
     struct store_cursor cursor = {0};
     while (queue_table_scan(m->table, &cursor, QUEUES_PER_STEP, unmark, NULL)) continue;
     queue_log_rewrite_renumber(m->log);
-    pthread_mutex_lock(&t->mtx);
+    lock_take(&t->mtx);
     e = begin_locked(m);
-    pthread_mutex_unlock(&t->mtx);
+    lock_give(&t->mtx);
     return e;
 }
 
@@ -159,8 +149,8 @@ static enum err compact(struct ram_store *m, bool keep_backup) {
     return e;
 }
 
-static void *run(void *arg) {
-    struct ram_store *m = arg;
+static void run(void *ctx) {
+    struct ram_store *m = ctx;
     struct compactor *c = &m->compactor;
     int64_t not_before_ms = 0;
     bool goes_on = true;
@@ -174,7 +164,6 @@ static void *run(void *arg) {
         ram_watch_room(m);
         goes_on = rest(c, m->o.compact_look_ms);
     }
-    return NULL;
 }
 
 /* ---- start and stop ---- */
@@ -182,28 +171,24 @@ static void *run(void *arg) {
 enum err ram_compactor_start(struct ram_store *m) {
     struct compactor *c = &m->compactor;
     if (m->o.compact_look_ms == 0) return OK;
-    pthread_condattr_t attr;
-    if (pthread_condattr_init(&attr) != 0) return E_NO_MEMORY;
-    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    (void)pthread_mutex_init(&c->mtx, NULL);
-    (void)pthread_cond_init(&c->cond, &attr);
-    (void)pthread_condattr_destroy(&attr);
+    lock_init(&c->mtx, LOCK_COMPACTOR);
+    lock_cond_init(&c->cond);
     c->stop = false;
-    const int r = pthread_create(&c->thread, NULL, run, m);
-    c->is_running = r == 0;
-    errno = r;
-    return r == 0 ? OK : E_SYS;
+    const enum err e = thread_start(&c->thread, "compactor", run, m);
+    if (e == OK) return OK;
+    lock_cond_done(&c->cond);
+    lock_done(&c->mtx);
+    return e;
 }
 
 void ram_compactor_stop(struct ram_store *m) {
     struct compactor *c = &m->compactor;
-    if (!c->is_running) return;
-    pthread_mutex_lock(&c->mtx);
+    if (!c->thread.is_started) return;
+    lock_take(&c->mtx);
     c->stop = true;
-    pthread_cond_signal(&c->cond);
-    pthread_mutex_unlock(&c->mtx);
-    (void)pthread_join(c->thread, NULL);
-    pthread_cond_destroy(&c->cond);
-    pthread_mutex_destroy(&c->mtx);
-    c->is_running = false;
+    lock_wake(&c->cond);
+    lock_give(&c->mtx);
+    thread_join(&c->thread);
+    lock_cond_done(&c->cond);
+    lock_done(&c->mtx);
 }

@@ -214,9 +214,9 @@ struct compaction {
 
 uint64_t ram_n_log_lines(const struct ram_store *m) {
     struct service_table *t = queue_table_services(m->table);
-    pthread_mutex_lock(&t->mtx);
+    lock_take(&t->mtx);
     const uint64_t n_services = t->n;
-    pthread_mutex_unlock(&t->mtx);
+    lock_give(&t->mtx);
     return queue_table_size(m->table) + n_services;
 }
 

@@ -6,10 +6,12 @@
  *   journal           log and journal; bodies on disk, those of the last moments in RAM too
  *
  * A change is logged under its queue's lock, before it is made, so the order of lines and records
- * is the order of changes. Lock order: a queue's stripe, then commit's mutex or the cache's. */
+ * is the order of changes. */
 #pragma once
 
+#include "base/lock.h"
 #include "base/new_file.h"
+#include "base/thread.h"
 #include "model/limits.h"
 #include "store/disk/commit.h"
 #include "store/disk/journal.h"
@@ -28,7 +30,7 @@ struct cached {
 };
 
 struct cache {
-    pthread_mutex_t mtx;
+    struct lock mtx;
     /* guarded by mtx */
     struct cached *head, *tail; /* owned */
     size_t n_bytes;
@@ -44,13 +46,12 @@ struct saved_log {
 /* Writes the store log anew while the store is used. */
 struct compactor {
     /* fixed while it runs */
-    pthread_t thread;
-    bool is_running;
+    struct thread thread;
     /* its thread's, and before it runs */
     bool is_due;   /* since the start, so the old log is kept */
     bool is_short; /* of room for the messages: has been said */
-    pthread_mutex_t mtx;
-    pthread_cond_t cond;
+    struct lock mtx;
+    struct lock_cond cond;
     /* guarded by mtx */
     bool stop;
 };

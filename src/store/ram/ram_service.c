@@ -76,7 +76,7 @@ enum err ram_service_open(struct store *s, const struct service_rec *rec, bool m
                           struct service **ret, lsn_t *ret_lsn) {
     struct ram_store *m = ram_of(s);
     struct service_table *t = queue_table_services(m->table);
-    pthread_mutex_lock(&t->mtx);
+    lock_take(&t->mtx);
     struct service *svc = service_table_by_cert(t, rec->cert_hash);
     enum err e = OK;
     if (svc == NULL) e = may_create ? create_locked(m, rec, &svc) : E_NOT_FOUND;
@@ -86,7 +86,7 @@ enum err ram_service_open(struct store *s, const struct service_rec *rec, bool m
         *ret = svc;
         *ret_lsn = svc->lsn;
     }
-    pthread_mutex_unlock(&t->mtx);
+    lock_give(&t->mtx);
     return e;
 }
 
@@ -108,11 +108,11 @@ enum err ram_service_load(struct ram_store *m, const struct record *r, struct by
     struct service *svc;
     enum err e = hash_from_text(r->cert_hash, rec.cert_hash);
     if (e != OK) return e;
-    pthread_mutex_lock(&t->mtx);
+    lock_take(&t->mtx);
     e = service_table_by_cert(t, rec.cert_hash) != NULL ? E_EXISTS
                                                         : service_table_add(t, &rec, line, &svc);
     if (e == OK) svc->is_logged = true;
-    pthread_mutex_unlock(&t->mtx);
+    lock_give(&t->mtx);
     return e;
 }
 
