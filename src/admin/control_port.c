@@ -11,12 +11,12 @@
 #include "base/attr.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "relay/relay.h"
 
 enum {
     SESSIONS_MAX = 16,
     STRANGER_IDLE_MS = 60000, /* without a role */
     IDLE_MS = 1800000,        /* with one */
-    DURABLE_CHECK_MS = 5,     /* a sync takes that long or longer */
 };
 
 /* ---- answers ---- */
@@ -55,23 +55,17 @@ void say_failure(const struct control_session *s, enum err e) {
     }
 }
 
-/* False while it is neither durable nor lost. */
-static bool say_if_settled(struct control_session *s) {
-    const struct store *store = s->cp->o.store;
-    if (store_is_lost(store, s->lsn)) {
+static void say_by_fate(const struct control_session *s, enum fate fate) {
+    if (fate == FATE_LOST) {
         say_failure(s, E_STORE);
-    } else if (s->lsn <= store_durable_lsn(store)) {
-        line_conn_write(s->conn, bytes_of(s->reply, s->n_reply));
     } else {
-        return false;
+        line_conn_write(s->conn, bytes_of(s->reply, s->n_reply));
     }
-    return true;
 }
 
-static void check_durable(void *ctx) {
-    struct control_session *s = ctx;
-    if (!say_if_settled(s)) return;
-    loop_timer_stop(&s->timer);
+static void disk_told(struct fate_waiter *w, enum fate fate) {
+    struct control_session *s = CONTAINER_OF(w, struct control_session, disk);
+    say_by_fate(s, fate);
     line_conn_release(s->conn);
 }
 
@@ -80,12 +74,11 @@ void say_when_durable(struct control_session *s, lsn_t lsn, const struct wr *w) 
     assert(text.n <= sizeof s->reply);
     if (text.n > 0) memcpy(s->reply, text.p, text.n);
     s->n_reply = text.n;
-    s->lsn = lsn;
-    if (say_if_settled(s)) return;
-    line_conn_hold(s->conn);
-    if (loop_timer_start(s->cp->loop, &s->timer, DURABLE_CHECK_MS, DURABLE_CHECK_MS, check_durable,
-                         s) != OK) {
-        line_conn_finish(s->conn); /* no memory: better no answer than a wrong one */
+    const enum fate fate = fate_ask(&s->cp->desk, lsn, &s->disk);
+    if (fate == FATE_OPEN) {
+        line_conn_hold(s->conn);
+    } else {
+        say_by_fate(s, fate);
     }
 }
 
@@ -232,6 +225,7 @@ static enum err on_open(struct line_conn *c, void *server, void **ret_session) {
     s->cp = server;
     s->conn = c;
     list_init(&s->in_saving);
+    fate_waiter_init(&s->disk, disk_told);
     *ret_session = s;
     say(s, CONTROL_GREETING);
     return OK;
@@ -240,6 +234,7 @@ static enum err on_open(struct line_conn *c, void *server, void **ret_session) {
 static void on_close(void *session) {
     struct control_session *s = session;
     loop_timer_stop(&s->timer);
+    fate_forget(&s->disk);
     list_remove(&s->in_saving);
     control_walk_orphan(s->walk);
     crypto_wipe(s, sizeof *s);
@@ -258,6 +253,7 @@ enum err control_port_new(const struct control_port_opts *o, struct control_port
     list_init(&cp->saving);
     lock_init(&cp->mtx, LOCK_CONTROL_PORT);
     enum err e = loop_new(o->loop_index, o->env, &cp->loop);
+    if (e == OK) fate_desk_open(relay_fates(o->relay), cp->loop, &cp->desk);
     const struct line_server_opts lo = {
         .ops = &OPS,
         .server = cp,
@@ -292,6 +288,7 @@ void control_port_stop(struct control_port *cp) {
 void control_port_free(struct control_port *cp) {
     if (cp == NULL) return;
     line_server_close(cp->server);
+    if (cp->loop != NULL) fate_desk_close(&cp->desk);
     loop_free(cp->loop); /* runs what the relay's loops have answered too late */
     lock_done(&cp->mtx);
     crypto_wipe(cp, sizeof *cp);

@@ -11,6 +11,7 @@
 #include "base/thread.h"
 #include "net/line_server.h"
 #include "net/loop.h"
+#include "relay/fate.h"
 #include "stats/report.h"
 #include "store/store.h"
 
@@ -34,7 +35,7 @@ struct control_session {
     size_t n_password;
     uint8_t password[CONTROL_PASSWORD_MAX]; /* secret */
     /* waiting for the disk */
-    lsn_t lsn;
+    struct fate_waiter disk;
     size_t n_reply;
     uint8_t reply[CONTROL_REPLY_MAX];
     /* waiting for the relay's loops; it ends by itself when the session has ended */
@@ -48,6 +49,7 @@ struct control_port {
     uint8_t identity[SHA256_LEN];
     struct loop *loop;          /* owned */
     struct line_server *server; /* owned */
+    struct fate_desk desk;
     /* owner loop only */
     struct auth_gate gate;
     struct list saving; /* the session that waits for `save` */

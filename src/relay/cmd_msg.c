@@ -191,7 +191,7 @@ void cmd_send(struct request *rq) {
     if (e == OK) e = store_msg_write(store_of(rq), rq->queue, m, &written);
     if (e == OK) count_sent(rq);
     if (e == E_QUOTA) session_count(rq->session, STAT_MSG_SENT_QUOTA);
-    if (written.lsn > store_durable_lsn(store_of(rq))) rq->held_bytes = rq->cmd->send.body.n;
+    if (fate_of(store_of(rq), written.lsn) == FATE_OPEN) rq->held_bytes = rq->cmd->send.body.n;
     answer_result(rq, e, written.lsn);
     if (written.was_empty) announce(rq, written.sub);
     if (e == OK && rq->cmd->send.notification && rq->view->has_notifier)

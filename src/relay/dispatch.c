@@ -39,8 +39,7 @@ static struct forwarded_refusal *make_refusal(const struct request *rq) {
 }
 
 static bool may_be_lost(const struct request *rq, lsn_t lsn) {
-    const struct store *store = rq->session->rl->relay->o.store;
-    return lsn > store_durable_lsn(store) || store_is_lost(store, lsn);
+    return fate_of(rq->session->rl->relay->o.store, lsn) != FATE_DURABLE;
 }
 
 static void deliver_forwarded(const struct request *rq, struct out_text *t) {

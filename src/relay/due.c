@@ -256,7 +256,7 @@ static void pack(struct session *s, struct packing *p) {
         const enum turn t = pack_item(s, i, p);
         if (t == TURN_FULL) return;
         if (t == TURN_LATER) {
-            p->waits = true;
+            packing_wait(p, pull_waits_for(&i->pull));
             n_later++;
             before = i;
         } else if (t == TURN_FAILED) {

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "relay/fate.h"
 #include "relay/forwarded.h"
 
 enum out_kind { OUT_TEXT, OUT_MSG, OUT_LINK };
@@ -156,6 +157,10 @@ enum err outbox_add_link(struct outbox *o, const struct reply_to *to, const stru
 
 /* ---- packing ---- */
 
+void packing_wait(struct packing *p, lsn_t lsn) {
+    if (lsn != 0 && (p->waits_for == 0 || lsn < p->waits_for)) p->waits_for = lsn;
+}
+
 /* To whom an item goes; a text is asked for its head. */
 static struct reply_to item_to(const struct out_item *i, const struct wire_params *p) {
     if (i->kind == OUT_TEXT) return reply_addressee(bytes_of(i->data, i->len), p);
@@ -216,23 +221,26 @@ static void pull_ahead(const struct outbox *o, const struct outbox_env *env) {
     }
 }
 
-/* Does the store still read for one of those that go together with this one? All of them are asked
- * for. */
-static bool company_waits(struct out_item *i, const struct outbox_env *env) {
+/* Has one of those that go together with this one to wait? All of them are asked for. */
+static bool company_waits(struct out_item *i, const struct outbox_env *env, struct packing *p) {
     bool waits = false;
     for (bool more = i->joined; more; more = i->joined) {
         i = i->next;
-        if (i->kind == OUT_MSG && env->pull(env->ctx, &i->pull, is_answer(i)) == PULLED_LATER)
-            waits = true;
+        if (i->kind != OUT_MSG || env->pull(env->ctx, &i->pull, is_answer(i)) != PULLED_LATER)
+            continue;
+        packing_wait(p, pull_waits_for(&i->pull));
+        waits = true;
     }
     return waits;
 }
 
-static struct judged judge_msg(struct out_item *i, const struct outbox_env *env) {
+static struct judged judge_msg(struct out_item *i, const struct outbox_env *env,
+                               struct packing *p) {
     switch (env->pull(env->ctx, &i->pull, is_answer(i))) {
     case PULLED_MESSAGE:
         return (struct judged){.verdict = SEND_IT};
     case PULLED_LATER:
+        packing_wait(p, pull_waits_for(&i->pull));
         return (struct judged){.verdict = HOLD_IT};
     case PULLED_NOTHING:
         return (struct judged){is_answer(i) ? SEND_OK : DROP_IT, UNSENT_NOTHING};
@@ -249,12 +257,18 @@ static struct judged judge_lost(struct out_item *i, const struct outbox_env *env
     return (struct judged){.verdict = silent ? DROP_IT : REFUSE_IT};
 }
 
-static struct judged judge(struct out_item *i, const struct outbox_env *env) {
-    /* In this order: once the disk has room again, durability passes over what was lost. */
-    const lsn_t durable = store_durable_lsn(env->store);
-    if (store_is_lost(env->store, i->lsn)) return judge_lost(i, env);
-    if (i->lsn > durable || company_waits(i, env)) return (struct judged){.verdict = HOLD_IT};
-    return i->kind == OUT_MSG ? judge_msg(i, env) : (struct judged){.verdict = SEND_IT};
+static struct judged judge(struct out_item *i, const struct outbox_env *env, struct packing *p) {
+    switch (fate_of(env->store, i->lsn)) {
+    case FATE_LOST:
+        return judge_lost(i, env);
+    case FATE_OPEN:
+        packing_wait(p, i->lsn);
+        return (struct judged){.verdict = HOLD_IT};
+    case FATE_DURABLE:
+        break;
+    }
+    if (company_waits(i, env, p)) return (struct judged){.verdict = HOLD_IT};
+    return i->kind == OUT_MSG ? judge_msg(i, env, p) : (struct judged){.verdict = SEND_IT};
 }
 
 /* Writes the item, or what stands for it. In an empty block what does not fit now never will: a
@@ -308,9 +322,8 @@ void outbox_pack(struct outbox *o, const struct outbox_env *env, struct packing 
     while (has_next(o) && p->n < SMP_BATCH_MAX && !p->is_closed) {
         struct out_item *i = o->head;
         if ((i->alone && p->n != 0) || !has_room(i, env, p)) return;
-        const struct judged j = judge(i, env);
+        const struct judged j = judge(i, env, p);
         if (j.verdict == HOLD_IT) {
-            p->waits = true;
             pull_ahead(o, env);
             return;
         }

@@ -28,11 +28,13 @@ struct outbox {
 
 /* A block that is being packed. */
 struct packing {
-    struct wr w;    /* behind the count of transmissions */
-    unsigned n;     /* transmissions */
-    bool is_closed; /* what is in it goes alone */
-    bool waits;     /* the next ones wait for durability, or for the store */
+    struct wr w;     /* behind the count of transmissions */
+    unsigned n;      /* transmissions */
+    bool is_closed;  /* what is in it goes alone */
+    lsn_t waits_for; /* the first change whose fate keeps something from going on; 0: none */
 };
+/* Something waits for this change; 0: for none. */
+void packing_wait(struct packing *p, lsn_t lsn);
 
 enum unsent {
     UNSENT_NOTHING, /* there was no message */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
+#include "relay/fate.h"
 
 /* A question that the store answers later. The store's thread has it until it is posted; who asked
  * may be gone by then. */
@@ -94,13 +95,15 @@ enum pulled pull_try(struct pull *p, const struct pull_home *home, struct subscr
         if (next.ret_err != OK && next.ret_err != E_AUTH) return PULLED_FAILED;
         p->message = next.ret_message;
         if (p->message == NULL) return PULLED_NOTHING;
-        /* In this order: once the disk has room again, durability passes over what was lost. */
-        const lsn_t durable = store_durable_lsn(home->store);
-        if (!store_is_lost(home->store, p->message->lsn))
-            return p->message->lsn <= durable ? PULLED_MESSAGE : PULLED_LATER;
+        const enum fate fate = fate_of(home->store, p->message->lsn);
+        if (fate != FATE_LOST) return fate == FATE_DURABLE ? PULLED_MESSAGE : PULLED_LATER;
         message_unref(p->message);
         p->message = NULL;
     }
+}
+
+lsn_t pull_waits_for(const struct pull *p) {
+    return p->message != NULL ? p->message->lsn : 0;
 }
 
 void pull_write(const struct pull *p, const struct wire_params *params, struct bytes corr_id,

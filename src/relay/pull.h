@@ -29,7 +29,7 @@ struct pull {
 
 enum pulled {
     PULLED_MESSAGE, /* p->message, durable, with its body */
-    PULLED_LATER,   /* the store has not answered, or it is not durable: relay_loop_hold() */
+    PULLED_LATER,   /* the store has not answered, or it is not durable: pull_waits_for() */
     PULLED_NOTHING, /* the queue is empty, or gone */
     PULLED_FAILED   /* it cannot be read now, or there is no memory */
 };
@@ -38,6 +38,8 @@ void pull_init(struct pull *p, struct queue *q); /* takes a reference */
 void pull_done(struct pull *p);                  /* also before the store has answered */
 /* After anything but PULLED_MESSAGE and PULLED_LATER the store is asked anew next time. */
 enum pulled pull_try(struct pull *p, const struct pull_home *home, struct subscriber who);
+/* After PULLED_LATER: the change whose fate is waited for (fate.h); 0: the store, which wakes. */
+lsn_t pull_waits_for(const struct pull *p);
 /* The MSG of a PULLED_MESSAGE as a transmission. */
 void pull_write(const struct pull *p, const struct wire_params *params, struct bytes corr_id,
                 struct wr *w);

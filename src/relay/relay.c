@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* relay.c -- start, stop and the clockwork of the relay: expiry of messages, idle connections,
- * durability wake-ups. */
+/* relay.c -- start, stop and the clockwork of the relay: expiry of messages, idle
+ * connections. */
 #include "relay/relay.h"
 
 #include <stdlib.h>
@@ -54,41 +54,14 @@ static void close_inactive(void *ctx) {
     }
 }
 
-/* ---- durability ---- */
-
-struct durable_msg {
-    struct loop_msg msg;
-    struct relay_loop *rl;
-};
-
-static void durable_run(struct loop_msg *msg) {
-    struct durable_msg *d = CONTAINER_OF(msg, struct durable_msg, msg);
-    struct relay_loop *rl = d->rl;
-    free(d);
-    for (struct list *l; (l = list_first(&rl->held)) != NULL;) {
-        list_remove(l);
-        conn_want_write(CONTAINER_OF(l, struct session, in_held)->conn);
-    }
-}
-
-bool relay_loop_hold(struct relay_loop *rl, struct list *in_held) {
-    if (!list_is_empty(in_held)) return false;
-    list_push_back(&rl->held, in_held);
-    return !atomic_exchange_explicit(&rl->is_waiting, true, memory_order_acq_rel);
-}
+/* ---- the disk ---- */
 
 void relay_on_durable(struct relay *r) {
-    for (unsigned i = 0; i < r->o.n_loops; i++) {
-        struct relay_loop *rl = &r->loops[i];
-        if (!atomic_exchange_explicit(&rl->is_waiting, false, memory_order_acq_rel)) continue;
-        struct durable_msg *d = malloc(sizeof *d);
-        if (d == NULL) { /* the next growth tries again */
-            atomic_store_explicit(&rl->is_waiting, true, memory_order_release);
-            continue;
-        }
-        *d = (struct durable_msg){.msg = {.run = durable_run}, .rl = rl};
-        loop_post(rl->loop, &d->msg);
-    }
+    fates_changed(&r->fates);
+}
+
+struct fates *relay_fates(struct relay *r) {
+    return &r->fates;
 }
 
 /* ---- start and stop ---- */
@@ -113,20 +86,18 @@ static void wake_session(void *loop, struct subscriber who) {
     if (s != NULL) conn_want_write(s->conn);
 }
 
-/* What other threads look at is there before any of them runs: relay_on_durable(). */
 static void init_loop(struct relay *r, unsigned index) {
     struct relay_loop *rl = &r->loops[index];
     rl->relay = r;
     rl->loop = r->o.loops[index];
     rl->index = (uint16_t)index;
     list_init(&rl->sessions);
-    list_init(&rl->held);
     list_init(&rl->ntf_waiting);
     list_init(&rl->ends_waiting);
     list_init(&rl->slowed);
     list_init(&rl->retry_waiting);
     rl->pulls = (struct pull_home){r->o.store, rl->loop, wake_session, rl};
-    atomic_init(&rl->is_waiting, false);
+    fate_desk_open(&r->fates, rl->loop, &rl->desk);
 }
 
 enum err relay_new(const struct relay_opts *o, struct relay **ret) {
@@ -137,6 +108,7 @@ enum err relay_new(const struct relay_opts *o, struct relay **ret) {
     crypto_wipe(&r->o.rules, sizeof r->o.rules); /* rules.c has them */
     r->handshake_timeout_ms = (both_s != 0 ? both_s : DEFAULT_SMP_HANDSHAKE_TIMEOUT_S) * 1000;
     tls_log_init(&r->tls_log, o->env, o->rules.log_tls_errors);
+    fates_init(&r->fates, o->store);
     r->conn_opts = (struct conn_opts){
         .stream.on_up = conn_up,
         .stream.server = r,
@@ -190,11 +162,13 @@ void relay_free(struct relay *r) {
         loop_timer_stop(&r->loops[i].retry_timer);
         ntf_stop(&r->loops[i]);
         slowed_stop(&r->loops[i]);
+        fate_desk_close(&r->loops[i].desk);
         authz_cache_free(r->loops[i].authz_cache);
         free(r->loops[i].slots);
         rules_unref(r->loops[i].rules);
     }
     free(r->loops);
+    fates_done(&r->fates);
     tls_log_done(&r->tls_log);
     free(r);
 }

@@ -13,6 +13,7 @@
 #include "store/store.h"
 
 struct relay;
+struct fates;
 struct proxy;
 struct resolver;
 
@@ -68,6 +69,8 @@ MUST_USE enum err relay_set_rules(struct relay *r, const struct relay_rules *rul
 /* To be called when the store says that something became durable. Any thread, between relay_new()
  * and relay_free(). */
 void relay_on_durable(struct relay *r);
+/* Where others wait for the disk too: fate_desk_open(). Between relay_new() and relay_free(). */
+struct fates *relay_fates(struct relay *r);
 
 /* The messages that wait for ACK. Any thread, between relay_start() and relay_free(); stops nobody.
  */

@@ -11,6 +11,7 @@
 #include "crypto/crypto.h"
 #include "net/loop.h"
 #include "relay/due.h"
+#include "relay/fate.h"
 #include "relay/forwarded.h"
 #include "relay/outbox.h"
 #include "relay/relay.h"
@@ -35,6 +36,7 @@ struct relay_loop {
     struct stats_sheet *stats; /* borrowed; the loop's; may be NULL */
     struct pull_home pulls;
     uint16_t index;
+    struct fate_desk desk; /* where sessions wait for the disk */
     /* owner loop only */
     struct rules *rules;             /* counted */
     struct authz_cache *authz_cache; /* owned */
@@ -42,7 +44,6 @@ struct relay_loop {
     uint32_t n_slots, first_free;
     uint64_t last_generation;
     struct list sessions;
-    struct list held;          /* sessions whose next answers wait for durability */
     struct list ntf_waiting;   /* sessions whose notifications go out at the next tick */
     struct list ends_waiting;  /* sessions that are told at the next tick what has ended */
     struct list retry_waiting; /* sessions for which a message could not be read */
@@ -56,16 +57,7 @@ struct relay_loop {
         scratch[SMP_BLOCK_LEN]; /* where one answer is encoded before it is copied to an outbox */
     /* atomic */
     struct ages delivered_ages; /* of messages that wait for ACK */
-    /* Some session is held, and no wake-up is on the way: loops where nobody waits are left alone.
-     * Exchanged only, acquire/release: either the loop's exchange sees what the commit thread
-     * published before its own, or the commit thread's sees that of the loop. */
-    _Atomic bool is_waiting;
 };
-
-/* Puts a session on the list of those that wait for durability, unless it is there. True: nobody
- * waited before, so what became durable in the meantime was not announced, and the caller looks
- * once more. relay.c */
-MUST_USE bool relay_loop_hold(struct relay_loop *rl, struct list *in_held);
 
 struct relay {
     /* fixed after relay_new() */
@@ -75,6 +67,7 @@ struct relay {
     uint64_t map_seed[3];
     struct relay_loop *loops; /* owned: o.n_loops of them */
     struct tls_log tls_log;   /* guards itself */
+    struct fates fates;       /* guards itself */
 };
 
 /* ---- what may change while it runs (rules.c) ---- */
@@ -141,7 +134,8 @@ struct session {
     struct conn *conn;      /* borrowed; NULL after the connection closed */
     struct relay_loop *rl;  /* borrowed */
     struct subscriber self; /* how others name this session */
-    struct list in_loop, in_held;
+    struct list in_loop;
+    struct fate_waiter disk; /* for what it is told next */
     enum session_state state;
     bool encrypted; /* blocks are sealed with the chains */
     bool reading_paused;

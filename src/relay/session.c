@@ -65,6 +65,12 @@ static void set_session_id(struct session *s, struct bytes id) {
     memcpy(s->params.session + 1, id.p, id.n);
 }
 
+/* What it waited for is on disk, or is not. */
+static void go_on(struct fate_waiter *w, enum fate fate) {
+    (void)fate;
+    conn_want_write(CONTAINER_OF(w, struct session, disk)->conn);
+}
+
 static enum err on_open(struct conn *c, void *server, void **ret_session) {
     struct relay *r = server;
     const struct bytes id = conn_tls_unique(c);
@@ -77,7 +83,7 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     s->rl = loop_of(r, c);
     s->legacy = legacy;
     list_init(&s->in_loop);
-    list_init(&s->in_held);
+    fate_waiter_init(&s->disk, go_on);
     list_init(&s->in_ends);
     list_init(&s->in_ntf);
     list_init(&s->in_slowed);
@@ -125,7 +131,7 @@ static void on_close(void *session) {
     s->conn = NULL;
     authz_session_done(&s->agreements);
     list_remove(&s->in_loop);
-    list_remove(&s->in_held);
+    fate_forget(&s->disk);
     list_remove(&s->in_ends);
     list_remove(&s->in_retry);
     give_slot_back(s);
@@ -275,8 +281,8 @@ static void count_end_batch(struct session *s) {
 }
 
 /* Answers, and what is due, as much as fits into one block's content (count byte and
- * length-prefixed transmissions). False: nothing could be written; *ret_waits: something will. */
-static bool pack_block(struct session *s, struct wr *content, bool *ret_waits) {
+ * length-prefixed transmissions). False: nothing could be written; *ret_waits_for: packing. */
+static bool pack_block(struct session *s, struct wr *content, lsn_t *ret_waits_for) {
     const struct outbox_env env = {
         .params = &s->params,
         .store = relay_of(s)->o.store,
@@ -292,7 +298,7 @@ static bool pack_block(struct session *s, struct wr *content, bool *ret_waits) {
     const unsigned n_due = p.n;
     outbox_pack(&s->outbox, &env, &p);
     due_pack_rest(s, &p, p.n > n_due);
-    *ret_waits = p.waits;
+    *ret_waits_for = p.waits_for;
     if (p.n == 0) return false;
     *count = (uint8_t)p.n;
     *content = p.w;
@@ -301,10 +307,11 @@ static bool pack_block(struct session *s, struct wr *content, bool *ret_waits) {
 
 static bool fill_running(struct session *s, uint8_t *block) {
     struct wr content = block_begin(block, s->encrypted);
-    bool waits;
-    bool has_block = pack_block(s, &content, &waits);
-    if (!has_block && waits && relay_loop_hold(s->rl, &s->in_held))
-        has_block = pack_block(s, &content, &waits);
+    lsn_t lsn;
+    bool has_block;
+    do {
+        has_block = pack_block(s, &content, &lsn);
+    } while (!has_block && lsn != 0 && fate_ask(&s->rl->desk, lsn, &s->disk) != FATE_OPEN);
     session_adjust_reading(s);
     if (!has_block) return false;
     count_end_batch(s);
@@ -335,17 +342,11 @@ static enum err write_acceptance(const struct session *s, uint8_t *block) {
 
 /* A service learns its id when its record is durable. */
 static bool fill_acceptance(struct session *s, uint8_t *block) {
-    const struct store *store = relay_of(s)->o.store;
-    if (s->service->lsn <= store_durable_lsn(store)) {
-        s->state = SESSION_RUNNING;
-        return fill_plain(s, block, write_acceptance);
-    }
-    if (store_is_lost(store, s->service->lsn)) {
-        conn_close(s->conn);
-    } else if (relay_loop_hold(s->rl, &s->in_held)) {
-        return fill_acceptance(s, block);
-    }
-    return false;
+    const enum fate fate = fate_ask(&s->rl->desk, s->service->lsn, &s->disk);
+    if (fate == FATE_LOST) conn_close(s->conn);
+    if (fate != FATE_DURABLE) return false;
+    s->state = SESSION_RUNNING;
+    return fill_plain(s, block, write_acceptance);
 }
 
 static bool fill(void *session, uint8_t *block) {

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "relay/fate.h"
+
+enum fate fate_of(const struct store *store, lsn_t lsn) {
+    if (lsn == 0) return FATE_DURABLE;
+    /* In this order: once the disk has room again, durability passes over what was lost. */
+    const lsn_t durable = store_durable_lsn(store);
+    if (store_is_lost(store, lsn)) return FATE_LOST;
+    return lsn <= durable ? FATE_DURABLE : FATE_OPEN;
+}
+
+/* ---- any thread ---- */
+
+void fates_init(struct fates *f, const struct store *store) {
+    f->store = store;
+    lock_init(&f->mtx, LOCK_FATES);
+    list_init(&f->desks);
+}
+
+void fates_done(struct fates *f) {
+    assert(list_is_empty(&f->desks));
+    lock_done(&f->mtx);
+}
+
+static void call_owner(struct fate_desk *d) {
+    if (!atomic_exchange_explicit(&d->is_waited_at, false, memory_order_acq_rel)) return;
+    if (!atomic_exchange_explicit(&d->is_called, true, memory_order_acq_rel))
+        loop_post(d->loop, &d->call);
+}
+
+void fates_changed(struct fates *f) {
+    lock_take(&f->mtx);
+    for (struct list *l = f->desks.next; l != &f->desks; l = l->next) {
+        call_owner(CONTAINER_OF(l, struct fate_desk, in_fates));
+    }
+    lock_give(&f->mtx);
+}
+
+/* ---- the desk's loop ---- */
+
+/* True: nobody waited before, so what was decided in the meantime was told to nobody, and is to be
+ * looked at once more. */
+static bool begin_waiting(struct fate_desk *d) {
+    return !atomic_exchange_explicit(&d->is_waited_at, true, memory_order_acq_rel);
+}
+
+/* Those who are told may ask again. */
+static void tell_decided(struct fate_desk *d) {
+    struct list all;
+    list_init(&all);
+    for (struct list *l; (l = list_first(&d->waiting)) != NULL;) {
+        list_remove(l);
+        list_push_back(&all, l);
+    }
+    for (struct list *l; (l = list_first(&all)) != NULL;) {
+        struct fate_waiter *w = CONTAINER_OF(l, struct fate_waiter, in_desk);
+        const enum fate fate = fate_of(d->fates->store, w->lsn);
+        list_remove(l);
+        if (fate == FATE_OPEN) {
+            list_push_back(&d->waiting, l);
+        } else {
+            w->told(w, fate);
+        }
+    }
+}
+
+static void called(struct loop_msg *msg) {
+    struct fate_desk *d = CONTAINER_OF(msg, struct fate_desk, call);
+    (void)atomic_exchange_explicit(&d->is_called, false, memory_order_acq_rel);
+    tell_decided(d);
+    if (!list_is_empty(&d->waiting) && begin_waiting(d)) tell_decided(d);
+}
+
+void fate_desk_open(struct fates *f, struct loop *l, struct fate_desk *ret) {
+    ret->fates = f;
+    ret->loop = l;
+    ret->call.run = called;
+    list_init(&ret->waiting);
+    atomic_init(&ret->is_waited_at, false);
+    atomic_init(&ret->is_called, false);
+    lock_take(&f->mtx);
+    list_push_back(&f->desks, &ret->in_fates);
+    lock_give(&f->mtx);
+}
+
+void fate_desk_close(struct fate_desk *d) {
+    assert(list_is_empty(&d->waiting));
+    lock_take(&d->fates->mtx);
+    list_remove(&d->in_fates);
+    lock_give(&d->fates->mtx);
+}
+
+void fate_waiter_init(struct fate_waiter *w, void (*told)(struct fate_waiter *w, enum fate fate)) {
+    *w = (struct fate_waiter){.told = told};
+    list_init(&w->in_desk);
+}
+
+enum fate fate_ask(struct fate_desk *d, lsn_t lsn, struct fate_waiter *w) {
+    ASSERT_ON_LOOP(d->loop);
+    enum fate fate = fate_of(d->fates->store, lsn);
+    if (fate == FATE_OPEN && begin_waiting(d)) fate = fate_of(d->fates->store, lsn);
+    list_remove(&w->in_desk);
+    if (fate != FATE_OPEN) return fate;
+    w->lsn = lsn;
+    list_push_back(&d->waiting, &w->in_desk);
+    return FATE_OPEN;
+}
+
+void fate_forget(struct fate_waiter *w) {
+    list_remove(&w->in_desk);
+}
