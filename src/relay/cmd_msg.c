@@ -6,10 +6,10 @@ static struct store *store_of(const struct request *rq) {
     return rq->session->rl->relay->o.store;
 }
 
-void cmd_ping(struct request *rq) {
+struct answer cmd_ping(struct request *rq) {
     struct wr w = answer_begin(rq);
     reply_pong(&w, &rq->session->params, &rq->to);
-    answer_end(rq, &w, 0);
+    return answer_text(&w, 0);
 }
 
 /* ---- SUB ---- */
@@ -27,32 +27,24 @@ static enum err subscribe(struct session *s, struct queue *q, struct sub_moved *
     return e;
 }
 
-void cmd_sub(struct request *rq) {
+struct answer cmd_sub(struct request *rq) {
     struct session *s = rq->session;
     const struct service *svc = service_of(s, SUB_RECIPIENT);
     rq->is_new_sub = sub_find(s, queue_rcv_id(rq->queue)) == NULL &&
                      (svc == NULL || s->service->subscribed.n == 0);
     struct sub_moved moved;
     const enum err e = subscribe(s, rq->queue, &moved);
-    if (e != OK) {
-        answer_err(rq, e);
-        return;
-    }
+    if (e != OK) return answer_err(e);
+    if (moved.has_due) rq->deliver_after = queue_ref(rq->queue);
     struct wr w = answer_begin(rq);
     reply_sok(&w, &s->params, &rq->to, svc != NULL ? service_id(svc) : NULL);
-    answer_end(rq, &w, moved.lsn);
-    if (moved.has_due) rq->deliver_after = queue_ref(rq->queue);
+    return answer_text(&w, moved.lsn);
 }
 
 /* ---- GET and ACK ---- */
 
-/* Answers with the queue's next message, which then waits for ACK, or OK when there is none. */
-static void answer_next(const struct request *rq, bool has_next, lsn_t lsn) {
-    if (has_next) {
-        session_add_msg(rq->session, rq->to.corr_id, rq->queue, lsn);
-    } else {
-        answer_ok(rq, lsn);
-    }
+static struct answer answer_next(bool has_next, lsn_t lsn) {
+    return (struct answer){.kind = has_next ? ANSWER_MESSAGE : ANSWER_OK, .lsn = lsn};
 }
 
 static void count_get(const struct request *rq, bool has_msg, bool again) {
@@ -63,7 +55,7 @@ static void count_get(const struct request *rq, bool has_msg, bool again) {
     }
 }
 
-void cmd_get(struct request *rq) {
+struct answer cmd_get(struct request *rq) {
     struct session *s = rq->session;
     struct sub *sub = sub_find(s, queue_rcv_id(rq->queue));
     unsigned n = 0;
@@ -74,13 +66,10 @@ void cmd_get(struct request *rq) {
     }
     if (e == OK) e = store_msg_count(store_of(rq), rq->queue, &n);
     if (e == OK && sub == NULL) e = sub_add(s, rq->queue, SUB_BY_GET, &sub);
-    if (e == OK) {
-        count_get(rq, n != 0, sub->has_delivered);
-        sub_clear_delivered(s, sub);
-        answer_next(rq, n != 0, 0);
-    } else {
-        answer_err(rq, e);
-    }
+    if (e != OK) return answer_err(e);
+    count_get(rq, n != 0, sub->has_delivered);
+    sub_clear_delivered(s, sub);
+    return answer_next(n != 0, 0);
 }
 
 /* An empty id stands for whatever was delivered, and deletes nothing (reference: Server.hs
@@ -107,25 +96,20 @@ static void count_received(const struct request *rq, const struct sub *sub, bool
     count_activity(rq, notification);
 }
 
-void cmd_ack(struct request *rq) {
+struct answer cmd_ack(struct request *rq) {
     struct sub *sub = sub_find(rq->session, queue_rcv_id(rq->queue));
     const struct bytes msg_id = rq->cmd->ack.msg_id;
-    if (!is_delivered(sub, msg_id)) {
-        answer_err(rq, E_NO_MSG);
-        return;
-    }
+    if (!is_delivered(sub, msg_id)) return answer_err(E_NO_MSG);
     struct msg_acked acked;
     const struct id *deleted = msg_id.n != 0 ? &sub->delivered : NULL;
     const enum err e = store_msg_ack(store_of(rq), rq->queue, deleted, &acked);
-    if (e != OK) { /* nothing has changed: the message waits for an ACK still */
-        answer_err(rq, e);
-        return;
-    }
+    if (e != OK) return answer_err(e); /* nothing has changed: the message waits for an ACK still */
     if (acked.was_deleted) count_received(rq, sub, acked.notification);
     sub_clear_delivered(rq->session, sub);
     sub->is_due = acked.has_next && !sub->by_get;
-    answer_next(rq, sub->is_due, acked.lsn);
+    const struct answer next = answer_next(sub->is_due, acked.lsn);
     if (sub->by_service && !sub->is_due) sub_remove(rq->session, sub);
+    return next;
 }
 
 /* ---- SEND ---- */
@@ -171,7 +155,7 @@ static void announce(const struct request *rq, struct subscriber to) {
     }
 }
 
-void cmd_send(struct request *rq) {
+struct answer cmd_send(struct request *rq) {
     const struct env *env = rq->session->rl->relay->o.env;
     const int64_t now_s = env_now_s(env);
     struct message *m = NULL;
@@ -180,8 +164,7 @@ void cmd_send(struct request *rq) {
     enum err e = check_send(rq);
     if (e == OK && rq->view->block != NULL) {
         session_count(rq->session, STAT_MSG_SENT_BLOCK);
-        answer_blocked(rq);
-        return;
+        return answer_blocked(rq);
     }
     if (e == OK) {
         env_random(env, &id, sizeof id);
@@ -191,9 +174,10 @@ void cmd_send(struct request *rq) {
     if (e == OK) e = store_msg_write(store_of(rq), rq->queue, m, &written);
     if (e == OK) count_sent(rq);
     if (e == E_QUOTA) session_count(rq->session, STAT_MSG_SENT_QUOTA);
-    if (fate_of(store_of(rq), written.lsn) == FATE_OPEN) rq->held_bytes = rq->cmd->send.body.n;
-    answer_result(rq, e, written.lsn);
     if (written.was_empty) announce(rq, written.sub);
     if (e == OK && rq->cmd->send.notification && rq->view->has_notifier)
         ntf_sent(rq->session, rq->queue, &id, now_s);
+    struct answer a = answer_result(e, written.lsn);
+    if (fate_of(store_of(rq), written.lsn) == FATE_OPEN) a.held_bytes = rq->cmd->send.body.n;
+    return a;
 }

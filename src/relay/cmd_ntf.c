@@ -30,7 +30,7 @@ static enum err set_notifier(const struct request *rq, struct queue_notifier *n,
     return e == E_EXISTS ? E_INTERNAL : e;
 }
 
-void cmd_nkey(struct request *rq) {
+struct answer cmd_nkey(struct request *rq) {
     struct queue_notifier n = {.key = rq->cmd->nkey.key};
     struct sub_ended ended;
     uint8_t pub[X25519_LEN];
@@ -38,46 +38,40 @@ void cmd_nkey(struct request *rq) {
     enum err e =
         agree_secret(rq->session->rl->relay->o.env, &rq->cmd->nkey.dh_key, n.dh_secret, pub);
     if (e == OK) e = set_notifier(rq, &n, &ended, &lsn);
-    if (e == OK) {
-        session_count(rq->session, STAT_NTF_CREATED);
-        tell_notifier_gone(rq, &ended);
-        struct wr w = answer_begin(rq);
-        reply_nid(&w, rq->params, &rq->to, &n.id, pub);
-        answer_end(rq, &w, lsn);
-    } else {
-        answer_err(rq, e);
-    }
-    crypto_wipe(&n, sizeof n);
+    crypto_wipe(n.dh_secret, sizeof n.dh_secret);
+    if (e != OK) return answer_err(e);
+    session_count(rq->session, STAT_NTF_CREATED);
+    tell_notifier_gone(rq, &ended);
+    struct wr w = answer_begin(rq);
+    reply_nid(&w, rq->params, &rq->to, &n.id, pub);
+    return answer_text(&w, lsn);
 }
 
-void cmd_ndel(struct request *rq) {
+struct answer cmd_ndel(struct request *rq) {
     struct sub_ended ended;
     lsn_t lsn = 0;
     const enum err e = store_notifier_delete(store_of(rq), rq->queue, &ended, &lsn);
     if (e == OK && rq->view->has_notifier) session_count(rq->session, STAT_NTF_DELETED);
     if (e == OK) tell_notifier_gone(rq, &ended);
-    answer_result(rq, e, lsn);
+    return answer_result(e, lsn);
 }
 
-void cmd_nsub(struct request *rq) {
+struct answer cmd_nsub(struct request *rq) {
     const struct service *svc = service_of(rq->session, SUB_NOTIFIER);
     lsn_t lsn = 0;
     const enum err e = ntf_subscribe(rq->session, rq->queue, &rq->view->ntf_id, &lsn);
-    if (e != OK) {
-        answer_err(rq, e);
-        return;
-    }
+    if (e != OK) return answer_err(e);
     struct wr w = answer_begin(rq);
     reply_sok(&w, rq->params, &rq->to, svc != NULL ? service_id(svc) : NULL);
-    answer_end(rq, &w, lsn);
+    return answer_text(&w, lsn);
 }
 
 /* ---- services ---- */
 
-void cmd_subs(struct request *rq) {
-    service_subscribe(rq, SUB_RECIPIENT);
+struct answer cmd_subs(struct request *rq) {
+    return service_subscribe(rq, SUB_RECIPIENT);
 }
 
-void cmd_nsubs(struct request *rq) {
-    service_subscribe(rq, SUB_NOTIFIER);
+struct answer cmd_nsubs(struct request *rq) {
+    return service_subscribe(rq, SUB_NOTIFIER);
 }

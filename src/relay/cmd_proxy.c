@@ -184,45 +184,41 @@ static void start_waiting(struct session *s) {
 }
 
 /* What is kept of a command that waits, besides its text, is small; a block brings 255 at most. */
-static void start_or_wait(const struct request *rq) {
+static struct answer start_or_wait(const struct request *rq) {
     struct session *s = rq->session;
     const bool at_once = has_room(s) && s->n_proxied_waiting == 0;
     struct proxied *p = proxied_new(rq, !at_once);
-    if (p == NULL) {
-        answer_err(rq, E_INTERNAL);
-    } else if (at_once) {
+    if (p == NULL) return answer_err(E_INTERNAL);
+    if (at_once) {
         start(s, p, rq->cmd);
     } else {
         list_push_back(&s->proxied_waiting, &p->waiting);
         s->n_proxied_waiting++;
     }
+    return answer_later();
 }
 
-static void refuse(const struct request *rq, enum proxy_error error) {
+static struct answer refuse(const struct request *rq, enum proxy_error error) {
     const struct proxy_failure f = {.error = error};
     struct wr w = answer_begin(rq);
     reply_proxy_err(&w, &rq->session->params, &rq->to, &f);
-    answer_end(rq, &w, 0);
+    return answer_text(&w, 0);
 }
 
-void cmd_prxy(struct request *rq) {
+struct answer cmd_prxy(struct request *rq) {
     const struct relay_loop *rl = rq->session->rl;
     const struct command *c = rq->cmd;
     if (rl->relay->o.proxy != NULL &&
         rules_fit_password(rl->rules, c->prxy.has_basic_auth, c->prxy.basic_auth)) {
-        start_or_wait(rq);
-    } else {
-        refuse(rq, PROXY_BASIC_AUTH);
+        return start_or_wait(rq);
     }
+    return refuse(rq, PROXY_BASIC_AUTH);
 }
 
-void cmd_pfwd(struct request *rq) {
-    if (rq->session->rl->relay->o.proxy != NULL) {
-        start_or_wait(rq);
-    } else {
-        count(rq->session->rl, true, false, (struct proxy_failure){.error = PROXY_NO_SESSION});
-        refuse(rq, PROXY_NO_SESSION);
-    }
+struct answer cmd_pfwd(struct request *rq) {
+    if (rq->session->rl->relay->o.proxy != NULL) return start_or_wait(rq);
+    count(rq->session->rl, true, false, (struct proxy_failure){.error = PROXY_NO_SESSION});
+    return refuse(rq, PROXY_NO_SESSION);
 }
 
 void proxied_done(struct session *s) {

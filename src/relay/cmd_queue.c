@@ -125,8 +125,8 @@ static enum err create(const struct request *rq, const struct new_keys *keys,
     return E_INTERNAL;
 }
 
-static void answer_ids(const struct request *rq, const struct new_ids *ids,
-                       const struct new_keys *keys, lsn_t lsn) {
+static struct answer answer_ids(const struct request *rq, const struct new_ids *ids,
+                                const struct new_keys *keys, lsn_t lsn) {
     const struct cmd_new *c = &rq->cmd->new_queue;
     struct reply_ids r = {
         .rcv_id = ids->rcv,
@@ -141,7 +141,7 @@ static void answer_ids(const struct request *rq, const struct new_ids *ids,
     memcpy(r.ntf_dh_key, keys->ntf_pub, sizeof r.ntf_dh_key);
     struct wr w = answer_begin(rq);
     reply_ids(&w, &rq->session->params, &rq->to, &r);
-    answer_end(rq, &w, lsn);
+    return answer_text(&w, lsn);
 }
 
 /* A service's queue is associated since it was created; its session serves it from now on. */
@@ -175,7 +175,7 @@ static void count_created(const struct request *rq) {
     if (rq->cmd->new_queue.has_notifier) session_count(rq->session, STAT_NTF_NEW_CREATED);
 }
 
-void cmd_new(struct request *rq) {
+struct answer cmd_new(struct request *rq) {
     struct new_keys keys = {0};
     struct new_ids ids;
     struct queue *q = NULL;
@@ -187,39 +187,30 @@ void cmd_new(struct request *rq) {
         e = subscribe_new(rq->session, q, &lsn);
         if (e != OK) undo_create(rq, q);
     }
-    if (e == OK) {
-        count_created(rq);
-        answer_ids(rq, &ids, &keys, lsn);
-    } else {
-        answer_err(rq, e);
-    }
+    if (e == OK) count_created(rq);
+    const struct answer a = e == OK ? answer_ids(rq, &ids, &keys, lsn) : answer_err(e);
     queue_unref(q);
     crypto_wipe(&keys, sizeof keys);
+    return a;
 }
 
 /* ---- keys ---- */
 
-void cmd_key(struct request *rq) {
+struct answer cmd_key(struct request *rq) {
     lsn_t lsn = 0;
     const enum err e = store_queue_secure(store_of(rq), rq->queue, &rq->cmd->key, &lsn);
     if (e == OK) session_count(rq->session, STAT_Q_SECURED);
-    answer_result(rq, e, lsn);
+    return answer_result(e, lsn);
 }
 
-void cmd_skey(struct request *rq) {
-    cmd_key(rq); /* that the queue is a messaging queue is part of the authorization: dispatch.c,
-                    may_secure() */
+struct answer cmd_skey(struct request *rq) {
+    /* that the queue is a messaging queue is part of the authorization: dispatch.c, may_secure() */
+    return cmd_key(rq);
 }
 
-void cmd_rkey(struct request *rq) {
-    if (rq->view->mode != MODE_CONTACT) {
-        answer_err(rq, E_AUTH);
-        return;
-    }
-    if (rq->cmd->rkey.n > RCV_KEYS_MAX) {
-        answer_err(rq, E_CMD_PROHIBITED);
-        return;
-    }
+struct answer cmd_rkey(struct request *rq) {
+    if (rq->view->mode != MODE_CONTACT) return answer_err(E_AUTH);
+    if (rq->cmd->rkey.n > RCV_KEYS_MAX) return answer_err(E_CMD_PROHIBITED);
     struct pubkey keys[RCV_KEYS_MAX];
     command_rkey(rq->cmd, keys);
     struct keyset *set = NULL;
@@ -227,15 +218,15 @@ void cmd_rkey(struct request *rq) {
     enum err e = keyset_new(keys, rq->cmd->rkey.n, &set);
     if (e == OK) e = store_queue_set_keys(store_of(rq), rq->queue, set, &lsn);
     keyset_unref(set);
-    answer_result(rq, e, lsn);
+    return answer_result(e, lsn);
 }
 
 /* ---- the end of queues ---- */
 
-void cmd_off(struct request *rq) {
+struct answer cmd_off(struct request *rq) {
     lsn_t lsn = 0;
     const enum err e = store_queue_suspend(store_of(rq), rq->queue, &lsn);
-    answer_result(rq, e, lsn);
+    return answer_result(e, lsn);
 }
 
 static void count_deleted(const struct request *rq) {
@@ -244,7 +235,7 @@ static void count_deleted(const struct request *rq) {
     session_count(rq->session, secured ? STAT_Q_DELETED_SECURED : STAT_Q_DELETED_NEW);
 }
 
-void cmd_del(struct request *rq) {
+struct answer cmd_del(struct request *rq) {
     struct session *s = rq->session;
     struct queue_ended ended;
     lsn_t lsn = 0;
@@ -258,7 +249,7 @@ void cmd_del(struct request *rq) {
         if (!was_own) notify(s->rl, NOTE_DELETED, ended.recipient.sub, rq->queue);
         tell_notifier_gone(rq, &ended.notifier);
     }
-    answer_result(rq, e, lsn);
+    return answer_result(e, lsn);
 }
 
 /* ---- QUE ---- */
@@ -268,7 +259,7 @@ static enum queue_sub_state sub_state(const struct sub *sub) {
     return sub->by_get ? SUB_STATE_PROHIBITED : SUB_STATE_IDLE;
 }
 
-void cmd_que(struct request *rq) {
+struct answer cmd_que(struct request *rq) {
     const struct sub *sub = sub_find(rq->session, queue_rcv_id(rq->queue));
     struct message *head = NULL;
     struct reply_info info = {
@@ -279,13 +270,10 @@ void cmd_que(struct request *rq) {
     };
     enum err e = store_msg_count(store_of(rq), rq->queue, &info.size);
     if (e == OK) e = store_msg_peek(store_of(rq), rq->queue, &head);
-    if (e == OK) {
-        info.head = head;
-        struct wr w = answer_begin(rq);
-        reply_info(&w, &rq->session->params, &rq->to, &info);
-        answer_end(rq, &w, 0);
-    } else {
-        answer_err(rq, e);
-    }
+    if (e != OK) return answer_err(e);
+    info.head = head;
+    struct wr w = answer_begin(rq);
+    reply_info(&w, &rq->session->params, &rq->to, &info);
     message_unref(head);
+    return answer_text(&w, 0);
 }

@@ -58,7 +58,8 @@ static void answer(struct session *s, const struct asked *a) {
         w = answer_begin(&rq);
         reply_name_err(&w, rq.params, &rq.to, &f);
     }
-    answer_end(&rq, &w, 0);
+    const struct answer text = answer_text(&w, 0);
+    answer_deliver(&rq, &text);
 }
 
 static void start_waiting(struct session *s);
@@ -124,22 +125,21 @@ static void start_waiting(struct session *s) {
     s->is_starting_names = false;
 }
 
-void cmd_rslv(struct request *rq) {
+struct answer cmd_rslv(struct request *rq) {
     struct session *s = rq->session;
     session_count(s, STAT_RSLV_REQS);
     if (s->rl->relay->o.resolver == NULL) {
         session_count(s, STAT_RSLV_DISABLED);
-        answer_err(rq, E_NAME_NO_RESOLVER);
-        return;
+        return answer_err(E_NAME_NO_RESOLVER);
     }
     struct asked *a = asked_new(rq);
     if (a == NULL) {
         session_count(s, STAT_RSLV_RESOLVER_ERRS);
-        answer_err(rq, E_INTERNAL);
-        return;
+        return answer_err(E_INTERNAL);
     }
     list_push_back(&s->names_waiting, &a->waiting);
     start_waiting(s);
+    return answer_later();
 }
 
 bool names_are_waiting(const struct session *s) {

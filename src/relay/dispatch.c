@@ -11,119 +11,14 @@
 #include "relay/job.h"
 #include "relay/relay_priv.h"
 #include "relay/slowed.h"
-#include "wire/forward.h"
-
-/* ---- answers ---- */
-
-struct wr answer_begin(const struct request *rq) {
-    return wr_init(rq->session->rl->scratch, sizeof rq->session->rl->scratch);
-}
-
-/* Clients that are older than STORE_RETRY take ERR STORE for the end of their message; left without
- * an answer they try again. A proxy does not wait for the others' answers: its connection stays. */
-static enum if_lost if_lost(const struct request *rq) {
-    const bool is_send = rq->cmd != NULL && rq->cmd->tag == CMD_SEND; /* a bad block has none */
-    const bool silent = is_send && !version_has(rq->params->version, V_STORE_RETRY);
-    if (rq->fwd != NULL) return silent ? IF_LOST_NOTHING : IF_LOST_FORWARDED;
-    return silent ? IF_LOST_UNANSWERED : IF_LOST_ERR;
-}
-
-enum { REFUSAL_MAX = 1024 }; /* bytes: two ids of 255 at most, and a few words */
-
-/* The refusal that may have to stand for a forwarded command's answer; NULL: out of memory. */
-static struct forwarded_refusal *make_refusal(const struct request *rq) {
-    uint8_t buf[REFUSAL_MAX];
-    struct wr w = wr_init(buf, sizeof buf);
-    reply_err(&w, rq->params, &rq->to, E_STORE);
-    return forwarded_refusal_new(rq->fwd, rq->session, wr_bytes(&w));
-}
-
-static bool may_be_lost(const struct request *rq, lsn_t lsn) {
-    return fate_of(rq->session->rl->relay->o.store, lsn) != FATE_DURABLE;
-}
-
-static void deliver_forwarded(const struct request *rq, struct out_text *t) {
-    uint8_t buf[SMP_BLOCK_LEN];
-    struct wr w = wr_init(buf, sizeof buf);
-    if (t->if_lost == IF_LOST_FORWARDED) {
-        t->owned_refusal = make_refusal(rq);
-        if (t->owned_refusal == NULL) {
-            conn_close(rq->session->conn);
-            return;
-        }
-    }
-    forwarded_seal(rq->fwd, rq->session, t->transmission, &w);
-    t->transmission = wr_bytes(&w);
-    session_add_answer(rq->session, t);
-}
-
-static void deliver(const struct request *rq, struct bytes transmission, lsn_t lsn) {
-    struct out_text t = {.transmission = transmission, .lsn = lsn, .held_bytes = rq->held_bytes};
-    if (may_be_lost(rq, lsn)) t.if_lost = if_lost(rq);
-    if (rq->fwd != NULL) {
-        deliver_forwarded(rq, &t);
-    } else {
-        session_add_answer(rq->session, &t);
-    }
-}
-
-void answer_end(const struct request *rq, const struct wr *w, lsn_t lsn) {
-    if (wr_err(w) != OK) {
-        answer_err(rq, E_INTERNAL);
-    } else {
-        deliver(rq, wr_bytes(w), lsn);
-    }
-}
-
-bool answer_fits(const struct request *rq, size_t n) {
-    return n <= (rq->fwd != NULL ? FWD_TRANSMISSION_MAX : SMP_TRANSMISSION_MAX);
-}
-
-void answer_ok(const struct request *rq, lsn_t lsn) {
-    struct wr w = answer_begin(rq);
-    reply_ok(&w, rq->params, &rq->to);
-    answer_end(rq, &w, lsn);
-}
-
-/* What refuses a change may itself wait for one: the quota marker of ERR QUOTA. */
-static void answer_err_after(const struct request *rq, enum err e, lsn_t lsn) {
-    const enum if_lost rule = e == E_STORE ? if_lost(rq) : IF_LOST_ERR;
-    if (rule == IF_LOST_UNANSWERED) session_leave_unanswered(rq->session);
-    if (rule == IF_LOST_UNANSWERED || rule == IF_LOST_NOTHING) return;
-    struct wr w = answer_begin(rq);
-    reply_err(&w, rq->params, &rq->to, e);
-    deliver(rq, wr_bytes(&w), lsn);
-}
-
-void answer_err(const struct request *rq, enum err e) {
-    answer_err_after(rq, e, 0);
-}
-
-void answer_blocked(const struct request *rq) {
-    struct wr w = answer_begin(rq);
-    reply_blocked(&w, rq->params, &rq->to, rq->view->block);
-    answer_end(rq, &w, 0);
-}
-
-void answer_result(const struct request *rq, enum err e, lsn_t lsn) {
-    if (e == OK) {
-        answer_ok(rq, lsn);
-    } else {
-        answer_err_after(rq, e, lsn);
-    }
-}
-
-void dispatch_bad_block(struct session *s) {
-    const struct request rq = {.session = s, .params = &s->params};
-    answer_err(&rq, E_BLOCK);
-}
 
 /* ---- handlers: cmd_<fn> of each row of commands.def ---- */
 
 /* What is inside of an RFWD is run in its place. */
-void cmd_taken_apart(struct request *rq) {
+struct answer cmd_taken_apart(struct request *rq) {
     (void)rq;
     assert(false);
+    return answer_err(E_INTERNAL);
 }
 
 static cmd_fn *const HANDLERS[N_COMMANDS] = {
@@ -255,13 +150,21 @@ static void count_unauthorized(const struct request *rq) {
 }
 
 /* v: the view of its queue, or NULL. */
-static void run(struct request *rq, const struct command_row *row, const struct queue_view *v) {
-    if (v != NULL && v->block != NULL && row->blocked == BLOCKED_ANSWERS) {
-        answer_blocked(rq);
-        return;
-    }
+static struct answer run(struct request *rq, const struct command_row *row,
+                         const struct queue_view *v) {
+    if (v != NULL && v->block != NULL && row->blocked == BLOCKED_ANSWERS) return answer_blocked(rq);
     if (v != NULL && row->party != PARTY_NOTIFIER) touch(rq); /* to ask is not to use */
-    HANDLERS[rq->cmd->tag](rq);
+    return HANDLERS[rq->cmd->tag](rq);
+}
+
+void command_refuse(const struct request *rq, enum err e) {
+    const struct answer a = answer_err(e);
+    answer_deliver(rq, &a);
+}
+
+void dispatch_bad_block(struct session *s) {
+    const struct request rq = {.session = s, .params = &s->params};
+    command_refuse(&rq, E_BLOCK);
 }
 
 bool command_run(struct request *rq, const struct store_lookup *lookup, struct verifying *at) {
@@ -271,7 +174,7 @@ bool command_run(struct request *rq, const struct store_lookup *lookup, struct v
     enum err e = lookup == NULL ? OK : lookup->ret_err;
     if (lookup != NULL && e == OK) e = store_queue_view(store, lookup->ret_queue, &view);
     if (e != OK && e != E_AUTH) {
-        answer_err(rq, e);
+        command_refuse(rq, e);
         return true;
     }
     const struct queue_view *v = lookup != NULL && e == OK ? &view : NULL;
@@ -279,10 +182,11 @@ bool command_run(struct request *rq, const struct store_lookup *lookup, struct v
     rq->view = v;
     const enum authz_verdict verdict = verify(rq, row, v, at);
     if (verdict == AUTHZ_YES) {
-        run(rq, row, v);
+        const struct answer a = run(rq, row, v);
+        answer_deliver(rq, &a);
     } else if (verdict == AUTHZ_NO) {
         count_unauthorized(rq);
-        answer_err(rq, E_AUTH);
+        command_refuse(rq, E_AUTH);
     }
     rq->view = NULL;
     queue_view_done(&view);

@@ -254,11 +254,11 @@ static bool run_item(struct job *j, struct job_item *item) {
     const bool is_begun = j->at.steps.next != 0;
     bool done = true;
     if (parse_err != OK) {
-        answer_err(&rq, parse_err);
+        command_refuse(&rq, parse_err);
     } else if (!service_may_send(s, command_row(item->cmd.tag))) {
-        answer_err(&rq, E_CMD_PROHIBITED);
+        command_refuse(&rq, E_CMD_PROHIBITED);
     } else if (!is_begun && (in != NULL ? t->has_service_sig : !service_signature_fits(&rq, row))) {
-        answer_err(&rq, E_SERVICE);
+        command_refuse(&rq, E_SERVICE);
     } else {
         done = command_run(&rq, item->lookup != 0 ? &j->lookups[item->lookup - 1] : NULL, &j->at);
     }

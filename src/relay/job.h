@@ -33,3 +33,4 @@ void verifying_done(struct verifying *at);
  * and the command is to be run again, with the same `at`. */
 MUST_USE bool command_run(struct request *rq, const struct store_lookup *lookup,
                           struct verifying *at);
+void command_refuse(const struct request *rq, enum err e); /* answers without running it */

@@ -10,6 +10,7 @@
 #include "crypto/authz_cache.h"
 #include "crypto/crypto.h"
 #include "net/loop.h"
+#include "relay/answer.h"
 #include "relay/due.h"
 #include "relay/fate.h"
 #include "relay/forwarded.h"
@@ -232,24 +233,13 @@ struct request {
     struct reply_to to;
     struct queue *queue;           /* NULL for commands without one */
     const struct queue_view *view; /* NULL as above */
-    size_t held_bytes;             /* what the store holds in RAM until the answer is durable */
     struct queue *deliver_after;   /* counted; set by SUB when a message follows the answers */
     bool is_new_sub;               /* of a SUB: there was no subscription in this session */
 };
 
 void dispatch_bad_block(struct session *s); /* ERR BLOCK for a block that cannot be opened */
 
-/* Answers to a request. */
-struct wr answer_begin(const struct request *rq); /* a cursor over the loop's scratch */
-void answer_end(const struct request *rq, const struct wr *w, lsn_t lsn);
-/* Is there room for a transmission of n bytes where the answer goes? */
-bool answer_fits(const struct request *rq, size_t n);
-void answer_ok(const struct request *rq, lsn_t lsn);
-void answer_err(const struct request *rq, enum err e);
-void answer_blocked(const struct request *rq);                       /* of a blocked queue */
-void answer_result(const struct request *rq, enum err e, lsn_t lsn); /* OK or ERR */
-
-typedef void cmd_fn(struct request *rq);
+typedef struct answer cmd_fn(struct request *rq);
 /* cmd_<fn> of each row of commands.def: a row whose handler is missing does not link. They are
  * called only for verified requests. */
 #define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
@@ -356,7 +346,7 @@ struct service *service_of(const struct session *s, enum sub_party party);
 bool service_may_send(const struct session *s, const struct command_row *row);
 /* Is the command's service signature as it has to be? */
 bool service_signature_fits(const struct request *rq, const struct command_row *row);
-void service_subscribe(const struct request *rq, enum sub_party party); /* SUBS, NSUBS */
+struct answer service_subscribe(const struct request *rq, enum sub_party party); /* SUBS, NSUBS */
 void service_gained(struct session *s, const struct id *id, bool associated);
 void service_lost(struct session *s, const struct id *id);
 void service_take_news(struct session *s, const struct news *n);

@@ -241,14 +241,11 @@ static enum err serve(struct session *s, enum sub_party party) {
     return OK;
 }
 
-void service_subscribe(const struct request *rq, enum sub_party party) {
+struct answer service_subscribe(const struct request *rq, enum sub_party party) {
     struct session *s = rq->session;
     const enum err e = service_of(s, party) != NULL ? serve(s, party) : E_CMD_PROHIBITED;
-    if (e != OK) {
-        answer_err(rq, e);
-        return;
-    }
+    if (e != OK) return answer_err(e);
     struct wr w = answer_begin(rq);
     reply_soks(&w, rq->params, &rq->to, &s->service->subscribed);
-    answer_end(rq, &w, 0);
+    return answer_text(&w, 0);
 }

@@ -229,6 +229,13 @@ static bool msg_next(struct store *s, struct store_next *n, struct store_waiter 
     return false;
 }
 
+static enum err msg_write(struct store *s, struct queue *q, struct message *owned,
+                          struct msg_written *ret) {
+    const enum err e = real->msg_write(s, q, owned, ret);
+    if (e == OK && rig.write_lsn != 0) ret->lsn = rig.write_lsn;
+    return e;
+}
+
 void rig_answer(unsigned i) {
     assert_true(i < rig.n_questions);
     const struct rig_question q = rig.questions[i];
@@ -238,6 +245,17 @@ void rig_answer(unsigned i) {
     (void)answer_now(rig.store, q.next);
     q.waiter->ready(q.waiter);
     rig_run_posted();
+}
+
+void rig_set_durable(lsn_t lsn) {
+    rig.durable = lsn;
+    relay_on_durable(rig.relay);
+    rig_run_posted();
+}
+
+void rig_set_lost(lsn_t lsn) {
+    rig.lost = lsn;
+    rig_set_durable(lsn); /* it passes over them */
 }
 
 static lsn_t durable_lsn(const struct store *s) {
@@ -257,6 +275,7 @@ static void open_store(void) {
     real = rig.store->ops;
     switched = *real;
     switched.msg_next = msg_next;
+    switched.msg_write = msg_write;
     switched.durable_lsn = durable_lsn;
     switched.is_lost = is_lost;
     rig.store->ops = &switched;
@@ -270,6 +289,7 @@ int rig_setup(void **state) {
     rig.env = (struct env){.now_s = now_s, .mono_us = mono_us, .random = random_bytes};
     list_init(&rig.timers);
     if (crypto_init() != OK) return -1;
+    ed25519_key_new(&rig.env, &rig.key);
     assert_int_equal(loop_new(0, &rig.env, &rig.loop), OK);
     open_store();
     const struct relay_opts o = {
@@ -327,7 +347,7 @@ void rig_close(struct session *s) {
 }
 
 struct queue *rig_queue(uint8_t n) {
-    const struct pubkey key = {.type = KEY_ED25519, .b = {1}};
+    const struct pubkey key = pubkey_from_ed25519(&rig.key);
     struct queue_rec rec = {.rcv_id = {{n}}, .snd_id = {{n, 1}}};
     struct queue *q = NULL;
     lsn_t lsn;
@@ -344,6 +364,73 @@ void rig_put_message(struct queue *q, const char *body) {
     env_random(&rig.env, &id, sizeof id);
     assert_int_equal(message_new(&id, env_now_s(&rig.env), false, bytes_str(body), &m), OK);
     assert_int_equal(store_msg_write(rig.store, q, m, &written), OK);
+}
+
+/* ---- writing ---- */
+
+void rig_begin(struct rig_block *b, struct session *s) {
+    b->session = s;
+    b->n = 0;
+    b->w = wr_init(b->content, sizeof b->content);
+    (void)wr_skip(&b->w, 1);
+}
+
+static struct smp_head head(const struct rig_block *b, const char *corr_id, const struct id *entity,
+                            const struct ed25519_key *key) {
+    struct smp_head h = {.params = &b->session->params, .auth = {.sign = key}};
+    assert_true(strlen(corr_id) < sizeof h.corr_id);
+    memcpy(h.corr_id.b, corr_id, strlen(corr_id));
+    if (entity != NULL) h.entity = id_bytes(entity);
+    return h;
+}
+
+void rig_plain(struct rig_block *b, const char *corr_id, enum command_tag tag,
+               const struct id *entity, const struct ed25519_key *key) {
+    const struct smp_head h = head(b, corr_id, entity, key);
+    const size_t mark = wr_mark_u16(&b->w);
+    smp_command_plain(&b->w, &h, tag);
+    wr_close_u16(&b->w, mark);
+    b->n++;
+}
+
+void rig_send(struct rig_block *b, const char *corr_id, const struct id *snd_id, const char *body) {
+    const struct smp_head h = head(b, corr_id, snd_id, NULL);
+    const size_t mark = wr_mark_u16(&b->w);
+    smp_command_send(&b->w, &h, false, bytes_str(body));
+    wr_close_u16(&b->w, mark);
+    b->n++;
+}
+
+void rig_ack(struct rig_block *b, const char *corr_id, const struct id *rcv_id,
+             const struct id *msg_id) {
+    const struct smp_head h = head(b, corr_id, rcv_id, &rig.key);
+    const size_t mark = wr_mark_u16(&b->w);
+    smp_command_ack(&b->w, &h, msg_id);
+    wr_close_u16(&b->w, mark);
+    b->n++;
+}
+
+void rig_transmission(struct rig_block *b, struct bytes t) {
+    const size_t mark = wr_mark_u16(&b->w);
+    wr_bytes_raw(&b->w, t);
+    wr_close_u16(&b->w, mark);
+    b->n++;
+}
+
+void rig_write(struct rig_block *b) {
+    uint8_t block[SMP_BLOCK_LEN];
+    struct wr w = block_begin(block, false);
+    b->content[0] = (uint8_t)b->n;
+    assert_int_equal(wr_err(&b->w), OK);
+    wr_bytes_raw(&w, wr_bytes(&b->w));
+    assert_int_equal(block_seal(block, &w, NULL), OK);
+    if (SESSION_OPS.on_block(b->session, block) != OK) conn_close(b->session->conn);
+}
+
+void rig_run(struct session *s) {
+    if (!s->conn->wants_run) return;
+    s->conn->wants_run = false;
+    SESSION_OPS.run(s);
 }
 
 /* ---- reading ---- */

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "client/smp_command.h"
 #include "crypto/crypto.h"
 #include "relay/relay_priv.h"
 #include "store/store_priv.h"
@@ -34,7 +35,8 @@ struct rig_question {
 };
 
 struct rig {
-    int64_t now_ms; /* monotonic; the wall clock is RIG_EPOCH_S seconds ahead */
+    struct ed25519_key key; /* of all queues' recipients */
+    int64_t now_ms;         /* monotonic; the wall clock is RIG_EPOCH_S seconds ahead */
     uint64_t random;
     struct env env;
     struct loop *loop;
@@ -45,6 +47,7 @@ struct rig {
     struct store *store; /* with the switches below */
     bool is_later;       /* messages come when rig_answer() says so */
     enum err read_err;   /* instead of a message, unless OK */
+    lsn_t write_lsn;     /* of the messages that are sent; 0: their own */
     lsn_t lsn;           /* of the messages that are asked for; 0: their own */
     lsn_t durable, lost; /* lost: this one and those before; 0: none */
     unsigned n_asked;    /* for a message */
@@ -61,6 +64,9 @@ int rig_teardown(void **state);
 /* Time goes on, timers fire in their order, and what was posted is run. */
 void rig_pass_ms(int64_t ms);
 void rig_run_posted(void);
+/* The store says that all up to this change is durable, or lost. */
+void rig_set_durable(lsn_t lsn);
+void rig_set_lost(lsn_t lsn);
 /* The store answers the i-th of its open questions. */
 void rig_answer(unsigned i);
 
@@ -68,10 +74,30 @@ void rig_answer(unsigned i);
 struct session *rig_session(uint16_t version);
 void rig_close(struct session *s);
 
-/* A queue whose recipient id begins with n, with a key that nobody has. Counted. */
+/* A queue whose recipient id begins with n, with rig.key. Counted. */
 struct queue *rig_queue(uint8_t n);
 /* A message for it, past all commands; not told to anybody. */
 void rig_put_message(struct queue *q, const char *body);
+
+/* A block of commands, as a client of the session writes it. Correlation ids are words. */
+struct rig_block {
+    struct session *session;
+    unsigned n;
+    struct wr w;
+    uint8_t content[SMP_BLOCK_LEN];
+};
+void rig_begin(struct rig_block *b, struct session *s);
+/* entity, key: NULL for none. */
+void rig_plain(struct rig_block *b, const char *corr_id, enum command_tag tag,
+               const struct id *entity, const struct ed25519_key *key);
+void rig_send(struct rig_block *b, const char *corr_id, const struct id *snd_id, const char *body);
+void rig_ack(struct rig_block *b, const char *corr_id, const struct id *rcv_id,
+             const struct id *msg_id);
+void rig_transmission(struct rig_block *b, struct bytes t); /* any other */
+/* The session is handed the block. */
+void rig_write(struct rig_block *b);
+/* The session goes on, if it wants to. */
+void rig_run(struct session *s);
 
 /* Asks for one block and says what is in it: "OK a,MSG #1" (correlation id, or the first byte of
  * the queue's id), "nothing", or "closed" for a connection that was closed. */
