@@ -247,6 +247,23 @@ void rig_answer(unsigned i) {
     rig_run_posted();
 }
 
+static bool load(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w) {
+    if (!rig.is_load_later) return real->load(s, lookups, n, w);
+    assert_true(rig.n_loads < RIG_QUESTIONS_MAX);
+    rig.loads[rig.n_loads++] = (struct rig_load){lookups, n, w};
+    return false;
+}
+
+void rig_answer_load(unsigned i) {
+    assert_true(i < rig.n_loads);
+    const struct rig_load l = rig.loads[i];
+    rig.n_loads--;
+    memmove(&rig.loads[i], &rig.loads[i + 1], (rig.n_loads - i) * sizeof rig.loads[0]);
+    assert_true(real->load(rig.store, l.lookups, l.n, NULL));
+    l.waiter->ready(l.waiter);
+    rig_run_posted();
+}
+
 void rig_set_durable(lsn_t lsn) {
     rig.durable = lsn;
     relay_on_durable(rig.relay);
@@ -274,6 +291,7 @@ static void open_store(void) {
     assert_int_equal(store_open("memory", &o, &rig.store, &problem), OK);
     real = rig.store->ops;
     switched = *real;
+    switched.load = load;
     switched.msg_next = msg_next;
     switched.msg_write = msg_write;
     switched.durable_lsn = durable_lsn;
@@ -319,6 +337,7 @@ int rig_teardown(void **state) {
         free(c);
     }
     while (rig.n_questions != 0) rig_answer(0);
+    while (rig.n_loads != 0) rig_answer_load(0);
     rig_run_posted();
     relay_free(rig.relay);
     assert_true(list_is_empty(&rig.timers));

@@ -34,6 +34,12 @@ struct rig_question {
     struct store_waiter *waiter;
 };
 
+struct rig_load {
+    struct store_lookup *lookups;
+    size_t n;
+    struct store_waiter *waiter;
+};
+
 struct rig {
     struct ed25519_key key; /* of all queues' recipients */
     int64_t now_ms;         /* monotonic; the wall clock is RIG_EPOCH_S seconds ahead */
@@ -53,6 +59,9 @@ struct rig {
     unsigned n_asked;    /* for a message */
     unsigned n_questions;
     struct rig_question questions[RIG_QUESTIONS_MAX];
+    bool is_load_later; /* queues are found when rig_answer_load() says so */
+    unsigned n_loads;
+    struct rig_load loads[RIG_QUESTIONS_MAX];
 };
 extern struct rig rig;
 
@@ -69,6 +78,7 @@ void rig_set_durable(lsn_t lsn);
 void rig_set_lost(lsn_t lsn);
 /* The store answers the i-th of its open questions. */
 void rig_answer(unsigned i);
+void rig_answer_load(unsigned i); /* likewise, where queues are */
 
 /* A session that runs, unencrypted, of this version of the protocol. */
 struct session *rig_session(uint16_t version);
