@@ -165,6 +165,7 @@ void command_refuse(const struct request *rq, enum err e) {
 void dispatch_bad_block(struct session *s) {
     const struct request rq = {.session = s, .params = &s->params};
     command_refuse(&rq, E_BLOCK);
+    session_adjust_reading(s);
 }
 
 bool command_run(struct request *rq, const struct store_lookup *lookup, struct verifying *at) {

@@ -277,7 +277,7 @@ static enum progress run_items(struct job *j) {
         if (!run_item(j, &j->items[j->next])) return P_STOPPED;
         verifying_done(&j->at);
         j->next++;
-        if (share_is_used(j)) return P_STOPPED;
+        if (j->next < j->n && share_is_used(j)) return P_STOPPED;
     }
     return P_DONE;
 }
@@ -341,7 +341,7 @@ static enum progress run(struct job *j) {
     }
     if (j->stage == JOB_RUNNING) {
         const enum progress p = run_items(j);
-        if (p != P_DONE && j->next < j->n) return p;
+        if (p != P_DONE) return p;
         begin_stage(j, JOB_DELIVERING);
     }
     if (deliver(j) == P_STOPPED) return P_STOPPED;
@@ -362,7 +362,9 @@ static enum progress go_on(struct session *s) {
         const bool is_first = s->jobs.next == l;
         if (p == P_DONE && is_first) p = run(j);
         if (p == P_STOPPED || (p == P_WAITS && j->stage > JOB_LOADED)) return p;
-        if (p == P_DONE && is_first) job_free(j);
+        if (p != P_DONE || !is_first) continue;
+        job_free(j);
+        if (next != &s->jobs && conn_share_is_used(s->conn)) return P_STOPPED;
     }
     return P_DONE;
 }

@@ -240,14 +240,9 @@ static enum err on_block(void *session, uint8_t *block) {
         return s->state == SESSION_HANDSHAKE ? take_hello(s, block) : E_SYNTAX;
     struct bytes content;
     enum err e = block_open(block, s->encrypted ? &s->receive_chain : NULL, &content);
-    if (e != OK) {
-        dispatch_bad_block(s);
-        e = OK;
-    } else {
-        e = jobs_take(s, content, now_us);
-    }
-    session_adjust_reading(s);
-    return e;
+    if (e == OK) return jobs_take(s, content, now_us);
+    dispatch_bad_block(s);
+    return OK;
 }
 
 static void run(void *session) {
