@@ -222,6 +222,7 @@ struct answer cmd_pfwd(struct request *rq) {
 }
 
 void proxied_done(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     for (struct list *n; (n = list_first(&s->proxied_waiting)) != NULL;) {
         list_remove(n);
         proxied_free(CONTAINER_OF(n, struct proxied, waiting));

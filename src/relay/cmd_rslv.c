@@ -147,6 +147,7 @@ bool names_are_waiting(const struct session *s) {
 }
 
 void names_done(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     for (struct list *n; (n = list_first(&s->names_waiting)) != NULL;) {
         list_remove(n);
         asked_free(CONTAINER_OF(n, struct asked, waiting));

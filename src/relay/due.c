@@ -90,6 +90,7 @@ size_t due_bytes(const struct due *d) {
 /* ---- adding ---- */
 
 static struct due_item *item_new(struct session *s, enum due_kind kind, const struct id *id) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct due_item *i = calloc(1, sizeof *i);
     if (i == NULL) return NULL;
     i->kind = (uint8_t)kind;
@@ -145,6 +146,7 @@ enum err due_add_failed(struct session *s, const struct id *queue_id) {
 }
 
 static void retry_session(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct due_list all = s->due.failed;
     s->due.failed = (struct due_list){0};
     while (all.first != NULL) {

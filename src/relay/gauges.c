@@ -11,6 +11,7 @@ static bool serves(const struct session *s, enum service_role role) {
 }
 
 void gauge_set(struct session *s, enum stat_gauge g, bool is) {
+    ASSERT_ON_LOOP(s->rl->loop);
     assert(g >= GAUGE_CLIENTS && g < GAUGE_CLIENTS + 32);
     const uint32_t bit = UINT32_C(1) << (g - GAUGE_CLIENTS);
     if (is == ((s->is_counted & bit) != 0)) return;

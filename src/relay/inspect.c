@@ -31,6 +31,7 @@ static void describe(const struct session *s, int64_t now_ms, struct relay_clien
 }
 
 static void look(const struct relay_loop *rl, struct inquiry *q) {
+    ASSERT_ON_LOOP(rl->loop);
     struct inspect_part *part = &q->part;
     const int64_t now_ms = loop_now_ms(rl->loop);
     uint32_t i = q->at.slot;

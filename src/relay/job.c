@@ -370,6 +370,7 @@ static enum progress go_on(struct session *s) {
 }
 
 void jobs_run(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     const enum progress p = go_on(s);
     enum err e = OK;
     for (struct list *l = s->jobs.next; l != &s->jobs && e == OK; l = l->next) {
@@ -382,6 +383,7 @@ void jobs_run(struct session *s) {
 }
 
 enum err jobs_take(struct session *s, struct bytes content, int64_t now_us) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct bytes parts[SMP_BATCH_MAX];
     unsigned n;
     if (batch_split(content, parts, &n) != OK) {
@@ -405,6 +407,7 @@ bool jobs_are_full(const struct session *s) {
 }
 
 bool jobs_done(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     for (struct list *l = s->jobs.next, *next; l != &s->jobs; l = next) {
         next = l->next;
         if (job_of(l)->stage != JOB_LOADING) job_free(job_of(l));

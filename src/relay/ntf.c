@@ -65,6 +65,7 @@ static void free_visited(struct idnode *node, void *ctx) {
 }
 
 void ntf_done(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     list_remove(&s->in_ntf);
     idmap_each(&s->nsubs, free_visited, s);
     idmap_done(&s->nsubs);
@@ -98,6 +99,7 @@ static void want_tick(struct session *s) {
 }
 
 void ntf_due(struct session *s, struct queue *q, const struct id *notifier_id) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct nsub *n = nsub_find(s, notifier_id);
     if (n == NULL && (s->service == NULL || nsub_add(s, q, notifier_id, true, &n) != OK)) return;
     if (n->is_due) return;
@@ -162,6 +164,7 @@ static bool take_all(struct session *s, struct nsub *n, struct packing *p) {
 }
 
 bool ntf_pack(struct session *s, const struct id *notifier_id, struct packing *p) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct nsub *n = nsub_find(s, notifier_id);
     if (n != NULL && n->is_due && !take_all(s, n, p)) return false;
     if (s->due.n_pulled[DUE_NOTIFICATIONS] == 1) count_ntfs(s); /* the last one */
@@ -184,6 +187,7 @@ void ntf_sent(struct session *s, struct queue *q, const struct id *msg_id, int64
 
 enum err ntf_subscribe(struct session *s, struct queue *q, const struct id *notifier_id,
                        lsn_t *ret_lsn) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct service *svc = service_of(s, SUB_NOTIFIER);
     struct nsub *own = nsub_find(s, notifier_id);
     const bool is_new = own == NULL && svc == NULL;

@@ -89,6 +89,7 @@ static bool ask(struct pull *p, const struct pull_home *home, struct subscriber 
 
 /* One that is lost was taken back before that can be known: then the store is asked again. */
 enum pulled pull_try(struct pull *p, const struct pull_home *home, struct subscriber who) {
+    ASSERT_ON_LOOP(home->loop);
     for (;;) {
         struct store_next next = {.ret_message = p->message};
         if (p->message == NULL && !ask(p, home, who, &next)) return PULLED_LATER;

@@ -64,6 +64,7 @@ static enum err find_record(struct session *s, const struct client_service *hell
 
 enum err service_open(struct session *s, const struct client_service *hello,
                       enum transport_error *ret_refusal) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct session_service *svc = calloc(1, sizeof *svc);
     if (svc == NULL) return E_NO_MEMORY;
     svc->role = (enum service_role)hello->role;
@@ -82,6 +83,7 @@ enum err service_open(struct session *s, const struct client_service *hello,
 }
 
 void service_done(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     if (s->service == NULL) return;
     loop_timer_stop(&s->service->scan_timer);
     store_service_unsubscribe(opts_of(s)->store, s->service->service, s->self);
@@ -124,6 +126,7 @@ bool service_signature_fits(const struct request *rq, const struct command_row *
 /* ---- what its client counts on ---- */
 
 void service_gained(struct session *s, const struct id *id, bool associated) {
+    ASSERT_ON_LOOP(s->rl->loop);
     /* A queue that was the service's before counts only if it makes the session the one that
      * serves. */
     struct ids_sum *sum = &s->service->subscribed;
@@ -132,12 +135,14 @@ void service_gained(struct session *s, const struct id *id, bool associated) {
 }
 
 void service_lost(struct session *s, const struct id *id) {
+    ASSERT_ON_LOOP(s->rl->loop);
     if (s->service == NULL) return;
     ids_sum_remove(&s->service->subscribed, id);
     gauges_update_subs(s);
 }
 
 void service_take_news(struct session *s, const struct news *n) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct session_service *svc = s->service;
     if (svc == NULL || svc->service != n->service ||
         store_service_is_subscribed(opts_of(s)->store, svc->service, s->self)) {
@@ -218,6 +223,7 @@ static void scan_step(void *ctx) {
 }
 
 void service_scan(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct session_service *svc = s->service;
     if (svc == NULL || !svc->is_scanning) return;
     if (loop_timer_start(s->rl->loop, &svc->scan_timer, 0, 0, scan_step, s) != OK)

@@ -18,6 +18,7 @@ static struct relay *relay_of(const struct session *s) {
 /* ---- the table of sessions ---- */
 
 struct session *session_find(struct relay_loop *rl, struct subscriber who) {
+    ASSERT_ON_LOOP(rl->loop);
     if (who.slot >= rl->n_slots) return NULL;
     const struct session_slot *slot = &rl->slots[who.slot];
     return slot->generation == who.generation ? slot->session : NULL;
@@ -34,6 +35,7 @@ static enum err grow_slots(struct relay_loop *rl) {
 }
 
 static enum err take_slot(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct relay_loop *rl = s->rl;
     if (rl->first_free == rl->n_slots) {
         const enum err e = grow_slots(rl);
@@ -48,6 +50,7 @@ static enum err take_slot(struct session *s) {
 }
 
 static void give_slot_back(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct session_slot *slot = &s->rl->slots[s->self.slot];
     slot->session = NULL;
     slot->next_free = s->rl->first_free;
@@ -219,6 +222,7 @@ static enum err take_hello(struct session *s, uint8_t *block) {
 
 /* Too much to write, or too many blocks under way: read no further for now. */
 void session_adjust_reading(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     const size_t max = relay_of(s)->o.settings.pending_bytes_max;
     const bool pause =
         jobs_are_full(s) || s->n_proxied_waiting >= PROXY_WAITING_MAX || names_are_waiting(s) ||
@@ -301,6 +305,7 @@ static bool pack_block(struct session *s, struct wr *content, lsn_t *ret_waits_f
 }
 
 static bool fill_running(struct session *s, uint8_t *block) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct wr content = block_begin(block, s->encrypted);
     lsn_t lsn;
     bool has_block;
@@ -382,6 +387,7 @@ const struct conn_ops SESSION_OPS = {
 /* ---- adding to the outbox ---- */
 
 static void added(struct session *s, enum err e) {
+    ASSERT_ON_LOOP(s->rl->loop);
     if (s->conn == NULL) return;
     if (e != OK) {
         conn_close(s->conn);
@@ -399,6 +405,7 @@ void session_add_text(struct session *s, struct bytes transmission) {
 }
 
 void session_leave_unanswered(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     if (s->conn == NULL || s->has_unanswered) return;
     s->has_unanswered = true;
     conn_set_deadline(s->conn, loop_now_ms(s->rl->loop) + (int64_t)UNANSWERED_CLOSE_S * 1000);
@@ -427,6 +434,7 @@ static bool may_wait(struct session *s) {
 }
 
 void session_add_end(struct session *s, struct bytes transmission) {
+    ASSERT_ON_LOOP(s->rl->loop);
     session_count(s, STAT_Q_SUB_END);
     s->n_ends++;
     const enum err e =

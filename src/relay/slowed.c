@@ -13,6 +13,7 @@ static void forgive(struct session *s) {
 }
 
 void slowed_count_refusal(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     if (s->refused == 0) s->refused_ms = loop_turn_ms(s->rl->loop);
     s->refused++;
 }
@@ -27,6 +28,7 @@ static void go_on(void *ctx) {
 }
 
 bool slowed_wait(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct relay_loop *rl = s->rl;
     if (s->refused < REFUSED_MAX) return false;
     forgive(s);

@@ -27,6 +27,7 @@ static void count_sub(struct session *s, const struct sub *sub, int n) {
 }
 
 enum err sub_add(struct session *s, struct queue *q, enum sub_kind kind, struct sub **ret) {
+    ASSERT_ON_LOOP(s->rl->loop);
     if (s->subs.n_entries >= SESSION_SUBSCRIPTIONS_MAX) return E_QUOTA;
     struct sub *sub = calloc(1, sizeof *sub);
     if (sub == NULL) return E_NO_MEMORY;
@@ -84,6 +85,7 @@ static void sub_free(struct session *s, struct sub *sub) {
 }
 
 void sub_remove(struct session *s, struct sub *owned) {
+    ASSERT_ON_LOOP(s->rl->loop);
     (void)idmap_remove(&s->subs, &owned->node.id);
     sub_free(s, owned);
 }
@@ -93,6 +95,7 @@ static void free_visited(struct idnode *node, void *ctx) {
 }
 
 void subs_done(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     idmap_each(&s->subs, free_visited, s);
     idmap_done(&s->subs);
 }
@@ -177,6 +180,7 @@ void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, co
 }
 
 enum err sub_register(struct session *s, struct queue *q, struct sub_moved *ret) {
+    ASSERT_ON_LOOP(s->rl->loop);
     const struct sub_request r = {.party = SUB_RECIPIENT,
                                   .sub = s->self,
                                   .service = service_of(s, SUB_RECIPIENT)};
@@ -209,6 +213,7 @@ static struct sub *add_served(struct session *s, struct queue *q) {
 }
 
 bool sub_due(struct session *s, struct queue *q, enum due_place place) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct sub *sub = sub_find(s, queue_rcv_id(q));
     if (sub != NULL && sub->by_get) return false;
     if (sub == NULL) sub = add_served(s, q);
@@ -232,6 +237,7 @@ struct queue *sub_due_queue(struct session *s, const struct id *rcv_id) {
 }
 
 enum pulled sub_pull(struct session *s, struct pull *p, bool is_answer) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct sub *sub = sub_find(s, queue_rcv_id(p->queue));
     if (!is_answer && (sub == NULL || !sub->is_due)) return PULLED_NOTHING;
     enum pulled r = pull_try(p, &s->rl->pulls, s->self);
@@ -365,6 +371,7 @@ void tell_from_outside(struct relay *r, const struct news *n) {
 }
 
 void tell(struct relay_loop *from, const struct news *n) {
+    ASSERT_ON_LOOP(from->loop);
     if (n->to.generation != 0 && n->to.loop == from->index) {
         take_news(from, n);
     } else {
