@@ -178,6 +178,6 @@ struct answer cmd_send(struct request *rq) {
     if (e == OK && rq->cmd->send.notification && rq->view->has_notifier)
         ntf_sent(rq->session, rq->queue, &id, now_s);
     struct answer a = answer_result(e, written.lsn);
-    if (fate_of(store_of(rq), written.lsn) == FATE_OPEN) a.held_bytes = rq->cmd->send.body.n;
+    a.held_bytes = rq->cmd->send.body.n;
     return a;
 }

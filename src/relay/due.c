@@ -79,6 +79,10 @@ void due_done(struct due *d) {
     d->n_pulled[DUE_MESSAGE] = d->n_pulled[DUE_NOTIFICATIONS] = 0;
 }
 
+bool due_is_empty(const struct due *d) {
+    return d->now.first == NULL;
+}
+
 bool due_awaits(const struct due *d) {
     return d->n_pulled[DUE_MESSAGE] != 0 || d->n_pulled[DUE_NOTIFICATIONS] != 0;
 }

@@ -53,8 +53,9 @@ void due_tick(struct due *d); /* the notifications may go */
 void due_pack_first(struct session *s, struct packing *p);
 void due_pack_rest(struct session *s, struct packing *p, bool has_answers);
 
-bool due_awaits(const struct due *d);  /* messages or notifications that go as soon as they can */
-size_t due_bytes(const struct due *d); /* as outbox.pending_bytes */
+bool due_is_empty(const struct due *d); /* nothing may go now */
+bool due_awaits(const struct due *d);   /* messages or notifications that go as soon as they can */
+size_t due_bytes(const struct due *d);  /* as outbox.pending_bytes */
 
 /* Of a loop, once a minute while something failed. */
 void due_retry(struct relay_loop *rl);

@@ -97,9 +97,10 @@ void fate_waiter_init(struct fate_waiter *w, void (*told)(struct fate_waiter *w,
 
 enum fate fate_ask(struct fate_desk *d, lsn_t lsn, struct fate_waiter *w) {
     ASSERT_ON_LOOP(d->loop);
-    enum fate fate = fate_of(d->fates->store, lsn);
-    if (fate == FATE_OPEN && begin_waiting(d)) fate = fate_of(d->fates->store, lsn);
     list_remove(&w->in_desk);
+    /* In this order: whoever decides it from now on calls. */
+    (void)begin_waiting(d);
+    const enum fate fate = fate_of(d->fates->store, lsn);
     if (fate != FATE_OPEN) return fate;
     w->lsn = lsn;
     list_push_back(&d->waiting, &w->in_desk);

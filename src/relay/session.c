@@ -306,6 +306,7 @@ static bool pack_block(struct session *s, struct wr *content, lsn_t *ret_waits_f
 
 static bool fill_running(struct session *s, uint8_t *block) {
     ASSERT_ON_LOOP(s->rl->loop);
+    if (outbox_is_empty(&s->outbox) && due_is_empty(&s->due)) return false;
     struct wr content = block_begin(block, s->encrypted);
     lsn_t lsn;
     bool has_block;
