@@ -22,7 +22,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web deb check-deb install clean help \
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web check-web deb check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -84,8 +84,15 @@ docs: all ## write docs/generated and the manual pages anew
 	@build/src/stats/stats-doc >docs/generated/statistics.md
 	@tools/make-man build/smp-server
 
+# The pinned packages of web/package-lock.json; no script of theirs is run.
+NPM_CI = cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+
 web: deps-web ## write the pages anew that are made out of web/src (needs npm; the results are in git)
-	@cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && node build.mjs
+	@$(NPM_CI) && node build.mjs
+
+check-web: deps-web ## the pages in Chromium: rows, links, QR codes, accessibility, bytes (2 minutes; pictures in build/web-screens)
+	@$(NPM_CI)
+	@node tests/web/run.mjs
 
 format: deps-lint ## rewrite all C files as .clang-format says
 	@find src tests -name '*.[ch]' | xargs clang-format -i

@@ -26,12 +26,15 @@ const PARTS = {
     `{{#ttl_zero}}${t["unit.zero"]}{{/ttl_zero}}`,
 };
 
+const unused = new Set(); // texts that no page has asked for yet
+
 function page(name, text) {
+  const seen = new Proxy(text, { get: (_, key) => (unused.delete(`${key} in ${text.lang}.json`), text[key]) });
   const used = (key, argument) => {
-    if (key in PARTS) return PARTS[key](argument, text);
-    if (key.startsWith("here.")) return key === `here.${text.lang}` ? ' aria-current="true"' : "";
+    if (key in PARTS) return PARTS[key](argument, seen);
+    if (key.startsWith("here.")) return key === `here.${seen.lang}` ? ' aria-current="true"' : "";
     if (!(key in text)) throw new Error(`${name}.html: no text ${key} in ${text.lang}.json`);
-    return text[key];
+    return seen[key];
   };
   const filled = read("src", `${name}.html`).replace(/\[\[([\w.]+)(?: (\w+))?\]\]/g, (_, key, argument) => used(key, argument));
   return filled.replace(/\n{2,}/g, "\n");
@@ -48,6 +51,7 @@ function bundle(name) {
 function* results() {
   for (const lang of LANGUAGES) {
     const text = JSON.parse(read("src", "text", `${lang}.json`));
+    for (const key in text) unused.add(`${key} in ${lang}.json`);
     for (const name of PAGES) yield [`pages/${name}${lang === "en" ? "" : `.${lang}`}.html`, page(name, text)];
   }
   yield ["media/style.css", `${BANNER}\n${minify(read("src", "style.css"))}`];
@@ -59,6 +63,10 @@ function* results() {
 const check = process.argv.includes("--check");
 const made = new Map(results());
 let stale = 0;
+for (const text of unused) {
+  console.log(`web/src/text: ${text} is used by no page`);
+  stale++;
+}
 for (const [name, content] of made) {
   const path = join(ROOT, name);
   if (existsSync(path) && readFileSync(path, "utf8") === content) continue;
