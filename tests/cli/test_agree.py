@@ -223,6 +223,37 @@ def test_low_port_beside_a_bad_one(ready):
 # ---- whose it is ----
 
 
+def journal_refused(ready, path, **user):
+    """What start and check say when the journal is to be there."""
+    ready.set("STORE_LOG", "journal_path", path)
+    line = ready.refuse_start(**user).removeprefix("Error: ")
+    assert line in [item["text"] for item in check(ready, status=1, **user)["items"]
+                    if item["level"] == "error"]
+    return line
+
+
+def test_journal_in_no_directory(ready):
+    """Only one directory is made."""
+    path = ready.root / "no" / "journal"
+    assert journal_refused(ready, path) == (
+        f"cannot make the directory {path}: No such file or directory: choose another place with "
+        "[STORE_LOG] journal_path")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a directory of root")
+def test_journal_in_a_directory_of_root(ready):
+    """Root makes that one directory, and gives nothing else away."""
+    user = nobody(ready)
+    above = ready.root / "disk"
+    above.mkdir(mode=0o755)
+    command = f"install -d -o nobody -m 700 {above}/journal"
+    assert journal_refused(ready, above / "journal", **user) == (
+        f"cannot make the directory {above}/journal: Permission denied: {above} belongs to root "
+        f"(mode 0755), this is nobody: as root, `{command}`")
+    subprocess.run(command.split(), check=True, timeout=TIMEOUT)
+    ready.run("start", "-m", **user)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
 @pytest.mark.parametrize("name", [LOG, "smp-server.lock", ".", "journal"])
 def test_not_my_file(ready, name):

@@ -132,15 +132,13 @@ enum err file_problem(struct problem *ret, const char *what, const char *path, i
     }
 }
 
-enum err new_dir_problem(struct problem *ret, const char *dir, const char *wanted, mode_t mode,
+enum err new_dir_problem(struct problem *ret, const char *dir, const struct new_dir *wanted,
                          int number) {
     static const char WHAT[] = "cannot make the directory";
     struct culprit c;
-    if (number == ENOENT) {
-        return problem_set(ret, E_SYS,
-                           "%s %s: %s: choose another place with SMP_SERVER_CFG_PATH and "
-                           "SMP_SERVER_LOG_PATH",
-                           WHAT, dir, strerror(number));
+    if (number == ENOENT || number == ENOTDIR) {
+        return problem_set(ret, E_SYS, "%s %s: %s: choose another place with %s", WHAT, dir,
+                           strerror(number), wanted->setting);
     }
     if (!lacks_rights(dir, number, &c) || c.owner == geteuid())
         return file_problem(ret, WHAT, dir, number);
@@ -151,5 +149,5 @@ enum err new_dir_problem(struct problem *ret, const char *dir, const char *wante
                        "%s %s: %s: %s belongs to %s (mode %04o), this is %s: as root, `install -d "
                        "-o %s -m %03o %s`",
                        WHAT, dir, strerror(number), c.path, owner, (unsigned)c.mode & 07777, me, me,
-                       (unsigned)mode, wanted);
+                       (unsigned)wanted->mode, wanted->path);
 }

@@ -11,9 +11,15 @@
  * names the file or the directory above that is in the way. Returns E_SYS. */
 enum err file_problem(struct problem *ret, const char *what, const char *path, int number);
 
+/* A directory that was not made. */
+struct new_dir {
+    const char *path;
+    mode_t mode;
+    const char *setting; /* where another path is chosen */
+};
 /* The same for `dir`, which cannot be made on the way to `wanted`: root is asked to make that one
  * for this user, not to give away what is above. */
-enum err new_dir_problem(struct problem *ret, const char *dir, const char *wanted, mode_t mode,
+enum err new_dir_problem(struct problem *ret, const char *dir, const struct new_dir *wanted,
                          int number);
 
 enum { USER_NAME_MAX = 64 }; /* bytes, with terminator */

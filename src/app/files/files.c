@@ -105,7 +105,7 @@ void file_set_done(struct file_set *s) {
 }
 
 /* Makes one directory unless it is there, on the way to the wanted one. */
-static enum err make_one_dir(struct file_set *s, const char *dir, const char *wanted, mode_t mode,
+static enum err make_one_dir(struct file_set *s, const char *dir, const struct new_dir *wanted,
                              struct problem *p) {
     struct stat st;
     if (stat(dir, &st) == 0) {
@@ -117,10 +117,10 @@ static enum err make_one_dir(struct file_set *s, const char *dir, const char *wa
         return problem_set(p, E_LIMIT, "%s is too deep a path", dir);
     CLEANUP(free_textp) char *name = strdup(dir);
     if (name == NULL) return problem_set(p, E_NO_MEMORY, "out of memory");
-    if (mkdir(dir, 0700) != 0) return new_dir_problem(p, dir, wanted, mode, errno);
+    if (mkdir(dir, 0700) != 0) return new_dir_problem(p, dir, wanted, errno);
     s->dirs[s->n_dirs++] = STEAL(name);
-    const mode_t own = strcmp(dir, wanted) == 0 ? mode : 0755;
-    if (chmod(dir, own) != 0) return file_problem(p, "cannot set the mode of", dir, errno);
+    const mode_t mode = strcmp(dir, wanted->path) == 0 ? wanted->mode : 0755;
+    if (chmod(dir, mode) != 0) return file_problem(p, "cannot set the mode of", dir, errno);
     return OK;
 }
 
@@ -128,14 +128,15 @@ enum err file_set_make_dir(struct file_set *s, const char *dir, mode_t mode,
                            struct problem *ret_problem) {
     CLEANUP(free_textp) char *path = strdup(dir);
     if (path == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
+    const struct new_dir wanted = {dir, mode, "SMP_SERVER_CFG_PATH and SMP_SERVER_LOG_PATH"};
     for (char *p = path + 1; *path != '\0' && *p != '\0'; p++) {
         if (*p != '/' || p[-1] == '/') continue;
         *p = '\0';
-        const enum err e = make_one_dir(s, path, dir, mode, ret_problem);
+        const enum err e = make_one_dir(s, path, &wanted, ret_problem);
         if (e != OK) return e;
         *p = '/';
     }
-    return make_one_dir(s, dir, dir, mode, ret_problem);
+    return make_one_dir(s, dir, &wanted, ret_problem);
 }
 
 static enum err write_all(int fd, struct bytes b) {

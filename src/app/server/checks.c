@@ -155,12 +155,12 @@ static bool is_good(struct checks *c, enum err e, const struct problem *p) {
 static bool check_rights(struct checks *c) {
     const struct paths *p = c->paths;
     struct problem problem = {0};
-    if (!is_good(c, storage_check_dir(p->state, true, &problem), &problem)) return false;
+    if (!is_good(c, storage_check_dir(p->state, &problem), &problem)) return false;
     const char *const files[] = {p->store_log, p->messages_log, p->ntfs_log, p->journal_mark,
                                  p->lock};
     const char *journal = c->storage->journal;
     bool good = !c->storage->in_journal ||
-                is_good(c, storage_check_dir(journal, false, &problem), &problem);
+                is_good(c, storage_check_journal_dir(journal, &problem), &problem);
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         good = is_good(c, storage_check_file(files[i], &problem), &problem) && good;
     return good;

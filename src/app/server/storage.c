@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,11 +62,10 @@ static bool may_use(const char *path, int mode) {
     return faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0;
 }
 
-enum err storage_check_dir(const char *dir, bool must_exist, struct problem *ret_problem) {
+enum err storage_check_dir(const char *dir, struct problem *ret_problem) {
     struct stat st;
     const bool is_there = stat(dir, &st) == 0;
     if (!is_there && errno == ENOENT) {
-        if (!must_exist) return OK;
         return problem_set(ret_problem, E_NOT_FOUND,
                            "the directory %s does not exist: make it for the user that runs "
                            "smp-server, or set SMP_SERVER_LOG_PATH",
@@ -75,6 +76,17 @@ enum err storage_check_dir(const char *dir, bool must_exist, struct problem *ret
     }
     if (is_there && may_use(dir, R_OK | W_OK | X_OK)) return OK;
     return file_problem(ret_problem, "cannot write into", dir, errno);
+}
+
+enum err storage_check_journal_dir(const char *dir, struct problem *ret_problem) {
+    struct stat st;
+    char above[PATH_MAX];
+    const struct new_dir journal = {dir, 0700, "[STORE_LOG] journal_path"};
+    if (stat(dir, &st) == 0 || (errno != ENOENT && errno != ENOTDIR))
+        return storage_check_dir(dir, ret_problem);
+    (void)snprintf(above, sizeof above, "%s", dir);
+    if (may_use(dirname(above), W_OK | X_OK)) return OK;
+    return new_dir_problem(ret_problem, dir, &journal, errno);
 }
 
 enum err storage_check_file(const char *path, struct problem *ret_problem) {
@@ -106,7 +118,7 @@ static void write_pid(int fd) {
 enum err storage_lock(struct storage *s, struct problem *ret_problem) {
     if (!s->on_disk) return OK;
     const char *path = s->paths->lock;
-    enum err e = storage_check_dir(s->paths->state, true, ret_problem);
+    enum err e = storage_check_dir(s->paths->state, ret_problem);
     if (e == OK) e = storage_check_file(path, ret_problem);
     if (e != OK) return e;
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);

@@ -32,8 +32,10 @@ void storage_done(struct storage *s); /* after store_close(); gives the lock bac
 MUST_USE enum err storage_lock(struct storage *s, struct problem *ret_problem);
 
 /* May this process use a directory of the server's state, or a file there, which may be missing?
- * Rights, kind; nothing is changed. E_SYS, E_NOT_FOUND (a directory that must_exist). */
-MUST_USE enum err storage_check_dir(const char *dir, bool must_exist, struct problem *ret_problem);
+ * Rights, kind; nothing is changed. E_SYS, E_NOT_FOUND (the directory). */
+MUST_USE enum err storage_check_dir(const char *dir, struct problem *ret_problem);
+/* The journal's, which is made when it is missing. */
+MUST_USE enum err storage_check_journal_dir(const char *dir, struct problem *ret_problem);
 MUST_USE enum err storage_check_file(const char *path, struct problem *ret_problem);
 
 /* Refuses to start a server beside messages that it would not deliver; an empty journal is no
