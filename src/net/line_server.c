@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* A connection is freed when its socket and its timer are closed. Lines are handed over from
- * on_step alone (a timer of no delay), never from inside another function of the session. */
+/* Lines on a plain stream. They are handed over from take_step() alone, which the end of the turn
+ * calls, never from inside another function of the session. */
 #include "net/line_server.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <uv.h>
 
 #include "base/attr.h"
 #include "base/list.h"
 #include "crypto/crypto.h"
-#include "net/loop_priv.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "net/stream.h"
 
-enum { BACKLOG = 16, READ_LEN = 2048, N_LISTENERS = 2 };
+enum {
+    READ_LEN = 2048,
+    WRITE_MAX = 16384, /* bytes of one stream_write() */
+    N_LISTENERS = 2,
+};
 
 static const char *const HOSTS[N_LISTENERS] = {"127.0.0.1", "::1"};
-
-struct line_listener {
-    uv_tcp_t tcp;
-    struct line_server *server; /* borrowed */
-};
 
 struct line_server {
     struct loop *loop; /* borrowed */
     struct line_server_opts o;
-    struct line_listener *listeners[N_LISTENERS]; /* owned by libuv once open; NULL: none */
+    struct stream_opts stream;
+    struct listener *listeners[N_LISTENERS]; /* owned; NULL: none */
     uint16_t port;
     /* owner loop only */
     struct list conns;
@@ -33,147 +33,83 @@ struct line_server {
 };
 
 struct line_conn {
-    uv_tcp_t tcp;
-    uv_timer_t idle, step;
-    uv_write_t writing;
+    struct stream *stream;      /* owns this one, as its framing */
     struct list link;           /* in server->conns */
     struct line_server *server; /* borrowed */
-    void *session;              /* the caller's */
+    void *session;              /* the caller's; valid while has_session */
     int64_t idle_ms;
-    unsigned n_handles; /* not closed yet */
-    bool is_held, is_finishing, is_ending, at_end, is_reading, is_writing, is_listed;
+    bool is_held, is_finishing, has_session;
+    bool was_unsent;           /* the socket did not take all, when it was asked last */
     struct line_reader reader; /* secret */
     uint8_t in[READ_LEN];      /* secret */
     size_t in_at, in_n;
-    uint8_t *out; /* owned; being written while is_writing */
-    size_t out_n;
-    uint8_t *next; /* owned; waits until out is written */
-    size_t next_n;
+    uint8_t *out; /* owned; not given to the stream yet, from out_at on */
+    size_t out_at, out_n;
 };
 
-/* ---- the end of a connection ---- */
-
-static void on_handle_closed(uv_handle_t *h) {
-    struct line_conn *c = h->data;
-    if (--c->n_handles != 0) return;
-    free(c->out);
-    free(c->next);
-    crypto_wipe(c, sizeof *c);
-    free(c);
-}
-
-/* Twice is once. The session is told unless it never was there. */
-static void end(struct line_conn *c) {
-    if (c->is_ending) return;
-    c->is_ending = true;
-    if (c->is_listed) {
-        list_remove(&c->link);
-        c->server->n_conns--;
-        c->is_listed = false;
-        c->server->o.ops->on_close(c->session);
-    }
-    uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
-    uv_close((uv_handle_t *)&c->idle, on_handle_closed);
-    uv_close((uv_handle_t *)&c->step, on_handle_closed);
-}
-
-static void on_idle(uv_timer_t *h) {
-    end(h->data);
-}
-
 static void not_idle(struct line_conn *c) {
-    (void)uv_timer_start(&c->idle, on_idle, (uint64_t)c->idle_ms, 0);
+    stream_set_deadline(c->stream, loop_now_ms(c->server->loop) + c->idle_ms);
+}
+
+static void wake(struct line_conn *c) {
+    stream_want_write(c->stream);
 }
 
 /* ---- writing ---- */
 
-static void wake(struct line_conn *c);
-static void write_next(struct line_conn *c);
+size_t line_conn_unsent(const struct line_conn *c) {
+    return c->out_n - c->out_at;
+}
 
-static void on_written(uv_write_t *w, int status) {
-    struct line_conn *c = w->data;
-    c->is_writing = false;
+static void drop_unsent(struct line_conn *c) {
     free(c->out);
     c->out = NULL;
-    c->out_n = 0;
-    if (c->is_ending) return;
-    if (status < 0) {
-        end(c);
-        return;
-    }
-    not_idle(c);
-    write_next(c);
-    if (!c->is_writing) wake(c);
+    c->out_at = c->out_n = 0;
 }
 
-static void write_next(struct line_conn *c) {
-    if (c->is_writing || c->next_n == 0) return;
-    c->out = c->next;
-    c->out_n = c->next_n;
-    c->next = NULL;
-    c->next_n = 0;
-    const uv_buf_t buf = uv_buf_init((char *)c->out, (unsigned)c->out_n);
-    c->writing.data = c;
-    c->is_writing = uv_write(&c->writing, (uv_stream_t *)&c->tcp, &buf, 1, on_written) == 0;
-    if (!c->is_writing) end(c);
-}
-
-size_t line_conn_unsent(const struct line_conn *c) {
-    return c->out_n + c->next_n;
+/* Room for more: what the stream has is its own. */
+static void drop_given(struct line_conn *c) {
+    if (c->out_at == 0) return;
+    memmove(c->out, c->out + c->out_at, line_conn_unsent(c));
+    c->out_n -= c->out_at;
+    c->out_at = 0;
 }
 
 void line_conn_write(struct line_conn *c, struct bytes text) {
-    if (c->is_ending || text.n == 0) return;
-    uint8_t *next =
-        text.n <= LINE_OUT_MAX - line_conn_unsent(c) ? realloc(c->next, c->next_n + text.n) : NULL;
-    if (next == NULL) {
+    if (stream_is_closing(c->stream) || text.n == 0) return;
+    drop_given(c);
+    uint8_t *out =
+        text.n <= LINE_OUT_MAX - line_conn_unsent(c) ? realloc(c->out, c->out_n + text.n) : NULL;
+    if (out == NULL) {
         c->is_finishing = true;
-        c->next_n = 0;
+        drop_unsent(c);
         wake(c);
         return;
     }
-    memcpy(next + c->next_n, text.p, text.n);
-    c->next = next;
-    c->next_n += text.n;
+    memcpy(out + c->out_n, text.p, text.n);
+    c->out = out;
+    c->out_n += text.n;
     wake(c);
+}
+
+/* As much as the socket takes. */
+static void write_text(struct line_conn *c) {
+    while (c->out != NULL && !stream_has_unsent(c->stream)) {
+        const size_t n = line_conn_unsent(c) < WRITE_MAX ? line_conn_unsent(c) : WRITE_MAX;
+        if (!stream_write(c->stream, bytes_of(c->out + c->out_at, n))) return;
+        c->out_at += n;
+        if (c->out_at == c->out_n) drop_unsent(c);
+        not_idle(c);
+    }
 }
 
 /* ---- lines ---- */
-
-static void on_alloc(uv_handle_t *h, size_t wanted, uv_buf_t *ret) {
-    (void)wanted;
-    struct line_conn *c = h->data;
-    *ret = uv_buf_init((char *)c->in, sizeof c->in);
-}
-
-static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *buf) {
-    (void)buf;
-    struct line_conn *c = h->data;
-    if (n == 0) return; /* nothing there after all */
-    (void)uv_read_stop(h);
-    c->is_reading = false;
-    if (n < 0 && n != UV_EOF) {
-        end(c);
-        return;
-    }
-    c->at_end = n == UV_EOF;
-    c->in_at = 0;
-    c->in_n = n > 0 ? (size_t)n : 0;
-    if (n > 0) not_idle(c);
-    wake(c);
-}
 
 static bool next_line(struct line_conn *c, struct line *ret) {
     struct bytes in = bytes_of(c->in + c->in_at, c->in_n - c->in_at);
     const bool found = line_reader_take(&c->reader, &in, ret);
     c->in_at = c->in_n - in.n;
-    return found || (c->at_end && line_reader_end(&c->reader, ret));
-}
-
-static void read_more(struct line_conn *c) {
-    if (c->is_reading) return;
-    c->is_reading = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) == 0;
-    if (!c->is_reading) end(c);
+    return found || (stream_is_at_end(c->stream) && line_reader_end(&c->reader, ret));
 }
 
 static void hand_over(struct line_conn *c, const struct line *line) {
@@ -184,24 +120,35 @@ static void hand_over(struct line_conn *c, const struct line *line) {
 }
 
 /* Does the one thing that is next. */
-static void on_step(uv_timer_t *h) {
-    struct line_conn *c = h->data;
+static void take_step(void *framed) {
+    struct line_conn *c = framed;
+    const bool is_finishing = c->is_finishing || stream_is_finishing(c->stream);
     struct line line;
-    write_next(c);
-    if (c->is_ending || c->is_writing) return;
-    if (c->is_held && !c->is_finishing) {
+    if (c->was_unsent) not_idle(c);
+    write_text(c);
+    c->was_unsent = stream_has_unsent(c->stream);
+    if (stream_is_closing(c->stream) || c->was_unsent) return;
+    if (c->is_held && !is_finishing) {
         c->server->o.ops->on_drained(c->session);
-    } else if (!c->is_finishing && next_line(c, &line)) {
+    } else if (!is_finishing && next_line(c, &line)) {
         hand_over(c, &line);
-    } else if (c->is_finishing || c->at_end) {
-        end(c);
+    } else if (is_finishing || stream_is_at_end(c->stream)) {
+        stream_close(c->stream);
     } else {
-        read_more(c);
+        stream_resume_read(c->stream, 0);
     }
 }
 
-static void wake(struct line_conn *c) {
-    if (!c->is_ending) (void)uv_timer_start(&c->step, on_step, 0, 0);
+/* One piece; no more before its lines are answered. */
+static void read_piece(void *framed) {
+    struct line_conn *c = framed;
+    size_t n = 0;
+    if (!stream_read(c->stream, c->in, sizeof c->in, &n) && !stream_is_at_end(c->stream)) return;
+    c->in_at = 0;
+    c->in_n = n;
+    if (n > 0) not_idle(c);
+    stream_pause_read(c->stream);
+    wake(c);
 }
 
 void line_conn_hold(struct line_conn *c) {
@@ -220,85 +167,68 @@ void line_conn_finish(struct line_conn *c) {
 
 void line_conn_set_idle(struct line_conn *c, int64_t idle_ms) {
     c->idle_ms = idle_ms;
-    if (!c->is_ending) not_idle(c);
+    not_idle(c);
 }
 
-/* ---- accepting ---- */
+/* ---- begin and end of a connection ---- */
 
-static void init_handle(struct line_conn *c, void *handle) {
-    ((uv_handle_t *)handle)->data = c;
-    c->n_handles++;
-}
-
-static void admit(struct line_conn *c) {
+static enum err open_session(void *framed) {
+    struct line_conn *c = framed;
     struct line_server *s = c->server;
-    if (s->n_conns >= s->o.conns_max || s->o.ops->on_open(c, s->o.server, &c->session) != OK) {
-        end(c);
-        return;
-    }
+    if (s->n_conns >= s->o.conns_max) return E_LIMIT;
+    const enum err e = s->o.ops->on_open(c, s->o.server, &c->session);
+    if (e != OK) return e;
     list_push_back(&s->conns, &c->link);
     s->n_conns++;
-    c->is_listed = true;
+    c->has_session = true;
     not_idle(c);
     wake(c);
+    return OK;
 }
 
-static void on_connection(uv_stream_t *h, int status) {
-    struct line_server *s = CONTAINER_OF(h, struct line_listener, tcp)->server;
-    struct line_conn *c = status == 0 ? calloc(1, sizeof *c) : NULL;
-    if (c == NULL) return;
-    uv_loop_t *uv = loop__uv(s->loop);
-    c->server = s;
-    c->idle_ms = s->o.idle_ms;
+/* The session is told unless it never was there. */
+static void end_session(struct line_conn *c) {
+    if (!c->has_session) return;
+    c->has_session = false;
+    list_remove(&c->link);
+    c->server->n_conns--;
+    c->server->o.ops->on_close(c->session);
+}
+
+static void end_conn(void *framed) {
+    struct line_conn *c = framed;
+    end_session(c);
+    drop_unsent(c);
+    crypto_wipe(c, sizeof *c);
+    free(c);
+}
+
+static const struct framing LINES = {
+    .on_up = open_session,
+    .on_readable = read_piece,
+    .on_writable = take_step,
+    .on_end = end_conn,
+    .outlives_input = true,
+};
+
+static enum err frame_lines(struct stream *stream, const struct stream_opts *o) {
+    struct line_conn *c = calloc(1, sizeof *c);
+    if (c == NULL) return E_NO_MEMORY;
+    c->stream = stream;
+    c->server = o->server;
+    c->idle_ms = c->server->o.idle_ms;
     list_init(&c->link);
-    (void)uv_tcp_init(uv, &c->tcp); /* these cannot fail */
-    (void)uv_timer_init(uv, &c->idle);
-    (void)uv_timer_init(uv, &c->step);
-    init_handle(c, &c->tcp);
-    init_handle(c, &c->idle);
-    init_handle(c, &c->step);
-    if (uv_accept(h, (uv_stream_t *)&c->tcp) == 0) {
-        admit(c);
-    } else {
-        end(c);
-    }
+    stream_set_framing(stream, &LINES, c);
+    return OK;
 }
 
 /* ---- open and close ---- */
 
-static void on_listener_closed(uv_handle_t *h) {
-    free(CONTAINER_OF(h, struct line_listener, tcp));
-}
-
-static int bind_and_listen(struct line_server *s, uv_tcp_t *tcp, const char *host) {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } at;
-    if (uv_ip4_addr(host, s->port, &at.v4) != 0) (void)uv_ip6_addr(host, s->port, &at.v6);
-    const unsigned flags = at.any.sa_family == AF_INET6 ? UV_TCP_IPV6ONLY : 0;
-    int r = uv_tcp_bind(tcp, &at.any, flags);
-    if (r == 0) r = uv_listen((uv_stream_t *)tcp, BACKLOG, on_connection);
-    int len = sizeof at;
-    if (r == 0) r = uv_tcp_getsockname(tcp, &at.any, &len);
-    if (r == 0) s->port = ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
-    return r;
-}
-
 static enum err open_listener(struct line_server *s, unsigned i) {
-    struct line_listener *ls = calloc(1, sizeof *ls);
-    if (ls == NULL) return E_NO_MEMORY;
-    ls->server = s;
-    (void)uv_tcp_init(loop__uv(s->loop), &ls->tcp);
-    const int r = bind_and_listen(s, &ls->tcp, HOSTS[i]);
-    if (r == 0) {
-        s->listeners[i] = ls;
-        return OK;
-    }
-    uv_close((uv_handle_t *)&ls->tcp, on_listener_closed);
-    errno = -r; /* libuv's codes are negated errno values on Linux */
-    return E_SYS;
+    const struct listener_addr at = {.host = HOSTS[i], .port = s->port, .is_exclusive = true};
+    const enum err e = listener_open(s->loop, &at, NULL, &s->stream, &s->listeners[i]);
+    if (e == OK) s->port = listener_port(s->listeners[i]);
+    return e;
 }
 
 enum err line_server_open(struct loop *l, const struct line_server_opts *o,
@@ -309,6 +239,7 @@ enum err line_server_open(struct loop *l, const struct line_server_opts *o,
     s->loop = l;
     s->o = *o;
     s->port = o->port;
+    s->stream = (struct stream_opts){.on_up = frame_lines, .server = s};
     list_init(&s->conns);
     enum err e = OK;
     for (unsigned i = 0; i < N_LISTENERS && e == OK; i++) {
@@ -334,12 +265,11 @@ uint16_t line_server_port(const struct line_server *s) {
 void line_server_close(struct line_server *s) {
     if (s == NULL) return;
     ASSERT_ON_LOOP(s->loop);
+    for (unsigned i = 0; i < N_LISTENERS; i++) listener_close(s->listeners[i]);
     for (struct list *n; (n = list_first(&s->conns)) != NULL;) {
-        end(CONTAINER_OF(n, struct line_conn, link));
-    }
-    for (unsigned i = 0; i < N_LISTENERS; i++) {
-        if (s->listeners[i] != NULL)
-            uv_close((uv_handle_t *)&s->listeners[i]->tcp, on_listener_closed);
+        struct line_conn *c = CONTAINER_OF(n, struct line_conn, link);
+        end_session(c);          /* takes it off */
+        stream_close(c->stream); /* its end, which may come later, does not look at s */
     }
     free(s);
 }

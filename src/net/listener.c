@@ -76,7 +76,7 @@ static uint16_t bound_port(int fd) {
 
 static enum err open_socket(const struct listener_addr *a, int *ret_fd) {
     int fd = -1;
-    const enum err e = bind_address(a, true, &fd);
+    const enum err e = bind_address(a, !a->is_exclusive, &fd);
     if (e != OK) return e;
     /* An accepted socket inherits these on Linux, which saves six system calls per connection. */
     if (stream__set_socket_options(fd) && listen(fd, SOMAXCONN) == 0) {

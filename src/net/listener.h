@@ -16,7 +16,8 @@ struct listener_addr {
     /* Numeric IPv4 or IPv6 address; NULL: all addresses, IPv6 and IPv4, or IPv4 alone where IPv6
      * is off. Borrowed for the call. */
     const char *host;
-    uint16_t port; /* 0: the kernel chooses, see listener_port() */
+    uint16_t port;     /* 0: the kernel chooses, see listener_port() */
+    bool is_exclusive; /* nobody else may listen there: neither another loop, nor another server */
 };
 
 /* Would the address be free for a listener of ours alone? To be asked once at start-up, before

@@ -309,7 +309,9 @@ static inline struct server *server_open(const struct server *template) {
         .stream.on_tls_error = server_tls_error,
     };
     const bool is_any = s->host != NULL && strcmp(s->host, "*") == 0;
-    const struct listener_addr a = {is_any ? NULL : s->host != NULL ? s->host : "127.0.0.1", 0};
+    const struct listener_addr a = {.host = is_any            ? NULL
+                                            : s->host != NULL ? s->host
+                                                              : "127.0.0.1"};
     assert_int_equal(listener_open(s->loop, &a, s->tls, &s->opts.stream, &s->listener), OK);
     assert_int_not_equal(listener_port(s->listener), 0);
     assert_int_equal(loop_start(s->loop), OK);

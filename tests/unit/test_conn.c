@@ -740,14 +740,14 @@ static void addresses_are_checked(void **state) {
     struct loop *l = NULL;
     assert_int_equal(loop_new(1, &ENV_SYSTEM, &l), OK);
     for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
-        const struct listener_addr a = {BAD[i], 0};
+        const struct listener_addr a = {.host = BAD[i], .port = 0};
         assert_int_equal(listener_probe(&a), E_SYNTAX);
         assert_int_equal(listener_open(l, &a, s->tls, &s->opts.stream, &ls), E_SYNTAX);
     }
-    const struct listener_addr taken = {"127.0.0.1", port};
+    const struct listener_addr taken = {.host = "127.0.0.1", .port = port};
     assert_int_equal(listener_probe(&taken), E_SYS);
     assert_int_equal(errno, EADDRINUSE);
-    const struct listener_addr elsewhere = {"192.0.2.1", 0};
+    const struct listener_addr elsewhere = {.host = "192.0.2.1", .port = 0};
     assert_int_equal(listener_open(l, &elsewhere, s->tls, &s->opts.stream, &ls), E_SYS);
     assert_int_equal(errno, EADDRNOTAVAIL);
     /* Another loop may share the port. */
@@ -756,7 +756,7 @@ static void addresses_are_checked(void **state) {
     loop_free(l); /* closes the listener that was left open */
     server_close(s);
     listener_close(NULL);
-    const struct listener_addr any = {NULL, 0};
+    const struct listener_addr any = {.host = NULL, .port = 0};
     assert_int_equal(listener_probe(&any), OK);
 }
 

@@ -190,5 +190,5 @@ enum err check_may_bind(const struct listener_addr *a, long pid) {
         errno = EACCES;
         return E_SYS;
     }
-    return listener_probe(&(struct listener_addr){a->host, 0});
+    return listener_probe(&(struct listener_addr){.host = a->host, .port = 0});
 }

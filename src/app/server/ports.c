@@ -18,19 +18,21 @@ unsigned ports_count(const struct conf *c) {
 
 struct listener_addr ports_get(const struct conf *c, unsigned i) {
     const unsigned port = i % c->ports.n, address = i / c->ports.n;
-    return (struct listener_addr){c->bind.n != 0 ? c->bind.text[address] : NULL,
-                                  c->ports.port[port]};
+    return (struct listener_addr){.host = c->bind.n != 0 ? c->bind.text[address] : NULL,
+                                  .port = c->ports.port[port]};
 }
 
 static unsigned list_others(const struct conf *c, struct port_use ret[MAX_OTHERS]) {
     unsigned n = 0;
     if (c->control_port != 0) {
         const uint16_t port = (uint16_t)c->control_port;
-        ret[n++] = (struct port_use){{"127.0.0.1", port}, PORTS_CONTROL_KEY, false};
-        ret[n++] = (struct port_use){{"::1", port}, PORTS_CONTROL_KEY, true};
+        ret[n++] = (struct port_use){{.host = "127.0.0.1", .port = port}, PORTS_CONTROL_KEY, false};
+        ret[n++] = (struct port_use){{.host = "::1", .port = port}, PORTS_CONTROL_KEY, true};
     }
     if (c->metrics.port != 0)
-        ret[n++] = (struct port_use){{c->metrics.host, c->metrics.port}, PORTS_METRICS_KEY, false};
+        ret[n++] = (struct port_use){{.host = c->metrics.host, .port = c->metrics.port},
+                                     PORTS_METRICS_KEY,
+                                     false};
     return n;
 }
 
