@@ -22,7 +22,7 @@ const PARTS = {
     `{{#${x}_pgp_fingerprint}}<dd>${t["about.pgp"]} {{#${x}_pgp_link}}<a href="{{${x}_pgp_link}}">{{${x}_pgp_fingerprint}}</a>{{/${x}_pgp_link}}` +
     `{{^${x}_pgp_link}}{{${x}_pgp_fingerprint}}{{/${x}_pgp_link}}</dd>{{/${x}_pgp_fingerprint}}`,
   flag: (x, t) => `{{#${x}}}${t.yes}{{/${x}}}{{^${x}}}${t.no}{{/${x}}}`,
-  ttl: (_, t) => TTL.map((u) => `{{#ttl_${u}s}}${t[`unit.${u}`]}${t["unit.space"]}{{/ttl_${u}s}}`).join("") +
+  ttl: (_, t) => TTL.map((u) => `{{#ttl_${u}s}}${t[`unit.${u}`]}${t.space}{{/ttl_${u}s}}`).join("") +
     `{{#ttl_zero}}${t["unit.zero"]}{{/ttl_zero}}`,
 };
 

@@ -52,6 +52,11 @@ test("countries have a name in each language", () => {
   for (const row of rows) assert.match(row, /^[A-Z]{2}(\t[^\t]+){3}$/);
 });
 
+test("French signs of two parts never begin a line", () => {
+  const texts = JSON.parse(readFileSync(join(WEB, "src", "text", "fr.json"), "utf8"));
+  for (const [key, text] of Object.entries(texts)) assert.doesNotMatch(text, / [:;?!»]/, key);
+});
+
 for (const name of pages) {
   test(`${name}: valid HTML, whatever the server tells`, async () => {
     for (const facts of [ALL, LEAST, HOSTILE]) {

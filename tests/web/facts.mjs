@@ -86,7 +86,7 @@ export const LEAST_ROWS = {
   fr: {
     "Conservé au redémarrage": "Rien, tout est en mémoire", "Expiration des messages": "0 s", "Statistiques quotidiennes": "Non",
     "Nouvelles files d’attente": "Non", "Mot de passe pour les créer": "Non", "Version": "smp-server 0.1.0", "Versions de SMP": "6-20",
-    "Code source": "Non indiqué. La licence (AGPLv3) l’exige : l’opérateur peut ajouter source_code à smp-server.ini.",
+    "Code source": "Non indiqué. La licence (AGPLv3) l’exige\u00a0: l’opérateur peut ajouter source_code à smp-server.ini.",
   },
   ja: {
     "再起動後も残るもの": "なし（メモリ上のみ）", "メッセージの有効期限": "0秒", "日次統計": "いいえ", "新しいキューの受け付け": "いいえ",

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { start, withPage } from "./browser.mjs";
 import { ALL, FULL_ROWS, HOSTILE, LEAST, LEAST_ROWS } from "./facts.mjs";
+import { rowsOf } from "./information.mjs";
 import { LANGUAGES, serve } from "./site.mjs";
 
 let browser, site;
@@ -12,9 +13,6 @@ after(async () => {
   await browser?.close();
   await site?.close();
 });
-
-const rowsOf = (page) => page.$$eval("main dl > div", (rows) => Object.fromEntries(rows.map((row) =>
-  [row.querySelector("dt").innerText, [...row.querySelectorAll("dd")].map((dd) => dd.innerText.trim()).join("\n")])));
 
 async function show(facts, use, options = {}) {
   site.facts = facts;

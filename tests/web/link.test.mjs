@@ -110,7 +110,7 @@ for (const host of ["localhost", "smp.example"]) {
 for (const path of ["/a", "/a#", "/contact/", "/i#/"]) {
   test(`link ${path}: incomplete, nothing to press`, () => open(path, async (page) => {
     assert.ok(await page.isVisible("#incomplete"));
-    for (const id of ["#open", "#copy", "#qr"]) assert.equal(await page.isVisible(id), false, id);
+    for (const id of ["#lead", "#open", "#copy", "#qr"]) assert.equal(await page.isVisible(id), false, id);
   }));
 }
 

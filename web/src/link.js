@@ -44,7 +44,7 @@ function show() {
     page.href = `/${link.name}/${page.dataset.page}${location.search}${location.hash}`;
   }
   element("incomplete").hidden = link.web !== null;
-  element("ready").hidden = link.web === null;
+  element("ready").hidden = element("lead").hidden = link.web === null;
   element("said").textContent = "";
   if (link.web === null) return;
 
