@@ -68,40 +68,31 @@ struct service *service_table_by_cert(struct service_table *t, const uint8_t has
     return node != NULL ? CONTAINER_OF(node, struct service, by_cert) : NULL;
 }
 
-static enum err copy_line(struct bytes line, uint8_t **ret) {
-    *ret = NULL;
-    if (line.n == 0) return OK;
-    *ret = malloc(line.n);
-    if (*ret == NULL) return E_NO_MEMORY;
-    memcpy(*ret, line.p, line.n);
-    return OK;
-}
-
 enum err service_table_add(struct service_table *t, const struct service_rec *rec,
-                           struct bytes line, struct service **ret) {
+                           struct service **ret) {
     struct service *svc;
-    uint8_t *copy;
     enum err e = need_locked(t, &rec->id, &svc);
     if (e != OK) return e;
     if (svc->is_described) return E_EXISTS;
-    e = copy_line(line, &copy);
-    if (e != OK) return e;
     svc->by_cert.id = cert_key(rec->cert_hash);
     e = idmap_insert(&t->by_cert, &svc->by_cert);
-    if (e != OK) {
-        free(copy);
-        return e;
-    }
+    if (e != OK) return e;
     svc->is_described = true;
     svc->role = rec->role;
     memcpy(svc->cert_hash, rec->cert_hash, sizeof svc->cert_hash);
-    svc->line = copy;
-    svc->n_line = line.n;
     if (t->last != NULL) t->last->next = svc;
     if (t->first == NULL) t->first = svc;
     t->last = svc;
     t->n++;
     *ret = svc;
+    return OK;
+}
+
+enum err service_set_line(struct service *svc, struct bytes line) {
+    svc->line = malloc(line.n);
+    if (svc->line == NULL) return E_NO_MEMORY;
+    memcpy(svc->line, line.p, line.n);
+    svc->n_line = line.n;
     return OK;
 }
 

@@ -51,10 +51,13 @@ MUST_USE enum err service_table_need(struct service_table *t, const struct id *i
                                      struct service **ret);
 /* NULL when there is none. The table's mutex is held. */
 struct service *service_table_by_cert(struct service_table *t, const uint8_t hash[SHA256_LEN]);
-/* Describes a service; line may be empty. E_EXISTS when the id or the certificate is taken,
- * E_NO_MEMORY. The table's mutex is held. */
+/* Describes a service. E_EXISTS when the id or the certificate is taken, E_NO_MEMORY. The table's
+ * mutex is held. */
 MUST_USE enum err service_table_add(struct service_table *t, const struct service_rec *rec,
-                                    struct bytes line, struct service **ret);
+                                    struct service **ret);
+/* For a service that has none: a copy of its line, not empty. E_NO_MEMORY. The table's mutex is
+ * held. */
+MUST_USE enum err service_set_line(struct service *svc, struct bytes line);
 
 /* How many services there are for each party, and queues (or notifiers) of theirs. */
 void service_table_counts(struct service_table *t, uint64_t ret_services[N_SUB_PARTIES],

@@ -1,87 +1,90 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* store_priv.h -- what a backend provides: the operations of store.h as one const table, and the
- * head of its own struct. */
+/* store_priv.h -- what a backend owes, and what the parts of the store share.
+ *
+ * The rules of queues, messages, notifications, services and subscriptions exist once, outside of
+ * any backend, as do the records that are loaded (queue_table.h). A backend says where changes go
+ * and what comes back. It is told of a change under the lock of what changes and before it is made:
+ * what it refuses is not made. So the order in which it is told is the order of changes.
+ * nothing.c shows on one screen all that it owes. */
 #pragma once
+
+#include <stdatomic.h>
 
 #include "base/lock.h"
 #include "store/store.h"
+
+struct record;
+struct msg_entry;
 
 struct store_ops {
     enum err (*start)(struct store *s);
     enum err (*stop)(struct store *s, struct store_problem *ret_problem);
     enum err (*save)(struct store *s, struct store_problem *ret_problem);
-    void (*close)(struct store *s);
-    enum err (*import_messages)(struct store *s, const char *path, uint64_t *ret_n,
-                                struct store_problem *ret_problem);
-    enum err (*import_reference)(struct store *s, const char *dir, uint64_t *ret_n,
-                                 struct store_problem *ret_problem);
-    enum err (*export_messages)(struct store *s, const char *path, uint64_t *ret_n,
-                                struct store_problem *ret_problem);
+    void (*close)(struct store *s); /* frees it, with store__done() */
+
+    /* A change of a queue's record, as a line of the store log has it. RECORD_DELETE: of its
+     * messages too. E_STORE, E_NO_MEMORY. */
+    enum err (*record)(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn);
+    /* A service that is to be kept, unless it is already; svc->lsn is set. Under the mutex of the
+     * table of services. E_STORE, E_NO_MEMORY. */
+    enum err (*service)(struct store *s, struct service *svc, const struct service_rec *rec);
+    /* A new message, the last of its queue; m->lsn is set, and in e what the backend needs to find
+     * it again. E_STORE, E_NO_MEMORY. */
+    enum err (*message)(struct store *s, struct queue *q, struct message *m, struct msg_entry *e);
+    /* The oldest message of a queue is deleted. E_STORE, E_NO_MEMORY. */
+    enum err (*forget)(struct store *s, const struct queue *q, const struct msg_entry *e,
+                       lsn_t *ret_lsn);
     lsn_t (*durable_lsn)(const struct store *s);
     bool (*is_lost)(const struct store *s, lsn_t lsn);
+
     bool (*load)(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w);
-    enum err (*queue_view)(struct store *s, struct queue *q, struct queue_view *ret);
-    enum err (*queue_create)(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
-                             lsn_t *ret_lsn);
-    enum err (*queue_secure)(struct store *s, struct queue *q, const struct pubkey *key,
-                             lsn_t *ret_lsn);
-    enum err (*queue_set_keys)(struct store *s, struct queue *q, struct keyset *keys,
-                               lsn_t *ret_lsn);
-    enum err (*link_set)(struct store *s, struct queue *q, struct link_data *link, lsn_t *ret_lsn);
-    enum err (*link_get)(struct store *s, struct queue *q, const struct id *link_id,
-                         struct link_data **ret);
-    enum err (*link_delete)(struct store *s, struct queue *q, lsn_t *ret_lsn);
-    enum err (*queue_suspend)(struct store *s, struct queue *q, lsn_t *ret_lsn);
-    enum err (*queue_touch)(struct store *s, struct queue *q, int32_t day, lsn_t *ret_lsn);
-    enum err (*queue_block)(struct store *s, struct queue *q, struct block_info *info,
-                            struct subscriber *ret_sub, lsn_t *ret_lsn);
-    enum err (*queue_unblock)(struct store *s, struct queue *q, lsn_t *ret_lsn);
-    enum err (*subscribe)(struct store *s, struct queue *q, const struct sub_request *r,
-                          struct sub_moved *ret);
-    bool (*is_subscribed)(struct store *s, struct queue *q, enum sub_party party,
-                          struct subscriber sub);
-    void (*unsubscribe)(struct store *s, struct queue *q, enum sub_party party,
-                        struct subscriber sub);
-    enum err (*queue_delete)(struct store *s, struct queue *q, struct queue_ended *ret,
-                             lsn_t *ret_lsn);
-    enum err (*notifier_set)(struct store *s, struct queue *q, const struct queue_notifier *n,
-                             struct sub_ended *ret_ended, lsn_t *ret_lsn);
-    enum err (*notifier_delete)(struct store *s, struct queue *q, struct sub_ended *ret_ended,
-                                lsn_t *ret_lsn);
-    enum err (*ntf_add)(struct store *s, struct queue *q, const struct id *msg_id, int64_t ts_s,
-                        struct ntf_added *ret);
-    enum err (*ntf_take)(struct store *s, struct queue *q, const struct id *notifier_id,
-                         struct subscriber sub, unsigned max, struct ntf_batch *ret);
-    enum err (*service_open)(struct store *s, const struct service_rec *rec, bool may_create,
-                             struct service **ret, lsn_t *ret_lsn);
-    void (*service_subscribe)(struct store *s, struct service *svc, enum sub_party party,
-                              struct subscriber sub, struct subscriber *ret_prev,
-                              struct ids_sum *ret_sum);
-    bool (*service_is_subscribed)(struct store *s, struct service *svc, struct subscriber sub);
-    void (*service_unsubscribe)(struct store *s, struct service *svc, struct subscriber sub);
-    bool (*service_scan)(struct store *s, struct service *svc, enum sub_party party,
-                         struct store_cursor *c, unsigned max_queues,
-                         void (*found)(struct queue *q, void *ctx), void *ctx);
-    enum err (*msg_write)(struct store *s, struct queue *q, struct message *owned,
-                          struct msg_written *ret);
-    enum err (*msg_peek)(struct store *s, struct queue *q, struct message **ret);
-    enum err (*msg_ack)(struct store *s, struct queue *q, const struct id *msg_id,
-                        struct msg_acked *ret);
-    enum err (*msg_count)(struct store *s, struct queue *q, unsigned *ret_n);
     bool (*msg_next)(struct store *s, struct store_next *n, struct store_waiter *w);
-    bool (*expire_step)(struct store *s, struct store_cursor *c, int64_t before_ts_s,
-                        unsigned max_queues, unsigned *ret_expired);
-    enum err (*expire_queue)(struct store *s, struct queue *q, int64_t before_ts_s,
-                             unsigned *ret_expired);
-    bool (*ntf_expire_step)(struct store *s, struct store_cursor *c, int64_t before_ts_s,
-                            unsigned max_queues, unsigned *ret_expired);
-    struct store_counts (*counts)(struct store *s);
+    unsigned (*state)(const struct store *s); /* as in struct store_counts */
 };
 
 /* First field of each backend's struct. */
 struct store {
     const struct store_ops *ops;
+    /* fixed after open */
+    unsigned quota;
+    struct queue_table *table; /* owned */
+    /* atomic */
+    _Atomic uint64_t n_messages, n_ntfs; /* relaxed: figures for reports */
 };
+
+MUST_USE enum err store__init(struct store *s, const struct store_ops *ops,
+                              const struct store_opts *o); /* E_NO_MEMORY */
+void store__done(struct store *s);                         /* also when store__init() failed */
+
+/* Locks a queue and asks whether it still is one; on E_AUTH nothing is locked. */
+MUST_USE enum err store__lock_live(struct store *s, const struct queue *q);
+void store__unlock(struct store *s, const struct queue *q);
+void store__count_messages(struct store *s, int64_t n);
+void store__count_ntfs(struct store *s, int64_t n);
+
+/* What is loaded: all lookups are filled in. */
+void store__find(struct store *s, struct store_lookup *lookups, size_t n);
+/* True: n is filled in. False: there is a message, but its body is not in RAM. */
+bool store__next_in_ram(struct store *s, struct store_next *n);
+
+/* ---- messages.c ---- */
+/* A reference to an entry's message, whose body may be absent. Under the queue's lock. E_NO_MEMORY.
+ */
+MUST_USE enum err store__entry_message(const struct msg_entry *entry, struct message **ret);
+/* Adds a message that was stored before: from the messages log. E_AUTH: no such queue. Before the
+ * store is shared. */
+MUST_USE enum err store__msg_restore(struct store *s, const struct id *rcv_id,
+                                     struct message *owned);
+
+/* ---- subs.c ---- */
+struct notifier_entry;
+struct subscriber store__subscriber(const struct queue *q); /* under the queue's lock */
+struct subscriber store__ntf_subscriber(const struct notifier_entry *n); /* likewise */
+
+/* ---- ntfs.c ---- */
+/* Under the queue's lock, or before it is shared. E_NO_MEMORY. */
+MUST_USE enum err store__ntf_push(struct store *s, struct notifier_entry *n,
+                                  const struct id *msg_id, int64_t ts_s);
 
 /* A thread that waits: pass &b->waiter, and when the answer is not there at once, call
  * store__wait(). store.c */
@@ -96,6 +99,9 @@ void store__blocking_init(struct store_blocking *b);
 void store__wait(struct store_blocking *b);
 void store__blocking_done(struct store_blocking *b);
 
+/* ---- the backends ---- */
+enum err nothing_open(const struct store_opts *o, struct store **ret,
+                      struct store_problem *ret_problem);
 enum err ram_open_memory(const struct store_opts *o, struct store **ret,
                          struct store_problem *ret_problem);
 enum err ram_open_journal(const struct store_opts *o, struct store **ret,

@@ -217,8 +217,15 @@ static void take_over(struct store *s) {
 
 typedef enum err open_fn(const struct store_opts *o, struct store **ret,
                          struct store_problem *ret_problem);
-open_fn __real_ram_open_memory, __real_ram_open_journal;
-open_fn __wrap_ram_open_memory, __wrap_ram_open_journal;
+open_fn __real_nothing_open, __real_ram_open_memory, __real_ram_open_journal;
+open_fn __wrap_nothing_open, __wrap_ram_open_memory, __wrap_ram_open_journal;
+
+enum err __wrap_nothing_open(const struct store_opts *o, struct store **ret,
+                             struct store_problem *ret_problem) {
+    const enum err e = __real_nothing_open(o, ret, ret_problem);
+    if (e == OK) take_over(*ret);
+    return e;
+}
 
 enum err __wrap_ram_open_memory(const struct store_opts *o, struct store **ret,
                                 struct store_problem *ret_problem) {

@@ -229,11 +229,10 @@ static bool msg_next(struct store *s, struct store_next *n, struct store_waiter 
     return false;
 }
 
-static enum err msg_write(struct store *s, struct queue *q, struct message *owned,
-                          struct msg_written *ret) {
-    const enum err e = real->msg_write(s, q, owned, ret);
-    if (e == OK && rig.write_lsn != 0) ret->lsn = rig.write_lsn;
-    return e;
+static enum err message(struct store *s, struct queue *q, struct message *m, struct msg_entry *e) {
+    const enum err err = real->message(s, q, m, e);
+    if (err == OK) m->lsn = rig.write_lsn;
+    return err;
 }
 
 void rig_answer(unsigned i) {
@@ -293,7 +292,7 @@ static void open_store(void) {
     switched = *real;
     switched.load = load;
     switched.msg_next = msg_next;
-    switched.msg_write = msg_write;
+    switched.message = message;
     switched.durable_lsn = durable_lsn;
     switched.is_lost = is_lost;
     rig.store->ops = &switched;

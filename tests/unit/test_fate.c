@@ -35,7 +35,7 @@ static bool is_lost(const struct store *s, lsn_t lsn) {
 }
 
 static const struct store_ops OPS = {.durable_lsn = durable_lsn, .is_lost = is_lost};
-static const struct store STORE = {&OPS};
+static const struct store STORE = {.ops = &OPS};
 
 /* ---- those who wait ---- */
 

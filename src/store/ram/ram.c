@@ -13,60 +13,23 @@
 
 #include "base/log.h"
 
-/* ---- shared by the parts ---- */
-
-enum err ram_lock_live(struct ram_store *m, const struct queue *q) {
-    queue_lock(m->table, q);
-    if (q->live) return OK;
-    queue_unlock(m->table, q);
-    return E_AUTH;
-}
-
-void ram_count_messages(struct ram_store *m, int64_t n) {
-    atomic_fetch_add_explicit(&m->n_messages, (uint64_t)n, memory_order_relaxed);
-}
-
-enum err ram_log_line(struct ram_store *m, const struct queue_log_of *of, struct bytes line,
-                      lsn_t *ret_lsn) {
-    enum err e = commit_begin(m->commit, ret_lsn);
-    if (e != OK) return e;
-    e = queue_log_append(m->log, line, of);
-    commit_end(m->commit);
-    return e;
-}
-
-enum err ram_log(struct ram_store *m, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
-    const struct queue_log_of of = {&q->log_mark, r->tag == RECORD_CREATE};
-    *ret_lsn = 0;
-    if (m->log == NULL) return OK;
-    uint8_t line[RECORD_LINE_MAX];
-    struct wr w = wr_init(line, sizeof line);
-    record_write(r, &w);
-    return wr_err(&w) == OK ? ram_log_line(m, &of, wr_bytes(&w), ret_lsn) : E_INTERNAL;
-}
-
 /* ---- finding ---- */
 
 static bool ram_load(struct store *s, struct store_lookup *lookups, size_t n,
                      struct store_waiter *w) {
     (void)w;
-    for (size_t i = 0; i < n; i++) {
-        lookups[i].ret_queue = queue_table_find(ram_of(s)->table, lookups[i].kind, &lookups[i].id);
-        lookups[i].ret_err = lookups[i].ret_queue != NULL ? OK : E_AUTH;
-    }
+    store__find(s, lookups, n);
     return true;
 }
 
 /* ---- durability ---- */
 
 static lsn_t ram_durable_lsn(const struct store *s) {
-    const struct ram_store *m = ram_of_const(s);
-    return m->commit != NULL ? commit_durable_lsn(m->commit) : 0;
+    return commit_durable_lsn(ram_of_const(s)->commit);
 }
 
 static bool ram_is_lost(const struct store *s, lsn_t lsn) {
-    const struct ram_store *m = ram_of_const(s);
-    return m->commit != NULL && commit_is_lost(m->commit, lsn);
+    return commit_is_lost(ram_of_const(s)->commit, lsn);
 }
 
 /* Commit thread. */
@@ -76,16 +39,8 @@ static void on_durable(void *ctx) {
     if (m->o.on_durable != NULL) m->o.on_durable(m->o.ctx);
 }
 
-static struct store_counts ram_counts(struct store *s) {
-    struct store_counts c = {
-        .n_queues = queue_table_size(ram_of(s)->table),
-        .n_messages = atomic_load_explicit(&ram_of(s)->n_messages, memory_order_relaxed),
-        .n_notifiers = queue_table_n_notifiers(ram_of(s)->table),
-        .n_ntfs = atomic_load_explicit(&ram_of(s)->n_ntfs, memory_order_relaxed),
-    };
-    service_table_counts(queue_table_services(ram_of(s)->table), c.n_services, c.n_service_queues);
-    if (ram_of(s)->commit != NULL) c.state = commit_state(ram_of(s)->commit);
-    return c;
+static unsigned ram_state(const struct store *s) {
+    return commit_state(ram_of_const(s)->commit);
 }
 
 /* ---- start and stop ---- */
@@ -93,7 +48,6 @@ static struct store_counts ram_counts(struct store *s) {
 /* Messages first: a notification of one that is not there does no harm. */
 static enum err ram_start(struct store *s) {
     struct ram_store *m = ram_of(s);
-    if (m->commit == NULL) return OK;
     queue_log_start(m->log);
     enum err e = ram_note_places(m);
     if (e == OK) e = commit_start(m->commit);
@@ -172,69 +126,55 @@ static void ram_close(struct store *s) {
     queue_log_close(m->log);
     ram_cache_done(m);
     commit_free(m->commit);
-    queue_table_free(m->table);
+    store__done(&m->base);
     lock_done(&m->cache.mtx);
     free(m);
 }
 
-static enum err ram_import(struct store *s, const char *path, uint64_t *ret_n,
-                           struct store_problem *ret_problem) {
+enum err store_import_messages(struct store *s, const char *path, uint64_t *ret_n,
+                               struct store_problem *ret_problem) {
     struct ram_store *m = ram_of(s);
     struct saved_log log = {.path = path};
     enum err e = ram_restore_messages(m, &log, ret_n, ret_problem);
-    if (e == OK && m->commit != NULL) e = commit_flush(m->commit);
+    if (e == OK) e = commit_flush(m->commit);
     return e == OK ? ram_set_aside(m, &log) : e;
 }
 
-static enum err ram_export(struct store *s, const char *path, uint64_t *ret_n,
-                           struct store_problem *ret_problem) {
+enum err store_export_messages(struct store *s, const char *path, uint64_t *ret_n,
+                               struct store_problem *ret_problem) {
     return ram_save_messages(ram_of(s), path, ret_n, ret_problem);
 }
 
-static const struct store_ops RAM_OPS = {
+static const struct store_ops MEMORY_OPS = {
     .start = ram_start,
     .stop = ram_stop,
     .save = ram_save,
     .close = ram_close,
-    .import_messages = ram_import,
-    .import_reference = ram_import_reference,
-    .export_messages = ram_export,
+    .record = ram_record,
+    .service = ram_service,
+    .message = ram_memory_message,
+    .forget = ram_memory_forget,
     .durable_lsn = ram_durable_lsn,
     .is_lost = ram_is_lost,
     .load = ram_load,
-    .queue_view = ram_queue_view,
-    .queue_create = ram_queue_create,
-    .queue_secure = ram_queue_secure,
-    .queue_set_keys = ram_queue_set_keys,
-    .link_set = ram_link_set,
-    .link_get = ram_link_get,
-    .link_delete = ram_link_delete,
-    .queue_suspend = ram_queue_suspend,
-    .queue_touch = ram_queue_touch,
-    .subscribe = ram_subscribe,
-    .is_subscribed = ram_is_subscribed,
-    .unsubscribe = ram_unsubscribe,
-    .queue_delete = ram_queue_delete,
-    .msg_write = ram_msg_write,
-    .msg_peek = ram_msg_peek,
-    .msg_ack = ram_msg_ack,
-    .msg_count = ram_msg_count,
-    .msg_next = ram_msg_next,
-    .expire_step = ram_expire_step,
-    .expire_queue = ram_expire_queue,
-    .queue_block = ram_queue_block,
-    .queue_unblock = ram_queue_unblock,
-    .notifier_set = ram_notifier_set,
-    .notifier_delete = ram_notifier_delete,
-    .ntf_add = ram_ntf_add,
-    .ntf_take = ram_ntf_take,
-    .ntf_expire_step = ram_ntf_expire_step,
-    .service_open = ram_service_open,
-    .service_subscribe = ram_service_subscribe,
-    .service_is_subscribed = ram_service_is_subscribed,
-    .service_unsubscribe = ram_service_unsubscribe,
-    .service_scan = ram_service_scan,
-    .counts = ram_counts,
+    .msg_next = ram_memory_next,
+    .state = ram_state,
+};
+
+static const struct store_ops JOURNAL_OPS = {
+    .start = ram_start,
+    .stop = ram_stop,
+    .save = ram_save,
+    .close = ram_close,
+    .record = ram_journal_record,
+    .service = ram_service,
+    .message = ram_journal_message,
+    .forget = ram_journal_forget,
+    .durable_lsn = ram_durable_lsn,
+    .is_lost = ram_is_lost,
+    .load = ram_load,
+    .msg_next = ram_journal_next,
+    .state = ram_state,
 };
 
 /* ---- opening ---- */
@@ -297,13 +237,10 @@ static enum err open_ram(const struct store_opts *o, bool with_journal, struct s
                          struct store_problem *ret_problem) {
     struct ram_store *m = calloc(1, sizeof *m);
     if (m == NULL) return E_NO_MEMORY;
-    m->base.ops = &RAM_OPS;
     m->o = *o;
     lock_init(&m->cache.mtx, LOCK_BODIES);
-    atomic_init(&m->n_messages, 0);
-    atomic_init(&m->n_ntfs, 0);
-    enum err e = queue_table_new(o->env, &m->table);
-    if (e == OK && o->store_log != NULL) e = open_disk(m, with_journal, ret_problem);
+    enum err e = store__init(&m->base, with_journal ? &JOURNAL_OPS : &MEMORY_OPS, o);
+    if (e == OK) e = open_disk(m, with_journal, ret_problem);
     if (e != OK) {
         if (ret_problem->text[0] == '\0') {
             (void)snprintf(ret_problem->text, sizeof ret_problem->text,

@@ -52,10 +52,10 @@ void ram_cache_trim(struct ram_store *m) {
     for (struct cached *c; (c = cache_take(m, MESSAGE_CACHE_BYTES, durable)) != NULL;
          cached_free(c)) {
         struct message *body = NULL;
-        queue_lock(m->table, c->queue);
+        queue_lock(m->base.table, c->queue);
         struct msg_entry *entry = queue_find_msg(c->queue, &c->msg_id);
         if (entry != NULL && !entry->is_quota) body = STEAL(entry->ram);
-        ram_unlock(m, c->queue);
+        store__unlock(&m->base, c->queue);
         message_unref(body);
     }
 }
@@ -94,10 +94,10 @@ struct fetch {
 /* Where the message is now. False: it is gone. */
 static bool find_again(struct ram_store *m, struct queue *q, const struct id *msg_id,
                        struct journal_msg *ret) {
-    queue_lock(m->table, q);
+    queue_lock(m->base.table, q);
     const struct msg_entry *entry = q->live ? queue_find_msg(q, msg_id) : NULL;
     if (entry != NULL) *ret = journal_msg_of(queue_rcv_id(q), entry);
-    ram_unlock(m, q);
+    store__unlock(&m->base, q);
     return entry != NULL;
 }
 
@@ -170,7 +170,7 @@ static bool next_start(struct next_read *r) {
     do {
         r->message = NULL;
         n->ret_message = NULL;
-        n->ret_err = ram_msg_peek(&r->store->base, n->queue, &r->message);
+        n->ret_err = store_msg_peek(&r->store->base, n->queue, &r->message);
         if (n->ret_err != OK || r->message == NULL) return true;
         if (message_has_body(r->message)) {
             n->ret_message = r->message;
@@ -199,15 +199,8 @@ static void next_read_done(void *ctx, enum err e) {
     w->ready(w);
 }
 
-bool ram_msg_next(struct store *s, struct store_next *n, struct store_waiter *w) {
-    struct message *m = NULL;
-    n->ret_message = NULL;
-    n->ret_err = ram_msg_peek(s, n->queue, &m);
-    if (n->ret_err != OK || m == NULL || message_has_body(m)) {
-        n->ret_message = m;
-        return true;
-    }
-    message_unref(m);
+bool ram_journal_next(struct store *s, struct store_next *n, struct store_waiter *w) {
+    if (store__next_in_ram(s, n)) return true;
     if (w == NULL) return false;
     struct next_read *r = malloc(sizeof *r);
     if (r == NULL) {
@@ -224,7 +217,7 @@ bool ram_msg_next(struct store *s, struct store_next *n, struct store_waiter *w)
 
 static enum err recovered(void *ctx, const struct journal_msg *jm) {
     struct ram_store *m = ctx;
-    struct queue *q = queue_table_find(m->table, ID_RECIPIENT, &jm->queue);
+    struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, &jm->queue);
     if (q == NULL) return E_NOT_FOUND;
     struct msg_entry *entry = calloc(1, sizeof *entry);
     if (entry == NULL) {
@@ -237,18 +230,18 @@ static enum err recovered(void *ctx, const struct journal_msg *jm) {
     entry->body_len = jm->body_len;
     entry->is_quota = jm->is_quota;
     entry->notification = jm->notification;
-    queue_lock(m->table, q);
+    queue_lock(m->base.table, q);
     queue_push(q, entry);
     q->refuses = entry->is_quota;
-    ram_unlock(m, q);
-    ram_count_messages(m, 1);
+    store__unlock(&m->base, q);
+    store__count_messages(&m->base, 1);
     queue_unref(q);
     return OK;
 }
 
 static bool has_queue(void *ctx, const struct id *rcv_id) {
     struct ram_store *m = ctx;
-    struct queue *q = queue_table_find(m->table, ID_RECIPIENT, rcv_id);
+    struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, rcv_id);
     queue_unref(q);
     return q != NULL;
 }
@@ -257,15 +250,15 @@ static bool has_queue(void *ctx, const struct id *rcv_id) {
  */
 static struct msg_entry *lock_entry(struct ram_store *m, const struct journal_msg *jm,
                                     struct journal_loc loc, struct queue **ret_queue) {
-    struct queue *q = queue_table_find(m->table, ID_RECIPIENT, &jm->queue);
+    struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, &jm->queue);
     if (q == NULL) return NULL;
-    queue_lock(m->table, q);
+    queue_lock(m->base.table, q);
     struct msg_entry *entry = q->live ? queue_find_msg(q, &jm->msg) : NULL;
     if (entry != NULL && same_place(entry->loc, loc)) {
         *ret_queue = q;
         return entry;
     }
-    ram_unlock(m, q);
+    store__unlock(&m->base, q);
     queue_unref(q);
     return NULL;
 }
@@ -280,7 +273,7 @@ static void relocate(void *ctx, const struct journal_msg *jm, struct bytes body)
         commit_end(m->commit);
         if (e != OK) log_line(LOG_WARN, "message-not-moved", "error=%s", err_name(e));
     }
-    ram_unlock(m, q);
+    store__unlock(&m->base, q);
     queue_unref(q);
 }
 
@@ -290,23 +283,23 @@ static bool moved(void *ctx, const struct journal_msg *jm, struct journal_loc fr
     struct msg_entry *entry = lock_entry(m, jm, from, &q);
     if (entry == NULL) return false;
     entry->loc = jm->loc;
-    ram_unlock(m, q);
+    store__unlock(&m->base, q);
     queue_unref(q);
     return true;
 }
 
 static void lost(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
     struct ram_store *m = ctx;
-    struct queue *q = queue_table_find(m->table, ID_RECIPIENT, rcv_id);
+    struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, rcv_id);
     if (q == NULL) return;
-    queue_lock(m->table, q);
+    queue_lock(m->base.table, q);
     struct msg_entry *entry = queue_find_msg(q, msg_id);
     if (entry != NULL) {
         queue_unlink(q, entry);
-        ram_count_messages(m, -1);
+        store__count_messages(&m->base, -1);
         if (entry->is_quota) q->refuses = false; /* the next one too many leaves the marker */
     }
-    ram_unlock(m, q);
+    store__unlock(&m->base, q);
     msg_entry_free(entry);
     queue_unref(q);
 }

@@ -69,13 +69,13 @@ static enum err begin_locked(struct ram_store *m) {
 }
 
 static enum err begin(struct ram_store *m) {
-    struct service_table *t = queue_table_services(m->table);
+    struct service_table *t = queue_table_services(m->base.table);
     lock_take(&t->mtx);
     enum err e = begin_locked(m);
     lock_give(&t->mtx);
     if (e != E_LIMIT) return e;
     struct store_cursor cursor = {0};
-    while (queue_table_scan(m->table, &cursor, QUEUES_PER_STEP, unmark, NULL)) continue;
+    while (queue_table_scan(m->base.table, &cursor, QUEUES_PER_STEP, unmark, NULL)) continue;
     queue_log_rewrite_renumber(m->log);
     lock_take(&t->mtx);
     e = begin_locked(m);
@@ -87,7 +87,7 @@ static enum err begin(struct ram_store *m) {
 static enum err copy_part(struct copy *c, struct store_cursor *cursor, bool *ret_more) {
     const int64_t begun_ms = env_mono_ms(c->store->o.env);
     for (unsigned i = 0; i < STEPS_PER_PART && *ret_more && c->err == OK; i++) {
-        *ret_more = queue_table_scan(c->store->table, cursor, QUEUES_PER_STEP, copy_queue, c);
+        *ret_more = queue_table_scan(c->store->base.table, cursor, QUEUES_PER_STEP, copy_queue, c);
     }
     size_t n;
     if (c->err == OK) c->err = queue_log_rewrite_flush(c->store->log, &n);

@@ -52,7 +52,7 @@ static enum err apply_create(struct loader *l, const struct record *r) {
     enum err e = keyset_new(r->rcv_keys, r->n_rcv_keys, &rec.rcv_keys);
     if (e == OK && r->has_link) e = load_link(r, &rec.link);
     if (e == OK && rec.status == STATUS_BLOCKED) e = block_info_new(r->info, &rec.block);
-    if (e == OK) e = queue_table_add(l->store->table, &rec, (struct queue_admission){0}, &q);
+    if (e == OK) e = queue_table_add(l->store->base.table, &rec, (struct queue_admission){0}, &q);
     queue_unref(q);
     keyset_unref(rec.rcv_keys);
     link_data_unref(rec.link);
@@ -62,7 +62,7 @@ static enum err apply_create(struct loader *l, const struct record *r) {
 }
 
 static enum err apply_link(struct loader *l, struct queue *q, const struct record *r) {
-    struct queue_table *t = l->store->table;
+    struct queue_table *t = l->store->base.table;
     struct link_data *data = NULL;
     struct link_entry *entry = NULL;
     enum err e = queue_need_extra(q);
@@ -77,7 +77,7 @@ static enum err apply_link(struct loader *l, struct queue *q, const struct recor
 }
 
 static enum err apply_notifier(struct loader *l, struct queue *q, const struct record *r) {
-    struct queue_table *t = l->store->table;
+    struct queue_table *t = l->store->base.table;
     const struct queue_notifier rec = load_notifier(r);
     struct notifier_entry *entry = NULL;
     enum err e = queue_need_extra(q);
@@ -134,10 +134,10 @@ static enum err apply_queue_service(struct loader *l, struct queue *q, const str
 }
 
 static void apply_delete(struct loader *l, struct queue *q) {
-    queue_lock(l->store->table, q);
+    queue_lock(l->store->base.table, q);
     q->live = false;
-    ram_unlock(l->store, q);
-    queue_table_remove(l->store->table, q);
+    store__unlock(&l->store->base, q);
+    queue_table_remove(l->store->base.table, q);
 }
 
 /* A record about a queue that is there. */
@@ -146,7 +146,7 @@ static enum err apply_to_queue(struct loader *l, struct queue *q, const struct r
     case RECORD_LINK:
         return apply_link(l, q, r);
     case RECORD_LDELETE:
-        if (q->extra != NULL) queue_table_remove_link(l->store->table, STEAL(q->extra->link));
+        if (q->extra != NULL) queue_table_remove_link(l->store->base.table, STEAL(q->extra->link));
         return OK;
     case RECORD_SECURE:
         return queue_set_snd_key(q, &r->snd_key);
@@ -156,7 +156,7 @@ static enum err apply_to_queue(struct loader *l, struct queue *q, const struct r
         return apply_notifier(l, q, r);
     case RECORD_NDELETE:
         if (q->extra != NULL)
-            queue_table_remove_notifier(l->store->table, STEAL(q->extra->notifier));
+            queue_table_remove_notifier(l->store->base.table, STEAL(q->extra->notifier));
         return OK;
     case RECORD_SUSPEND:
         q->status = STATUS_OFF;
@@ -185,7 +185,7 @@ static enum err apply_to_queue(struct loader *l, struct queue *q, const struct r
 static enum err apply(struct loader *l, const struct record *r, struct bytes line) {
     if (r->tag == RECORD_CREATE) return apply_create(l, r);
     if (r->tag == RECORD_NEW_SERVICE) return ram_service_load(l->store, r, line);
-    struct queue *q = queue_table_find(l->store->table, ID_RECIPIENT, &r->rcv_id);
+    struct queue *q = queue_table_find(l->store->base.table, ID_RECIPIENT, &r->rcv_id);
     if (q == NULL) return E_NOT_FOUND;
     const enum err e = apply_to_queue(l, q, r);
     queue_unref(q);
@@ -213,11 +213,11 @@ struct compaction {
 };
 
 uint64_t ram_n_log_lines(const struct ram_store *m) {
-    struct service_table *t = queue_table_services(m->table);
+    struct service_table *t = queue_table_services(m->base.table);
     lock_take(&t->mtx);
     const uint64_t n_services = t->n;
     lock_give(&t->mtx);
-    return queue_table_size(m->table) + n_services;
+    return queue_table_size(m->base.table) + n_services;
 }
 
 static struct record record_of(const struct queue *q, const struct pubkey *small_key) {
@@ -282,7 +282,7 @@ static enum err write_all(void *ctx, struct queue_log_writer *writer) {
     c.err = ram_service_each_line(m, put_line, writer);
     struct store_cursor cursor = {0};
     while (c.err == OK &&
-           queue_table_scan(m->table, &cursor, EXPIRY_QUEUES_PER_STEP, put_queue, &c))
+           queue_table_scan(m->base.table, &cursor, EXPIRY_QUEUES_PER_STEP, put_queue, &c))
         continue;
     crypto_wipe(c.line, RECORD_LINE_MAX);
     free(c.line);

@@ -28,7 +28,7 @@ struct restorer {
 /* Lines of 2.x hold what the recipient was to get: the box is opened with the queue's secret. */
 static enum err unseal(struct ram_store *m, struct msg_line *line,
                        struct msg_line_scratch *scratch) {
-    struct queue *q = queue_table_find(m->table, ID_RECIPIENT, &line->rcv_id);
+    struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, &line->rcv_id);
     if (q == NULL) return E_AUTH;
     struct box_key key = box_key_from_secret(queue_dh_secret(q));
     const struct box_nonce nonce = box_nonce_from_corr_id(id_bytes(&line->msg_id));
@@ -47,7 +47,7 @@ enum err ram_restore_message(struct ram_store *m, const struct msg_line *line) {
     const enum err e = line->is_quota ? message_new_quota(&line->msg_id, line->ts_s, &msg)
                                       : message_new(&line->msg_id, line->ts_s, line->notification,
                                                     line->body, &msg);
-    return e == OK ? ram_msg_restore(m, &line->rcv_id, msg) : e;
+    return e == OK ? store__msg_restore(&m->base, &line->rcv_id, msg) : e;
 }
 
 static enum err restore_line(void *ctx, struct bytes text) {
@@ -121,16 +121,16 @@ static enum err copy_messages(struct ram_store *m, struct queue *q, struct messa
                               size_t *ret_n) {
     *ret = NULL;
     *ret_n = 0;
-    if (ram_lock_live(m, q) != OK) return OK; /* deleted in the meantime */
+    if (store__lock_live(&m->base, q) != OK) return OK; /* deleted in the meantime */
     enum err e = OK;
     struct message **messages = calloc((size_t)q->n_messages + 1, sizeof(struct message *));
     if (messages == NULL) e = E_NO_MEMORY;
     for (const struct msg_entry *entry = q->head; entry != NULL && e == OK; entry = entry->next) {
-        e = ram_entry_message(entry, &messages[*ret_n]);
+        e = store__entry_message(entry, &messages[*ret_n]);
         if (e == OK) (*ret_n)++;
     }
     *ret = messages;
-    ram_unlock(m, q);
+    store__unlock(&m->base, q);
     return e;
 }
 
@@ -179,9 +179,9 @@ static void save_progress(const struct saver *x, uint64_t n_all) {
 static void save_all(struct saver *x) {
     struct store_cursor cursor = {0};
     bool more = true;
-    const uint64_t n_all = atomic_load_explicit(&x->store->n_messages, memory_order_relaxed);
+    const uint64_t n_all = atomic_load_explicit(&x->store->base.n_messages, memory_order_relaxed);
     while (more && x->err == OK) {
-        more = queue_table_scan(x->store->table, &cursor, QUEUES_PER_STEP, collect, x);
+        more = queue_table_scan(x->store->base.table, &cursor, QUEUES_PER_STEP, collect, x);
         for (size_t i = 0; i < x->n_queues; i++) {
             if (x->err == OK) save_queue(x, x->queues[i]);
             queue_unref(x->queues[i]);

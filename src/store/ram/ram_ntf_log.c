@@ -31,12 +31,12 @@ static enum err restore_line(void *ctx, struct bytes text) {
     struct ntf_line line;
     enum err e = ntf_line_parse(text, &line);
     if (e != OK) return e;
-    struct queue *q = queue_table_find(x->store->table, ID_NOTIFIER, &line.notifier_id);
+    struct queue *q = queue_table_find(x->store->base.table, ID_NOTIFIER, &line.notifier_id);
     if (q == NULL) {
         x->n_unknown++;
         return OK;
     }
-    e = ram_ntf_push(x->store, queue_notifier_of(q), &line.msg_id, line.ts_s);
+    e = store__ntf_push(&x->store->base, queue_notifier_of(q), &line.msg_id, line.ts_s);
     queue_unref(q);
     if (e == OK) x->n++;
     return e;
@@ -120,7 +120,7 @@ static void save_all(struct saver *x) {
     struct store_cursor cursor = {0};
     bool more = true;
     while (more && x->file.err == OK) {
-        more = queue_table_scan(x->store->table, &cursor, SAVE_QUEUES_PER_STEP, save_queue, x);
+        more = queue_table_scan(x->store->base.table, &cursor, SAVE_QUEUES_PER_STEP, save_queue, x);
         write_lines(x);
     }
     free(x->lines);

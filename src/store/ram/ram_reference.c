@@ -193,7 +193,7 @@ static enum err import_queue(struct import *x, const struct id *rcv_id, const ch
     enum err e = join(x, dir, "", name, "", &path);
     if (e == OK) e = read_state(x, path.s, &s);
     if (e != OK || s.size == 0) return e;
-    struct queue *q = queue_table_find(x->store->table, ID_RECIPIENT, rcv_id);
+    struct queue *q = queue_table_find(x->store->base.table, ID_RECIPIENT, rcv_id);
     if (q == NULL) {
         x->n_unknown += s.size;
         return OK;
@@ -297,8 +297,8 @@ static enum err set_aside(struct import *x, const char *dir) {
     return E_SYS;
 }
 
-enum err ram_import_reference(struct store *s, const char *dir, uint64_t *ret_n,
-                              struct store_problem *ret_problem) {
+enum err store_import_reference(struct store *s, const char *dir, uint64_t *ret_n,
+                                struct store_problem *ret_problem) {
     struct ram_store *m = ram_of(s);
     struct import x = {
         .store = m,

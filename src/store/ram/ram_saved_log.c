@@ -73,7 +73,7 @@ enum err ram_set_aside(struct ram_store *m, struct saved_log *l) {
 
 uint64_t ram_messages_len(const struct ram_store *m) {
     if (m->journal != NULL || m->o.messages_log == NULL) return 0;
-    return atomic_load_explicit(&m->n_messages, memory_order_relaxed) * (MSG_LINE_MAX + 1);
+    return atomic_load_explicit(&m->base.n_messages, memory_order_relaxed) * (MSG_LINE_MAX + 1);
 }
 
 void ram_watch_room(struct ram_store *m) {

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_sub.c -- who gets the messages and notifications of a queue: a session, or the session that
+/* subs.c -- who gets the messages and notifications of a queue: a session, or the session that
  * serves the service which the queue is associated with. Associations are part of the record, so a
  * change of one is logged; the rest is of this process only. */
 #include <assert.h>
 
-#include "store/ram/ram_priv.h"
+#include "store/queue_table.h"
 #include "store/service_table.h"
+#include "store/store_priv.h"
+#include "store/text/record.h"
 
-struct subscriber ram_subscriber(const struct queue *q) {
+struct subscriber store__subscriber(const struct queue *q) {
     struct service *svc = queue_rcv_service(q);
     return svc != NULL ? service_subscriber(svc) : q->sub;
 }
 
-struct subscriber ram_ntf_subscriber(const struct notifier_entry *n) {
+struct subscriber store__ntf_subscriber(const struct notifier_entry *n) {
     return n->service != NULL ? service_subscriber(n->service) : n->sub;
 }
 
@@ -41,7 +43,7 @@ static enum err notifier_place(struct queue *q, const struct id *id, struct sub_
 }
 
 /* Makes or removes the association; whoever served the service before has to be told. */
-static enum err associate(struct ram_store *m, struct queue *q, const struct sub_request *r,
+static enum err associate(struct store *s, struct queue *q, const struct sub_request *r,
                           const struct sub_place *p, struct sub_moved *ret) {
     struct record line = {
         .tag = RECORD_QUEUE_SERVICE,
@@ -50,7 +52,7 @@ static enum err associate(struct ram_store *m, struct queue *q, const struct sub
         .has_service = r->service != NULL,
     };
     if (r->service != NULL) line.service_id = *service_id(r->service);
-    const enum err e = ram_log(m, q, &line, &ret->lsn);
+    const enum err e = s->ops->record(s, q, &line, &ret->lsn);
     if (e != OK) return e;
     assert(p->service != NULL);
     struct service *old = *p->service;
@@ -64,14 +66,14 @@ static enum err associate(struct ram_store *m, struct queue *q, const struct sub
 }
 
 /* Under the queue's lock. */
-static enum err subscribe_locked(struct ram_store *m, struct queue *q, const struct sub_request *r,
+static enum err subscribe_locked(struct store *s, struct queue *q, const struct sub_request *r,
                                  struct sub_moved *ret) {
     struct sub_place p;
     enum err e = r->party == SUB_RECIPIENT ? recipient_place(q, r->service != NULL, &p)
                                            : notifier_place(q, &r->notifier_id, &p);
     if (e != OK) return e;
     const struct service *old = p.service != NULL ? *p.service : NULL;
-    if (old != r->service) e = associate(m, q, r, &p, ret);
+    if (old != r->service) e = associate(s, q, r, &p, ret);
     if (e != OK) return e;
     if (old == NULL) ret->prev = *p.sub;
     *p.sub = r->service == NULL ? r->sub : (struct subscriber){0};
@@ -83,24 +85,24 @@ static enum err subscribe_locked(struct ram_store *m, struct queue *q, const str
     return OK;
 }
 
-enum err ram_subscribe(struct store *s, struct queue *q, const struct sub_request *r,
-                       struct sub_moved *ret) {
+enum err store_subscribe(struct store *s, struct queue *q, const struct sub_request *r,
+                         struct sub_moved *ret) {
     *ret = (struct sub_moved){0};
-    enum err e = ram_lock_live(ram_of(s), q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
-    e = subscribe_locked(ram_of(s), q, r, ret);
-    ram_unlock(ram_of(s), q);
+    e = subscribe_locked(s, q, r, ret);
+    store__unlock(s, q);
     return e;
 }
 
-bool ram_is_subscribed(struct store *s, struct queue *q, enum sub_party party,
-                       struct subscriber sub) {
-    if (ram_lock_live(ram_of(s), q) != OK) return false;
+bool store_is_subscribed(struct store *s, struct queue *q, enum sub_party party,
+                         struct subscriber sub) {
+    if (store__lock_live(s, q) != OK) return false;
     const struct notifier_entry *n = queue_notifier_of(q);
     bool is = false;
-    if (party == SUB_RECIPIENT) is = subscriber_equal(ram_subscriber(q), sub);
-    if (party == SUB_NOTIFIER && n != NULL) is = subscriber_equal(ram_ntf_subscriber(n), sub);
-    ram_unlock(ram_of(s), q);
+    if (party == SUB_RECIPIENT) is = subscriber_equal(store__subscriber(q), sub);
+    if (party == SUB_NOTIFIER && n != NULL) is = subscriber_equal(store__ntf_subscriber(n), sub);
+    store__unlock(s, q);
     return is;
 }
 
@@ -108,53 +110,53 @@ static void leave(struct subscriber *place, struct subscriber sub) {
     if (subscriber_equal(*place, sub)) *place = (struct subscriber){0};
 }
 
-void ram_unsubscribe(struct store *s, struct queue *q, enum sub_party party,
-                     struct subscriber sub) {
-    if (ram_lock_live(ram_of(s), q) != OK) return;
+void store_unsubscribe(struct store *s, struct queue *q, enum sub_party party,
+                       struct subscriber sub) {
+    if (store__lock_live(s, q) != OK) return;
     if (party == SUB_RECIPIENT) leave(&q->sub, sub);
     if (party == SUB_NOTIFIER && queue_notifier_of(q) != NULL)
         leave(&queue_notifier_of(q)->sub, sub);
-    ram_unlock(ram_of(s), q);
+    store__unlock(s, q);
 }
 
 /* ---- blocking ---- */
 
-enum err ram_queue_block(struct store *s, struct queue *q, struct block_info *info,
-                         struct subscriber *ret_sub, lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
+enum err store_queue_block(struct store *s, struct queue *q, struct block_info *info,
+                           struct subscriber *ret_sub, lsn_t *ret_lsn) {
+
     *ret_lsn = 0;
-    enum err e = ram_lock_live(m, q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const struct record r = {.tag = RECORD_BLOCK,
                              .rcv_id = *queue_rcv_id(q),
                              .info = bytes_of(info->text, info->n)};
     struct block_info *old = NULL;
     e = queue_need_extra(q);
-    if (e == OK) e = ram_log(m, q, &r, ret_lsn);
+    if (e == OK) e = s->ops->record(s, q, &r, ret_lsn);
     if (e == OK) {
         old = q->extra->block;
         q->extra->block = block_info_ref(info);
         q->status = STATUS_BLOCKED;
-        *ret_sub = ram_subscriber(q);
+        *ret_sub = store__subscriber(q);
     }
-    ram_unlock(m, q);
+    store__unlock(s, q);
     block_info_unref(old);
     return e;
 }
 
-enum err ram_queue_unblock(struct store *s, struct queue *q, lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
+enum err store_queue_unblock(struct store *s, struct queue *q, lsn_t *ret_lsn) {
+
     *ret_lsn = 0;
-    enum err e = ram_lock_live(m, q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const struct record r = {.tag = RECORD_UNBLOCK, .rcv_id = *queue_rcv_id(q)};
     struct block_info *old = NULL;
-    e = ram_log(m, q, &r, ret_lsn);
+    e = s->ops->record(s, q, &r, ret_lsn);
     if (e == OK) {
         q->status = STATUS_ACTIVE;
         if (q->extra != NULL) old = STEAL(q->extra->block);
     }
-    ram_unlock(m, q);
+    store__unlock(s, q);
     block_info_unref(old);
     return e;
 }

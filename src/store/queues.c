@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_queue.c -- queue records: for each change what it needs is allocated, then it is checked,
+/* queues.c -- queue records: for each change what it needs is allocated, then it is checked,
  * logged and made, all under the queue's lock. What is logged cannot fail any more. */
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
-#include "store/ram/ram_priv.h"
+#include "store/queue_table.h"
+#include "store/store_priv.h"
+#include "store/text/record.h"
 
-enum { DAY_S = 86400, RECORD_SHORT_LINE_MAX = 64 };
+enum { DAY_S = 86400 };
 
 /* ---- reading ---- */
 
-enum err ram_queue_view(struct store *s, struct queue *q, struct queue_view *ret) {
-    struct ram_store *m = ram_of(s);
-    const enum err e = ram_lock_live(m, q);
+enum err store_queue_view(struct store *s, struct queue *q, struct queue_view *ret) {
+
+    const enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const struct queue_extra *x = q->extra;
     const struct notifier_entry *n = queue_notifier_of(q);
@@ -31,8 +33,19 @@ enum err ram_queue_view(struct store *s, struct queue *q, struct queue_view *ret
         ret->ntf_id = n->rec.id;
         ret->ntf_key = n->rec.key;
     }
-    ram_unlock(m, q);
+    store__unlock(s, q);
     return OK;
+}
+
+const struct pubkey *queue_view_rcv_keys(const struct queue_view *v, size_t *ret_n) {
+    *ret_n = v->rcv_keys != NULL ? v->rcv_keys->n : 1;
+    return v->rcv_keys != NULL ? v->rcv_keys->keys : &v->rcv_key;
+}
+
+void queue_view_done(struct queue_view *v) {
+    keyset_unref(v->rcv_keys);
+    block_info_unref(v->block);
+    *v = (struct queue_view){0};
 }
 
 /* ---- creating ---- */
@@ -68,23 +81,22 @@ static struct record create_record(const struct queue_rec *rec) {
 }
 
 struct creation {
-    struct ram_store *store;
+    struct store *store;
     const struct queue_rec *rec;
     lsn_t lsn;
 };
 
 static enum err log_create(struct queue *q, void *ctx) {
     struct creation *c = ctx;
-    if (c->store->log == NULL) return OK;
     struct record r = create_record(c->rec);
-    const enum err e = ram_log(c->store, q, &r, &c->lsn);
+    const enum err e = c->store->ops->record(c->store, q, &r, &c->lsn);
     crypto_wipe(&r, sizeof r);
     return e;
 }
 
-enum err ram_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
-                          lsn_t *ret_lsn) {
-    struct creation c = {.store = ram_of(s), .rec = rec};
+enum err store_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
+                            lsn_t *ret_lsn) {
+    struct creation c = {.store = s, .rec = rec};
     const struct queue_admission admission = {log_create, &c};
     const enum err e = queue_table_add(c.store->table, rec, admission, ret_queue);
     *ret_lsn = c.lsn;
@@ -93,11 +105,11 @@ enum err ram_queue_create(struct store *s, const struct queue_rec *rec, struct q
 
 /* ---- changing ---- */
 
-enum err ram_queue_secure(struct store *s, struct queue *q, const struct pubkey *key,
-                          lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
+enum err store_queue_secure(struct store *s, struct queue *q, const struct pubkey *key,
+                            lsn_t *ret_lsn) {
+
     *ret_lsn = 0;
-    enum err e = ram_lock_live(m, q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const struct pubkey old = queue_snd_key(q);
     if (old.type != KEY_NONE) {
@@ -105,53 +117,54 @@ enum err ram_queue_secure(struct store *s, struct queue *q, const struct pubkey 
     } else {
         const struct record r = {.tag = RECORD_SECURE, .rcv_id = *queue_rcv_id(q), .snd_key = *key};
         e = queue_reserve_snd_key(q, key);
-        if (e == OK) e = ram_log(m, q, &r, ret_lsn);
+        if (e == OK) e = s->ops->record(s, q, &r, ret_lsn);
         if (e == OK) e = queue_set_snd_key(q, key);
     }
-    ram_unlock(m, q);
+    store__unlock(s, q);
     return e;
 }
 
-enum err ram_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys, lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
+enum err store_queue_set_keys(struct store *s, struct queue *q, struct keyset *keys,
+                              lsn_t *ret_lsn) {
+
     *ret_lsn = 0;
-    enum err e = ram_lock_live(m, q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const struct record r = {.tag = RECORD_KEYS,
                              .rcv_id = *queue_rcv_id(q),
                              .rcv_keys = keys->keys,
                              .n_rcv_keys = keys->n};
     e = queue_reserve_rcv_keys(q, keys);
-    if (e == OK) e = ram_log(m, q, &r, ret_lsn);
+    if (e == OK) e = s->ops->record(s, q, &r, ret_lsn);
     if (e == OK) e = queue_set_rcv_keys(q, keys);
-    ram_unlock(m, q);
+    store__unlock(s, q);
     return e;
 }
 
-enum err ram_queue_suspend(struct store *s, struct queue *q, lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
+enum err store_queue_suspend(struct store *s, struct queue *q, lsn_t *ret_lsn) {
+
     *ret_lsn = 0;
-    enum err e = ram_lock_live(m, q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const struct record r = {.tag = RECORD_SUSPEND, .rcv_id = *queue_rcv_id(q)};
-    if (q->status != STATUS_OFF) e = ram_log(m, q, &r, ret_lsn);
+    if (q->status != STATUS_OFF) e = s->ops->record(s, q, &r, ret_lsn);
     if (e == OK) q->status = STATUS_OFF;
-    ram_unlock(m, q);
+    store__unlock(s, q);
     return e;
 }
 
-enum err ram_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
+enum err store_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t *ret_lsn) {
+
     *ret_lsn = 0;
-    enum err e = ram_lock_live(m, q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const struct record r = {.tag = RECORD_TIME,
                              .rcv_id = *queue_rcv_id(q),
                              .has_updated_at = true,
                              .updated_at_s = (int64_t)day * DAY_S};
-    e = ram_log(m, q, &r, ret_lsn);
+    e = s->ops->record(s, q, &r, ret_lsn);
     if (e == OK) q->updated_day = day;
-    ram_unlock(m, q);
+    store__unlock(s, q);
     return e;
 }
 
@@ -167,7 +180,7 @@ static enum err check_link(const struct queue *q, const struct link_data *link) 
     return same_id && bytes_equal(link_data_fixed(old), link_data_fixed(link)) ? OK : E_AUTH;
 }
 
-static enum err log_link(struct ram_store *m, struct queue *q, const struct link_data *link,
+static enum err log_link(struct store *s, struct queue *q, const struct link_data *link,
                          lsn_t *ret_lsn) {
     const struct record r = {
         .tag = RECORD_LINK,
@@ -177,63 +190,63 @@ static enum err log_link(struct ram_store *m, struct queue *q, const struct link
         .link_fixed = link_data_fixed(link),
         .link_user = link_data_user(link),
     };
-    return ram_log(m, q, &r, ret_lsn);
+    return s->ops->record(s, q, &r, ret_lsn);
 }
 
 /* Replaces the user data of a link that the queue has already; *ret_done says whether there was
  * one. */
-static enum err replace_link(struct ram_store *m, struct queue *q, struct link_data *link,
+static enum err replace_link(struct store *s, struct queue *q, struct link_data *link,
                              bool *ret_done, lsn_t *ret_lsn) {
-    enum err e = ram_lock_live(m, q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     struct link_data *old = NULL;
     e = check_link(q, link);
     *ret_done = queue_link(q) != NULL;
     if (e == OK && *ret_done) {
-        e = log_link(m, q, link, ret_lsn);
+        e = log_link(s, q, link, ret_lsn);
         if (e == OK) {
             old = queue_link(q)->data;
             queue_link(q)->data = link_data_ref(link);
         }
     }
-    ram_unlock(m, q);
+    store__unlock(s, q);
     link_data_unref(old);
     return e;
 }
 
 /* The first link of a queue; entry is indexed already, and stays the caller's unless OK. */
-static enum err show_link(struct ram_store *m, struct queue *q, struct link_entry *entry,
+static enum err show_link(struct store *s, struct queue *q, struct link_entry *entry,
                           lsn_t *ret_lsn) {
-    enum err e = ram_lock_live(m, q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     e = queue_link(q) == NULL ? check_link(q, entry->data)
                               : E_AUTH; /* else another LSET was faster */
     if (e == OK) e = queue_need_extra(q);
-    if (e == OK) e = log_link(m, q, entry->data, ret_lsn);
+    if (e == OK) e = log_link(s, q, entry->data, ret_lsn);
     if (e == OK) q->extra->link = entry;
-    ram_unlock(m, q);
+    store__unlock(s, q);
     return e;
 }
 
-enum err ram_link_set(struct store *s, struct queue *q, struct link_data *link, lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
+enum err store_link_set(struct store *s, struct queue *q, struct link_data *link, lsn_t *ret_lsn) {
+
     *ret_lsn = 0;
     bool done = false;
-    enum err e = replace_link(m, q, link, &done, ret_lsn);
+    enum err e = replace_link(s, q, link, &done, ret_lsn);
     if (e != OK || done) return e;
     struct link_entry *entry; /* indexed before it is shown: the locks of the queue and of the index
                                  are never held together */
-    e = queue_table_add_link(m->table, q, link, &entry);
+    e = queue_table_add_link(s->table, q, link, &entry);
     if (e != OK) return e;
-    e = show_link(m, q, entry, ret_lsn);
-    if (e != OK) queue_table_remove_link(m->table, entry);
+    e = show_link(s, q, entry, ret_lsn);
+    if (e != OK) queue_table_remove_link(s->table, entry);
     return e;
 }
 
-enum err ram_link_get(struct store *s, struct queue *q, const struct id *link_id,
-                      struct link_data **ret) {
-    struct ram_store *m = ram_of(s);
-    enum err e = ram_lock_live(m, q);
+enum err store_link_get(struct store *s, struct queue *q, const struct id *link_id,
+                        struct link_data **ret) {
+
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const struct link_entry *link = queue_link(q);
     if (link != NULL && id_equal(&link->data->link_id, link_id)) {
@@ -241,90 +254,55 @@ enum err ram_link_get(struct store *s, struct queue *q, const struct id *link_id
     } else {
         e = E_AUTH;
     }
-    ram_unlock(m, q);
+    store__unlock(s, q);
     return e;
 }
 
-enum err ram_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
+enum err store_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn) {
+
     *ret_lsn = 0;
     struct link_entry *gone = NULL;
-    enum err e = ram_lock_live(m, q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     if (queue_link(q) != NULL) {
         const struct record r = {.tag = RECORD_LDELETE, .rcv_id = *queue_rcv_id(q)};
-        e = ram_log(m, q, &r, ret_lsn);
+        e = s->ops->record(s, q, &r, ret_lsn);
         if (e == OK) gone = STEAL(q->extra->link);
     }
-    ram_unlock(m, q);
-    queue_table_remove_link(m->table, gone);
+    store__unlock(s, q);
+    queue_table_remove_link(s->table, gone);
     return e;
 }
 
 /* ---- deleting ---- */
 
-/* The line, and the record that says of the queue's messages what it says of the queue. */
-static enum err log_delete_all(struct ram_store *m, struct queue *q, const struct record *r,
-                               lsn_t *ret_lsn) {
-    const struct queue_log_of of = {&q->log_mark, false};
-    uint8_t line[RECORD_SHORT_LINE_MAX];
-    struct wr w = wr_init(line, sizeof line);
-    record_write(r, &w);
-    if (wr_err(&w) != OK) return E_INTERNAL;
-    enum err e = commit_begin(m->commit, ret_lsn);
-    if (e != OK) return e;
-    struct journal_purge purge;
-    e = journal_purge_new(m->journal, queue_rcv_id(q), &purge);
-    if (e == OK) {
-        e = queue_log_append(m->log, wr_bytes(&w), &of);
-        if (e == OK) {
-            journal_purge_append(m->journal, purge);
-        } else {
-            journal_purge_drop(purge);
-        }
-    }
-    commit_end(m->commit);
-    return e;
-}
+enum err store_queue_delete(struct store *s, struct queue *q, struct queue_ended *ret,
+                            lsn_t *ret_lsn) {
 
-/* The line, and the bodies that go with it, at one lsn. Under the queue's lock. */
-static enum err log_delete(struct ram_store *m, struct queue *q, lsn_t *ret_lsn) {
-    const struct record r = {.tag = RECORD_DELETE, .rcv_id = *queue_rcv_id(q)};
-    if (m->journal == NULL || q->head == NULL) return ram_log(m, q, &r, ret_lsn);
-    const enum err e = log_delete_all(m, q, &r, ret_lsn);
-    if (e != OK) return e;
-    for (const struct msg_entry *msg = q->head; msg != NULL; msg = msg->next) {
-        journal_forget(m->journal, msg->loc, msg->body_len, *ret_lsn);
-    }
-    return OK;
-}
-
-enum err ram_queue_delete(struct store *s, struct queue *q, struct queue_ended *ret,
-                          lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
     *ret_lsn = 0;
     *ret = (struct queue_ended){0};
-    enum err e = ram_lock_live(m, q);
+    enum err e = store__lock_live(s, q);
     if (e != OK) return e;
-    e = log_delete(m, q, ret_lsn);
+    const struct record r = {.tag = RECORD_DELETE, .rcv_id = *queue_rcv_id(q)};
+    e = s->ops->record(s, q, &r, ret_lsn);
     if (e != OK) {
-        ram_unlock(m, q);
+        store__unlock(s, q);
         return e;
     }
     const struct notifier_entry *n = queue_notifier_of(q);
     q->live = false;
-    ret->recipient.sub = ram_subscriber(q);
+    ret->recipient.sub = store__subscriber(q);
     if (n != NULL) {
-        ret->notifier = (struct sub_ended){ram_ntf_subscriber(n), n->rec.id};
-        ram_count_ntfs(m, -(int64_t)n->n_ntfs);
+        ret->notifier = (struct sub_ended){store__ntf_subscriber(n), n->rec.id};
+        store__count_ntfs(s, -(int64_t)n->n_ntfs);
     }
     q->sub = (struct subscriber){0};
     struct msg_entry *messages = q->head;
-    ram_count_messages(m, -(int64_t)q->n_messages);
+    store__count_messages(s, -(int64_t)q->n_messages);
     q->head = q->tail = NULL;
     q->n_messages = 0;
-    ram_unlock(m, q);
-    queue_table_remove(m->table, q);
+    store__unlock(s, q);
+    queue_table_remove(s->table, q);
     for (struct msg_entry *next; messages != NULL; messages = next) {
         next = messages->next;
         msg_entry_free(messages);

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* nothing.c -- the backend that keeps nothing (enable: off): what is loaded is all there is. */
+#include <stdlib.h>
+
+#include "store/queue_table.h"
+#include "store/service_table.h"
+#include "store/store_priv.h"
+
+static enum err start(struct store *s) {
+    (void)s;
+    return OK;
+}
+
+static enum err save(struct store *s, struct store_problem *ret_problem) {
+    (void)s;
+    (void)ret_problem;
+    return OK;
+}
+
+static void nothing_close(struct store *s) {
+    store__done(s);
+    free(s);
+}
+
+static enum err record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
+    (void)s;
+    (void)q;
+    (void)r;
+    *ret_lsn = 0;
+    return OK;
+}
+
+static enum err service(struct store *s, struct service *svc, const struct service_rec *rec) {
+    (void)s;
+    (void)rec;
+    svc->lsn = 0;
+    return OK;
+}
+
+static enum err message(struct store *s, struct queue *q, struct message *m, struct msg_entry *e) {
+    (void)s;
+    (void)q;
+    (void)e;
+    m->lsn = 0;
+    return OK;
+}
+
+static enum err forget(struct store *s, const struct queue *q, const struct msg_entry *e,
+                       lsn_t *ret_lsn) {
+    (void)s;
+    (void)q;
+    (void)e;
+    *ret_lsn = 0;
+    return OK;
+}
+
+static bool load(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w) {
+    (void)w;
+    store__find(s, lookups, n);
+    return true;
+}
+
+static bool msg_next(struct store *s, struct store_next *n, struct store_waiter *w) {
+    (void)w;
+    return store__next_in_ram(s, n);
+}
+
+static unsigned state(const struct store *s) {
+    (void)s;
+    return 0;
+}
+
+static lsn_t durable_lsn(const struct store *s) {
+    (void)s;
+    return 0;
+}
+
+static bool is_lost(const struct store *s, lsn_t lsn) {
+    (void)s;
+    (void)lsn;
+    return false;
+}
+
+static const struct store_ops NOTHING_OPS = {
+    .start = start,
+    .stop = save,
+    .save = save,
+    .close = nothing_close,
+    .record = record,
+    .service = service,
+    .message = message,
+    .forget = forget,
+    .durable_lsn = durable_lsn,
+    .is_lost = is_lost,
+    .load = load,
+    .msg_next = msg_next,
+    .state = state,
+};
+
+enum err nothing_open(const struct store_opts *o, struct store **ret,
+                      struct store_problem *ret_problem) {
+    (void)ret_problem; /* it can lack memory only */
+    struct store *s = malloc(sizeof *s);
+    if (s == NULL) return E_NO_MEMORY;
+    const enum err e = store__init(s, &NOTHING_OPS, o);
+    if (e == OK) {
+        *ret = s;
+    } else {
+        nothing_close(s);
+    }
+    return e;
+}

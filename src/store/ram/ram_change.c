@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* ram_change.c -- changes into the store log and the journal. What is logged cannot fail any more.
+ */
+#include "store/ram/ram_priv.h"
+
+enum { RECORD_SHORT_LINE_MAX = 64 };
+
+enum err ram_log_line(struct ram_store *m, const struct queue_log_of *of, struct bytes line,
+                      lsn_t *ret_lsn) {
+    enum err e = commit_begin(m->commit, ret_lsn);
+    if (e != OK) return e;
+    e = queue_log_append(m->log, line, of);
+    commit_end(m->commit);
+    return e;
+}
+
+enum err ram_record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
+    const struct queue_log_of of = {&q->log_mark, r->tag == RECORD_CREATE};
+    uint8_t line[RECORD_LINE_MAX];
+    struct wr w = wr_init(line, sizeof line);
+    record_write(r, &w);
+    return wr_err(&w) == OK ? ram_log_line(ram_of(s), &of, wr_bytes(&w), ret_lsn) : E_INTERNAL;
+}
+
+/* ---- messages in the journal ---- */
+
+/* The line, and the record that says of the queue's messages what it says of the queue. */
+static enum err log_delete_all(struct ram_store *m, struct queue *q, const struct record *r,
+                               lsn_t *ret_lsn) {
+    const struct queue_log_of of = {&q->log_mark, false};
+    uint8_t line[RECORD_SHORT_LINE_MAX];
+    struct wr w = wr_init(line, sizeof line);
+    record_write(r, &w);
+    if (wr_err(&w) != OK) return E_INTERNAL;
+    enum err e = commit_begin(m->commit, ret_lsn);
+    if (e != OK) return e;
+    struct journal_purge purge;
+    e = journal_purge_new(m->journal, queue_rcv_id(q), &purge);
+    if (e == OK) {
+        e = queue_log_append(m->log, wr_bytes(&w), &of);
+        if (e == OK) {
+            journal_purge_append(m->journal, purge);
+        } else {
+            journal_purge_drop(purge);
+        }
+    }
+    commit_end(m->commit);
+    return e;
+}
+
+enum err ram_journal_record(struct store *s, struct queue *q, const struct record *r,
+                            lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    if (r->tag != RECORD_DELETE || q->head == NULL) return ram_record(s, q, r, ret_lsn);
+    const enum err e = log_delete_all(m, q, r, ret_lsn);
+    if (e != OK) return e;
+    for (const struct msg_entry *msg = q->head; msg != NULL; msg = msg->next) {
+        journal_forget(m->journal, msg->loc, msg->body_len, *ret_lsn);
+    }
+    return OK;
+}
+
+enum err ram_journal_message(struct store *s, struct queue *q, struct message *msg,
+                             struct msg_entry *e) {
+    struct ram_store *m = ram_of(s);
+    lsn_t lsn;
+    enum err err = commit_begin(m->commit, &lsn);
+    if (err != OK) return err;
+    msg->lsn = lsn;
+    err = journal_append(m->journal, queue_rcv_id(q), msg, &e->loc);
+    commit_end(m->commit);
+    if (err == OK) ram_cache_add(m, q, msg);
+    return err;
+}
+
+enum err ram_journal_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
+                            lsn_t *ret_lsn) {
+    struct ram_store *m = ram_of(s);
+    lsn_t lsn;
+    enum err err = commit_begin(m->commit, &lsn);
+    if (err != OK) return err;
+    err = journal_delete(m->journal, queue_rcv_id(q), &e->id, e->loc, e->body_len, lsn);
+    commit_end(m->commit);
+    if (err == OK) *ret_lsn = lsn;
+    return err;
+}
+
+/* ---- messages in RAM, which are saved at a stop ---- */
+
+enum err ram_memory_message(struct store *s, struct queue *q, struct message *msg,
+                            struct msg_entry *e) {
+    (void)s;
+    (void)q;
+    (void)e;
+    msg->lsn = 0;
+    return OK;
+}
+
+enum err ram_memory_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
+                           lsn_t *ret_lsn) {
+    (void)s;
+    (void)q;
+    (void)e;
+    *ret_lsn = 0;
+    return OK;
+}
+
+bool ram_memory_next(struct store *s, struct store_next *n, struct store_waiter *w) {
+    (void)w;
+    return store__next_in_ram(s, n);
+}
