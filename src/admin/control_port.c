@@ -55,15 +55,15 @@ void say_failure(const struct control_session *s, enum err e) {
     }
 }
 
-static void say_by_fate(const struct control_session *s, enum fate fate) {
-    if (fate == FATE_LOST) {
-        say_failure(s, E_STORE);
-    } else {
+static void say_by_fate(const struct control_session *s, enum err fate) {
+    if (fate == OK) {
         line_conn_write(s->conn, bytes_of(s->reply, s->n_reply));
+    } else {
+        say_failure(s, fate);
     }
 }
 
-static void disk_told(struct fate_waiter *w, enum fate fate) {
+static void disk_told(struct fate_waiter *w, enum err fate) {
     struct control_session *s = CONTAINER_OF(w, struct control_session, disk);
     say_by_fate(s, fate);
     line_conn_release(s->conn);
@@ -74,8 +74,8 @@ void say_when_durable(struct control_session *s, lsn_t lsn, const struct wr *w) 
     assert(text.n <= sizeof s->reply);
     if (text.n > 0) memcpy(s->reply, text.p, text.n);
     s->n_reply = text.n;
-    const enum fate fate = fate_ask(&s->cp->desk, lsn, &s->disk);
-    if (fate == FATE_OPEN) {
+    const enum err fate = fate_ask(&s->cp->desk, lsn, &s->disk);
+    if (fate == E_PENDING) {
         line_conn_hold(s->conn);
     } else {
         say_by_fate(s, fate);

@@ -43,7 +43,8 @@
     X(CERT,           NULL,             "certificate is not acceptable") \
     X(KEY,            NULL,             "private key does not fit its certificate") \
     X(HOST,           NULL,             "host is not allowed, or there is no way to it") \
-    X(CONFIG,         NULL,             "bad configuration")
+    X(CONFIG,         NULL,             "bad configuration") \
+    X(PENDING,        NULL,             "not decided yet")
 /* clang-format on */
 
 enum err {

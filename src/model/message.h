@@ -18,8 +18,7 @@ struct message {
     bool notification; /* flag T of SEND */
     struct id id;
     int64_t ts_s; /* Unix seconds, when the server received it */
-    uint64_t lsn; /* set by the store when it takes the message: durable once store_durable_lsn()
-                     has reached it */
+    uint64_t lsn; /* set by the store when it takes the message: see store_fate() */
     /* atomic */
     _Atomic uint32_t refs; /* relaxed to take, release/acquire to drop: the last one out frees */
     /* fixed before it is shared */

@@ -58,9 +58,9 @@ static void deliver_forwarded(const struct request *rq, struct out_text *t) {
 
 static void deliver_text(const struct request *rq, const struct answer *a, const struct wr *w) {
     struct out_text t = {.transmission = wr_bytes(w), .lsn = a->lsn};
-    const enum fate fate = fate_of(rq->session->rl->relay->o.store, a->lsn);
-    if (fate == FATE_OPEN) t.held_bytes = a->held_bytes;
-    if (fate != FATE_DURABLE) t.if_lost = if_lost(rq);
+    const enum err fate = store_fate(rq->session->rl->relay->o.store, a->lsn);
+    if (fate == E_PENDING) t.held_bytes = a->held_bytes;
+    if (fate != OK) t.if_lost = if_lost(rq);
     if (rq->fwd != NULL) {
         deliver_forwarded(rq, &t);
     } else {

@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "relay/fate.h"
 
-enum fate fate_of(const struct store *store, lsn_t lsn) {
-    if (lsn == 0) return FATE_DURABLE;
-    /* In this order: once the disk has room again, durability passes over what was lost. */
-    const lsn_t durable = store_durable_lsn(store);
-    if (store_is_lost(store, lsn)) return FATE_LOST;
-    return lsn <= durable ? FATE_DURABLE : FATE_OPEN;
-}
-
 /* ---- any thread ---- */
 
 void fates_init(struct fates *f, const struct store *store) {
@@ -54,9 +46,9 @@ static void tell_decided(struct fate_desk *d) {
     }
     for (struct list *l; (l = list_first(&all)) != NULL;) {
         struct fate_waiter *w = CONTAINER_OF(l, struct fate_waiter, in_desk);
-        const enum fate fate = fate_of(d->fates->store, w->lsn);
+        const enum err fate = store_fate(d->fates->store, w->lsn);
         list_remove(l);
-        if (fate == FATE_OPEN) {
+        if (fate == E_PENDING) {
             list_push_back(&d->waiting, l);
         } else {
             w->told(w, fate);
@@ -90,21 +82,21 @@ void fate_desk_close(struct fate_desk *d) {
     lock_give(&d->fates->mtx);
 }
 
-void fate_waiter_init(struct fate_waiter *w, void (*told)(struct fate_waiter *w, enum fate fate)) {
+void fate_waiter_init(struct fate_waiter *w, void (*told)(struct fate_waiter *w, enum err fate)) {
     *w = (struct fate_waiter){.told = told};
     list_init(&w->in_desk);
 }
 
-enum fate fate_ask(struct fate_desk *d, lsn_t lsn, struct fate_waiter *w) {
+enum err fate_ask(struct fate_desk *d, lsn_t lsn, struct fate_waiter *w) {
     ASSERT_ON_LOOP(d->loop);
     list_remove(&w->in_desk);
     /* In this order: whoever decides it from now on calls. */
     (void)begin_waiting(d);
-    const enum fate fate = fate_of(d->fates->store, lsn);
-    if (fate != FATE_OPEN) return fate;
+    const enum err fate = store_fate(d->fates->store, lsn);
+    if (fate != E_PENDING) return fate;
     w->lsn = lsn;
     list_push_back(&d->waiting, &w->in_desk);
-    return FATE_OPEN;
+    return E_PENDING;
 }
 
 void fate_forget(struct fate_waiter *w) {

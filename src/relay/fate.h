@@ -16,11 +16,6 @@
 #include "net/loop.h"
 #include "store/store.h"
 
-enum fate { FATE_OPEN, FATE_DURABLE, FATE_LOST };
-
-/* Any thread. lsn 0 is durable. */
-enum fate fate_of(const struct store *store, lsn_t lsn);
-
 /* All desks of a store. */
 struct fates {
     /* fixed after fates_init() */
@@ -31,7 +26,7 @@ struct fates {
 };
 void fates_init(struct fates *f, const struct store *store);
 void fates_done(struct fates *f); /* all desks are closed */
-/* To be called when store_durable_lsn() has grown, or something was lost. Any thread. */
+/* To be called when fates were decided: store_opts.on_durable. Any thread. */
 void fates_changed(struct fates *f);
 
 struct fate_desk {
@@ -49,13 +44,13 @@ struct fate_desk {
     struct loop_msg call;
 };
 
-/* Embed it in what waits; told() is called once for each fate_ask() that said FATE_OPEN. */
+/* Embed it in what waits; told() is called once for each fate_ask() that said E_PENDING. */
 struct fate_waiter {
     struct list in_desk;
     lsn_t lsn;
-    void (*told)(struct fate_waiter *w, enum fate fate); /* FATE_DURABLE, FATE_LOST */
+    void (*told)(struct fate_waiter *w, enum err fate); /* store_fate() */
 };
-void fate_waiter_init(struct fate_waiter *w, void (*told)(struct fate_waiter *w, enum fate fate));
+void fate_waiter_init(struct fate_waiter *w, void (*told)(struct fate_waiter *w, enum err fate));
 
 /* Any thread, before the first question. */
 void fate_desk_open(struct fates *f, struct loop *l, struct fate_desk *ret);
@@ -64,6 +59,6 @@ void fate_desk_open(struct fates *f, struct loop *l, struct fate_desk *ret);
 void fate_desk_close(struct fate_desk *d);
 
 /* All below: owner of the desk's loop. */
-/* FATE_OPEN: w->told() will be called, of this lsn alone. */
-MUST_USE enum fate fate_ask(struct fate_desk *d, lsn_t lsn, struct fate_waiter *w);
+/* As store_fate(). E_PENDING: w->told() will be called, of this lsn alone. */
+MUST_USE enum err fate_ask(struct fate_desk *d, lsn_t lsn, struct fate_waiter *w);
 void fate_forget(struct fate_waiter *w); /* w is not told any more */

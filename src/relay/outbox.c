@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "relay/fate.h"
 #include "relay/forwarded.h"
 
 enum out_kind { OUT_TEXT, OUT_MSG, OUT_LINK };
@@ -199,9 +198,10 @@ static void status_write(const struct out_item *i, const struct wire_params *p, 
 }
 
 /* What becomes of the first item now. */
-enum verdict { SEND_IT, HOLD_IT, DROP_IT, REFUSE_IT, SEND_OK };
+enum verdict { SEND_IT, HOLD_IT, DROP_IT, SAY_IT };
 struct judged {
     enum verdict verdict;
+    enum err status; /* with SAY_IT */
     enum unsent why; /* of a message, but with SEND_IT and HOLD_IT */
 };
 
@@ -243,42 +243,40 @@ static struct judged judge_msg(struct out_item *i, const struct outbox_env *env,
         packing_wait(p, pull_waits_for(&i->pull));
         return (struct judged){.verdict = HOLD_IT};
     case PULLED_NOTHING:
-        return (struct judged){is_answer(i) ? SEND_OK : DROP_IT, UNSENT_NOTHING};
+        return (struct judged){is_answer(i) ? SAY_IT : DROP_IT, OK, UNSENT_NOTHING};
     case PULLED_FAILED:
         break;
     }
-    return (struct judged){is_answer(i) ? REFUSE_IT : DROP_IT, UNSENT_FAILED};
+    return (struct judged){is_answer(i) ? SAY_IT : DROP_IT, E_STORE, UNSENT_FAILED};
 }
 
-static struct judged judge_lost(struct out_item *i, const struct outbox_env *env) {
-    if (i->kind != OUT_TEXT) return (struct judged){REFUSE_IT, UNSENT_LOST};
-    if (i->if_lost == IF_LOST_UNANSWERED) env->unanswered(env->ctx);
-    const bool silent = i->if_lost == IF_LOST_UNANSWERED || i->if_lost == IF_LOST_NOTHING;
-    return (struct judged){.verdict = silent ? DROP_IT : REFUSE_IT};
+static struct judged judge_lost(struct out_item *i, const struct outbox_env *env, enum err why) {
+    if (i->kind != OUT_TEXT) return (struct judged){SAY_IT, why, UNSENT_LOST};
+    const enum if_lost rule = why == E_STORE ? i->if_lost : IF_LOST_ERR;
+    if (rule == IF_LOST_UNANSWERED) env->unanswered(env->ctx);
+    const bool silent = rule == IF_LOST_UNANSWERED || rule == IF_LOST_NOTHING;
+    return (struct judged){silent ? DROP_IT : SAY_IT, why, UNSENT_NOTHING};
 }
 
 static struct judged judge(struct out_item *i, const struct outbox_env *env, struct packing *p) {
-    switch (fate_of(env->store, i->lsn)) {
-    case FATE_LOST:
-        return judge_lost(i, env);
-    case FATE_OPEN:
+    const enum err fate = store_fate(env->store, i->lsn);
+    if (fate == E_PENDING) {
         packing_wait(p, i->lsn);
         return (struct judged){.verdict = HOLD_IT};
-    case FATE_DURABLE:
-        break;
     }
+    if (fate != OK) return judge_lost(i, env, fate);
     if (company_waits(i, env, p)) return (struct judged){.verdict = HOLD_IT};
     return i->kind == OUT_MSG ? judge_msg(i, env, p) : (struct judged){.verdict = SEND_IT};
 }
 
 /* Writes the item, or what stands for it. In an empty block what does not fit now never will: a
  * correlation id may be so long that a message does not fit beside it. */
-static enum err item_pack(const struct out_item *i, enum verdict v, const struct outbox_env *env,
+static enum err item_pack(const struct out_item *i, struct judged j, const struct outbox_env *env,
                           struct packing *p) {
     struct wr attempt = p->w;
     const size_t mark = wr_mark_u16(&attempt);
-    if (v == REFUSE_IT || v == SEND_OK) {
-        status_write(i, env->params, v == SEND_OK ? OK : E_STORE, &attempt);
+    if (j.verdict == SAY_IT) {
+        status_write(i, env->params, j.status, &attempt);
     } else {
         item_write(i, env->params, &attempt);
     }
@@ -327,7 +325,7 @@ void outbox_pack(struct outbox *o, const struct outbox_env *env, struct packing 
             pull_ahead(o, env);
             return;
         }
-        if (j.verdict != DROP_IT && item_pack(i, j.verdict, env, p) != OK) return;
+        if (j.verdict != DROP_IT && item_pack(i, j, env, p) != OK) return;
         leave(o, j, env);
     }
 }

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
-#include "relay/fate.h"
 
 /* A question that the store answers later. The store's thread has it until it is posted; who asked
  * may be gone by then. */
@@ -96,8 +95,9 @@ enum pulled pull_try(struct pull *p, const struct pull_home *home, struct subscr
         if (next.ret_err != OK && next.ret_err != E_AUTH) return PULLED_FAILED;
         p->message = next.ret_message;
         if (p->message == NULL) return PULLED_NOTHING;
-        const enum fate fate = fate_of(home->store, p->message->lsn);
-        if (fate != FATE_LOST) return fate == FATE_DURABLE ? PULLED_MESSAGE : PULLED_LATER;
+        const enum err fate = store_fate(home->store, p->message->lsn);
+        if (fate == OK) return PULLED_MESSAGE;
+        if (fate == E_PENDING) return PULLED_LATER;
         message_unref(p->message);
         p->message = NULL;
     }

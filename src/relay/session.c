@@ -69,7 +69,7 @@ static void set_session_id(struct session *s, struct bytes id) {
 }
 
 /* What it waited for is on disk, or is not. */
-static void go_on(struct fate_waiter *w, enum fate fate) {
+static void go_on(struct fate_waiter *w, enum err fate) {
     (void)fate;
     conn_want_write(CONTAINER_OF(w, struct session, disk)->conn);
 }
@@ -312,7 +312,7 @@ static bool fill_running(struct session *s, uint8_t *block) {
     bool has_block;
     do {
         has_block = pack_block(s, &content, &lsn);
-    } while (!has_block && lsn != 0 && fate_ask(&s->rl->desk, lsn, &s->disk) != FATE_OPEN);
+    } while (!has_block && lsn != 0 && fate_ask(&s->rl->desk, lsn, &s->disk) != E_PENDING);
     session_adjust_reading(s);
     if (!has_block) return false;
     count_end_batch(s);
@@ -343,9 +343,9 @@ static enum err write_acceptance(const struct session *s, uint8_t *block) {
 
 /* A service learns its id when its record is durable. */
 static bool fill_acceptance(struct session *s, uint8_t *block) {
-    const enum fate fate = fate_ask(&s->rl->desk, s->service->lsn, &s->disk);
-    if (fate == FATE_LOST) conn_close(s->conn);
-    if (fate != FATE_DURABLE) return false;
+    const enum err fate = fate_ask(&s->rl->desk, s->service->lsn, &s->disk);
+    if (fate != OK && fate != E_PENDING) conn_close(s->conn);
+    if (fate != OK) return false;
     s->state = SESSION_RUNNING;
     return fill_plain(s, block, write_acceptance);
 }

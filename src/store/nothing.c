@@ -70,15 +70,10 @@ static unsigned state(const struct store *s) {
     return 0;
 }
 
-static lsn_t durable_lsn(const struct store *s) {
-    (void)s;
-    return 0;
-}
-
-static bool is_lost(const struct store *s, lsn_t lsn) {
+static enum err fate(const struct store *s, lsn_t lsn) {
     (void)s;
     (void)lsn;
-    return false;
+    return E_PENDING; /* there is no such change */
 }
 
 static const struct store_ops NOTHING_OPS = {
@@ -90,8 +85,7 @@ static const struct store_ops NOTHING_OPS = {
     .service = service,
     .message = message,
     .forget = forget,
-    .durable_lsn = durable_lsn,
-    .is_lost = is_lost,
+    .fate = fate,
     .load = load,
     .msg_next = msg_next,
     .state = state,

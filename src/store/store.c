@@ -75,12 +75,8 @@ enum err store_save(struct store *s, struct store_problem *ret_problem) {
     return s->ops->save(s, ret_problem);
 }
 
-bool store_is_lost(const struct store *s, lsn_t lsn) {
-    return s->ops->is_lost(s, lsn);
-}
-
-lsn_t store_durable_lsn(const struct store *s) {
-    return s->ops->durable_lsn(s);
+enum err store_fate(const struct store *s, lsn_t lsn) {
+    return lsn == 0 ? OK : s->ops->fate(s, lsn);
 }
 
 bool store_load(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w) {

@@ -2,9 +2,9 @@
 /* store.h -- the one contract of all storage backends.
  *
  * Every mutation returns an lsn, its position in the order of changes. A reply or delivery that
- * depends on it must not leave the server before store_durable_lsn() has reached it; on_durable is
- * called (from any thread) whenever it grew. Backends that promise nothing beyond the process
- * return 0, which is always durable.
+ * depends on it must not leave the server before store_fate() says so; on_durable is called (from
+ * any thread) whenever fates were decided. Backends that promise nothing beyond the process return
+ * 0, which is always durable.
  *
  * Callbacks (on_durable, store_waiter) come between store_start() and the return of store_stop(),
  * which calls those that are still due; none comes later.
@@ -108,10 +108,10 @@ MUST_USE enum err store_import_reference(struct store *s, const char *dir, uint6
 MUST_USE enum err store_export_messages(struct store *s, const char *path, uint64_t *ret_n,
                                         struct store_problem *ret_problem);
 
-lsn_t store_durable_lsn(const struct store *s);
-/* True when the change with this lsn could not be made durable and was undone: its answer must be
- * an error. */
-bool store_is_lost(const struct store *s, lsn_t lsn);
+/* What has become of the change with this lsn. OK: it is durable. E_PENDING: not known yet. Any
+ * other error is its answer: it could not be made durable (E_STORE) and was undone, or the storage
+ * has refused it. */
+enum err store_fate(const struct store *s, lsn_t lsn);
 
 /* ---- finding queues ---- */
 

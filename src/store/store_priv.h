@@ -34,8 +34,7 @@ struct store_ops {
     /* The oldest message of a queue is deleted. E_STORE, E_NO_MEMORY. */
     enum err (*forget)(struct store *s, const struct queue *q, const struct msg_entry *e,
                        lsn_t *ret_lsn);
-    lsn_t (*durable_lsn)(const struct store *s);
-    bool (*is_lost)(const struct store *s, lsn_t lsn);
+    enum err (*fate)(const struct store *s, lsn_t lsn); /* of a change; lsn is not 0 */
 
     bool (*load)(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w);
     bool (*msg_next)(struct store *s, struct store_next *n, struct store_waiter *w);

@@ -274,14 +274,10 @@ void rig_set_lost(lsn_t lsn) {
     rig_set_durable(lsn); /* it passes over them */
 }
 
-static lsn_t durable_lsn(const struct store *s) {
+static enum err fate(const struct store *s, lsn_t lsn) {
     (void)s;
-    return rig.durable;
-}
-
-static bool is_lost(const struct store *s, lsn_t lsn) {
-    (void)s;
-    return lsn != 0 && lsn <= rig.lost;
+    if (lsn <= rig.lost) return E_STORE;
+    return lsn <= rig.durable ? OK : E_PENDING;
 }
 
 static void open_store(void) {
@@ -293,8 +289,7 @@ static void open_store(void) {
     switched.load = load;
     switched.msg_next = msg_next;
     switched.message = message;
-    switched.durable_lsn = durable_lsn;
-    switched.is_lost = is_lost;
+    switched.fate = fate;
     rig.store->ops = &switched;
 }
 

@@ -134,7 +134,7 @@ static inline void teardown(struct fixture *f) {
 /* Every change must become durable by itself, and be told. */
 static inline void wait_durable(struct fixture *f, lsn_t lsn) {
     pthread_mutex_lock(&f->mtx);
-    while (store_durable_lsn(f->store) < lsn) pthread_cond_wait(&f->cond, &f->mtx);
+    while (store_fate(f->store, lsn) != OK) pthread_cond_wait(&f->cond, &f->mtx);
     pthread_mutex_unlock(&f->mtx);
 }
 

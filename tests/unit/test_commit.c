@@ -265,6 +265,9 @@ static void test_full_undoes_both_and_recovers(void **state) {
     assert_int_equal(more, lost + 1);
     assert_int_equal(commit_flush(f->commit), OK);
     assert_true(commit_is_lost(f->commit, lost)); /* passed over, and still lost */
+    assert_int_equal(commit_fate(f->commit, lost), E_STORE);
+    assert_int_equal(commit_fate(f->commit, more), OK);
+    assert_int_equal(commit_fate(f->commit, more + 1), E_PENDING);
     assert_false(commit_is_lost(f->commit, more));
     assert_int_equal(commit_durable_lsn(f->commit), more);
     stop(f, OK);

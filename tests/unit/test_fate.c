@@ -18,7 +18,7 @@
 static _Atomic lsn_t durable, lost; /* lost: this one and those before */
 static struct fates *grows;         /* right after it was looked at; NULL: not */
 
-static lsn_t durable_lsn(const struct store *s) {
+static enum err fate(const struct store *s, lsn_t lsn) {
     (void)s;
     const lsn_t was = durable;
     if (grows != NULL) {
@@ -26,15 +26,11 @@ static lsn_t durable_lsn(const struct store *s) {
         fates_changed(grows);
         grows = NULL;
     }
-    return was;
+    if (lsn <= lost) return E_STORE;
+    return lsn <= was ? OK : E_PENDING;
 }
 
-static bool is_lost(const struct store *s, lsn_t lsn) {
-    (void)s;
-    return lsn <= lost;
-}
-
-static const struct store_ops OPS = {.durable_lsn = durable_lsn, .is_lost = is_lost};
+static const struct store_ops OPS = {.fate = fate};
 static const struct store STORE = {.ops = &OPS};
 
 /* ---- those who wait ---- */
@@ -42,16 +38,16 @@ static const struct store STORE = {.ops = &OPS};
 struct waiting {
     struct fate_waiter waiter;
     unsigned n_told;
-    enum fate fate;
+    enum err fate;
     struct fate_desk *asks_again; /* for the next lsn, when it is told */
 };
 
-static void told(struct fate_waiter *w, enum fate fate) {
+static void told(struct fate_waiter *w, enum err fate) {
     struct waiting *x = CONTAINER_OF(w, struct waiting, waiter);
     x->n_told++;
     x->fate = fate;
     if (x->asks_again != NULL)
-        assert_int_equal(fate_ask(x->asks_again, w->lsn + 1, &x->waiter), FATE_OPEN);
+        assert_int_equal(fate_ask(x->asks_again, w->lsn + 1, &x->waiter), E_PENDING);
 }
 
 struct fixture {
@@ -94,29 +90,29 @@ static void grow(struct fixture *f, lsn_t to) {
 
 static void what_is_decided_needs_no_waiting(void **state) {
     struct fixture *f = *state;
-    assert_int_equal(fate_ask(&f->desk, 0, &f->a.waiter), FATE_DURABLE);
+    assert_int_equal(fate_ask(&f->desk, 0, &f->a.waiter), OK);
     durable = 5;
     lost = 3;
-    assert_int_equal(fate_ask(&f->desk, 5, &f->a.waiter), FATE_DURABLE);
-    assert_int_equal(fate_ask(&f->desk, 3, &f->a.waiter), FATE_LOST);
+    assert_int_equal(fate_ask(&f->desk, 5, &f->a.waiter), OK);
+    assert_int_equal(fate_ask(&f->desk, 3, &f->a.waiter), E_STORE);
     grow(f, 6);
     assert_int_equal(f->a.n_told, 0);
 }
 
 static void each_is_told_when_its_own_change_is_decided(void **state) {
     struct fixture *f = *state;
-    assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), FATE_OPEN);
-    assert_int_equal(fate_ask(&f->desk, 2, &f->b.waiter), FATE_OPEN);
+    assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), E_PENDING);
+    assert_int_equal(fate_ask(&f->desk, 2, &f->b.waiter), E_PENDING);
     grow(f, 1);
     assert_int_equal(f->a.n_told, 1);
-    assert_int_equal(f->a.fate, FATE_DURABLE);
+    assert_int_equal(f->a.fate, OK);
     assert_int_equal(f->b.n_told, 0);
     grow(f, 1);
     assert_int_equal(f->b.n_told, 0);
     lost = 2;
     grow(f, 1);
     assert_int_equal(f->b.n_told, 1);
-    assert_int_equal(f->b.fate, FATE_LOST);
+    assert_int_equal(f->b.fate, E_STORE);
     grow(f, 9);
     assert_int_equal(f->a.n_told + f->b.n_told, 2);
 }
@@ -124,7 +120,7 @@ static void each_is_told_when_its_own_change_is_decided(void **state) {
 static void who_is_told_may_ask_again(void **state) {
     struct fixture *f = *state;
     f->a.asks_again = &f->desk;
-    assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), FATE_OPEN);
+    assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), E_PENDING);
     for (lsn_t i = 1; i <= 4; i++) {
         grow(f, i);
         assert_int_equal(f->a.n_told, i);
@@ -133,8 +129,8 @@ static void who_is_told_may_ask_again(void **state) {
 
 static void the_last_question_counts(void **state) {
     struct fixture *f = *state;
-    assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), FATE_OPEN);
-    assert_int_equal(fate_ask(&f->desk, 2, &f->a.waiter), FATE_OPEN);
+    assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), E_PENDING);
+    assert_int_equal(fate_ask(&f->desk, 2, &f->a.waiter), E_PENDING);
     grow(f, 1);
     assert_int_equal(f->a.n_told, 0);
     grow(f, 2);
@@ -143,7 +139,7 @@ static void the_last_question_counts(void **state) {
 
 static void who_left_is_not_told(void **state) {
     struct fixture *f = *state;
-    assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), FATE_OPEN);
+    assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), E_PENDING);
     fate_forget(&f->a.waiter);
     grow(f, 1);
     assert_int_equal(f->a.n_told, 0);
@@ -153,7 +149,7 @@ static void who_left_is_not_told(void **state) {
 static void what_is_decided_while_it_is_asked_is_told(void **state) {
     struct fixture *f = *state;
     grows = &f->fates;
-    assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), FATE_OPEN);
+    assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), E_PENDING);
     loop_join(f->loop);
     assert_int_equal(f->a.n_told, 1);
 }
@@ -163,7 +159,7 @@ static void a_loop_where_nobody_waits_is_not_called(void **state) {
     durable = 1;
     fates_changed(&f->fates);
     assert_false(f->desk.is_called);
-    assert_int_equal(fate_ask(&f->desk, 2, &f->a.waiter), FATE_OPEN);
+    assert_int_equal(fate_ask(&f->desk, 2, &f->a.waiter), E_PENDING);
     durable = 2;
     fates_changed(&f->fates);
     assert_true(f->desk.is_called);
@@ -177,7 +173,7 @@ static void what_was_called_before_a_desk_closed_finds_nobody(void **state) {
     struct fixture *f = *state;
     struct fate_desk other;
     fate_desk_open(&f->fates, f->loop, &other);
-    assert_int_equal(fate_ask(&other, 1, &f->b.waiter), FATE_OPEN);
+    assert_int_equal(fate_ask(&other, 1, &f->b.waiter), E_PENDING);
     durable = 1;
     fates_changed(&f->fates);
     fate_forget(&f->b.waiter);
@@ -205,12 +201,12 @@ struct asking {
 static void go_on(struct asking *x) {
     while (x->at < CHANGES) {
         atomic_store(&made, ++x->at);
-        if (fate_ask(&x->f->desk, x->at, &x->waiter) == FATE_OPEN) return;
+        if (fate_ask(&x->f->desk, x->at, &x->waiter) == E_PENDING) return;
     }
     atomic_store(&x->is_done, true);
 }
 
-static void asked_told(struct fate_waiter *w, enum fate fate) {
+static void asked_told(struct fate_waiter *w, enum err fate) {
     (void)fate;
     go_on(CONTAINER_OF(w, struct asking, waiter));
 }

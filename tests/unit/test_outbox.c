@@ -10,17 +10,28 @@
 #include "base/rd.h"
 #include "crypto/crypto.h"
 #include "relay/outbox.h"
+#include "store/store_priv.h"
 
-enum { NOT_DURABLE = 1 }; /* the store that writes nothing has made only lsn 0 durable */
+enum { NOT_DURABLE = 1 }; /* but lsn 0 always is */
 
 struct fixture {
     struct store *store;
+    struct store_ops ops; /* the store's, but for the fates */
     struct queue *queue;
     struct outbox box;
     struct wire_params params;
     enum pulled pulled; /* what the store says to whoever asks */
     unsigned n_pulled, n_sent, n_unsent[UNSENT_LOST + 1];
+    unsigned n_unanswered;
 };
+
+static enum err fate_of_changes = E_PENDING;
+
+static enum err fate(const struct store *s, lsn_t lsn) {
+    (void)s;
+    (void)lsn;
+    return fate_of_changes;
+}
 
 /* ---- the session's side ---- */
 
@@ -47,6 +58,11 @@ static void unsent(void *ctx, const struct pull *p, enum unsent why) {
     f->n_unsent[why]++;
 }
 
+static void unanswered(void *ctx) {
+    struct fixture *f = ctx;
+    f->n_unanswered++;
+}
+
 /* ---- set-up ---- */
 
 static int setup(void **state) {
@@ -61,6 +77,10 @@ static int setup(void **state) {
     assert_int_equal(keyset_new(&key, 1, &rec.rcv_keys), OK);
     assert_int_equal(store_queue_create(f->store, &rec, &f->queue, &lsn), OK);
     keyset_unref(rec.rcv_keys);
+    f->ops = *f->store->ops;
+    f->ops.fate = fate;
+    f->store->ops = &f->ops;
+    fate_of_changes = E_PENDING;
     outbox_init(&f->box);
     f->params.version = 18;
     *state = f;
@@ -83,12 +103,16 @@ static void add_text(struct fixture *f, const struct out_text *t) {
     assert_int_equal(outbox_add_text(&f->box, t), OK);
 }
 
-static void add_ok(struct fixture *f, const char *corr_id, lsn_t lsn) {
+static void add_ok_or(struct fixture *f, const char *corr_id, lsn_t lsn, enum if_lost rule) {
     uint8_t buf[256];
     struct wr w = wr_init(buf, sizeof buf);
     const struct reply_to to = {.corr_id = bytes_str(corr_id)};
     reply_ok(&w, &f->params, &to);
-    add_text(f, &(struct out_text){.transmission = wr_bytes(&w), .lsn = lsn});
+    add_text(f, &(struct out_text){.transmission = wr_bytes(&w), .lsn = lsn, .if_lost = rule});
+}
+
+static void add_ok(struct fixture *f, const char *corr_id, lsn_t lsn) {
+    add_ok_or(f, corr_id, lsn, IF_LOST_ERR);
 }
 
 static void add_msg(struct fixture *f, const char *corr_id) {
@@ -109,6 +133,7 @@ static const char *packed(struct fixture *f) {
         .pull = pull,
         .sent = sent,
         .unsent = unsent,
+        .unanswered = unanswered,
         .ctx = f,
     };
     struct packing p = {.w = block_begin(block, true)};
@@ -160,6 +185,26 @@ static void what_is_not_durable_is_held_with_all_behind_it(void **state) {
     add_ok(f, "c", 0);
     assert_string_equal(packed(f), "OK a");
     assert_string_equal(packed(f), "held");
+}
+
+static void what_is_lost_is_an_error_or_unanswered(void **state) {
+    struct fixture *f = *state;
+    add_ok(f, "a", NOT_DURABLE);
+    add_ok_or(f, "b", NOT_DURABLE, IF_LOST_UNANSWERED);
+    add_ok(f, "c", 0);
+    assert_string_equal(packed(f), "held");
+    fate_of_changes = E_STORE;
+    assert_string_equal(packed(f), "ERR STORE storage a,OK c");
+    assert_int_equal(f->n_unanswered, 1);
+}
+
+static void what_the_storage_refused_is_answered_with_its_error(void **state) {
+    struct fixture *f = *state;
+    add_ok(f, "a", NOT_DURABLE);
+    add_ok_or(f, "b", NOT_DURABLE, IF_LOST_UNANSWERED);
+    fate_of_changes = E_AUTH;
+    assert_string_equal(packed(f), "ERR AUTH a,ERR AUTH b");
+    assert_int_equal(f->n_unanswered, 0);
 }
 
 static void what_a_change_that_is_not_durable_left_is_not_asked_for(void **state) {
@@ -302,6 +347,8 @@ int main(void) {
         TEST(answers_share_a_block_in_order),
         TEST(an_answer_fits_beside_a_message),
         TEST(what_is_not_durable_is_held_with_all_behind_it),
+        TEST(what_is_lost_is_an_error_or_unanswered),
+        TEST(what_the_storage_refused_is_answered_with_its_error),
         TEST(what_a_change_that_is_not_durable_left_is_not_asked_for),
         TEST(a_message_is_waited_for_by_what_is_behind_it),
         TEST(those_behind_one_that_is_read_are_read_too),

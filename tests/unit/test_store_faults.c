@@ -528,8 +528,8 @@ static void test_a_failed_start_sets_nothing_aside(void **state) {
 
 static bool wait_durable(struct fixture *f, lsn_t lsn) {
     for (int i = 0; i < 20000; i++) {
-        if (store_is_lost(f->store, lsn)) return false;
-        if (store_durable_lsn(f->store) >= lsn) return true;
+        const enum err fate = store_fate(f->store, lsn);
+        if (fate != E_PENDING) return fate == OK;
         usleep(20);
     }
     return false;

@@ -130,6 +130,13 @@ bool commit_is_lost(const struct commit *c, lsn_t lsn) {
     return lost;
 }
 
+/* In this order: once there is room again, what is published passes over what was lost. */
+enum err commit_fate(const struct commit *c, lsn_t lsn) {
+    const lsn_t durable = commit_durable_lsn(c);
+    if (commit_is_lost(c, lsn)) return E_STORE;
+    return lsn <= durable ? OK : E_PENDING;
+}
+
 /* ---- the sinks together ---- */
 
 static enum err write_taken(struct commit *c, const bool taken[]) {

@@ -14,7 +14,7 @@
  * sinks have undone what they wrote, or will as soon as they can; appends are refused, the
  * thread tries again every second and goes on by itself. COMMIT_FAILED (anything else; above all a
  * failed sync, after which nobody knows what is on the disk): appends are refused until the server
- * is started again. Those who wait for an lsn of a failed group learn it from commit_is_lost(). One
+ * is started again. Those who wait for an lsn of a failed group learn it from commit_fate(). One
  * log line per change of state.
  *
  * What is lost and what is kept in COMMIT_FULL: a message can be taken back, and is (its sender is
@@ -92,11 +92,13 @@ lsn_t commit_durable_lsn(const struct commit *c); /* published; any thread; acqu
 /* On stable storage. With sync interval this lags behind commit_durable_lsn(): what cannot be taken
  * back waits for it. */
 lsn_t commit_synced_lsn(const struct commit *c);
-/* Was this change in a group that failed? To be asked before commit_durable_lsn(), which passes
- * over failed groups once there is room again. Any thread; a few loads while nothing failed. Of
- * failures long past, changes between two failures may be said to be lost too: they became durable
- * long ago, nobody waits for them. */
+/* Was this change in a group that failed? commit_durable_lsn() passes over such groups once there
+ * is room again. Any thread; a few loads while nothing failed. Of failures long past, changes
+ * between two failures may be said to be lost too: they became durable long ago, nobody waits for
+ * them. */
 bool commit_is_lost(const struct commit *c, lsn_t lsn);
+/* As store_fate(). Any thread. */
+enum err commit_fate(const struct commit *c, lsn_t lsn);
 enum commit_state commit_state(const struct commit *c); /* any thread */
 /* Has not grown, and the state is COMMIT_OK: nothing was refused or lost in the meantime. Any
  * thread. */

@@ -24,12 +24,8 @@ static bool ram_load(struct store *s, struct store_lookup *lookups, size_t n,
 
 /* ---- durability ---- */
 
-static lsn_t ram_durable_lsn(const struct store *s) {
-    return commit_durable_lsn(ram_of_const(s)->commit);
-}
-
-static bool ram_is_lost(const struct store *s, lsn_t lsn) {
-    return commit_is_lost(ram_of_const(s)->commit, lsn);
+static enum err ram_fate(const struct store *s, lsn_t lsn) {
+    return commit_fate(ram_of_const(s)->commit, lsn);
 }
 
 /* Commit thread. */
@@ -154,8 +150,7 @@ static const struct store_ops MEMORY_OPS = {
     .service = ram_service,
     .message = ram_memory_message,
     .forget = ram_memory_forget,
-    .durable_lsn = ram_durable_lsn,
-    .is_lost = ram_is_lost,
+    .fate = ram_fate,
     .load = ram_load,
     .msg_next = ram_memory_next,
     .state = ram_state,
@@ -170,8 +165,7 @@ static const struct store_ops JOURNAL_OPS = {
     .service = ram_service,
     .message = ram_journal_message,
     .forget = ram_journal_forget,
-    .durable_lsn = ram_durable_lsn,
-    .is_lost = ram_is_lost,
+    .fate = ram_fate,
     .load = ram_load,
     .msg_next = ram_journal_next,
     .state = ram_state,
