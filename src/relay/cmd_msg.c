@@ -69,14 +69,16 @@ struct answer cmd_get(struct request *rq) {
     if (e != OK) return answer_err(e);
     count_get(rq, n != 0, sub->has_delivered);
     sub_clear_delivered(s, sub);
+    sub->is_asked = n != 0;
     return answer_next(n != 0, 0);
 }
 
 /* An empty id stands for whatever was delivered, and deletes nothing (reference: Server.hs
  * acknowledgeMsg). */
-static bool is_delivered(const struct sub *sub, struct bytes msg_id) {
-    return sub != NULL && sub->has_delivered &&
-           (msg_id.n == 0 || bytes_equal(msg_id, id_bytes(&sub->delivered)));
+static bool names_delivered(const struct request *rq, const struct sub *sub, struct id *ret) {
+    const struct bytes msg_id = rq->cmd->ack.msg_id;
+    return sub_is_delivered(rq->session, sub, ret) &&
+           (msg_id.n == 0 || bytes_equal(msg_id, id_bytes(ret)));
 }
 
 /* A message was sent or received. */
@@ -89,7 +91,7 @@ static void count_activity(const struct request *rq, bool notification) {
 static void count_received(const struct request *rq, const struct sub *sub, bool notification) {
     const struct relay_loop *rl = rq->session->rl;
     const uint32_t now_s = (uint32_t)(loop_turn_ms(rl->loop) / 1000);
-    stats_observe(rl->stats, HISTOGRAM_ACK_S, now_s - sub->delivered_s);
+    stats_observe(rl->stats, HISTOGRAM_ACK_S, sub->has_delivered ? now_s - sub->delivered_s : 0);
     session_count(rq->session, STAT_MSG_RECV);
     if (sub->by_get) session_count(rq->session, STAT_MSG_RECV_GET);
     if (notification) session_count(rq->session, STAT_MSG_RECV_NTF);
@@ -98,17 +100,18 @@ static void count_received(const struct request *rq, const struct sub *sub, bool
 
 struct answer cmd_ack(struct request *rq) {
     struct sub *sub = sub_find(rq->session, queue_rcv_id(rq->queue));
-    const struct bytes msg_id = rq->cmd->ack.msg_id;
-    if (!is_delivered(sub, msg_id)) return answer_err(E_NO_MSG);
+    struct id delivered;
+    if (!names_delivered(rq, sub, &delivered)) return answer_err(E_NO_MSG);
     struct msg_acked acked;
-    const struct id *deleted = msg_id.n != 0 ? &sub->delivered : NULL;
+    const struct id *deleted = rq->cmd->ack.msg_id.n != 0 ? &delivered : NULL;
     const enum err e = store_msg_ack(store_of(rq), rq->queue, deleted, &acked);
     if (e != OK) return answer_err(e); /* nothing has changed: the message waits for an ACK still */
     if (acked.was_deleted) count_received(rq, sub, acked.notification);
     sub_clear_delivered(rq->session, sub);
-    sub->is_due = acked.has_next && !sub->by_get;
-    const struct answer next = answer_next(sub->is_due, acked.lsn);
-    if (sub->by_service && !sub->is_due) sub_remove(rq->session, sub);
+    sub->is_due = false; /* the next one comes with the answer, in no older place */
+    sub->is_asked = acked.has_next && !sub->by_get;
+    const struct answer next = answer_next(sub->is_asked, acked.lsn);
+    if (sub->by_service && !sub->is_asked) sub_remove(rq->session, sub);
     return next;
 }
 

@@ -262,11 +262,12 @@ static enum queue_sub_state sub_state(const struct sub *sub) {
 struct answer cmd_que(struct request *rq) {
     const struct sub *sub = sub_find(rq->session, queue_rcv_id(rq->queue));
     struct message *head = NULL;
+    struct id delivered;
     struct reply_info info = {
         .secured = rq->view->snd_key.type != KEY_NONE,
         .has_notifier = rq->view->has_notifier,
         .sub = sub_state(sub),
-        .delivered = sub != NULL && sub->has_delivered ? &sub->delivered : NULL,
+        .delivered = sub_is_delivered(rq->session, sub, &delivered) ? &delivered : NULL,
     };
     enum err e = store_msg_count(store_of(rq), rq->queue, &info.size);
     if (e == OK) e = store_msg_peek(store_of(rq), rq->queue, &head);

@@ -8,7 +8,7 @@
 
 enum {
     PULLED_AT_ONCE = 8,   /* messages that a session has read at the same time */
-    RETRY_S = 60,         /* how often it is looked at what could not be read */
+    RETRY_MS = 60000,     /* how often it is looked at what could not be read */
     RETRY_TICKS_MAX = 64, /* the longest pause, in those */
 };
 
@@ -129,7 +129,7 @@ static void retry_tick(void *ctx) {
 static void want_retry(struct relay_loop *rl) {
     if (rl->retry_ticking) return;
     rl->retry_ticking =
-        loop_timer_start(rl->loop, &rl->retry_timer, RETRY_S * 1000, 0, retry_tick, rl) == OK;
+        loop_timer_start(rl->loop, &rl->retry_timer, RETRY_MS, 0, retry_tick, rl) == OK;
 }
 
 static void push_failed(struct session *s, struct due_item *owned) {

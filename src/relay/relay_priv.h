@@ -88,7 +88,8 @@ struct sub {
     bool by_get : 1;     /* GET was used: it is no subscription, and SUB is prohibited */
     bool by_service : 1; /* of the service that this session serves; only while a message waits */
     bool is_due : 1;     /* its next message has a place in the outbox, or is due */
-    bool has_news : 1;   /* a message came while it was due */
+    bool is_asked : 1;   /* it has one as the answer to GET or ACK; an older one stays empty */
+    bool has_news : 1;   /* a message came while it was due or asked for */
     bool has_delivered : 1;
     uint32_t delivered_s; /* when, by loop_turn_ms() */
     struct id delivered;  /* the message that waits for ACK */
@@ -266,6 +267,9 @@ MUST_USE enum err sub_add(struct session *s, struct queue *q, enum sub_kind kind
 /* A message went out and waits for ACK; it does no longer. */
 void sub_set_delivered(struct session *s, struct sub *sub, const struct message *m);
 void sub_clear_delivered(struct session *s, struct sub *sub);
+/* The message that an ACK may name: what waits for one or, from the command on that makes it due
+ * and not only when it is written, the queue's oldest. sub may be NULL. */
+bool sub_is_delivered(struct session *s, const struct sub *sub, struct id *ret);
 void sub_remove(struct session *s, struct sub *owned); /* tells the store unless by_get */
 void subs_done(struct session *s);                     /* all of them */
 /* Makes the session the queue's subscriber; whoever was is told END. */

@@ -73,6 +73,20 @@ void sub_set_delivered(struct session *s, struct sub *sub, const struct message 
     count_delivered(s, 1);
 }
 
+bool sub_is_delivered(struct session *s, const struct sub *sub, struct id *ret) {
+    struct message *head = NULL;
+    if (sub == NULL || (!sub->has_delivered && !sub->is_due && !sub->is_asked)) return false;
+    if (sub->has_delivered) {
+        *ret = sub->delivered;
+        return true;
+    }
+    if (store_msg_peek(s->rl->relay->o.store, sub->queue, &head) != OK || head == NULL)
+        return false;
+    *ret = head->id;
+    message_unref(head);
+    return true;
+}
+
 /* ---- the end of subscriptions ---- */
 
 static void sub_free(struct session *s, struct sub *sub) {
@@ -218,8 +232,8 @@ bool sub_due(struct session *s, struct queue *q, enum due_place place) {
     if (sub != NULL && sub->by_get) return false;
     if (sub == NULL) sub = add_served(s, q);
     if (sub == NULL || sub->has_delivered) return false;
-    const bool was_due = sub->is_due;
-    sub->is_due = true;
+    const bool was_due = sub->is_due || sub->is_asked;
+    if (place == DUE_AMONG || place == DUE_BEHIND || !was_due) sub->is_due = true;
     sub->has_news = was_due; /* what it is due for may be an empty queue by now */
     if (place == DUE_AMONG) {
         session_add_msg(s, (struct bytes){0}, q, 0);
@@ -251,16 +265,18 @@ enum pulled sub_pull(struct session *s, struct pull *p, bool is_answer) {
 void sub_sent(struct session *s, const struct pull *p) {
     struct sub *sub = sub_find(s, queue_rcv_id(p->queue));
     if (sub == NULL) return;
-    sub->is_due = sub->has_news = false;
+    sub->is_due = sub->is_asked = sub->has_news = false;
     sub_set_delivered(s, sub, p->message);
 }
 
 void sub_unsent(struct session *s, const struct pull *p, enum unsent why) {
     struct sub *sub = sub_find(s, queue_rcv_id(p->queue));
-    if (sub == NULL || !sub->is_due) return;
+    if (sub == NULL || !(sub->is_due || sub->is_asked)) return;
+    sub->is_due = why != UNSENT_NOTHING && !sub->by_get;
+    sub->is_asked = false;
+    if (sub->by_get) return; /* it may ask again */
     switch (why) {
     case UNSENT_NOTHING:
-        sub->is_due = false;
         if (sub->by_service && !sub->has_delivered) sub_remove(s, sub);
         break;
     case UNSENT_FAILED:

@@ -11,6 +11,7 @@ from smp.commands import ack_command, send_command
 from smp.connection import Connection
 from smp.crypto import public_of
 from smp.keys import x25519_der
+from smp.transmissions import batch
 
 QUOTA = 128
 END_TIMEOUT = 20
@@ -172,6 +173,32 @@ def test_unacknowledged_message_survives_the_connection(connect, version):
     second = connect()
     assert subscribed(queue.sub(second), version)
     assert queue.next_message(second) == message
+
+
+@pytest.mark.parametrize("again", [b"SUB", b"GET"])
+def test_ack_right_behind_what_delivers_again(connect, again):
+    """SUB and GET deliver when they are run, not when their answer is written: an ACK of that
+    message in the next block is not too early, though both blocks come at once."""
+    conn, sender = connect(), connect()
+    for _ in range(60):
+        queue = Queue.create(conn, subscribe=False)
+        assert queue.send(sender, b"one").raw == queue.send(sender, b"two").raw == b"OK"
+        first = conn.wait(send_alone(conn, queue, again))
+        message = queue.open(first if again == b"GET" else conn.event())
+        once_more = conn.make(again, queue.rcv_id, queue.rcv_key)
+        ack = conn.make(ack_command(message.msg_id), queue.rcv_id, queue.rcv_key)
+        blocks = [conn.session.seal(batch([part.data])) for part in (once_more, ack)]
+        conn.link.write(b"".join(blocks))
+        assert conn.wait(once_more).tag == ("SOK" if again == b"SUB" else "MSG")
+        assert conn.wait(ack).tag == ("MSG" if again == b"SUB" else "OK")
+        conn.events.clear()
+
+
+def send_alone(conn, queue, command):
+    """A command of the recipient in a block of its own."""
+    sent = conn.make(command, queue.rcv_id, queue.rcv_key)
+    conn.write([sent])
+    return sent
 
 
 def test_ack_of_another_id(connect, version):

@@ -30,6 +30,16 @@ def until_refused(conn):
     return time.monotonic() - begun
 
 
+def lines_said(server):
+    """What the log says of it; a line may come later than the refusal."""
+    begun = time.monotonic()
+    while True:
+        said = [line for line in server.stderr if "storage-gone" in line]
+        if said or time.monotonic() - begun > PATIENCE:
+            return said
+        time.sleep(0.05)
+
+
 def remove(server):
     """All of the state."""
     shutil.rmtree(server.state)
@@ -70,6 +80,6 @@ def test_gone(own_server, store, change):
         if store == "journal":
             assert queue.send(conn, b"x").raw.startswith(b"ERR STORE")
         conn.ping()
-    said = [line for line in server.stderr if "storage-gone" in line]
+    said = lines_said(server)
     assert len(said) == 1 and str(server.state) in said[0], server.output()
     server.kill()
