@@ -208,6 +208,7 @@ enum err rig_open(struct rig *r) {
     e = journal_open(&jo, &r->journal, &r->problem);
     if (e == OK) e = commit_start(r->commit);
     if (e == OK) return OK;
+    journal_close(r->journal);
     commit_free(r->commit);
     r->commit = NULL;
     r->journal = NULL;
