@@ -22,8 +22,8 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web check-web deb check-deb install clean help \
-	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web check-web deb check-certs check-deb install clean help \
+	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc,-Dtests=disabled)
@@ -71,6 +71,9 @@ chroot-check: ## make run and make check in a fresh Debian or Ubuntu: SUITE=book
 
 check-systemd: all deps-systemd ## run the unit under a systemd of its own, as PID 1 in namespaces (needs root)
 	@tests/packaging/systemd/run build
+
+check-certs: all deps-certs ## simplex-servers-certs against an authority on this machine (needs root)
+	@tests/scripts/acme/run build
 
 deb: deps-deb ## build the Debian package of the commit that is checked out, in build-deb
 	@tools/make-deb build-deb
@@ -142,7 +145,7 @@ clean: ## remove all build folders (not ./run)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' Makefile
 
-deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web:
+deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs:
 	@tools/deps $(@:deps-%=%)
 
 comma := ,

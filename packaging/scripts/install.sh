@@ -23,7 +23,8 @@ INFO=${SIMPLEX_INFO:-/etc/opt/simplex-info}
 BASE_URL=${SIMPLEX_BASE_URL:-$BASE_URL}
 INI=$CONFIG/smp-server.ini
 UNIT=smp-server.service
-SCRIPTS="simplex-servers-backup simplex-servers-health simplex-servers-stopscript simplex-servers-uninstall"
+SCRIPTS="simplex-servers-backup simplex-servers-certs simplex-servers-health simplex-servers-stopscript simplex-servers-uninstall"
+MORE_UNITS="smp-server-certs.service smp-server-certs.timer" # which run nothing before they are asked to
 LIBRARIES="libcurl4 libjansson4 libmicrohttpd12 libqrencode4 libsodium23 libssl3 libuv1"
 
 me=${0##*/}
@@ -134,7 +135,7 @@ get_release() {
     fetch_verified "$name"
     mv "$work/$name" "$work/smp-server"
     [ "$what" != binaries ] || return 0
-    for file in install.sh $SCRIPTS $UNIT; do fetch_verified "$file"; done
+    for file in install.sh $SCRIPTS $UNIT $MORE_UNITS; do fetch_verified "$file"; done
     mv "$work/install.sh" "$work/simplex-servers-update"
 }
 
@@ -169,7 +170,9 @@ try_new() {
 differs() { ! cmp -s "$work/$1" "$2/$1"; }
 changes() {
     [ ! -e "$work/smp-server" ] || ! differs smp-server "$BIN" || echo smp-server
-    [ ! -e "$work/$UNIT" ] || ! differs "$UNIT" "$UNITS" || echo "$UNIT"
+    for unit in $UNIT $MORE_UNITS; do
+        [ ! -e "$work/$unit" ] || ! differs "$unit" "$UNITS" || echo "$unit"
+    done
     for script in $SCRIPTS simplex-servers-update; do
         [ ! -e "$work/$script" ] || ! differs "$script" "$BIN" || echo "$script"
     done
@@ -216,6 +219,10 @@ install_scripts() {
         chmod 755 "$BIN/$script.new"
         mv "$BIN/$script.new" "$BIN/$script"
     done
+    mkdir -p "$UNITS"
+    for unit in $MORE_UNITS; do
+        [ ! -e "$work/$unit" ] || install -m 644 "$work/$unit" "$UNITS/$unit"
+    done
 }
 
 note_version() {
@@ -245,7 +252,6 @@ replace_server() {
     fi
     replace smp-server "$BIN" 755
     if [ -e "$work/$UNIT" ]; then
-        mkdir -p "$UNITS"
         replace "$UNIT" "$UNITS" 644
         ! has_systemd || systemctl daemon-reload
     fi
@@ -292,10 +298,13 @@ to_package() {
     mkdir -p "$kept"
     was_active=no
     ! is_active || was_active=yes
-    for path in "$UNITS/$UNIT" "$BIN/smp-server" "$BIN"/simplex-servers-*; do [ ! -e "$path" ] || mv "$path" "$kept/"; done
+    for path in "$UNITS"/smp-server*.service "$UNITS"/smp-server*.timer "$BIN/smp-server" "$BIN"/simplex-servers-*; do
+        [ ! -e "$path" ] || mv "$path" "$kept/"
+    done
     systemctl daemon-reload
     if [ $was_active = yes ] && ! systemctl restart "$UNIT"; then
-        mv "$kept/$UNIT" "$UNITS/"
+        mv "$kept"/smp-server*.service "$UNITS/"
+        [ ! -e "$kept/smp-server-certs.timer" ] || mv "$kept/smp-server-certs.timer" "$UNITS/"
         mv "$kept"/s* "$BIN/"
         systemctl daemon-reload
         systemctl restart "$UNIT" || :
@@ -353,7 +362,7 @@ if [ $dry = yes ]; then exit; fi
 confirm
 make_user_and_folders
 install_scripts
-case $changed in *smp-server*) replace_server ;; esac
+if printf '%s\n' "$changed" | grep -Eqx "smp-server|$UNIT"; then replace_server; fi
 note_version
 say "$version is installed$([ ! -e "$BIN/smp-server.old" ] || echo ", the program of before is $BIN/smp-server.old")"
 next_steps

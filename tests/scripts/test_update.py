@@ -105,7 +105,7 @@ def test_first_install(machine, release):
     assert "smp-server init" in said and machine.asked() == ["daemon-reload"]
     names = {path.name for path in machine.bin.iterdir()}
     assert {"smp-server", "simplex-servers-update", "simplex-servers-uninstall", "simplex-servers-stopscript",
-            "simplex-servers-backup", "simplex-servers-health"} == names - {"systemctl"}
+            "simplex-servers-backup", "simplex-servers-certs", "simplex-servers-health"} == names - {"systemctl"}
     assert "ExecStart=/usr/local/bin/smp-server start\n" in (machine.units / "smp-server.service").read_text()
     assert (machine.info / "release").read_text() == "local_version_smp='v0.2.0'\n"
     before = machine.files()
