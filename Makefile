@@ -22,7 +22,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web check-web deb check-certs check-deb install clean help \
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web check-web deb check-certs check-reproducible check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -80,6 +80,9 @@ deb: deps-deb ## build the Debian package of the commit that is checked out, in 
 
 check-deb: deb ## install, upgrade and remove the package in chroots (needs root): SUITE=bookworm
 	@tests/packaging/deb/run build-deb $(SUITE)
+
+check-reproducible: deps-deb ## build a release twice in different circumstances, and compare (needs root)
+	@tests/packaging/reproducible/run
 
 docs: all ## write docs/generated and the manual pages anew
 	@ninja -C build src/app/options-doc src/stats/stats-doc
