@@ -22,8 +22,8 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web check-web deb check-certs check-reproducible check-deb install clean help \
-	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web check-web deb check-certs check-reproducible check-container check-delivery check-deb install clean help \
+	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc,-Dtests=disabled)
@@ -74,6 +74,11 @@ check-systemd: all deps-systemd ## run the unit under a systemd of its own, as P
 
 check-certs: all deps-certs ## simplex-servers-certs against an authority on this machine (needs root)
 	@tests/scripts/acme/run build
+
+check-container: all deps-container ## the container image, built by buildah and run by podman (needs root)
+	@tests/container/run build
+
+check-delivery: check-systemd check-certs check-deb check-reproducible check-container ## all long tests of packages, scripts and image (needs root)
 
 deb: deps-deb ## build the Debian package of the commit that is checked out, in build-deb
 	@tools/make-deb build-deb
@@ -148,7 +153,7 @@ clean: ## remove all build folders (not ./run)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' Makefile
 
-deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs:
+deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container:
 	@tools/deps $(@:deps-%=%)
 
 comma := ,

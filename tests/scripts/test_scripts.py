@@ -5,9 +5,10 @@ import shutil
 import subprocess
 
 import pytest
-from service import SCRIPTS, STUBS
+from service import REPO, SCRIPTS, STUBS
 
-ALL = [*sorted(SCRIPTS.iterdir()), *sorted(STUBS.iterdir())]
+ALL = [*sorted(SCRIPTS.iterdir()), *sorted(STUBS.iterdir()),
+       *(REPO / f"packaging/container/{name}" for name in ("entrypoint", "make-root"))]
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
