@@ -98,16 +98,6 @@ MUST_USE enum err store_save(struct store *s, struct store_problem *ret_problem)
 /* Every struct queue reference must have been given back. NULL is a no-op. */
 void store_close(struct store *s);
 
-/* Messages between the store and a messages log of the reference's form. Between store_start() and
- * store_stop(), with nobody else using the store; blocks. *ret_n: messages. E_STORE, E_SYS. */
-MUST_USE enum err store_import_messages(struct store *s, const char *path, uint64_t *ret_n,
-                                        struct store_problem *ret_problem);
-/* The same from the directory of the reference's journal, which becomes `<dir>.bak`. */
-MUST_USE enum err store_import_reference(struct store *s, const char *dir, uint64_t *ret_n,
-                                         struct store_problem *ret_problem);
-MUST_USE enum err store_export_messages(struct store *s, const char *path, uint64_t *ret_n,
-                                        struct store_problem *ret_problem);
-
 /* What has become of the change with this lsn. OK: it is durable. E_PENDING: not known yet. Any
  * other error is its answer: it could not be made durable (E_STORE) and was undone, or the storage
  * has refused it. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* test_store.c -- the contract of store.h about records and messages, run against every backend
  * and mode. What survives a stop is asked of those that promise it. */
+#include "store/import.h"
 #include "store_fixture.h"
 
 enum { BODY_LEN = 16000 };

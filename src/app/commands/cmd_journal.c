@@ -17,6 +17,7 @@
 #include "app/terminal/progress.h"
 #include "app/terminal/prompt.h"
 #include "app/server/storage.h"
+#include "store/import.h"
 
 struct journal_args {
     bool yes, skip_warnings;

@@ -2,6 +2,7 @@
 /* ram.c -- opening, starting, stopping; finding queues; subscribers. The parts are listed in
  * ram_priv.h. */
 #include "store/ram/ram_priv.h"
+#include "store/import.h"
 #include "store/service_table.h"
 
 #include <assert.h>

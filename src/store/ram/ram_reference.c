@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "store/ram/ram_priv.h"
+#include "store/import.h"
 #include "store/text/field.h"
 #include "store/text/msg_line.h"
 #include "store/text/queue_state.h"
