@@ -11,7 +11,7 @@
 #include "admin/control_priv.h"
 #include "base/attr.h"
 #include "crypto/base64.h"
-#include "relay/inspect.h"
+#include "relay/operations/inspect.h"
 
 enum { NTF_CLIENTS_SHOWN_MAX = 64 };
 

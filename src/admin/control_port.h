@@ -4,7 +4,7 @@
  *
  * It has a loop, and so a thread, of its own: whatever a command does, no client waits. What lasts
  * longer holds only its session: changes until the store has made them durable, lists of clients by
- * parts (relay/inspect.h), `save` on one more thread.
+ * parts (relay/operations/inspect.h), `save` on one more thread.
  *
  * Start: control_port_new() after relay_start(), control_port_start() when the relay's loops run.
  * Stop: control_port_stop() before they stop, control_port_free() after they were joined and before

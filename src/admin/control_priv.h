@@ -11,7 +11,7 @@
 #include "base/thread.h"
 #include "net/line_server.h"
 #include "net/loop.h"
-#include "relay/fate.h"
+#include "relay/delivery/fate.h"
 #include "stats/report.h"
 #include "store/store.h"
 

@@ -9,7 +9,7 @@
 #include "base/attr.h"
 #include "base/lock.h"
 #include "base/log.h"
-#include "relay/moderate.h"
+#include "relay/operations/moderate.h"
 
 enum { SECONDS_PER_DAY = 86400 };
 

@@ -1,46 +1,13 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* relay.c -- start, stop and the clockwork of the relay: expiry of messages, idle
- * connections. */
+/* relay.c -- start and stop of the relay, and its idle connections. */
 #include "relay/relay.h"
 
 #include <stdlib.h>
 
-#include "base/log.h"
-#include "relay/relay_priv.h"
-#include "relay/slowed.h"
-
-/* ---- expiry: the first loop walks over all queues, a few at a time ---- */
-
-static void expiry_step(void *ctx);
-
-static void expiry_begin(void *ctx) {
-    struct relay_loop *rl = ctx;
-    rl->expiry_cursor = (struct store_cursor){0};
-    rl->n_expired = 0;
-    expiry_step(rl);
-}
-
-static enum err schedule_expiry(struct relay_loop *rl, uint64_t ms, void (*fn)(void *ctx)) {
-    return loop_timer_start(rl->loop, &rl->expiry_timer, ms, 0, fn, rl);
-}
-
-static void expiry_step(void *ctx) {
-    struct relay_loop *rl = ctx;
-    const struct relay_opts *o = &rl->relay->o;
-    unsigned n = 0;
-    const int64_t before = env_now_s(o->env) - o->message_ttl_s;
-    const bool more =
-        store_expire_step(o->store, &rl->expiry_cursor, before, EXPIRY_QUEUES_PER_STEP, &n);
-    rl->n_expired += n;
-    stats_add(rl->stats, STAT_MSG_EXPIRED, n);
-    if (!more && rl->n_expired > 0) {
-        log_line(LOG_INFO, "messages-expired", "count=%llu", (unsigned long long)rl->n_expired);
-    }
-    const enum err e =
-        more ? schedule_expiry(rl, 0, expiry_step)
-             : schedule_expiry(rl, (uint64_t)o->settings.expiry_interval_s * 1000, expiry_begin);
-    if (e != OK) log_line(LOG_ERROR, "expiry-stopped", "error=%s", err_name(e));
-}
+#include "relay/operations/expiry.h"
+#include "relay/session/ntf.h"
+#include "relay/session/session.h"
+#include "relay/session/slowed.h"
 
 /* ---- idle connections ---- */
 
@@ -146,18 +113,14 @@ enum err relay_start(struct relay *r) {
         const enum err e = start_loop(r, i);
         if (e != OK) return e;
     }
-    const enum err e = ntf_start(&r->loops[0]);
-    if (e != OK || r->o.message_ttl_s == 0) return e;
-    const uint64_t first_ms =
-        r->o.settings.expire_on_start ? 0 : (uint64_t)r->o.settings.expiry_interval_s * 1000;
-    return schedule_expiry(&r->loops[0], first_ms, expiry_begin);
+    return expiry_start(&r->loops[0]);
 }
 
 void relay_free(struct relay *r) {
     if (r == NULL) return;
     for (unsigned i = 0; r->loops != NULL && i < r->o.n_loops; i++) {
         loop_timer_stop(&r->loops[i].inactive_timer);
-        loop_timer_stop(&r->loops[i].expiry_timer);
+        expiry_stop(&r->loops[i]);
         loop_timer_stop(&r->loops[i].ends_timer);
         loop_timer_stop(&r->loops[i].retry_timer);
         ntf_stop(&r->loops[i]);

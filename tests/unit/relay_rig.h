@@ -13,7 +13,13 @@
 
 #include "client/smp_command.h"
 #include "crypto/crypto.h"
-#include "relay/relay_priv.h"
+#include "relay/relay.h"
+#include "relay/session/news.h"
+#include "relay/session/ntf.h"
+#include "relay/session/request.h"
+#include "relay/session/service.h"
+#include "relay/session/session.h"
+#include "relay/session/subscription.h"
 #include "store/store_priv.h"
 
 /* In place of net/conn's. */

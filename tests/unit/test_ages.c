@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#include "relay/ages.h"
+#include "relay/session/ages.h"
 
 enum { START_S = 5000000 }; /* of the clock: it counts since the machine started */
 

@@ -3,7 +3,7 @@
  * time, what ends before its turn, what cannot be read. */
 #include "relay_rig.h"
 
-#include "relay/due.h"
+#include "relay/session/due.h"
 
 enum { VERSION = 18, MINUTE_MS = 60 * 1000 };
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "relay/fate.h"
+#include "relay/delivery/fate.h"
 #include "store/store_priv.h"
 
 /* ---- a store that has nothing but fates ---- */

@@ -8,8 +8,14 @@
 #include <cmocka.h>
 
 #include "crypto/crypto.h"
-#include "relay/inspect.h"
-#include "relay/relay_priv.h"
+#include "relay/operations/inspect.h"
+#include "relay/relay.h"
+#include "relay/session/news.h"
+#include "relay/session/ntf.h"
+#include "relay/session/request.h"
+#include "relay/session/service.h"
+#include "relay/session/session.h"
+#include "relay/session/subscription.h"
 
 enum { N_LOOPS = 2, N_SLOTS = 10000, N_GONE = 100 };
 

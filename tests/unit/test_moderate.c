@@ -9,8 +9,14 @@
 #include <cmocka.h>
 
 #include "crypto/crypto.h"
-#include "relay/moderate.h"
-#include "relay/relay_priv.h"
+#include "relay/operations/moderate.h"
+#include "relay/relay.h"
+#include "relay/session/news.h"
+#include "relay/session/ntf.h"
+#include "relay/session/request.h"
+#include "relay/session/service.h"
+#include "relay/session/session.h"
+#include "relay/session/subscription.h"
 
 struct fixture {
     struct loop *loop;

@@ -9,7 +9,7 @@
 
 #include "base/rd.h"
 #include "crypto/crypto.h"
-#include "relay/outbox.h"
+#include "relay/delivery/outbox.h"
 #include "store/store_priv.h"
 
 enum { NOT_DURABLE = 1 }; /* but lsn 0 always is */

@@ -3,7 +3,7 @@
 #include "relay_rig.h"
 
 #include "base/rd.h"
-#include "relay/pull.h"
+#include "relay/delivery/pull.h"
 
 static unsigned n_came;
 static struct subscriber came_for;

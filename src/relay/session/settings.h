@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* settings.h -- what the relay is told when it is made: what the operator chooses, and its
+ * neighbours. */
+#pragma once
+
+#include "client/smp_uri.h"
+#include "store/store.h"
+
+struct proxy;
+struct resolver;
+struct admission;
+struct loop;
+
+/* What may change while the relay runs. */
+struct relay_rules {
+    bool allow_new_queues;
+    bool log_tls_errors;
+    char create_password[SMP_PASSWORD_MAX]; /* "": none; secret */
+};
+
+/* What the operator chooses; each with its range in the table of settings. */
+struct relay_settings {
+    uint16_t version_min, version_max; /* SMP versions offered; within those of this build */
+    bool accept_services;
+    unsigned proxy_concurrency;    /* of one session: proxy commands under way */
+    unsigned resolver_concurrency; /* of one session: names under way */
+    unsigned pending_bytes_max;    /* per session */
+    int64_t handshake_timeout_s;   /* of TLS, and again of SMP; 0: the two defaults of limits.h */
+    int64_t expiry_interval_s;
+    bool expire_on_start, expire_on_send;
+    bool disconnect_inactive; /* without it idle connections are kept */
+    int64_t inactive_ttl_s, inactive_check_s;
+    int64_t ntf_interval_ms; /* notifications of this time go out together */
+    int64_t end_interval_ms; /* END and DELD of this time too; 0: they go at once */
+};
+
+struct relay_opts {
+    const struct env *env;     /* borrowed */
+    struct store *store;       /* borrowed */
+    struct loop *const *loops; /* borrowed; sessions live on these */
+    unsigned n_loops;
+    struct admission *admission; /* borrowed */
+    struct proxy *proxy;         /* borrowed; NULL: nothing is forwarded to other relays */
+    struct resolver *resolver;   /* borrowed; NULL: names are not resolved */
+    int64_t message_ttl_s;       /* 0: never expire */
+    int64_t ntf_ttl_s;           /* 0: likewise */
+    struct relay_rules rules;    /* to begin with */
+    struct relay_settings settings;
+};
+
+enum { RELAY_VERSION_MIN = 6, RELAY_VERSION_MAX = 20 }; /* SMP versions that this build speaks */
