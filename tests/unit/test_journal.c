@@ -384,6 +384,7 @@ static void test_full_disk_accepts_deletions(void **state) {
     assert_false(journal_stats(r->journal).low_space);
     assert_int_equal(rig_append(r, 0, 2000), OK);
     rig_close(r);
+    faultfs_fail_at(r->fs, 0, 0, false); /* what checks it writes more than there is room for */
     check_after_crash(r, 57, 0, 0);
     rig_free(r);
 }
