@@ -521,17 +521,17 @@ static void down_operating(struct server *s) {
 /* ---- the order of all ---- */
 
 /* The one owner of start and stop: run forwards to start, backwards to stop, so that each step
- * finds all that it calls. After the down of
+ * finds all that it calls. What is true after the down of a step:
  *
- *   control and metrics   nobody asks from outside: all runs on the loops and on the store's
- * threads clients               nobody can connect; who was there has been answered, also what
- * waited for the disk, within STOP_GRACE_MS, and is gone threads               nothing runs on a
- * loop; connections that were left are closed, by this thread, and nobody asks the store for
- * anything new storing               the store has no thread and calls nobody: all it had to say
- * has been posted mail                  mailboxes are empty for good: nobody names a session any
- * more
+ * - control and metrics: nobody asks from outside; all runs on the loops and the store's threads.
+ * - clients: nobody can connect. Who was there has been answered, also what waited for the disk,
+ *   within STOP_GRACE_MS, and is gone.
+ * - threads: nothing runs on a loop. Connections that were left are closed, by this thread, and
+ *   nobody asks the store for anything new.
+ * - storing: the store has no thread and calls nobody; all it had to say has been posted.
+ * - mail: mailboxes are empty for good; nobody names a session any more.
  *
- * and what is below is freed. */
+ * And what is below is freed. */
 static const struct step {
     const char *name;
     enum err (*up)(struct server *s, struct problem *p); /* or NULL */
