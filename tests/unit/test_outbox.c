@@ -52,9 +52,10 @@ static void sent(void *ctx, const struct pull *p) {
     f->n_sent++;
 }
 
-static void unsent(void *ctx, const struct pull *p, enum unsent why) {
+static void unsent(void *ctx, const struct pull *p, bool is_answer, enum unsent why) {
     struct fixture *f = ctx;
     (void)p;
+    (void)is_answer;
     f->n_unsent[why]++;
 }
 

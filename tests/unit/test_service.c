@@ -103,6 +103,27 @@ static void a_record_of_a_queue_lasts_as_long_as_a_message_waits(void **state) {
     queue_unref(q);
 }
 
+/* The place beside the answer to SUB is older and stays empty: that is no end of the record. */
+static void an_ack_right_behind_what_is_due_keeps_the_record(void **state) {
+    (void)state;
+    struct queue *q = served_queue(1);
+    struct message *one;
+    struct rig_block b;
+    rig_put_message(q, "one");
+    rig_put_message(q, "two");
+    assert_true(sub_due(session, q, DUE_AMONG));
+    assert_int_equal(store_msg_peek(rig.store, q, &one), OK);
+    rig_begin(&b, session);
+    rig_ack(&b, "a", queue_rcv_id(q), &one->id);
+    rig_write(&b);
+    message_unref(one);
+    assert_string_equal(rig_read(session), "MSG a");
+    assert_non_null(sub_find(session, queue_rcv_id(q)));
+    assert_string_equal(ack(session, q), "OK a");
+    assert_null(sub_find(session, queue_rcv_id(q)));
+    queue_unref(q);
+}
+
 static void an_empty_queue_leaves_no_record(void **state) {
     (void)state;
     struct queue *q = served_queue(1);
@@ -246,6 +267,7 @@ static void a_service_whose_record_is_lost_is_not_told(void **state) {
 int main(void) {
     static const struct CMUnitTest TESTS[] = {
         TEST(a_record_of_a_queue_lasts_as_long_as_a_message_waits),
+        TEST(an_ack_right_behind_what_is_due_keeps_the_record),
         TEST(an_empty_queue_leaves_no_record),
         TEST(what_had_waited_comes_behind_the_answer_and_before_alls),
         TEST(alls_follows_all_that_had_waited),

@@ -306,7 +306,7 @@ static void leave(struct outbox *o, struct judged j, const struct outbox_env *en
     if (i->kind == OUT_MSG && j.verdict == SEND_IT) {
         env->sent(env->ctx, &i->pull);
     } else if (i->kind == OUT_MSG) {
-        env->unsent(env->ctx, &i->pull, j.why);
+        env->unsent(env->ctx, &i->pull, is_answer(i), j.why);
     }
     drop_first(o);
 }

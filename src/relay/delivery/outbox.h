@@ -51,7 +51,7 @@ struct outbox_env {
     enum pulled (*pull)(void *ctx, struct pull *p, bool is_answer);
     /* What became of a message's place, when it is left: p->message was written, or why not. */
     void (*sent)(void *ctx, const struct pull *p);
-    void (*unsent)(void *ctx, const struct pull *p, enum unsent why);
+    void (*unsent)(void *ctx, const struct pull *p, bool is_answer, enum unsent why);
     /* A command is left without an answer. */
     void (*unanswered)(void *ctx);
     void *ctx;

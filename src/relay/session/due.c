@@ -209,7 +209,7 @@ static enum turn pack_message(struct session *s, struct due_item *i, struct pack
     case PULLED_FAILED:
         return TURN_FAILED;
     case PULLED_NOTHING:
-        sub_unsent(s, &i->pull, UNSENT_NOTHING);
+        sub_unsent(s, &i->pull, false, UNSENT_NOTHING);
         return TURN_GONE;
     case PULLED_MESSAGE:
         break;

@@ -274,8 +274,8 @@ static void msg_sent(void *ctx, const struct pull *p) {
     sub_sent(ctx, p);
 }
 
-static void msg_unsent(void *ctx, const struct pull *p, enum unsent why) {
-    sub_unsent(ctx, p, why);
+static void msg_unsent(void *ctx, const struct pull *p, bool is_answer, enum unsent why) {
+    sub_unsent(ctx, p, is_answer, why);
 }
 
 static void unanswered(void *ctx) {

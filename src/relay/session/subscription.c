@@ -266,15 +266,16 @@ void sub_sent(struct session *s, const struct pull *p) {
     sub_set_delivered(s, sub, p->message);
 }
 
-void sub_unsent(struct session *s, const struct pull *p, enum unsent why) {
+void sub_unsent(struct session *s, const struct pull *p, bool is_answer, enum unsent why) {
     struct sub *sub = sub_find(s, queue_rcv_id(p->queue));
-    if (sub == NULL || !(sub->is_due || sub->is_asked)) return;
-    sub->is_due = why != UNSENT_NOTHING && !sub->by_get;
-    sub->is_asked = false;
+    if (sub == NULL || !(is_answer ? sub->is_asked : sub->is_due)) return;
+    if (is_answer) sub->is_asked = false;
+    sub->is_due = !sub->by_get && (why != UNSENT_NOTHING || (is_answer && sub->is_due));
     if (sub->by_get) return; /* it may ask again */
     switch (why) {
     case UNSENT_NOTHING:
-        if (sub->by_service && !sub->has_delivered) sub_remove(s, sub);
+        if (sub->by_service && !sub->has_delivered && !sub->is_due && !sub->is_asked)
+            sub_remove(s, sub);
         break;
     case UNSENT_FAILED:
         if (due_add_failed(s, queue_rcv_id(p->queue)) != OK) conn_close(s->conn);

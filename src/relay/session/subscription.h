@@ -49,7 +49,7 @@ struct queue *sub_due_queue(struct session *s, const struct id *rcv_id);
 enum pulled sub_pull(struct session *s, struct pull *p, bool is_answer);
 /* The place of the queue's next message is left: p->message waits for ACK now, or why not. */
 void sub_sent(struct session *s, const struct pull *p);
-void sub_unsent(struct session *s, const struct pull *p, enum unsent why);
+void sub_unsent(struct session *s, const struct pull *p, bool is_answer, enum unsent why);
 /* After store_subscribe(): tells those who lost the queue or the service, and counts. id: of the
  * queue or the notifier. */
 void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,
