@@ -2,7 +2,6 @@
 #include "app/files/problem.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,12 +12,17 @@ static void blot_controls(struct problem *p) {
     }
 }
 
+enum err problem_vset(struct problem *ret, enum err e, const char *fmt, va_list ap) {
+    (void)vsnprintf(ret->text, sizeof ret->text, fmt, ap);
+    blot_controls(ret);
+    return e;
+}
+
 enum err problem_set(struct problem *ret, enum err e, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(ret->text, sizeof ret->text, fmt, ap);
+    (void)problem_vset(ret, e, fmt, ap);
     va_end(ap);
-    blot_controls(ret);
     return e;
 }
 
@@ -26,11 +30,9 @@ enum err problem_sys(struct problem *ret, const char *fmt, ...) {
     const int saved = errno;
     va_list ap;
     va_start(ap, fmt);
-    const int n = vsnprintf(ret->text, sizeof ret->text, fmt, ap);
+    (void)problem_vset(ret, E_SYS, fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof ret->text) {
-        (void)snprintf(ret->text + n, sizeof ret->text - (size_t)n, ": %s", strerror(saved));
-    }
-    blot_controls(ret);
+    const size_t n = strlen(ret->text);
+    (void)snprintf(ret->text + n, sizeof ret->text - n, ": %s", strerror(saved));
     return E_SYS;
 }

@@ -5,6 +5,8 @@
  * prints it, once. Any thread; owns nothing. */
 #pragma once
 
+#include <stdarg.h>
+
 #include "base/err.h"
 
 struct problem {
@@ -13,5 +15,8 @@ struct problem {
 
 /* Returns e, so that a failing function ends with `return problem_set(...)`. */
 enum err problem_set(struct problem *ret, enum err e, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* The same with the arguments of a function like it. */
+enum err problem_vset(struct problem *ret, enum err e, const char *fmt, va_list ap)
+    PRINTF_LIKE(3, 0);
 /* The same for a failed system call: appends ": " and the text of errno. Returns E_SYS. */
 enum err problem_sys(struct problem *ret, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -37,7 +37,7 @@ static void tell(struct checks *c, enum finding_level level, const char *name, c
     struct problem text;
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(text.text, sizeof text.text, fmt, ap);
+    (void)problem_vset(&text, OK, fmt, ap);
     va_end(ap);
     c->n_told[level]++;
     c->tell(c->ctx, level, name, text.text);

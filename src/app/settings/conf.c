@@ -94,13 +94,11 @@ static const struct opt *find(const char *section, const char *key) {
 }
 
 static PRINTF_LIKE(2, 3) void remark(const struct reader *r, const char *fmt, ...) {
-    char text[sizeof(struct problem)];
     struct problem p;
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(text, sizeof text, fmt, ap);
+    (void)problem_vset(&p, OK, fmt, ap);
     va_end(ap);
-    (void)problem_set(&p, OK, "%s", text);
     r->warn(r->warn_ctx, p.text);
 }
 

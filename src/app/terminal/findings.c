@@ -70,7 +70,7 @@ void findings_add(struct findings *r, enum finding_level level, const char *name
     struct problem text;
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(text.text, sizeof text.text, fmt, ap);
+    (void)problem_vset(&text, OK, fmt, ap);
     va_end(ap);
     r->n[level]++;
     if (level == FINDING_ERROR) {
