@@ -40,7 +40,7 @@ static void fail_down(struct link *k) {
     worker_fail(k->w, "%s: %s", stage_text(end->stage), why);
 }
 
-static void on_client_down(void *ctx, const struct proxy_failure *why) {
+static void on_client_down(void *ctx, const struct smp_failure *why) {
     (void)why;
     struct link *k = ctx;
     const bool was_meant = k->is_closing;
@@ -178,16 +178,16 @@ static bool open_forwarded(const struct call *c, struct bytes body, uint8_t *tex
     return true;
 }
 
-static void on_done(struct smp_request *rq, const struct proxy_failure *why, uint8_t *message,
+static void on_done(struct smp_request *rq, const struct smp_failure *why, uint8_t *message,
                     size_t n) {
     struct call *c = CONTAINER_OF(rq, struct call, rq);
     struct link *k = c->link;
     struct answer a;
     if (worker_is_ending(k->w) || k->is_closing) return;
-    if (why->error == PROXY_TIMEOUT) {
+    if (why->error == FAILURE_TIMEOUT) {
         worker_fail(k->w, "no answer to %s within %g s", c->what, k->w->o->timeout_s);
     }
-    if (why->error != PROXY_OK) return; /* on_client_down() tells the rest */
+    if (why->error != FAILURE_NONE) return; /* on_client_down() tells the rest */
     bool is_good =
         answer_parse(bytes_of(message, n), smp_client_params(k->client)->version, &a) == OK;
     if (is_good && c->is_forwarded && a.tag == ANSWER_PRES) {

@@ -6,14 +6,14 @@
 
 #include "bench/connect.h"
 #include "bench/create.h"
-#include "bench/relay.h"
+#include "bench/traffic.h"
 #include "bench/resubscribe.h"
 #include "bench/workload.h"
 
 enum { CONNECT_SLOTS = 1, CREATE_LINKS = 1, CREATE_WINDOW = 1, RETURNING = 1, N_PARTS = 4 };
 
 struct mixed {
-    struct relay relay;
+    struct traffic relay;
     struct connect connect;
     struct create create;
     struct resubscribe resubscribe;
@@ -25,13 +25,13 @@ static enum err job_new(struct worker *w) {
     if (m == NULL) return E_NO_MEMORY;
     w->job = m;
     const unsigned n_pairs = worker_share(w, w->o->pairs);
-    const struct relay_shape shape = {.n_links = worker_share(w, w->o->connections),
-                                      .n_pairs = n_pairs,
-                                      .first = worker_first(w, w->o->pairs),
-                                      .window = (unsigned)w->o->window};
+    const struct traffic_shape shape = {.n_links = worker_share(w, w->o->connections),
+                                        .n_pairs = n_pairs,
+                                        .first = worker_first(w, w->o->pairs),
+                                        .window = (unsigned)w->o->window};
     /* All, so that job_free() finds each of them begun. */
     const enum err errors[N_PARTS] = {
-        relay_init(&m->relay, w, &shape),
+        traffic_init(&m->relay, w, &shape),
         connect_init(&m->connect, w, CONNECT_SLOTS, 0),
         create_init(&m->create, w, CREATE_LINKS, CREATE_WINDOW),
         resubscribe_init(&m->resubscribe, w, RETURNING, (unsigned)w->o->queues, SWEEP_WINDOW),
@@ -45,7 +45,7 @@ static enum err job_new(struct worker *w) {
 
 static void job_free(struct worker *w) {
     struct mixed *m = w->job;
-    relay_done(&m->relay);
+    traffic_done(&m->relay);
     connect_done(&m->connect);
     create_done(&m->create);
     resubscribe_done(&m->resubscribe);
@@ -102,7 +102,7 @@ static void end_one(struct worker *w) {
     if (m->n_running == 0) worker_end_phase(w);
 }
 
-static void relay_ended(struct relay *r) {
+static void traffic_ended(struct traffic *r) {
     end_one(r->fleet.w);
 }
 
@@ -121,7 +121,7 @@ static void resubscribe_ended(struct resubscribe *r) {
 static void measure(struct worker *w) {
     struct mixed *m = w->job;
     m->n_running = N_PARTS;
-    relay_start(&m->relay, 0, relay_ended);
+    traffic_start(&m->relay, 0, traffic_ended);
     connect_start(&m->connect, 0, connect_ended);
     create_start(&m->create, 0, create_ended);
     resubscribe_start(&m->resubscribe, 0, resubscribe_ended);
@@ -129,7 +129,7 @@ static void measure(struct worker *w) {
 
 static void stop(struct worker *w) {
     struct mixed *m = w->job;
-    relay_stop(&m->relay);
+    traffic_stop(&m->relay);
     connect_stop(&m->connect);
     create_stop(&m->create);
     resubscribe_stop(&m->resubscribe);

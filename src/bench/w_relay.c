@@ -2,50 +2,50 @@
 /* relay: messages from senders to recipients, each acknowledged: SEND, OK, MSG, ACK, OK. */
 #include <stdlib.h>
 
-#include "bench/relay.h"
+#include "bench/traffic.h"
 #include "bench/workload.h"
 
 static enum err job_new(struct worker *w) {
-    struct relay *r = calloc(1, sizeof *r);
+    struct traffic *r = calloc(1, sizeof *r);
     if (r == NULL) return E_NO_MEMORY;
     w->job = r;
     const unsigned n_pairs = worker_share(w, w->o->pairs);
     unsigned n_links = worker_share(w, w->o->connections);
     if (n_links == 0) n_links = 1;
-    const struct relay_shape shape = {.n_links = n_links < n_pairs ? n_links : n_pairs,
-                                      .n_pairs = n_pairs,
-                                      .first = worker_first(w, w->o->pairs),
-                                      .window = (unsigned)w->o->window,
-                                      .rate = worker_rate(w)};
-    return relay_init(r, w, &shape);
+    const struct traffic_shape shape = {.n_links = n_links < n_pairs ? n_links : n_pairs,
+                                        .n_pairs = n_pairs,
+                                        .first = worker_first(w, w->o->pairs),
+                                        .window = (unsigned)w->o->window,
+                                        .rate = worker_rate(w)};
+    return traffic_init(r, w, &shape);
 }
 
 static void job_free(struct worker *w) {
-    relay_done(w->job);
+    traffic_done(w->job);
     free(w->job);
 }
 
 static void job_check(struct worker *w) {
-    struct relay *r = w->job;
+    struct traffic *r = w->job;
     fleet_check(&r->fleet);
 }
 
 static void connect_all(struct worker *w) {
-    struct relay *r = w->job;
+    struct traffic *r = w->job;
     fleet_connect(&r->fleet, fleet_end_phase);
 }
 
 static void create_all(struct worker *w) {
-    struct relay *r = w->job;
+    struct traffic *r = w->job;
     fleet_create(&r->fleet, true, fleet_end_phase);
 }
 
-static void on_drained(struct relay *r) {
+static void on_drained(struct traffic *r) {
     worker_end_phase(r->fleet.w);
 }
 
 static void warm_up(struct worker *w) {
-    relay_start(w->job, 0, on_drained);
+    traffic_start(w->job, 0, on_drained);
 }
 
 static void measure(struct worker *w) {
@@ -55,15 +55,15 @@ static void measure(struct worker *w) {
         return;
     }
     worker_expect(w, 2 * n); /* SEND, ACK */
-    relay_start(w->job, n, on_drained);
+    traffic_start(w->job, n, on_drained);
 }
 
 static void stop(struct worker *w) {
-    relay_stop(w->job);
+    traffic_stop(w->job);
 }
 
 static void delete_all(struct worker *w) {
-    struct relay *r = w->job;
+    struct traffic *r = w->job;
     fleet_delete(&r->fleet, fleet_end_phase);
 }
 

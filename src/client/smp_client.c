@@ -37,7 +37,7 @@ struct smp_client {
     struct conn *conn; /* borrowed; after that */
     struct loop_timer tick;
     int64_t deadline_ms; /* of connecting */
-    struct proxy_failure why;
+    struct smp_failure why;
     struct smp_end end;
     /* of the session */
     struct wire_params params;
@@ -71,7 +71,7 @@ static void drop_transmission(struct smp_client *c, struct smp_request *rq) {
     rq->transmission = NULL;
 }
 
-static void answer(struct smp_client *c, struct smp_request *rq, const struct proxy_failure *why,
+static void answer(struct smp_client *c, struct smp_request *rq, const struct smp_failure *why,
                    uint8_t *message, size_t n) {
     (void)idmap_remove(&c->by_corr_id, &rq->node.id);
     list_remove(&rq->pending);
@@ -81,7 +81,7 @@ static void answer(struct smp_client *c, struct smp_request *rq, const struct pr
 
 static void end(struct smp_client *c) {
     c->state = CLIENT_ENDING; /* whom done() calls back may see a client, but not an open one */
-    if (c->why.error == PROXY_OK) c->why.error = PROXY_NETWORK;
+    if (c->why.error == FAILURE_NONE) c->why.error = FAILURE_NETWORK;
     loop_timer_stop(&c->tick);
     for (struct list *n; (n = list_first(&c->pending)) != NULL;) {
         answer(c, CONTAINER_OF(n, struct smp_request, pending), &c->why, NULL, 0);
@@ -93,7 +93,7 @@ static void end(struct smp_client *c) {
     free(c);
 }
 
-static void fail(struct smp_client *c, const struct proxy_failure *why) {
+static void fail(struct smp_client *c, const struct smp_failure *why) {
     if (c->state == CLIENT_ENDING) return;
     c->why = *why;
     if (c->state == CLIENT_DIALING) {
@@ -105,27 +105,27 @@ static void fail(struct smp_client *c, const struct proxy_failure *why) {
     conn_close(c->conn);
 }
 
-static void fail_by(struct smp_client *c, enum proxy_error error) {
-    const struct proxy_failure why = {.error = error};
+static void fail_by(struct smp_client *c, enum smp_failure_kind error) {
+    const struct smp_failure why = {.error = error};
     fail(c, &why);
 }
 
 static enum err fail_handshake(struct smp_client *c, enum transport_error t) {
-    const struct proxy_failure why = {.error = PROXY_TRANSPORT, .transport = t};
+    const struct smp_failure why = {.error = FAILURE_TRANSPORT, .transport = t};
     fail(c, &why);
     return OK; /* fail() has closed */
 }
 
 static void fail_response(struct smp_client *c) {
-    const struct proxy_failure why = {.error = PROXY_RESPONSE,
-                                      .n_text = sizeof "BLOCK" - 1,
-                                      .text = "BLOCK"};
+    const struct smp_failure why = {.error = FAILURE_RESPONSE,
+                                    .n_text = sizeof "BLOCK" - 1,
+                                    .text = "BLOCK"};
     fail(c, &why);
 }
 
 /* ---- clockwork ---- */
 
-static void on_pong(struct smp_request *rq, const struct proxy_failure *why, uint8_t *message,
+static void on_pong(struct smp_request *rq, const struct smp_failure *why, uint8_t *message,
                     size_t n) {
     (void)why; /* that something came was noted already; that nothing came, ends the client */
     (void)message;
@@ -151,7 +151,7 @@ static void send_ping(struct smp_client *c) {
 
 /* Requests are in the order of their time limits. */
 static void time_out_requests(struct smp_client *c, int64_t now) {
-    static const struct proxy_failure late = {.error = PROXY_TIMEOUT};
+    static const struct smp_failure late = {.error = FAILURE_TIMEOUT};
     for (struct list *n; (n = list_first(&c->pending)) != NULL;) {
         struct smp_request *rq = CONTAINER_OF(n, struct smp_request, pending);
         if (now - rq->made_ms < c->o->request_timeout_ms) return;
@@ -169,14 +169,14 @@ static void on_tick(void *ctx) {
     if (c->state != CLIENT_UP) {
         if (now < c->deadline_ms) return;
         c->end.is_late = true;
-        fail_by(c, PROXY_NETWORK);
+        fail_by(c, FAILURE_NETWORK);
         return;
     }
     time_out_requests(c, now);
     if (c->state != CLIENT_UP) return;
     const bool is_quiet = list_is_empty(&c->pending);
     if (is_quiet && c->o->idle_ms != 0 && now - c->requested_ms >= c->o->idle_ms) {
-        fail_by(c, PROXY_NETWORK);
+        fail_by(c, FAILURE_NETWORK);
     } else if (!c->pinging && c->o->ping_after_ms != 0 &&
                now - c->received_ms >= c->o->ping_after_ms) {
         send_ping(c);
@@ -324,7 +324,7 @@ static bool write_hello(struct smp_client *c, uint8_t *block) {
     struct wr content = block_begin(block, false);
     client_hello_write(&hello, &content);
     if (block_seal(block, &content, NULL) != OK) {
-        fail_by(c, PROXY_INTERNAL);
+        fail_by(c, FAILURE_INTERNAL);
         return false;
     }
     crypto_wipe(&c->keys, sizeof c->keys);
@@ -349,7 +349,7 @@ static bool take_transmission(struct smp_client *c, uint8_t *block, struct bytes
     struct idnode *node =
         id_from_bytes(parts.corr_id, &id) ? idmap_find(&c->by_corr_id, &id) : NULL;
     if (node == NULL) return true; /* too late: it was answered for the server */
-    static const struct proxy_failure ok = {.error = PROXY_OK};
+    static const struct smp_failure ok = {.error = FAILURE_NONE};
     uint8_t *message = block + (parts.command.n != 0 ? parts.command.p - block : 0);
     answer(c, CONTAINER_OF(node, struct smp_request, node), &ok, message, parts.command.n);
     return true;
@@ -401,7 +401,7 @@ static bool write_requests(struct smp_client *c, uint8_t *block) {
     if (n == 0) return false;
     *count = (uint8_t)n;
     if (block_seal(block, &content, c->is_encrypted ? &c->send_chain : NULL) == OK) return true;
-    fail_by(c, PROXY_INTERNAL);
+    fail_by(c, FAILURE_INTERNAL);
     return false;
 }
 
@@ -433,7 +433,7 @@ static void on_dialed(void *session, enum err e, struct conn *conn) {
     if (e != OK) {
         c->end.error = e;
         c->end.sys_error = e == E_SYS ? errno : 0;
-        c->why.error = e == E_HOST ? PROXY_HOST : PROXY_NETWORK;
+        c->why.error = e == E_HOST ? FAILURE_HOST : FAILURE_NETWORK;
         end(c);
         return;
     }
@@ -479,7 +479,7 @@ enum err smp_client_open(struct loop *l, const struct smp_client_opts *o,
 }
 
 void smp_client_close(struct smp_client *c) {
-    fail_by(c, PROXY_NETWORK);
+    fail_by(c, FAILURE_NETWORK);
 }
 
 /* ---- requests ---- */

@@ -63,9 +63,9 @@ struct smp_client_events {
     void (*on_up)(void *ctx); /* requests may be made from here on */
     /* The server says something of itself: entity and message view the block. May be NULL. */
     void (*on_event)(void *ctx, struct bytes entity, struct bytes message);
-    /* The end; why->error is never PROXY_OK. All requests are answered; the client is freed when
-     * this returns. */
-    void (*on_down)(void *ctx, const struct proxy_failure *why);
+    /* The end; why->error is never FAILURE_NONE. All requests are answered; the client is freed
+     * when this returns. */
+    void (*on_down)(void *ctx, const struct smp_failure *why);
 };
 
 /* One request. The caller embeds it; it belongs to the client until done() is called. */
@@ -76,10 +76,9 @@ struct smp_request {
     uint8_t *transmission; /* owned by the client, which frees it when it is written */
     bool is_borrowed;      /* it is the caller's, not to be touched until done() is called */
     size_t n;
-    /* why->error is PROXY_OK: message is the n bytes of the answer, writable and valid during the
-     * call. Else there is none. */
-    void (*done)(struct smp_request *rq, const struct proxy_failure *why, uint8_t *message,
-                 size_t n);
+    /* why->error is FAILURE_NONE: message is the n bytes of the answer, writable and valid during
+     * the call. Else there is none. */
+    void (*done)(struct smp_request *rq, const struct smp_failure *why, uint8_t *message, size_t n);
 };
 
 extern const struct conn_ops SMP_CLIENT_OPS; /* for struct conn_opts */

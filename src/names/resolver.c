@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "model/limits.h"
-#include "names/record.h"
+#include "names/name_record.h"
 
 struct resolver_loop {
     /* fixed after resolver_new() */

@@ -45,11 +45,11 @@ static void tell_pkey(const struct pooled *relay, struct proxy_op *owned) {
     };
     smp_client_versions(relay->client, &k.version_min, &k.version_max);
     if (k.version_max > PROXIED_VERSION_MAX) k.version_max = PROXIED_VERSION_MAX;
-    struct proxy_failure why = {.error = PROXY_TRANSPORT, .transport = TRANSPORT_VERSION};
+    struct smp_failure why = {.error = FAILURE_TRANSPORT, .transport = TRANSPORT_VERSION};
     if (k.version_min <= k.version_max) {
         why.transport = TRANSPORT_HS_BAD_AUTH;
         const bool fits = k.cert_chain.n + k.signed_key.n <= PROXY_PROOF_MAX;
-        if (fits) why.error = keep_pkey(owned, &k) == OK ? PROXY_OK : PROXY_INTERNAL;
+        if (fits) why.error = keep_pkey(owned, &k) == OK ? FAILURE_NONE : FAILURE_INTERNAL;
     }
     proxy__complete(owned, &why);
 }
@@ -84,13 +84,13 @@ static void on_up(void *ctx) {
         if (e == OK) {
             tell_pkey(relay, op);
         } else {
-            proxy__complete_by(op, PROXY_INTERNAL);
+            proxy__complete_by(op, FAILURE_INTERNAL);
         }
     }
     if (e != OK) smp_client_close(relay->client);
 }
 
-static void on_down(void *ctx, const struct proxy_failure *why) {
+static void on_down(void *ctx, const struct smp_failure *why) {
     struct pooled *relay = ctx;
     struct pool *pool = relay->pool;
     log_line(LOG_DEBUG, relay->is_up ? "relay-disconnected" : "relay-unreachable", "host=%s",
@@ -159,14 +159,14 @@ static enum err add_relay(struct pool *pool, const struct relay_addr *addr, stru
     return OK;
 }
 
-static enum proxy_error error_of(enum err e) {
+static enum smp_failure_kind error_of(enum err e) {
     switch (e) {
     case E_HOST:
-        return PROXY_HOST;
+        return FAILURE_HOST;
     case E_LIMIT:
-        return PROXY_TIMEOUT; /* too much is under way: to be tried again */
+        return FAILURE_TIMEOUT; /* too much is under way: to be tried again */
     default:
-        return PROXY_INTERNAL;
+        return FAILURE_INTERNAL;
     }
 }
 
@@ -196,7 +196,7 @@ void pool__connect(struct pool *pool, struct proxy_op *owned) {
     } else if (relay != NULL && relay->client != NULL && smp_client_is_up(relay->client)) {
         tell_pkey(relay, owned);
     } else if (relay != NULL && relay->client != NULL) {
-        proxy__complete_by(owned, PROXY_NETWORK); /* it is just ending */
+        proxy__complete_by(owned, FAILURE_NETWORK); /* it is just ending */
     } else if (relay != NULL && loop_now_ms(pool->loop) < relay->retry_at_ms) {
         proxy__complete(owned, &relay->failure);
     } else {
@@ -215,10 +215,10 @@ static bool starts_with(struct bytes b, const char *text) {
     return b.n >= strlen(text) && memcmp(b.p, text, strlen(text)) == 0;
 }
 
-static void put_text(struct proxy_failure *f, enum proxy_error error, struct bytes text) {
+static void put_text(struct smp_failure *f, enum smp_failure_kind error, struct bytes text) {
     f->error = error;
     f->n_text = 0;
-    for (size_t i = 0; i < text.n && i < PROXY_TEXT_MAX; i++) {
+    for (size_t i = 0; i < text.n && i < FAILURE_TEXT_MAX; i++) {
         const uint8_t c = text.p[i];
         f->text[f->n_text++] = (char)(c >= ' ' && c < 0x7f ? c : '?');
     }
@@ -232,7 +232,7 @@ static bool is_smp_error(struct bytes text) {
     };
     struct rd r = rd_init(text);
     const struct bytes word = rd_until(&r, ' ');
-    if (text.n > PROXY_TEXT_MAX) return false;
+    if (text.n > FAILURE_TEXT_MAX) return false;
     for (size_t i = 0; i < text.n; i++) {
         if (text.p[i] < ' ' || text.p[i] >= 0x7f) return false;
     }
@@ -242,42 +242,42 @@ static bool is_smp_error(struct bytes text) {
     return false;
 }
 
-static enum proxy_error open_answer(struct proxy_op *op, uint8_t *tail, size_t n) {
+static enum smp_failure_kind open_answer(struct proxy_op *op, uint8_t *tail, size_t n) {
     struct pooled *relay;
     const struct pool *pool = proxy__find_session(op->proxy, op->session_id, &relay);
-    if (pool == NULL) return PROXY_NETWORK;
+    if (pool == NULL) return FAILURE_NETWORK;
     struct box_nonce nonce;
     memcpy(nonce.b, op->request.node.id.b, sizeof nonce.b);
     struct bytes body;
     const enum err e =
         forward_open_answer(smp_client_shared_key(relay->client), &nonce, tail, n, &body);
-    if (e != OK) return e == E_CRYPTO ? PROXY_CRYPTO : PROXY_RESPONSE;
-    if (body.n > FWD_ENCRYPTED_LEN) return PROXY_RESPONSE;
+    if (e != OK) return e == E_CRYPTO ? FAILURE_CRYPTO : FAILURE_RESPONSE;
+    if (body.n > FWD_ENCRYPTED_LEN) return FAILURE_RESPONSE;
     free(op->data); /* the command; its views go with it */
     op->data = malloc(body.n + 1);
-    if (op->data == NULL) return PROXY_INTERNAL;
+    if (op->data == NULL) return FAILURE_INTERNAL;
     memcpy(op->data, body.p, body.n);
     op->response = bytes_of(op->data, body.n);
-    return PROXY_OK;
+    return FAILURE_NONE;
 }
 
-static void on_answer(struct smp_request *rq, const struct proxy_failure *why, uint8_t *message,
+static void on_answer(struct smp_request *rq, const struct smp_failure *why, uint8_t *message,
                       size_t n) {
     struct proxy_op *op = CONTAINER_OF(rq, struct proxy_op, request);
-    struct proxy_failure f = *why;
+    struct smp_failure f = *why;
     const struct bytes text = bytes_of(message, n);
     op->proxy->pools[loop_index(op->home)].n_forwarding--;
-    if (f.error != PROXY_OK) {
+    if (f.error != FAILURE_NONE) {
         /* nothing came */
     } else if (starts_with(text, "RRES ")) {
         f.error = open_answer(op, message + 5, n - 5);
-        if (f.error == PROXY_RESPONSE) put_text(&f, PROXY_RESPONSE, bytes_str("BLOCK"));
+        if (f.error == FAILURE_RESPONSE) put_text(&f, FAILURE_RESPONSE, bytes_str("BLOCK"));
     } else if (starts_with(text, "ERR ") && is_smp_error(bytes_of(message + 4, n - 4))) {
-        put_text(&f, PROXY_PROTOCOL, bytes_of(message + 4, n - 4));
+        put_text(&f, FAILURE_PROTOCOL, bytes_of(message + 4, n - 4));
     } else if (starts_with(text, "ERR ")) {
-        put_text(&f, PROXY_RESPONSE, bytes_str("CMD SYNTAX"));
+        put_text(&f, FAILURE_RESPONSE, bytes_str("CMD SYNTAX"));
     } else {
-        put_text(&f, PROXY_UNEXPECTED, bytes_of(message, n < 32 ? n : 32));
+        put_text(&f, FAILURE_UNEXPECTED, bytes_of(message, n < 32 ? n : 32));
     }
     proxy__complete(op, &f);
 }
@@ -307,7 +307,7 @@ void pool__forward(struct pool *pool, struct proxy_op *owned) {
     struct pooled *relay;
     if (proxy__find_session(pool->proxy, owned->session_id, &relay) != pool ||
         !smp_client_is_up(relay->client)) {
-        proxy__complete_by(owned, PROXY_NO_SESSION);
+        proxy__complete_by(owned, FAILURE_NO_SESSION);
         return;
     }
     owned->is_own = relay->addr.is_own;
@@ -315,8 +315,8 @@ void pool__forward(struct pool *pool, struct proxy_op *owned) {
     enum err e = pool->n_forwarding < PROXY_FORWARDING_MAX ? OK : E_LIMIT;
     if (e == OK) e = make_request(relay, owned);
     if (e == E_CMD_SYNTAX) {
-        const struct proxy_failure why = {.error = PROXY_TRANSPORT,
-                                          .transport = TRANSPORT_LARGE_MSG};
+        const struct smp_failure why = {.error = FAILURE_TRANSPORT,
+                                        .transport = TRANSPORT_LARGE_MSG};
         proxy_op_done(owned);
         proxy__complete(owned, &why);
         return;

@@ -60,7 +60,7 @@ static void returned(struct loop_msg *m) {
     op->done(op);
 }
 
-void proxy__complete(struct proxy_op *owned, const struct proxy_failure *why) {
+void proxy__complete(struct proxy_op *owned, const struct smp_failure *why) {
     owned->failure = *why;
     if (loop_index(owned->home) == loop_index(owned->from)) {
         owned->done(owned);
@@ -72,8 +72,8 @@ void proxy__complete(struct proxy_op *owned, const struct proxy_failure *why) {
     }
 }
 
-void proxy__complete_by(struct proxy_op *owned, enum proxy_error error) {
-    const struct proxy_failure why = {.error = error};
+void proxy__complete_by(struct proxy_op *owned, enum smp_failure_kind error) {
+    const struct smp_failure why = {.error = error};
     proxy__complete(owned, &why);
 }
 
@@ -82,7 +82,7 @@ static void run(struct proxy_op *op) {
     struct proxy *p = op->proxy;
     struct pool *pool = &p->pools[loop_index(op->home)];
     if (is_stopping(p)) {
-        proxy__complete_by(op, PROXY_NETWORK);
+        proxy__complete_by(op, FAILURE_NETWORK);
     } else if (op->session_id.n != 0) {
         pool__forward(pool, op);
     } else {
@@ -115,9 +115,9 @@ static void go_home(struct proxy_op *op, struct loop *home) {
     }
 }
 
-static enum proxy_error address_error(enum err e) {
-    if (e == E_HOST) return PROXY_HOST;
-    return e == E_SYNTAX ? PROXY_NETWORK : PROXY_INTERNAL; /* nobody can be there */
+static enum smp_failure_kind address_error(enum err e) {
+    if (e == E_HOST) return FAILURE_HOST;
+    return e == E_SYNTAX ? FAILURE_NETWORK : FAILURE_INTERNAL; /* nobody can be there */
 }
 
 void proxy_connect(struct proxy *p, struct loop *from, const struct relay_name *to,
@@ -156,9 +156,9 @@ void proxy_forward(struct proxy *p, struct loop *from, struct bytes session_id,
     struct pooled *relay;
     const struct pool *pool = proxy__find_session(p, session_id, &relay);
     if (pool == NULL) {
-        proxy__complete_by(owned, PROXY_NO_SESSION);
+        proxy__complete_by(owned, FAILURE_NO_SESSION);
     } else if (keep_forward(owned, session_id, f) != OK) {
-        proxy__complete_by(owned, PROXY_INTERNAL);
+        proxy__complete_by(owned, FAILURE_INTERNAL);
     } else {
         go_home(owned, pool->loop);
     }

@@ -61,7 +61,7 @@ struct proxy_op {
     struct bytes session_id; /* forward; views data */
     struct forward forward;  /* forward; views data */
     /* result */
-    struct proxy_failure failure; /* error is PROXY_OK on success */
+    struct smp_failure failure; /* error is FAILURE_NONE on success */
     bool is_own;            /* the relay is one of own_domains; false as long as it is not known */
     struct reply_pkey pkey; /* of connect; views data */
     struct bytes response;  /* of forward; views data */

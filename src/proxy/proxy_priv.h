@@ -20,7 +20,7 @@ struct pooled {
     struct smp_client *client; /* NULL: failed */
     bool is_up;
     struct list waiting; /* operations that wait for the connection */
-    struct proxy_failure failure;
+    struct smp_failure failure;
     int64_t retry_at_ms;
 };
 
@@ -63,8 +63,8 @@ void pool__forward(struct pool *pool, struct proxy_op *owned);
 
 /* ---- proxy.c ---- */
 
-void proxy__complete(struct proxy_op *owned, const struct proxy_failure *why);
-void proxy__complete_by(struct proxy_op *owned, enum proxy_error error);
+void proxy__complete(struct proxy_op *owned, const struct smp_failure *why);
+void proxy__complete_by(struct proxy_op *owned, enum smp_failure_kind error);
 /* The pool that has this session; NULL: none. *ret_relay is for that pool's loop only. */
 struct pool *proxy__find_session(struct proxy *p, struct bytes session_id,
                                  struct pooled **ret_relay);

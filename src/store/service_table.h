@@ -15,7 +15,7 @@
 #include "base/env.h"
 #include "base/idmap.h"
 #include "base/lock.h"
-#include "model/service.h"
+#include "model/service_record.h"
 #include "store/store.h"
 
 struct service {

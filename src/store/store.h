@@ -24,7 +24,7 @@
 #include "base/env.h"
 #include "model/message.h"
 #include "model/queue.h"
-#include "model/service.h"
+#include "model/service_record.h"
 
 struct store;
 struct queue;

@@ -9,7 +9,7 @@
 #include "base/id.h"
 #include "crypto/key.h"
 #include "model/queue.h"
-#include "model/service.h"
+#include "model/service_record.h"
 #include "wire/version.h"
 
 /* Tags as on the wire; the second column names the parser of what follows. */

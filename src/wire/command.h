@@ -7,7 +7,7 @@
 #pragma once
 
 #include "crypto/key.h"
-#include "model/service.h"
+#include "model/service_record.h"
 #include "wire/transmission.h"
 #include "wire/version.h"
 

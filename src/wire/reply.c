@@ -8,7 +8,7 @@
 #include "base/rd.h"
 #include "crypto/base64.h"
 #include "model/limits.h"
-#include "model/ntf.h"
+#include "model/ntf_meta.h"
 
 /* Answers carry no authorization: an empty short string, which also says that there is no service
  * signature. */
@@ -61,25 +61,25 @@ void reply_blocked(struct wr *w, const struct wire_params *p, const struct reply
 
 /* NETWORK has details in newer references, which do not send them yet (Protocol.hs, instance
  * Encoding BrokerErrorType). */
-static void write_broker_err(struct wr *w, const struct proxy_failure *f) {
+static void write_broker_err(struct wr *w, const struct smp_failure *f) {
     const struct bytes text = bytes_of(f->text, f->n_text);
     switch (f->error) {
-    case PROXY_RESPONSE:
+    case FAILURE_RESPONSE:
         wr_str(w, "RESPONSE ");
         wr_short(w, text);
         break;
-    case PROXY_UNEXPECTED:
+    case FAILURE_UNEXPECTED:
         wr_str(w, "UNEXPECTED ");
         wr_short(w, text);
         break;
-    case PROXY_TRANSPORT:
+    case FAILURE_TRANSPORT:
         wr_str(w, "TRANSPORT ");
         wr_str(w, transport_error_text(f->transport));
         break;
-    case PROXY_TIMEOUT:
+    case FAILURE_TIMEOUT:
         wr_str(w, "TIMEOUT");
         break;
-    case PROXY_HOST:
+    case FAILURE_HOST:
         wr_str(w, "HOST");
         break;
     default:
@@ -89,22 +89,22 @@ static void write_broker_err(struct wr *w, const struct proxy_failure *f) {
 }
 
 void reply_proxy_err(struct wr *w, const struct wire_params *p, const struct reply_to *to,
-                     const struct proxy_failure *f) {
+                     const struct smp_failure *f) {
     switch (f->error) {
-    case PROXY_CRYPTO:
+    case FAILURE_CRYPTO:
         reply_err(w, p, to, E_CRYPTO);
         return;
-    case PROXY_OK:
-    case PROXY_INTERNAL:
+    case FAILURE_NONE:
+    case FAILURE_INTERNAL:
         reply_err(w, p, to, E_INTERNAL);
         return;
-    case PROXY_BASIC_AUTH:
+    case FAILURE_BASIC_AUTH:
         write_text(w, p, to, "ERR PROXY BASIC_AUTH");
         return;
-    case PROXY_NO_SESSION:
+    case FAILURE_NO_SESSION:
         write_text(w, p, to, "ERR PROXY NO_SESSION");
         return;
-    case PROXY_PROTOCOL:
+    case FAILURE_PROTOCOL:
         write_text(w, p, to, "ERR PROXY PROTOCOL ");
         wr_bytes_raw(w, bytes_of(f->text, f->n_text));
         return;

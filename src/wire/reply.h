@@ -11,7 +11,7 @@
 #include "crypto/key.h"
 #include "model/message.h"
 #include "model/queue.h"
-#include "model/service.h"
+#include "model/service_record.h"
 #include "wire/handshake.h"
 #include "wire/version.h"
 
@@ -46,30 +46,30 @@ void reply_err(struct wr *w, const struct wire_params *p, const struct reply_to 
 /* ERR BLOCKED with its reason; AUTH below version 12, without the notice below 18. */
 void reply_blocked(struct wr *w, const struct wire_params *p, const struct reply_to *to,
                    const struct block_info *info);
-/* Why a command could not be forwarded, or run at the relay. */
-enum proxy_error {
-    PROXY_OK,
-    PROXY_BASIC_AUTH, /* the proxy is not for everybody, or for nobody */
-    PROXY_NO_SESSION, /* there is no such connection to a relay (any more) */
-    PROXY_PROTOCOL,   /* the relay answered ERR text */
-    PROXY_RESPONSE,   /* ... something that cannot be read; text is what is wrong with it */
-    PROXY_UNEXPECTED, /* ... something else than an answer to this; text is its beginning */
-    PROXY_NETWORK,    /* no connection, or it broke */
-    PROXY_TIMEOUT,    /* no answer in time */
-    PROXY_HOST,       /* no host of the relay's is one that this proxy connects to */
-    PROXY_TRANSPORT,  /* the SMP handshake failed; transport says how */
-    PROXY_CRYPTO,     /* the relay's answer cannot be opened */
-    PROXY_INTERNAL    /* the proxy failed */
+/* Why a command got no good answer: what clients of servers find, and what a proxy tells. */
+enum smp_failure_kind {
+    FAILURE_NONE,
+    FAILURE_BASIC_AUTH, /* the proxy is not for everybody, or for nobody */
+    FAILURE_NO_SESSION, /* there is no such connection to a relay (any more) */
+    FAILURE_PROTOCOL,   /* the relay answered ERR text */
+    FAILURE_RESPONSE,   /* ... something that cannot be read; text is what is wrong with it */
+    FAILURE_UNEXPECTED, /* ... something else than an answer to this; text is its beginning */
+    FAILURE_NETWORK,    /* no connection, or it broke */
+    FAILURE_TIMEOUT,    /* no answer in time */
+    FAILURE_HOST,       /* no host of the relay's is one that this proxy connects to */
+    FAILURE_TRANSPORT,  /* the SMP handshake failed; transport says how */
+    FAILURE_CRYPTO,     /* the relay's answer cannot be opened */
+    FAILURE_INTERNAL    /* the proxy failed */
 };
-enum { PROXY_TEXT_MAX = 128 };
-struct proxy_failure {
-    enum proxy_error error;
+enum { FAILURE_TEXT_MAX = 128 };
+struct smp_failure {
+    enum smp_failure_kind error;
     enum transport_error transport;
     uint8_t n_text;
-    char text[PROXY_TEXT_MAX]; /* printable ASCII, not terminated */
+    char text[FAILURE_TEXT_MAX]; /* printable ASCII, not terminated */
 };
 void reply_proxy_err(struct wr *w, const struct wire_params *p, const struct reply_to *to,
-                     const struct proxy_failure *f);
+                     const struct smp_failure *f);
 
 /* The relay's part of its handshake, for the proxied client to verify. */
 struct reply_pkey {

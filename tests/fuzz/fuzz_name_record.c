@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "names/record.h"
+#include "names/name_record.h"
 
 enum { OUT_MAX = 16384 };
 

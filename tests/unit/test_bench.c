@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "bench/meter.h"
-#include "bench/proc.h"
+#include "bench/process.h"
 #include "bench/workload.h"
 
 /* ---- /proc ---- */

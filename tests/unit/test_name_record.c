@@ -12,7 +12,7 @@
 #include <jansson.h>
 
 #include "base/attr.h"
-#include "names/record.h"
+#include "names/name_record.h"
 
 static const char GOOD[] =
     "{\"name\":\"alice.simplex\",\"nickname\":\"Alice\",\"website\":\"https://example.org\","

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "app/files/proc.h"
+#include "app/files/proc_line.h"
 
 static void words(void **state) {
     (void)state;

@@ -77,14 +77,14 @@ static void explain_tls(const struct check_place *at, const struct smp_end *end,
     }
 }
 
-static void explain_hello(const struct check_place *at, const struct proxy_failure *why,
+static void explain_hello(const struct check_place *at, const struct smp_failure *why,
                           const struct smp_end *end, struct problem *p) {
     if (end->is_late) {
         (void)problem_set(p, E_CLOSED,
                           "TLS is up, but the server says nothing within %lld s: is it an SMP "
                           "server?",
                           seconds(at));
-    } else if (why->error != PROXY_TRANSPORT) {
+    } else if (why->error != FAILURE_TRANSPORT) {
         (void)problem_set(p, E_CLOSED,
                           "the server closed the connection: see its log, it may be full");
     } else if (why->transport == TRANSPORT_VERSION) {
@@ -102,7 +102,7 @@ static void explain_hello(const struct check_place *at, const struct proxy_failu
     }
 }
 
-void check_explain_end(const struct check_place *at, const struct proxy_failure *why,
+void check_explain_end(const struct check_place *at, const struct smp_failure *why,
                        const struct smp_end *end, struct problem *ret) {
     switch (end->stage) {
     case SMP_STAGE_DIAL:
@@ -122,12 +122,12 @@ void check_explain_end(const struct check_place *at, const struct proxy_failure 
 
 /* ---- requests ---- */
 
-void check_explain_failure(const struct check_place *at, const struct proxy_failure *why,
+void check_explain_failure(const struct check_place *at, const struct smp_failure *why,
                            struct problem *ret) {
-    if (why->error == PROXY_TIMEOUT) {
+    if (why->error == FAILURE_TIMEOUT) {
         (void)problem_set(ret, E_CLOSED, "no answer within %lld s: see the server's log and load",
                           seconds(at));
-    } else if (why->error == PROXY_RESPONSE) {
+    } else if (why->error == FAILURE_RESPONSE) {
         (void)problem_set(ret, E_SYNTAX, "what the server answers cannot be read");
     } else {
         (void)problem_set(ret, E_CLOSED, "the server closed the connection: see its log");

@@ -16,10 +16,10 @@ struct check_place {
 };
 
 /* The end of a connection, before or after it was up. */
-void check_explain_end(const struct check_place *at, const struct proxy_failure *why,
+void check_explain_end(const struct check_place *at, const struct smp_failure *why,
                        const struct smp_end *end, struct problem *ret);
 /* A request without an answer. */
-void check_explain_failure(const struct check_place *at, const struct proxy_failure *why,
+void check_explain_failure(const struct check_place *at, const struct smp_failure *why,
                            struct problem *ret);
 /* An answer that is not the one that was hoped for. is_new: to NEW. */
 void check_explain_answer(const struct check_place *at, const struct answer *a, bool is_new,

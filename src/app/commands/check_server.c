@@ -224,13 +224,13 @@ static void take_answer(struct run *r, const struct answer *a) {
     }
 }
 
-static void on_answer(struct smp_request *rq, const struct proxy_failure *why, uint8_t *message,
+static void on_answer(struct smp_request *rq, const struct smp_failure *why, uint8_t *message,
                       size_t n) {
     struct run *r = CONTAINER_OF(rq, struct run, request);
     struct answer a;
     struct problem text;
     if (r->step == STEP_OVER) return;
-    if (why->error != PROXY_OK) {
+    if (why->error != FAILURE_NONE) {
         check_explain_failure(&r->place, why, &text);
         fail(r, &text);
     } else if (answer_parse(bytes_of(message, n), smp_client_params(r->client)->version, &a) !=
@@ -260,7 +260,7 @@ static void on_event(void *ctx, struct bytes entity, struct bytes message) {
 }
 
 static void on_late_message(void *ctx) {
-    static const struct proxy_failure late = {.error = PROXY_TIMEOUT};
+    static const struct smp_failure late = {.error = FAILURE_TIMEOUT};
     struct run *r = ctx;
     struct problem why;
     check_explain_failure(&r->place, &late, &why);
@@ -318,7 +318,7 @@ static void on_up(void *ctx) {
     pass_and_go_on(r, text);
 }
 
-static void on_down(void *ctx, const struct proxy_failure *why) {
+static void on_down(void *ctx, const struct smp_failure *why) {
     struct run *r = ctx;
     struct problem text;
     const struct smp_end *end = smp_client_end(r->client);
@@ -343,7 +343,7 @@ static void begin(struct loop_msg *m) {
     if (e == OK) return;
     const struct smp_end end = {.stage = SMP_STAGE_DIAL, .error = e, .tls = ""};
     struct problem why;
-    check_explain_end(&r->place, &(struct proxy_failure){.error = PROXY_NETWORK}, &end, &why);
+    check_explain_end(&r->place, &(struct smp_failure){.error = FAILURE_NETWORK}, &end, &why);
     fail(r, &why);
 }
 

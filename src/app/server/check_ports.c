@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "app/files/proc.h"
+#include "app/files/proc_line.h"
 
 enum { TCP_LISTENING = 0x0A, ADDRESS_WORDS = 4, WORD_DIGITS = 8 };
 enum { V4 = 1, V6 = 2 };

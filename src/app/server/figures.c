@@ -6,7 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "app/files/proc.h"
+#include "app/files/proc_line.h"
 
 /* Entries of a directory of the kernel, without "." and "..". */
 static uint64_t count_entries(const char *path) {

@@ -16,7 +16,7 @@
 #include "app/files/file_problem.h"
 #include "app/server/journal_dir.h"
 #include "app/server/notify.h"
-#include "app/files/proc.h"
+#include "app/files/proc_line.h"
 #include "app/terminal/progress.h"
 #include "base/log.h"
 #include "base/vfs_dry.h"

@@ -52,15 +52,15 @@ static const struct proxy_stats FORWARD_STATS = {
       STAT_P_MSG_FWDS_OWN_ERRORS_COMPAT, STAT_P_MSG_FWDS_OWN_ERRORS_OTHER}},
 };
 
-static enum outcome connect_outcome(struct proxy_failure f) {
+static enum outcome connect_outcome(struct smp_failure f) {
     switch (f.error) {
-    case PROXY_OK:
+    case FAILURE_NONE:
         return P_SUCCESSES;
-    case PROXY_NETWORK:
-    case PROXY_TIMEOUT:
-    case PROXY_INTERNAL:
+    case FAILURE_NETWORK:
+    case FAILURE_TIMEOUT:
+    case FAILURE_INTERNAL:
         return P_ERRORS_CONNECT;
-    case PROXY_TRANSPORT:
+    case FAILURE_TRANSPORT:
         return f.transport == TRANSPORT_VERSION || f.transport == TRANSPORT_NO_AUTH
                    ? P_ERRORS_COMPAT
                    : P_ERRORS_OTHER;
@@ -70,13 +70,12 @@ static enum outcome connect_outcome(struct proxy_failure f) {
 }
 
 /* What the other relay answers is a success of forwarding, whatever it says. */
-static enum outcome forward_outcome(struct proxy_failure f) {
-    if (f.error == PROXY_OK || f.error == PROXY_PROTOCOL) return P_SUCCESSES;
-    return f.error == PROXY_NO_SESSION ? P_ERRORS_CONNECT : P_ERRORS_OTHER;
+static enum outcome forward_outcome(struct smp_failure f) {
+    if (f.error == FAILURE_NONE || f.error == FAILURE_PROTOCOL) return P_SUCCESSES;
+    return f.error == FAILURE_NO_SESSION ? P_ERRORS_CONNECT : P_ERRORS_OTHER;
 }
 
-static void count(const struct relay_loop *rl, bool is_forward, bool is_own,
-                  struct proxy_failure f) {
+static void count(const struct relay_loop *rl, bool is_forward, bool is_own, struct smp_failure f) {
     const struct proxy_stats *to = is_forward ? &FORWARD_STATS : &CONNECT_STATS;
     const enum outcome outcome = is_forward ? forward_outcome(f) : connect_outcome(f);
     for (unsigned own = 0; own <= (is_own ? 1 : 0); own++) {
@@ -89,7 +88,7 @@ static void count(const struct relay_loop *rl, bool is_forward, bool is_own,
 
 static void write_answer(const struct proxied *p, const struct wire_params *params, struct wr *w) {
     const struct reply_to to = {.corr_id = p->corr_id, .entity = p->entity};
-    if (p->op.failure.error != PROXY_OK) {
+    if (p->op.failure.error != FAILURE_NONE) {
         reply_proxy_err(w, params, &to, &p->op.failure);
     } else if (p->op.pkey.session_id.n != 0) {
         reply_pkey(w, params, &to, &p->op.pkey);
@@ -200,8 +199,8 @@ static struct answer start_or_wait(const struct request *rq) {
     return answer_later();
 }
 
-static struct answer refuse(const struct request *rq, enum proxy_error error) {
-    const struct proxy_failure f = {.error = error};
+static struct answer refuse(const struct request *rq, enum smp_failure_kind error) {
+    const struct smp_failure f = {.error = error};
     struct wr w = answer_begin(rq);
     reply_proxy_err(&w, &rq->session->params, &rq->to, &f);
     return answer_text(&w, 0);
@@ -214,13 +213,13 @@ struct answer cmd_prxy(struct request *rq) {
         rules_fit_password(rl->rules, c->prxy.has_basic_auth, c->prxy.basic_auth)) {
         return start_or_wait(rq);
     }
-    return refuse(rq, PROXY_BASIC_AUTH);
+    return refuse(rq, FAILURE_BASIC_AUTH);
 }
 
 struct answer cmd_pfwd(struct request *rq) {
     if (rq->session->rl->relay->o.proxy != NULL) return start_or_wait(rq);
-    count(rq->session->rl, true, false, (struct proxy_failure){.error = PROXY_NO_SESSION});
-    return refuse(rq, PROXY_NO_SESSION);
+    count(rq->session->rl, true, false, (struct smp_failure){.error = FAILURE_NO_SESSION});
+    return refuse(rq, FAILURE_NO_SESSION);
 }
 
 void proxied_done(struct session *s) {

@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 #include "crypto/crypto.h"
-#include "model/ntf.h"
+#include "model/ntf_meta.h"
 #include "store/ram/ram_priv.h"
 #include "store/text/ntf_line.h"
 

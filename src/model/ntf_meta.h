@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ntf.h -- what a notification tells, encrypted for the client of the notifier (spec: wire, section
- * 6, "NMSG"). Pure; any thread. */
+/* ntf_meta.h -- what a notification tells, encrypted for the client of the notifier (spec: wire,
+ * section 6, "NMSG"). Pure; any thread. */
 #pragma once
 
 #include "base/id.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* proc.h -- lines of files in /proc, word by word. Pure. */
+/* proc_line.h -- lines of files in /proc, word by word. Pure. */
 #pragma once
 
 #include <stdbool.h>

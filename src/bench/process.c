@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "bench/proc.h"
+#include "bench/process.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* service.h -- service clients: what the server keeps of one, and the sum over the queues that are
- * associated with it (spec: behaviour, "Services"). Pure; any thread. */
+/* service_record.h -- service clients: what the server keeps of one, and the sum over the queues
+ * that are associated with it (spec: behaviour, "Services"). Pure; any thread. */
 #pragma once
 
 #include "base/err.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "model/ntf.h"
+#include "model/ntf_meta.h"
 
 #include "base/wr.h"
 #include "crypto/crypto.h"

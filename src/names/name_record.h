@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* record.h -- the object that a resolver says of a name, checked and written anew (spec: names,
- * "Wire").
+/* name_record.h -- the object that a resolver says of a name, checked and written anew (spec:
+ * names, "Wire").
  *
  * Pure; any thread. Source of the keys and their types: reference, Names/Record.hs. */
 #pragma once

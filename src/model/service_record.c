@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "model/service.h"
+#include "model/service_record.h"
 
 _Static_assert((int)IDS_HASH_LEN == (int)MD5_LEN, "the sum is one of MD5");
 

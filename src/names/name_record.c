@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "names/record.h"
+#include "names/name_record.h"
 
 #include <jansson.h>
 

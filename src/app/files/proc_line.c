@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "app/files/proc.h"
+#include "app/files/proc_line.h"
 
 #include <stddef.h>
 #include <string.h>
