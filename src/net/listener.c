@@ -211,6 +211,10 @@ void listener_set_counts(struct listener *ls, struct socket_counts *counts) {
     ls->counts = counts;
 }
 
+bool listener_has_tls(const struct listener *ls) {
+    return ls->tls != NULL;
+}
+
 void listener_set_tls(struct listener *ls, SSL_CTX *tls) {
     ASSERT_ON_LOOP(ls->loop);
     (void)SSL_CTX_up_ref(tls);

@@ -39,7 +39,8 @@ struct socket_counts {
 };
 /* Before the loop starts: where this listener's sockets are counted; borrowed until loop_free(). */
 void listener_set_counts(struct listener *ls, struct socket_counts *counts);
-/* Owner: for connections from now on (certificate reload). */
+bool listener_has_tls(const struct listener *ls); /* owner */
+/* Owner: for connections from now on (certificate reload); of one that has TLS. */
 void listener_set_tls(struct listener *ls, SSL_CTX *tls);
 /* Owner, or after loop_join(); NULL is a no-op; open connections stay. */
 void listener_close(struct listener *ls);

@@ -110,6 +110,7 @@ def test_links_are_not_followed(ready):
     outside.mkdir()
     (outside / "file").write_text("precious")
     (ready.state / "smp-server-store.log.bak").symlink_to(outside / "file")
+    shutil.rmtree(ready.state / "www")
     (ready.state / "www").symlink_to(outside)
     (ready.state / "journal" / "more").symlink_to(outside)
     (ready.state / "messages").mkdir()

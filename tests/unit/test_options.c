@@ -467,7 +467,7 @@ static void file_of_the_reference_is_understood(void **state) {
                     "disconnect = on\nttl = 21600\ncheck_interval = 3600\n[WEB]\n"
                     "static_path = /var/opt/simplex/www\n");
     assert_string_equal(warnings, "");
-    assert_string_equal(unused_of(&c), "INFORMATION.hosting_type");
+    assert_string_equal(unused_of(&c), "");
     assert_true(c.relay.disconnect_inactive);
 }
 

@@ -12,6 +12,7 @@
 #include "app/settings/conf.h"
 #include "app/server/notify.h"
 #include "app/server/signals.h"
+#include "app/server/web_values.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
 
@@ -96,12 +97,24 @@ static void print_message_expiry(const struct conf *c) {
     }
 }
 
+static void print_pages(const struct server *s, const struct conf *c) {
+    enum { HTTP_PORT = 80 };
+    char host[CONF_TEXT_MAX], port[8] = "";
+    if (c->web_http == 0 || !server_has_port(s, (uint16_t)c->web_http)) return;
+    web_host(c, false, host, sizeof host);
+    if (*host == '\0') web_host(c, true, host, sizeof host);
+    if (c->web_http != HTTP_PORT) (void)snprintf(port, sizeof port, ":%d", (int)c->web_http);
+    printf("Serving static site on port %d...\n", (int)c->web_http);
+    printf("Page of this server: http://%s%s/\n", *host != '\0' ? host : "localhost", port);
+}
+
 /* The ports listen by now: those who wait for these lines connect at once. */
 static void print_serving(const struct server *s, const struct conf *c, const struct paths *paths) {
     for (unsigned i = 0; i < c->ports.n; i++) {
         if (!server_has_port(s, c->ports.port[i])) continue;
         printf("Serving SMP protocol on port %u (TLS)...\n", c->ports.port[i]);
     }
+    print_pages(s, c);
     if (c->log_stats) printf("server stats log enabled: %s\n", paths->stats_daily);
     if (c->prometheus_interval_s != 0) {
         printf("Prometheus metrics saved every %" PRId64 " seconds to %s\n",

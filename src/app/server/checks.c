@@ -227,6 +227,11 @@ static void look_at_taken_port(struct checks *c, const struct port_use *u, enum 
         return;
     }
     errno = EADDRINUSE;
+    if (u->kind == PORT_HTTP) {
+        ports_explain_left_out(u, E_SYS, c->paths->ini, &p);
+        tell(c, FINDING_WARNING, PORTS, "%s", p.text);
+        return;
+    }
     (void)ports_explain(u, E_SYS, c->paths->ini, &p);
     tell_problem(c, PORTS, &p);
 }
@@ -242,7 +247,7 @@ static bool has_working_port(const struct checks *c) {
     bool found = false;
     for (unsigned i = 0; i < ports_count(c->conf) && !found; i++) {
         const struct port_use u = ports_use(c->conf, i);
-        found = works(c, &u);
+        found = u.kind == PORT_SMP && works(c, &u);
     }
     return found;
 }
@@ -253,18 +258,22 @@ static void look_at_port(struct checks *c, const struct port_use *u, bool has_an
     const enum port_user user = check_port(&u->addr, c->pid);
     const enum err may_bind = check_may_bind(&u->addr, c->pid);
     const int number = errno;
+    /* What the server that runs does without is no error. */
+    const enum finding_level level = u->kind == PORT_HTTP ? FINDING_WARNING : FINDING_ERROR;
+    errno = number;
     if (user == PORT_FREE && has_another && ports_is_dispensable(u, may_bind)) {
-        ports_explain_left_out(u, c->paths->ini, &p);
+        errno = number;
+        ports_explain_left_out(u, may_bind, c->paths->ini, &p);
         tell(c, FINDING_WARNING, PORTS, "%s", p.text);
     } else if (user == PORT_OURS || user == PORT_SAME_USER || (user == PORT_TAKEN && c->pid == 0)) {
         look_at_taken_port(c, u, user);
     } else if (user == PORT_TAKEN) {
-        tell(c, FINDING_ERROR, PORTS,
+        tell(c, level, PORTS,
              "port %u (%s) is in use by another program, not by the server that runs: stop that "
              "one, or set another %s",
              u->addr.port, host, u->key);
     } else if (c->pid != 0) {
-        tell(c, FINDING_ERROR, PORTS,
+        tell(c, level, PORTS,
              "port %u (%s) is not served by the server that runs: restart it to use the settings",
              u->addr.port, host);
     } else if (may_bind != OK) {

@@ -98,7 +98,10 @@ static enum err start_metrics(struct operate *op, struct problem *p) {
     const enum err e = metrics_http_start(&o, &op->http);
     if (e == OK) log_line(LOG_INFO, "metrics", "host=%s port=%u", o.host, o.port);
     if (e == OK) return OK;
-    const struct port_use u = {{.host = o.host, .port = o.port}, PORTS_METRICS_KEY, false};
+    const struct port_use u = {PORT_OPERATOR,
+                               {.host = o.host, .port = o.port},
+                               PORTS_METRICS_KEY,
+                               false};
     return ports_explain(&u, e, op->o.ini_path, p);
 }
 

@@ -7,30 +7,55 @@
 
 #include "app/server/check_ports.h"
 
-const char PORTS_KEY[] = "[TRANSPORT] port", PORTS_CONTROL_KEY[] = "[TRANSPORT] control_port",
+const char PORTS_KEY[] = "[TRANSPORT] port", PORTS_HTTP_KEY[] = "[WEB] http",
+           PORTS_CONTROL_KEY[] = "[TRANSPORT] control_port",
            PORTS_METRICS_KEY[] = "[TRANSPORT] metrics";
 
 enum { MAX_OTHERS = 3 };
 
-unsigned ports_count(const struct conf *c) {
-    return (c->bind.n != 0 ? c->bind.n : 1) * c->ports.n;
+static bool has_http(const struct conf *c) {
+    return c->web_http != 0 && c->web_static_path[0] != '\0';
 }
 
-struct listener_addr ports_get(const struct conf *c, unsigned i) {
-    const unsigned port = i % c->ports.n, address = i / c->ports.n;
-    return (struct listener_addr){.host = c->bind.n != 0 ? c->bind.text[address] : NULL,
-                                  .port = c->ports.port[port]};
+/* On each address. */
+static unsigned count_ports(const struct conf *c) {
+    return c->ports.n + (has_http(c) ? 1 : 0);
+}
+
+unsigned ports_count(const struct conf *c) {
+    return (c->bind.n != 0 ? c->bind.n : 1) * count_ports(c);
+}
+
+static struct port_use get(const struct conf *c, unsigned i) {
+    const unsigned port = i % count_ports(c), address = i / count_ports(c);
+    const char *host = c->bind.n != 0 ? c->bind.text[address] : NULL;
+    if (port < c->ports.n)
+        return (struct port_use){PORT_SMP,
+                                 {.host = host, .port = c->ports.port[port]},
+                                 PORTS_KEY,
+                                 false};
+    return (struct port_use){PORT_HTTP,
+                             {.host = host, .port = (uint16_t)c->web_http},
+                             PORTS_HTTP_KEY,
+                             false};
 }
 
 static unsigned list_others(const struct conf *c, struct port_use ret[MAX_OTHERS]) {
     unsigned n = 0;
     if (c->control_port != 0) {
         const uint16_t port = (uint16_t)c->control_port;
-        ret[n++] = (struct port_use){{.host = "127.0.0.1", .port = port}, PORTS_CONTROL_KEY, false};
-        ret[n++] = (struct port_use){{.host = "::1", .port = port}, PORTS_CONTROL_KEY, true};
+        ret[n++] = (struct port_use){PORT_OPERATOR,
+                                     {.host = "127.0.0.1", .port = port},
+                                     PORTS_CONTROL_KEY,
+                                     false};
+        ret[n++] = (struct port_use){PORT_OPERATOR,
+                                     {.host = "::1", .port = port},
+                                     PORTS_CONTROL_KEY,
+                                     true};
     }
     if (c->metrics.port != 0)
-        ret[n++] = (struct port_use){{.host = c->metrics.host, .port = c->metrics.port},
+        ret[n++] = (struct port_use){PORT_OPERATOR,
+                                     {.host = c->metrics.host, .port = c->metrics.port},
                                      PORTS_METRICS_KEY,
                                      false};
     return n;
@@ -44,7 +69,7 @@ unsigned ports_n_uses(const struct conf *c) {
 struct port_use ports_use(const struct conf *c, unsigned i) {
     struct port_use others[MAX_OTHERS];
     const unsigned n = ports_count(c);
-    if (i < n) return (struct port_use){ports_get(c, i), PORTS_KEY, false};
+    if (i < n) return get(c, i);
     const unsigned n_others = list_others(c, others);
     assert(i - n < n_others);
     return others[i - n];
@@ -88,11 +113,18 @@ static bool is_forbidden(enum err e, int number) {
 }
 
 bool ports_is_dispensable(const struct port_use *u, enum err e) {
-    return u->key == PORTS_KEY && is_forbidden(e, errno);
+    return (u->kind == PORT_SMP && is_forbidden(e, errno)) || (u->kind == PORT_HTTP && e != OK);
 }
 
-void ports_explain_left_out(const struct port_use *u, const char *ini_path,
+void ports_explain_left_out(const struct port_use *u, enum err e, const char *ini_path,
                             struct problem *ret_problem) {
+    if (!is_forbidden(e, errno)) {
+        struct problem why;
+        (void)ports_explain(u, e, ini_path, &why);
+        (void)problem_set(ret_problem, OK, "there are no pages on port %u: %.*s", u->addr.port,
+                          (int)sizeof why.text - 64, why.text);
+        return;
+    }
     (void)problem_set(ret_problem, OK,
                       "port %u (%s) is left out, as it needs the capability "
                       "CAP_NET_BIND_SERVICE: " CURE_OF_LOW_PORTS,

@@ -6,12 +6,18 @@
 #include "app/settings/conf.h"
 #include "net/listener.h"
 
-/* For clients. */
-unsigned ports_count(const struct conf *c);
-struct listener_addr ports_get(const struct conf *c, unsigned i); /* borrows from c */
+enum port_kind {
+    PORT_SMP,
+    PORT_HTTP,    /* pages */
+    PORT_OPERATOR /* control port, metrics: not on the loops of clients */
+};
 
-/* All: those for clients first, in their order. */
+/* Those that the loops listen on: for clients and browsers. */
+unsigned ports_count(const struct conf *c);
+
+/* All: those of the loops first. */
 struct port_use {
+    enum port_kind kind;
     struct listener_addr addr; /* borrows from the settings */
     const char *key;           /* of the setting */
     bool is_optional;          /* done without where the machine has no such address */
@@ -21,7 +27,7 @@ struct port_use ports_use(const struct conf *c, unsigned i);
 /* The use of a setting's key, of which there is one at least. */
 struct port_use ports_use_of(const struct conf *c, const char *key);
 
-extern const char PORTS_KEY[], PORTS_CONTROL_KEY[], PORTS_METRICS_KEY[];
+extern const char PORTS_KEY[], PORTS_HTTP_KEY[], PORTS_CONTROL_KEY[], PORTS_METRICS_KEY[];
 
 /* Do settings want one port twice? E_CONFIG. */
 MUST_USE enum err ports_check(const struct conf *c, const char *ini_path,
@@ -31,8 +37,9 @@ MUST_USE enum err ports_check(const struct conf *c, const char *ini_path,
 enum err ports_explain(const struct port_use *u, enum err e, const char *ini_path,
                        struct problem *ret_problem);
 /* Does a server do without u, which could not be opened for e and errno, while it has another port
- * for clients? Packages list ports below 1024 whether they may be bound to or not. */
+ * for clients? Packages list ports below 1024 whether they may be bound to or not; and pages are
+ * never worth as much as the relay. */
 bool ports_is_dispensable(const struct port_use *u, enum err e);
-/* Describes that it does. */
-void ports_explain_left_out(const struct port_use *u, const char *ini_path,
+/* Describes that it does, and why, from e and errno. */
+void ports_explain_left_out(const struct port_use *u, enum err e, const char *ini_path,
                             struct problem *ret_problem);

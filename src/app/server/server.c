@@ -9,6 +9,7 @@
 
 #include "app/server/figures.h"
 #include "app/server/operate.h"
+#include "app/server/pages.h"
 #include "app/server/ports.h"
 #include "app/server/shares.h"
 #include "app/terminal/progress.h"
@@ -60,6 +61,7 @@ struct server {
     struct worker *workers;
     struct loop **loops; /* borrowed from workers */
     struct admission *admission;
+    struct pages *pages; /* NULL: there are none */
     struct store *store;
     struct proxy *proxy;       /* NULL: switched off */
     struct resolver *resolver; /* NULL: switched off */
@@ -175,6 +177,35 @@ static void down_admission(struct server *s) {
     admission_free(s->admission);
 }
 
+/* ---- pages ---- */
+
+enum { BROWSERS_SHARE = 4 }; /* of the connections that there may be: one in so many */
+
+static enum err up_pages(struct server *s, struct problem *p) {
+    const int64_t both_s = s->o.conf->relay.handshake_timeout_s;
+    const struct pages_opts o = {
+        .conf = s->o.conf,
+        .identity = s->o.identity,
+        .ini_path = s->o.ini_path,
+        .admission = s->admission,
+        .conns_max = s->shares.clients / BROWSERS_SHARE,
+        .tls_timeout_ms = (both_s != 0 ? both_s : DEFAULT_TLS_TIMEOUT_S) * 1000,
+    };
+    const enum err e = s->o.maintenance ? OK : pages_new(&o, &s->pages);
+    return e == OK ? OK : problem_set(p, e, "cannot make the pages: %s", err_reason(e));
+}
+
+/* Late: a start that is refused leaves no trace. */
+static enum err up_page_files(struct server *s, struct problem *p) {
+    (void)p;
+    pages_write_files(s->pages, s->o.conf);
+    return OK;
+}
+
+static void down_pages(struct server *s) {
+    pages_free(s->pages);
+}
+
 /* ---- store ---- */
 
 /* The store's threads, which run only while there is a relay: see STEPS. */
@@ -243,7 +274,7 @@ static enum err up_loops(struct server *s, struct problem *p) {
     enum err e =
         s->workers != NULL && s->loops != NULL && s->socket_ports != NULL ? OK : E_NO_MEMORY;
     for (unsigned i = 0; i < s->n_sockets && e == OK; i++) {
-        s->socket_ports[i] = ports_get(s->o.conf, i).port;
+        s->socket_ports[i] = ports_use(s->o.conf, i).addr.port;
     }
     for (unsigned i = 0; i < s->n_workers && e == OK; i++) {
         struct worker *w = &s->workers[i];
@@ -350,11 +381,13 @@ static void down_relay(struct server *s) {
 
 /* ---- ports ---- */
 
+static void close_listener(struct worker *w, unsigned i) {
+    listener_close(w->listeners[i]);
+    w->listeners[i] = NULL;
+}
+
 static void close_listeners(struct worker *w) {
-    for (unsigned i = 0; i < w->server->n_sockets; i++) {
-        listener_close(w->listeners[i]);
-        w->listeners[i] = NULL;
-    }
+    for (unsigned i = 0; i < w->server->n_sockets; i++) close_listener(w, i);
 }
 
 static void down_ports(struct server *s) {
@@ -362,15 +395,28 @@ static void down_ports(struct server *s) {
 }
 
 /* Our own sockets share their port, so only a probe finds another server that shares it too. */
-static enum err open_port(struct server *s, unsigned i, const struct listener_addr *a) {
-    const struct conn_opts *o = relay_conn_opts(s->relay);
-    enum err e = listener_probe(a);
+static enum err open_port(struct server *s, unsigned i, const struct port_use *u) {
+    const bool is_plain = u->kind == PORT_HTTP;
+    const struct stream_opts *o =
+        is_plain ? web_stream_opts(pages_web(s->pages)) : &relay_conn_opts(s->relay)->stream;
+    enum err e = listener_probe(&u->addr);
     for (unsigned j = 0; j < s->n_workers && e == OK; j++) {
         struct worker *w = &s->workers[j];
-        e = listener_open(w->loop, a, s->o.identity->tls, &o->stream, &w->listeners[i]);
+        e = listener_open(w->loop, &u->addr, is_plain ? NULL : s->o.identity->tls, o,
+                          &w->listeners[i]);
         if (e == OK) listener_set_counts(w->listeners[i], &w->counts[i]);
     }
+    if (e == OK) return OK;
+    const int number = errno;
+    for (unsigned j = 0; j < s->n_workers; j++) close_listener(&s->workers[j], i);
+    errno = number;
     return e;
+}
+
+static void warn_left_out(const struct server *s, const struct port_use *u, enum err e) {
+    struct problem why;
+    ports_explain_left_out(u, e, s->o.ini_path, &why);
+    log_line(LOG_WARN, "ports", "%s", why.text);
 }
 
 /* Ports below 1024 are left out where they may not be bound to, if others are served. */
@@ -378,11 +424,18 @@ static enum err up_ports(struct server *s, struct problem *p) {
     unsigned n_open = 0;
     for (unsigned i = 0; i < s->n_sockets; i++) {
         const struct port_use u = ports_use(s->o.conf, i);
-        const enum err e = open_port(s, i, &u.addr);
-        if (e == OK) n_open++;
+        const enum err e = open_port(s, i, &u);
+        const int number = errno;
+        if (e == OK && u.kind == PORT_SMP) n_open++;
         if (e == OK) continue;
         const bool is_dispensable = ports_is_dispensable(&u, e);
-        (void)ports_explain(&u, e, s->o.ini_path, p);
+        if (is_dispensable && u.kind == PORT_HTTP) {
+            errno = number;
+            warn_left_out(s, &u, e);
+        } else {
+            errno = number;
+            (void)ports_explain(&u, e, s->o.ini_path, p);
+        }
         s->socket_ports[i] = 0;
         if (is_dispensable) continue;
         down_ports(s);
@@ -390,10 +443,10 @@ static enum err up_ports(struct server *s, struct problem *p) {
     }
     if (n_open == 0) return E_SYS;
     for (unsigned i = 0; i < s->n_sockets; i++) {
-        if (s->socket_ports[i] != 0) continue;
         const struct port_use u = ports_use(s->o.conf, i);
-        ports_explain_left_out(&u, s->o.ini_path, p);
-        log_line(LOG_WARN, "ports", "%s", p->text);
+        if (s->socket_ports[i] != 0 || u.kind != PORT_SMP) continue;
+        errno = EACCES; /* for nothing else is one left out */
+        warn_left_out(s, &u, E_SYS);
     }
     return OK;
 }
@@ -541,6 +594,7 @@ static const struct step {
     {"stats", up_stats, down_stats, false},
     {"descriptors", up_descriptors, NULL, false},
     {"admission", up_admission, down_admission, false},
+    {"pages", up_pages, down_pages, false},
     {"store", up_store, down_store, false},
     {"loops", up_loops, down_loops, false},
     {"proxy", up_proxy, down_proxy, false},
@@ -551,6 +605,7 @@ static const struct step {
     {"reporting", up_reporting, down_reporting, true},
     {"ports", up_ports, down_ports, true},
     {"control port", up_operate, down_operate, true},
+    {"files of the pages", up_page_files, NULL, true},
     {"threads", up_threads, down_threads, true},
     {"clients", NULL, down_clients, true},
     {"control and metrics", up_operating, down_operating, true},
@@ -602,7 +657,8 @@ static void run_set_tls(struct loop_msg *base) {
     struct worker_msg *m = CONTAINER_OF(base, struct worker_msg, base);
     struct worker *w = m->worker;
     for (unsigned i = 0; i < w->server->n_sockets; i++) {
-        if (w->listeners[i] != NULL) listener_set_tls(w->listeners[i], m->tls);
+        if (w->listeners[i] != NULL && listener_has_tls(w->listeners[i]))
+            listener_set_tls(w->listeners[i], m->tls);
     }
     tls_ctx_free(m->tls);
     free(m);
@@ -618,6 +674,10 @@ enum err server_set_identity(struct server *s, const struct identity *id) {
 
 enum err server_set_rules(struct server *s, const struct relay_rules *rules) {
     return relay_set_rules(s->relay, rules);
+}
+
+enum err server_set_pages(struct server *s, const struct conf *conf) {
+    return pages_reload(s->pages, conf);
 }
 
 void server_set_control(struct server *s, const struct control_settings *settings) {

@@ -35,6 +35,8 @@ MUST_USE enum err server_set_identity(struct server *s, const struct identity *i
 /* New settings of these parts, borrowed for the call. E_NO_MEMORY: all stays as it was. */
 MUST_USE enum err server_set_rules(struct server *s, const struct relay_rules *rules);
 void server_set_control(struct server *s, const struct control_settings *settings);
+/* The pages tell of all settings: after any of them has changed. */
+MUST_USE enum err server_set_pages(struct server *s, const struct conf *conf);
 /* Have all loops had a turn since the last call? The first call only begins to ask. */
 bool server_is_alive(struct server *s);
 /* The statistics of this moment. Any thread, until the stop. */

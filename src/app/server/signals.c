@@ -82,6 +82,10 @@ static void reload_settings(struct signals *r) {
         if (e == OK) conf_take(r->conf, &next, part);
         is_new = true;
     }
+    if (is_new && e == OK) {
+        e = server_set_pages(r->server, r->conf);
+        if (e != OK) (void)problem_set(&problem, e, "%s", err_meaning(e));
+    }
     if (e != OK) {
         log_line(LOG_ERROR, "reload", "settings=kept reason=\"%s\"", problem.text);
         return;

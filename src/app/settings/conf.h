@@ -117,7 +117,7 @@ enum conf_part {
     CONF_RELAY,
     CONF_CONTROL,
     CONF_LOG,
-    CONF_PAGES, /* there are none in this version */
+    CONF_PAGES, /* made anew whatever has changed */
     N_CONF_PARTS
 };
 

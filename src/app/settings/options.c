@@ -41,7 +41,7 @@ enum { A_DAY_S = 86400, A_YEAR_S = 365 * A_DAY_S, OFF = 0, ON = 1 };
     {section, key, type, flags, CONF_##part, AT(field, default: 0), \
         0, def, 0, 0, NULL, sample, help}
 #define INFO(key, type, sample, help) \
-    VALUE(type, "INFORMATION", #key, OPT_NOT_YET, PAGES, information.key, NULL, sample, help)
+    VALUE(type, "INFORMATION", #key, 0, PAGES, information.key, NULL, sample, help)
 
 const struct opt_section OPT_SECTIONS[] = {
     {"INFORMATION",
@@ -60,7 +60,7 @@ const struct opt_section OPT_SECTIONS[] = {
 const size_t N_OPT_SECTIONS = ARRAY_LEN(OPT_SECTIONS);
 
 const struct opt OPTS[] = {
-    VALUE(OPT_TEXT, "INFORMATION", "source_code", 0, RESTART, information.source_code,
+    VALUE(OPT_TEXT, "INFORMATION", "source_code", 0, PAGES, information.source_code,
         NULL, "https://example.org/source",
         "Where users find the source code of this server, as it runs; printed at the start. Required\n"
         "with any of the others."),
@@ -304,10 +304,10 @@ const struct opt OPTS[] = {
         DEFAULT_INACTIVE_CHECK_S, 1, A_DAY_S, "seconds",
         "Seconds between two checks."),
 
-    VALUE(OPT_FILE, "WEB", "static_path", OPT_NOT_YET | OPT_TACIT, RESTART, web_static_path,
+    VALUE(OPT_FILE, "WEB", "static_path", 0, RESTART, web_static_path,
         NULL, "/var/opt/simplex/www",
         "Directory into which the pages are written."),
-    NUMBER("WEB", "http", OPT_NOT_YET | OPT_OFF_0, RESTART, web_http,
+    NUMBER("WEB", "http", OPT_OFF_0, RESTART, web_http,
         0, 1, UINT16_MAX, NULL,
         "Port on which they are served without TLS, for onion hosts and behind another web server:\n"
         "8000, for example."),

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The two parsers are called alike, but for how they end and how they tell errors: that is in
+ * run_parser(). */
+#include "web/http_reader.h"
+
+#include <stdlib.h>
+#include <strings.h>
+
+#include "base/attr.h"
+#include "base/rd.h"
+#include "web/http_path.h"
+
+enum { BAD = 400, NOT_ALLOWED = 405, TOO_LARGE = 413, NO_VERSION = 505 };
+
+static const char *const KEPT[N_HTTP_TEXTS] = {
+    [HTTP_HOST] = "host",
+    [HTTP_ACCEPT_LANGUAGE] = "accept-language",
+    [HTTP_ACCEPT_ENCODING] = "accept-encoding",
+    [HTTP_IF_NONE_MATCH] = "if-none-match",
+};
+
+#ifdef WEB_LLHTTP
+typedef llhttp_t parser;
+#else
+typedef http_parser parser;
+#endif
+
+/* ---- what the parser tells ---- */
+
+static void keep(struct http_reader *r, int text, const char *at, size_t n) {
+    const size_t room = (size_t)(HTTP_TEXT_MAX - r->n[text]);
+    if (n > room) {
+        r->is_long[text] = true;
+        n = room;
+    }
+    memcpy(r->texts[text] + r->n[text], at, n);
+    r->n[text] = (uint16_t)(r->n[text] + n);
+}
+
+static bool is_field(const struct http_reader *r, const char *name) {
+    return r->n_name == strlen(name) && strncasecmp(r->name, name, r->n_name) == 0;
+}
+
+static int on_url(parser *p, const char *at, size_t n) {
+    keep(p->data, HTTP_TARGET, at, n);
+    return 0;
+}
+
+static int on_field(parser *p, const char *at, size_t n) {
+    struct http_reader *r = p->data;
+    if (r->is_value) r->n_name = 0;
+    r->is_value = false;
+    const size_t room = HTTP_NAME_MAX - r->n_name;
+    memcpy(r->name + r->n_name, at, n < room ? n : room);
+    r->n_name = (uint16_t)(r->n_name + (n < room ? n : room));
+    return 0;
+}
+
+/* The name of the field is complete. */
+static void begin_value(struct http_reader *r) {
+    r->is_value = true;
+    r->text = -1;
+    for (int i = 0; i < N_HTTP_TEXTS; i++) {
+        if (KEPT[i] != NULL && is_field(r, KEPT[i])) r->text = i;
+    }
+    if (r->text == HTTP_HOST && r->n_hosts < UINT8_MAX) r->n_hosts++;
+    if (is_field(r, "content-length") && r->n_lengths < UINT8_MAX) r->n_lengths++;
+    if (is_field(r, "transfer-encoding")) r->has_coding = true;
+    /* Of a list that comes in several fields. */
+    if (r->text > HTTP_HOST && r->n[r->text] != 0) keep(r, r->text, ",", 1);
+}
+
+static bool has_only(char c, const char *at, size_t n) {
+    while (n > 0 && at[n - 1] == c) n--;
+    return n == 0;
+}
+
+static int on_value(parser *p, const char *at, size_t n) {
+    struct http_reader *r = p->data;
+    if (!r->is_value) begin_value(r);
+    if (r->text >= 0) keep(r, r->text, at, n);
+    if (is_field(r, "content-length") && !has_only('0', at, n)) r->has_body = true;
+    return 0;
+}
+
+/* A field without a value may come without on_value(). */
+static int on_complete(parser *p) {
+    struct http_reader *r = p->data;
+    if (!r->is_value && r->n_name != 0) begin_value(r);
+    return 0;
+}
+
+#ifdef WEB_LLHTTP
+static const llhttp_settings_t SETTINGS = {
+#else
+static const http_parser_settings SETTINGS = {
+#endif
+    .on_url = on_url,
+    .on_header_field = on_field,
+    .on_header_value = on_value,
+    .on_headers_complete = on_complete,
+};
+
+/* 0, or the status of a refusal. b is of one head. */
+static unsigned run_parser(parser *p, struct bytes b) {
+    if (b.n == 0) return 0; /* which would mean the end */
+#ifdef WEB_LLHTTP
+    const llhttp_errno_t e = llhttp_execute(p, (const char *)b.p, b.n);
+    if (e == HPE_PAUSED_UPGRADE) return 0;
+#else
+    (void)http_parser_execute(p, &SETTINGS, (const char *)b.p, b.n);
+    const enum http_errno e = HTTP_PARSER_ERRNO(p);
+#endif
+    switch (e) {
+    case HPE_OK:
+        return 0;
+    case HPE_INVALID_METHOD:
+        return NOT_ALLOWED;
+    case HPE_INVALID_VERSION:
+        return NO_VERSION;
+    default:
+        return BAD;
+    }
+}
+
+void http_reader_reset(struct http_reader *r) {
+    memset(r, 0, offsetof(struct http_reader, name));
+#ifdef WEB_LLHTTP
+    llhttp_init(&r->parser, HTTP_REQUEST, &SETTINGS);
+#else
+    http_parser_init(&r->parser, HTTP_REQUEST);
+#endif
+    r->parser.data = r;
+    r->text = -1;
+}
+
+/* ---- the request ---- */
+
+static enum web_method method_of(const parser *p) {
+    switch (p->method) {
+    case HTTP_GET:
+        return WEB_GET;
+    case HTTP_HEAD:
+        return WEB_HEAD;
+    default:
+        return WEB_OTHER;
+    }
+}
+
+/* What the parsers do not mind. 0, or the status of the refusal. */
+static unsigned find_fault(const struct http_reader *r) {
+    const parser *p = &r->parser;
+    if (p->http_major != 1 || p->http_minor > 1) return NO_VERSION;
+    if (r->has_coding || r->n_lengths > 1) return BAD;
+    if (r->n_hosts > 1 || (p->http_minor == 1 && r->n_hosts != 1)) return BAD;
+    if (r->is_long[HTTP_HOST]) return BAD;
+    if (r->n[HTTP_TARGET] == 0 || r->texts[HTTP_TARGET][0] != '/') return BAD;
+    if (r->has_body) return TOO_LARGE;
+    return method_of(p) != WEB_OTHER ? 0 : NOT_ALLOWED;
+}
+
+/* Of HTTP/1.0 it is simply not offered. */
+static bool keeps_alive(const parser *p) {
+    if (p->http_minor == 0) return false;
+#ifdef WEB_LLHTTP
+    return llhttp_should_keep_alive(p) != 0;
+#else
+    return http_should_keep_alive(p) != 0;
+#endif
+}
+
+static void fill_request(struct http_reader *r, struct http_request *ret) {
+    *ret = (struct http_request){
+        .method = method_of(&r->parser),
+        .keeps_alive = keeps_alive(&r->parser),
+    };
+    for (unsigned i = 0; i < N_HTTP_TEXTS; i++) {
+        if (!r->is_long[i]) ret->text[i] = bytes_of(r->texts[i], r->n[i]);
+    }
+    struct rd target = rd_init(ret->text[HTTP_TARGET]);
+    const struct bytes path = rd_until(&target, '?');
+    if (rd_left(&target) != 0) rd_lit(&target, '?');
+    ret->query = rd_tail(&target);
+    /* In its own place: it only becomes shorter. */
+    ret->is_path_known =
+        !r->is_long[HTTP_TARGET] && http_path_decode(path, r->texts[HTTP_TARGET], &ret->path) == OK;
+}
+
+enum http_step http_reader_take(struct http_reader *r, struct bytes *in,
+                                struct http_request *ret_request) {
+    size_t n = 0;
+    if (in->n != 0) r->is_begun = true;
+    while (n < in->n && r->status == 0 && r->guard.state != GUARD_DONE)
+        r->status = http_guard_take(&r->guard, in->p[n++]);
+    /* What the parser refuses comes before what the guard does. */
+    const unsigned refused =
+        run_parser(&r->parser, bytes_of(in->p, r->status == 0 || n == 0 ? n : n - 1));
+    *in = bytes_of(in->p + n, in->n - n);
+    if (refused != 0) r->status = refused;
+    if (r->status == 0 && r->guard.state != GUARD_DONE) return HTTP_MORE;
+    if (r->status == 0) r->status = find_fault(r);
+    if (r->status != 0) return HTTP_REFUSED;
+    fill_request(r, ret_request);
+    return HTTP_REQUEST_READ;
+}
