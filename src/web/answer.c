@@ -37,7 +37,6 @@ static void begin(const struct web *w, unsigned status, struct web_answer *a) {
         "form-action 'none'; frame-ancestors 'none'");
     add(a, "x-content-type-options", "nosniff");
     add(a, "referrer-policy", "no-referrer");
-    add(a, "cross-origin-opener-policy", "same-origin");
 }
 
 static void set_body(struct web_answer *a, struct bytes body, bool is_head) {

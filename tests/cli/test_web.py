@@ -88,8 +88,7 @@ def test_fields(site):
         "content-type": "text/html; charset=utf-8", "content-length": str(len(body)),
         "content-language": "en", "cache-control": "no-cache",
         "vary": "Accept-Encoding, Accept-Language", "content-security-policy": CSP,
-        "x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
-        "cross-origin-opener-policy": "same-origin"}
+        "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 
 @pytest.mark.parametrize("language", ["en", "fr", "ja"])
