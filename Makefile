@@ -101,7 +101,7 @@ NPM_CI = cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 web: deps-web ## write the pages anew that are made out of web/src (needs npm; the results are in git)
 	@$(NPM_CI) && node build.mjs
 
-check-web: deps-web ## the pages in Chromium: rows, links, QR codes, accessibility, bytes (2 minutes; pictures in build/web-screens)
+check-web: all deps-web ## the pages in Chromium: rows, links, QR codes, accessibility, bytes (2 minutes; pictures in build/web-screens)
 	@$(NPM_CI)
 	@node tests/web/run.mjs
 
