@@ -20,7 +20,9 @@ enum {
 
 struct metrics_http {
     struct metrics_http_opts o;
-    struct MHD_Daemon *daemon; /* owned */
+    bool is_ipv6;
+    int fd;                    /* owned until it serves; or -1 */
+    struct MHD_Daemon *daemon; /* owned; NULL: not started */
 };
 
 /* What is too large for the stack. */
@@ -146,26 +148,17 @@ static int listen_at(const union address *at) {
     return -1;
 }
 
-enum err metrics_http_start(const struct metrics_http_opts *o, struct metrics_http **ret) {
+enum err metrics_http_new(const struct metrics_http_opts *o, struct metrics_http **ret) {
     union address at;
     if (!parse_loopback(o->host, o->port, &at)) return E_HOST;
     struct metrics_http *m = calloc(1, sizeof *m);
     if (m == NULL) return E_NO_MEMORY;
     m->o = *o;
     m->o.host = NULL;
-    const unsigned flags = MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD |
-                           (at.any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0);
-    const int fd = listen_at(&at);
-    if (fd >= 0) {
-        m->daemon =
-            MHD_start_daemon(flags, o->port, NULL, NULL, on_request, m, MHD_OPTION_LISTEN_SOCKET,
-                             (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                             MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
-                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                             MHD_OPTION_END);
-    }
-    if (m->daemon == NULL) {
-        const int saved = errno; /* whether fd is closed then differs; the start ends with it */
+    m->is_ipv6 = at.any.sa_family == AF_INET6;
+    m->fd = listen_at(&at);
+    if (m->fd < 0) {
+        const int saved = errno;
         free(m);
         errno = saved;
         return E_SYS;
@@ -174,13 +167,27 @@ enum err metrics_http_start(const struct metrics_http_opts *o, struct metrics_ht
     return OK;
 }
 
-uint16_t metrics_http_port(const struct metrics_http *m) {
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(m->daemon, MHD_DAEMON_INFO_BIND_PORT);
-    return info != NULL ? info->port : 0;
+enum err metrics_http_start(struct metrics_http *m) {
+    const unsigned flags =
+        MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | (m->is_ipv6 ? MHD_USE_IPv6 : 0);
+    m->daemon =
+        MHD_start_daemon(flags, m->o.port, NULL, NULL, on_request, m, MHD_OPTION_LISTEN_SOCKET,
+                         (MHD_socket)m->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                         MHD_OPTION_END);
+    m->fd = -1; /* the daemon's, or, where that could not start, closed or not: then all ends */
+    return m->daemon != NULL ? OK : E_SYS;
 }
 
-void metrics_http_stop(struct metrics_http *owned) {
+void metrics_http_stop(struct metrics_http *m) {
+    if (m == NULL || m->daemon == NULL) return;
+    MHD_stop_daemon(m->daemon);
+    m->daemon = NULL;
+}
+
+void metrics_http_free(struct metrics_http *owned) {
     if (owned == NULL) return;
-    MHD_stop_daemon(owned->daemon);
+    if (owned->fd >= 0) (void)close(owned->fd);
     free(owned);
 }

@@ -17,14 +17,16 @@ struct stats_gauges;
 
 struct metrics_http_opts {
     const char *host; /* numeric IPv4 or IPv6; must be a loopback address. Borrowed for the call */
-    uint16_t port;    /* 0: the kernel chooses, see metrics_http_port() */
+    uint16_t port;
     struct stats *stats;                                 /* borrowed */
     const char *version;                                 /* of the program; borrowed */
     void *ctx;                                           /* borrowed */
     void (*gauges)(void *ctx, struct stats_gauges *ret); /* any thread; must not block */
 };
 
-/* E_HOST: not a loopback address; E_SYS with errno; E_NO_MEMORY. */
-MUST_USE enum err metrics_http_start(const struct metrics_http_opts *o, struct metrics_http **ret);
-uint16_t metrics_http_port(const struct metrics_http *m);
-void metrics_http_stop(struct metrics_http *owned); /* NULL is a no-op */
+/* Listens. E_HOST: not a loopback address; E_SYS with errno; E_NO_MEMORY. */
+MUST_USE enum err metrics_http_new(const struct metrics_http_opts *o, struct metrics_http **ret);
+/* Its thread. E_SYS with errno. */
+MUST_USE enum err metrics_http_start(struct metrics_http *m);
+void metrics_http_stop(struct metrics_http *m);     /* NULL and what was not started are fine */
+void metrics_http_free(struct metrics_http *owned); /* after the stop; NULL is a no-op */

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/caps.h"
+
 struct start {
     void (*run)(void *ctx);
     void *ctx;
@@ -17,6 +19,8 @@ static void *thread_main(void *arg) {
     const struct start s = *(struct start *)arg;
     free(arg);
     (void)pthread_setname_np(pthread_self(), s.name);
+    const enum err e = caps_keep(~CAPS_PORTS);
+    (void)e; /* the main thread has told, or will */
     s.run(s.ctx);
     return NULL;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* thread.h -- threads of the server: named, and deaf to signals, which are the main thread's. */
+/* thread.h -- threads of the server: named, deaf to signals, which are the main thread's, and
+ * without the right to ports below 1024, which the main thread opens. */
 #pragma once
 
 #include <pthread.h>

@@ -48,9 +48,11 @@ def new_key(program, algorithm="ED25519"):
 
 
 def other_identity(program):
-    """The files of another server."""
+    """The files of another server, in the same directory."""
     old = program.root / "old"
-    program.config.rename(old)
+    old.mkdir()
+    for path in list(program.config.iterdir()):
+        path.rename(old / path.name)
     program.init()
     shutil.copy(old / "smp-server.ini", program.ini)
 

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "app/commands/address.h"
+#include "app/process/rights.h"
 #include "app/server/checks.h"
 #include "app/commands/cli.h"
 #include "app/settings/conf.h"
+#include "app/server/confine.h"
 #include "app/server/notify.h"
 #include "app/server/signals.h"
 #include "app/server/web_values.h"
@@ -186,7 +188,8 @@ static enum err serve_storage(const struct start_args *a, struct signals *r,
     print_identity(r->conf, r->identity);
     storage_print(storage);
     log_unused(r->conf);
-    return serve(a, storage, r, p);
+    e = confine(r->conf, r->paths, storage, p);
+    return e == OK ? serve(a, storage, r, p) : e;
 }
 
 static enum err run_start(const void *args, const struct paths *paths,
@@ -206,7 +209,8 @@ static enum err run_start(const void *args, const struct paths *paths,
     };
     signals_set_log_level(&r);
     CLEANUP(storage_done) struct storage storage = {.lock_fd = -1};
-    e = storage_init(&storage, &conf, paths, ret_problem);
+    e = rights_begin(conf.user, ret_problem);
+    if (e == OK) e = storage_init(&storage, &conf, paths, ret_problem);
     if (e == OK) e = serve_storage(a, &r, &storage, ret_problem);
     identity_free(r.identity);
     return e;

@@ -14,7 +14,7 @@
 
 struct operate {
     /* fixed after operate_new() */
-    struct operate_opts o; /* conf and identity only while it is made, ini_path while it starts */
+    struct operate_opts o; /* conf, identity and ini_path only while it is made */
     struct conf_endpoint metrics;
     struct control_port *control; /* owned; NULL: off */
     /* main thread */
@@ -67,25 +67,7 @@ static enum err open_control(struct operate *op, struct problem *p) {
     return ports_explain(&u, e, op->o.ini_path, p);
 }
 
-enum err operate_new(const struct operate_opts *o, struct operate **ret,
-                     struct problem *ret_problem) {
-    struct operate *op = calloc(1, sizeof *op);
-    if (op == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
-    op->o = *o;
-    op->metrics = o->conf->metrics;
-    const enum err e = open_control(op, ret_problem);
-    if (e != OK) {
-        operate_free(op);
-        return e;
-    }
-    operate_set_control(op, &o->conf->control);
-    op->o.conf = NULL;
-    op->o.identity = NULL;
-    *ret = op;
-    return OK;
-}
-
-static enum err start_metrics(struct operate *op, struct problem *p) {
+static enum err open_metrics(struct operate *op, struct problem *p) {
     const struct metrics_http_opts o = {
         .host = op->metrics.host,
         .port = op->metrics.port,
@@ -95,14 +77,41 @@ static enum err start_metrics(struct operate *op, struct problem *p) {
         .gauges = op->o.gauges,
     };
     if (o.port == 0) return OK;
-    const enum err e = metrics_http_start(&o, &op->http);
-    if (e == OK) log_line(LOG_INFO, "metrics", "host=%s port=%u", o.host, o.port);
+    const enum err e = metrics_http_new(&o, &op->http);
     if (e == OK) return OK;
     const struct port_use u = {PORT_OPERATOR,
                                {.host = o.host, .port = o.port},
                                PORTS_METRICS_KEY,
                                false};
     return ports_explain(&u, e, op->o.ini_path, p);
+}
+
+enum err operate_new(const struct operate_opts *o, struct operate **ret,
+                     struct problem *ret_problem) {
+    struct operate *op = calloc(1, sizeof *op);
+    if (op == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
+    op->o = *o;
+    op->metrics = o->conf->metrics;
+    enum err e = open_control(op, ret_problem);
+    if (e == OK) e = open_metrics(op, ret_problem);
+    if (e != OK) {
+        operate_free(op);
+        return e;
+    }
+    operate_set_control(op, &o->conf->control);
+    op->o.conf = NULL;
+    op->o.identity = NULL;
+    op->o.ini_path = NULL;
+    *ret = op;
+    return OK;
+}
+
+static enum err start_metrics(struct operate *op, struct problem *p) {
+    if (op->http == NULL) return OK;
+    if (metrics_http_start(op->http) != OK)
+        return problem_sys(p, "cannot start the thread of the metrics");
+    log_line(LOG_INFO, "metrics", "host=%s port=%u", op->metrics.host, op->metrics.port);
+    return OK;
 }
 
 enum err operate_start(struct operate *op, struct problem *ret_problem) {
@@ -122,13 +131,13 @@ enum err operate_start(struct operate *op, struct problem *ret_problem) {
 void operate_stop(struct operate *op) {
     if (op == NULL) return;
     metrics_http_stop(op->http);
-    op->http = NULL;
     if (op->runs_control) control_port_stop(op->control);
     op->runs_control = false;
 }
 
 void operate_free(struct operate *op) {
     if (op == NULL) return;
+    metrics_http_free(op->http);
     control_port_free(op->control);
     free(op);
 }

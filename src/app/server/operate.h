@@ -16,7 +16,7 @@ struct stats_job;
 
 struct operate_opts {
     const struct conf *conf; /* borrowed for the call */
-    const char *ini_path;    /* borrowed until operate_start() has returned; for messages */
+    const char *ini_path;    /* borrowed for the call; for messages */
     const uint8_t *identity; /* borrowed for the call; SHA256_LEN bytes */
     struct relay *relay;     /* borrowed, as all that follow */
     struct store *store;

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "app/server/figures.h"
+#include "app/process/rights.h"
 #include "app/server/operate.h"
 #include "app/server/pages.h"
 #include "app/server/ports.h"
@@ -571,6 +572,16 @@ static void down_operating(struct server *s) {
     operate_stop(s->operate);
 }
 
+/* ---- rights ---- */
+
+/* No port is opened any more. */
+static enum err up_rights(struct server *s, struct problem *p) {
+    (void)s;
+    (void)p;
+    rights_end();
+    return OK;
+}
+
 /* ---- the order of all ---- */
 
 /* The one owner of start and stop: run forwards to start, backwards to stop, so that each step
@@ -606,6 +617,7 @@ static const struct step {
     {"ports", up_ports, down_ports, true},
     {"control port", up_operate, down_operate, true},
     {"files of the pages", up_page_files, NULL, true},
+    {"rights", up_rights, NULL, true},
     {"threads", up_threads, down_threads, true},
     {"clients", NULL, down_clients, true},
     {"control and metrics", up_operating, down_operating, true},

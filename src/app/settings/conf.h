@@ -92,6 +92,9 @@ struct conf {
     /* [WEB] */
     char web_static_path[CONF_TEXT_MAX], web_cert[CONF_TEXT_MAX], web_key[CONF_TEXT_MAX];
     int64_t web_http, web_https; /* ports; 0: off */
+    /* [PROCESS] */
+    char user[CONF_TEXT_MAX]; /* "": none */
+    bool sandbox;
     /* [LIMITS] */
     int64_t message_quota;
     int64_t message_ttl_s; /* 0: expire_messages_days */

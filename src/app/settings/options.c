@@ -56,6 +56,7 @@ const struct opt_section OPT_SECTIONS[] = {
     {"INACTIVE_CLIENTS", "Clients that neither send nor receive anything."},
     {"WEB", "Pages: about this server, and for opening connection links in a browser."},
     {"LIMITS", "What one client or one address may take of the server."},
+    {"PROCESS", "What the server itself may do on its machine."},
 };
 const size_t N_OPT_SECTIONS = ARRAY_LEN(OPT_SECTIONS);
 
@@ -363,6 +364,15 @@ const struct opt OPTS[] = {
     NUMBER("LIMITS", "smp_version_max", OPT_OURS, RESTART, relay.version_max,
         RELAY_VERSION_MAX, RELAY_VERSION_MIN, RELAY_VERSION_MAX, NULL,
         "Newest version of the protocol that is offered."),
+
+    VALUE(OPT_TEXT, "PROCESS", "user", OPT_OURS, RESTART, user,
+        NULL, "smp",
+        "Started as root the server becomes this user, before it makes any file; ports below 1024 are\n"
+        "opened all the same. Started as another user it stays that one."),
+    SWITCH("PROCESS", "sandbox", OPT_OURS, RESTART, sandbox, 1,
+        "`on`: where the kernel can, the server gives up what it does not need: files other than its\n"
+        "own (Landlock), parts of the kernel (seccomp), core files and debuggers. `off`: for finding\n"
+        "faults in it."),
 };
 const size_t N_OPTS = ARRAY_LEN(OPTS);
 _Static_assert(ARRAY_LEN(OPTS) <= CONF_OPTS_MAX, "struct conf has no room for so many settings");

@@ -33,7 +33,7 @@ class Disk:
     def set(self, fault, value=1):
         """From now on."""
         part = self.folder / f".{fault}"
-        part.write_text(str(value))
+        part.symlink_to(str(value))
         part.rename(self.folder / fault)
 
     def clear(self, *faults):

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+#include "app/server/confine.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/process/sandbox.h"
+#include "base/log.h"
+#include "base/vfs.h"
+
+enum { DIRS_MAX = 16 };
+
+/* Directories of files that are read again while the server runs. */
+struct dirs {
+    size_t n;
+    const char *at[DIRS_MAX];
+    char text[DIRS_MAX][PATH_MAX];
+};
+
+static void add_dir_of(struct dirs *d, const char *path) {
+    if (d->n == DIRS_MAX) return; /* there are fewer files */
+    char copy[PATH_MAX];
+    if (strlen(path) >= sizeof copy) return;
+    memcpy(copy, path, strlen(path) + 1);
+    const char *dir = dirname(copy);
+    memcpy(d->text[d->n], dir, strlen(dir) + 1);
+    d->at[d->n] = d->text[d->n];
+    d->n++;
+}
+
+/* A renewed file takes the place of the old one, and so may what a link leads to. */
+static void add_file(struct dirs *d, const char *path) {
+    char real[PATH_MAX];
+    if (path[0] == '\0') return;
+    add_dir_of(d, path);
+    if (realpath(path, real) != NULL) add_dir_of(d, real);
+}
+
+/* Only what is there can be let in. When this fails the store says why. */
+static void make_dir(const char *path) {
+    char parent[PATH_MAX];
+    const struct vfs *v = &VFS_SYSTEM;
+    if (v->mkdir(v->ctx, path, 0700) != OK || strlen(path) >= sizeof parent) return;
+    memcpy(parent, path, strlen(path) + 1);
+    (void)v->sync_dir(v->ctx, dirname(parent));
+}
+
+static void log_state(const struct sandbox_state *s) {
+    log_line(LOG_INFO, "sandbox", "files=%s syscalls=%s core=%s", s->files ? "own" : "all",
+             s->syscalls ? "own" : "all", s->dumps ? "off" : "on");
+}
+
+enum err confine(const struct conf *c, const struct paths *paths, const struct storage *storage,
+                 struct problem *ret_problem) {
+    struct sandbox_state state = {0};
+    if (!c->sandbox) {
+        log_state(&state);
+        return OK;
+    }
+    struct dirs reads = {.n = 0};
+    const char *const files[] = {paths->ini,        paths->fingerprint, paths->ca_crt,
+                                 paths->server_crt, paths->server_key,  c->web_cert,
+                                 c->web_key};
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) add_file(&reads, files[i]);
+    const char *const writes[] = {paths->state, storage->journal, c->web_static_path};
+    if (storage->in_journal && c->journal_path[0] != '\0') make_dir(storage->journal);
+    const struct sandbox_paths allowed = {reads.at, reads.n, writes, ARRAY_LEN(writes)};
+    enum err e = sandbox_keep_memory(&state, ret_problem);
+    if (e == OK) e = sandbox_enter(&allowed, &state, ret_problem);
+    if (e == OK) log_state(&state);
+    return e;
+}
