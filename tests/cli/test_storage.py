@@ -517,6 +517,38 @@ def test_lock(ready):
     ready.run("start", "-m")
 
 
+def test_lock_without_store_log(ready):
+    """Two servers write statistics, if nothing else: the directory is locked also where there is no
+    file for a lock, against either kind, and against `delete`."""
+    ready.set("STORE_LOG", "enable", "off")
+    server = ready.start()
+    message = (f"Error: another smp-server (process {server.process.pid}) uses the directory "
+               f"{ready.state}: stop it first")
+    assert ready.refuse_start() == message
+    assert not list(ready.state.glob("*.lock"))
+    assert ready.refuse("delete", "-y") == message
+    ready.set("STORE_LOG", "enable", "on")
+    assert ready.refuse_start() == message
+    server.stop()
+    ready.run("start", "-m")
+
+
+def test_lock_of_a_journal_elsewhere(ready, tmp_path_factory):
+    """Two state directories, one journal."""
+    journal = tmp_path_factory.mktemp("disk") / "journal"
+    ready.set("STORE_LOG", "journal_path", journal)
+    server = ready.start()
+    other = tmp_path_factory.mktemp("other")
+    ready.environment["SMP_SERVER_LOG_PATH"] = str(other)
+    assert ready.refuse_start() == (
+        f"Error: another smp-server (process {server.process.pid}) uses the directory {journal}: "
+        "stop it first, or set another [STORE_LOG] journal_path")
+    assert ready.refuse("journal", "delete", "-y").startswith("Error: another smp-server")
+    server.stop()
+    ready.set("STORE_LOG", "journal_path", other)  # the state directory itself is no contradiction
+    assert "uses the directory" not in ready.run("start", "-m", status=None).stderr
+
+
 def test_no_state_directory(ready):
     """Names it."""
     ready.state.rmdir()

@@ -90,8 +90,7 @@ static enum err run_delete(const void *args, const struct paths *paths,
     if (e == OK) e = own_files_check(paths->cfg, &has_cfg, ret_problem);
     if (e == OK) e = own_files_check(paths->state, &has_state, ret_problem);
     if (e != OK) return e;
-    /* Without a lock file no server runs but one with `enable: off`, which has nothing on disk to
-     * lose. It is not made before the answer: a no changes nothing. */
+    /* The file of the lock is not made before the answer: a no changes nothing. */
     CLEANUP(storage_done)
     struct storage lock = {.paths = paths, .on_disk = file_exists(paths->lock), .lock_fd = -1};
     e = storage_lock(&lock, ret_problem);

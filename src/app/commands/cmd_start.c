@@ -180,6 +180,7 @@ static enum err serve_storage(const struct start_args *a, struct signals *r,
         .tell = tell,
         .ctx = p,
     };
+    storage_make(storage);
     enum err e = storage_lock(storage, p);
     if (e != OK) return e;
     checks_run(&c);

@@ -8,7 +8,6 @@
 
 #include "app/process/sandbox.h"
 #include "base/log.h"
-#include "base/vfs.h"
 
 enum { DIRS_MAX = 16 };
 
@@ -38,15 +37,6 @@ static void add_file(struct dirs *d, const char *path) {
     if (realpath(path, real) != NULL) add_dir_of(d, real);
 }
 
-/* Only what is there can be let in. When this fails the store says why. */
-static void make_dir(const char *path) {
-    char parent[PATH_MAX];
-    const struct vfs *v = &VFS_SYSTEM;
-    if (v->mkdir(v->ctx, path, 0700) != OK || strlen(path) >= sizeof parent) return;
-    memcpy(parent, path, strlen(path) + 1);
-    (void)v->sync_dir(v->ctx, dirname(parent));
-}
-
 static void log_state(const struct sandbox_state *s) {
     log_line(LOG_INFO, "sandbox", "files=%s syscalls=%s core=%s", s->files ? "own" : "all",
              s->syscalls ? "own" : "all", s->dumps ? "off" : "on");
@@ -65,7 +55,6 @@ enum err confine(const struct conf *c, const struct paths *paths, const struct s
                                  c->web_key};
     for (size_t i = 0; i < ARRAY_LEN(files); i++) add_file(&reads, files[i]);
     const char *const writes[] = {paths->state, storage->journal, c->web_static_path};
-    if (storage->in_journal && c->journal_path[0] != '\0') make_dir(storage->journal);
     const struct sandbox_paths allowed = {reads.at, reads.n, writes, ARRAY_LEN(writes)};
     enum err e = sandbox_keep_memory(&state, ret_problem);
     if (e == OK) e = sandbox_enter(&allowed, &state, ret_problem);

@@ -13,10 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/files/dir_lock.h"
 #include "app/files/file_problem.h"
 #include "app/server/journal_dir.h"
 #include "app/server/notify.h"
-#include "app/files/proc_line.h"
 #include "app/terminal/progress.h"
 #include "base/log.h"
 #include "base/vfs_dry.h"
@@ -54,6 +54,7 @@ enum err storage_init(struct storage *ret, const struct conf *c, const struct pa
 void storage_done(struct storage *s) {
     if (s->lock_fd >= 0) (void)close(s->lock_fd);
     s->lock_fd = -1;
+    while (s->n_dirs > 0) (void)close(s->dir_fds[--s->n_dirs]);
 }
 
 /* ---- rights ---- */
@@ -115,8 +116,39 @@ static void write_pid(int fd) {
     }
 }
 
+static bool is_elsewhere(const struct storage *s) {
+    return s->in_journal && strcmp(s->journal, s->paths->journal) != 0;
+}
+
+void storage_make(const struct storage *s) {
+    char parent[PATH_MAX];
+    const struct vfs *v = &VFS_SYSTEM;
+    if (!s->on_disk || !is_elsewhere(s) || v->mkdir(v->ctx, s->journal, 0700) != OK) return;
+    (void)snprintf(parent, sizeof parent, "%s", s->journal);
+    (void)v->sync_dir(v->ctx, dirname(parent));
+}
+
+static enum err lock_dir(struct storage *s, const char *dir, const char *remedy,
+                         struct problem *p) {
+    int fd = -1;
+    const enum err e = dir_lock(dir, remedy, &fd, p);
+    if (fd >= 0) s->dir_fds[s->n_dirs++] = fd;
+    return e;
+}
+
+/* Twice the same directory would be locked against itself. */
+static enum err lock_dirs(struct storage *s, struct problem *p) {
+    struct stat state, journal;
+    if (s->n_dirs != 0) return OK;
+    const enum err e = lock_dir(s, s->paths->state, "", p);
+    const bool is_same = stat(s->paths->state, &state) == 0 && stat(s->journal, &journal) == 0 &&
+                         state.st_dev == journal.st_dev && state.st_ino == journal.st_ino;
+    if (e != OK || !s->on_disk || !is_elsewhere(s) || is_same) return e;
+    return lock_dir(s, s->journal, ", or set another [STORE_LOG] journal_path", p);
+}
+
 enum err storage_lock(struct storage *s, struct problem *ret_problem) {
-    if (!s->on_disk) return OK;
+    if (!s->on_disk) return lock_dirs(s, ret_problem);
     const char *path = s->paths->lock;
     enum err e = storage_check_dir(s->paths->state, ret_problem);
     if (e == OK) e = storage_check_file(path, ret_problem);
@@ -126,7 +158,7 @@ enum err storage_lock(struct storage *s, struct problem *ret_problem) {
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
         write_pid(fd);
         s->lock_fd = fd;
-        return OK;
+        return lock_dirs(s, ret_problem);
     }
     if (errno == EWOULDBLOCK) {
         (void)problem_set(ret_problem, E_EXISTS,
@@ -139,36 +171,14 @@ enum err storage_lock(struct storage *s, struct problem *ret_problem) {
     return E_EXISTS;
 }
 
-/* "1: FLOCK  ADVISORY  WRITE 4711 fd:01:1234 0 EOF" */
-static bool is_lock_of(char *line, long pid, uint64_t inode) {
-    enum { KIND = 1, OWNER = 4, FILE_ID = 5 };
-    struct proc_line l;
-    uint64_t owner = 0, major = 0, minor = 0, locked = 0;
-    proc_split(line, &l);
-    if (l.n <= FILE_ID || strcmp(l.words[KIND], "FLOCK") != 0) return false;
-    const char *id = l.words[FILE_ID];
-    return proc_number(&l.words[OWNER], 10, 0, &owner) && owner == (uint64_t)pid &&
-           proc_number(&id, 16, 0, &major) && proc_number_after(&id, ':', 16, &minor) &&
-           proc_number_after(&id, ':', 10, &locked) && locked == inode;
-}
-
 /* Trying the lock would keep a server from starting that tries it at the same moment. */
 long storage_locked_by(const struct storage *s) {
-    struct stat st;
-    char line[256];
     const int fd = open(s->paths->lock, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) return 0;
     const long pid = pid_in(fd);
-    const bool known = fstat(fd, &st) == 0;
+    const bool has_lock = pid > 0 && dir_lock_owner(fd) == pid;
     (void)close(fd);
-    FILE *locks = known && pid > 0 ? fopen("/proc/locks", "re") : NULL;
-    if (locks == NULL) return 0;
-    bool found = false;
-    while (!found && fgets(line, sizeof line, locks) != NULL) {
-        found = is_lock_of(line, pid, st.st_ino);
-    }
-    (void)fclose(locks);
-    return found ? pid : 0;
+    return has_lock ? pid : 0;
 }
 
 /* ---- files that contradict the settings ---- */

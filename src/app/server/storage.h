@@ -2,10 +2,10 @@
 /* storage.h -- where queues and messages are kept, by the settings, and what is checked before
  * anything there is touched.
  *
- * The order is: storage_init(), storage_lock(), the checks, storage_open(). The lock makes sure
- * that one process at a time uses a state directory; the kernel takes it back when the process
- * ends, however that happens. A server with `enable: off` uses no file, not even the lock. Main
- * thread. */
+ * The order is: storage_init(), storage_make(), storage_lock(), the checks, storage_open(). The
+ * lock makes sure that one process at a time uses a state directory and a journal; the kernel takes
+ * it back when the process ends, however that happens. A server with `enable: off` makes no file,
+ * not even that of the lock, and locks the directory alone. Main thread. */
 #pragma once
 
 #include "app/settings/conf.h"
@@ -22,13 +22,18 @@ struct storage {
     char journal[PATH_MAX]; /* its directory */
     /* main thread */
     int lock_fd; /* -1: not locked */
+    unsigned n_dirs;
+    int dir_fds[2]; /* locked: the state directory, and a journal elsewhere */
 };
 
 /* E_CONFIG when a path is too long. */
 MUST_USE enum err storage_init(struct storage *ret, const struct conf *c, const struct paths *paths,
                                struct problem *ret_problem);
 void storage_done(struct storage *s); /* after store_close(); gives the lock back */
-/* E_EXISTS when another process has the lock, E_NOT_FOUND, E_SYS. A no-op with `enable: off`. */
+/* Makes the directory of a journal elsewhere, durably, unless it is there: only what is there can
+ * be locked. When this fails storage_open() says why. */
+void storage_make(const struct storage *s);
+/* E_EXISTS when another process has one of the locks, E_NOT_FOUND, E_SYS. */
 MUST_USE enum err storage_lock(struct storage *s, struct problem *ret_problem);
 
 /* May this process use a directory of the server's state, or a file there, which may be missing?
