@@ -87,9 +87,14 @@ enum {
     DEFAULT_INACTIVE_CHECK_S = 3600,      /* seconds; as the reference */
 
     /* ---- per address and in all ---- */
-    DEFAULT_CONNECTIONS_PER_ADDRESS = 20000, /* enough for carrier NAT and for Tor, whose clients
-                                              * share an address; too few to take all descriptors */
+    DEFAULT_CONNECTIONS_PER_ADDRESS = 20000, /* enough for carrier NAT; and never more than half
+                                              * of all places */
     DEFAULT_HANDSHAKES_PER_SECOND = 0,    /* handshakes; 0: no limit */
-    DEFAULT_NEW_QUEUES_PER_MINUTE = 0     /* queues; 0: no limit */
+    DEFAULT_HANDSHAKES_PER_ADDRESS = 50,  /* in a second, ~1 ms each: one address takes 5 % of a core;
+                                           * a thousand phones behind one NAT are back in 20 s */
+    DEFAULT_HANDSHAKES_UNDERWAY = 200,    /* of one address, ~40 KiB each */
+    DEFAULT_NEW_QUEUES_PER_MINUTE = 1000, /* queues of one address, ~300 bytes each on disk: a group
+                                           * of some hundred members is joined at once */
+    DEFAULT_NEW_QUEUES_IN_ALL = 10000     /* queues in a minute: 4 GB on disk in a day */
 };
 /* clang-format on */

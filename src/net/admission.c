@@ -33,8 +33,9 @@ struct bucket {
 struct admission_peer {
     struct idnode node;  /* keyed hash of the address */
     struct list waiting; /* in admission.remembered while n_connections is 0 */
-    unsigned n_connections;
-    struct bucket new_queues;
+    bool is_limited;     /* what is per address is for this one too */
+    unsigned n_connections, n_handshakes;
+    struct bucket handshakes, new_queues;
     int64_t left_ms;
 };
 
@@ -50,7 +51,17 @@ struct admission {
     struct list remembered;
     unsigned n_remembered;
     unsigned n_connections, n_outgoing;
-    struct bucket handshakes;
+    struct bucket handshakes, new_queues;
+};
+
+const enum stat_id LIMIT_STATS[N_ADMISSION_LIMITS] = {
+    [LIMIT_CONNECTIONS] = STAT_LIMIT_CONNECTIONS,
+    [LIMIT_CONNECTIONS_PER_ADDRESS] = STAT_LIMIT_CONNECTIONS_PER_ADDRESS,
+    [LIMIT_HANDSHAKES] = STAT_LIMIT_HANDSHAKES,
+    [LIMIT_HANDSHAKES_PER_ADDRESS] = STAT_LIMIT_HANDSHAKES_PER_ADDRESS,
+    [LIMIT_HANDSHAKES_UNDERWAY] = STAT_LIMIT_HANDSHAKES_UNDERWAY,
+    [LIMIT_NEW_QUEUES] = STAT_LIMIT_NEW_QUEUES,
+    [LIMIT_NEW_QUEUES_PER_ADDRESS] = STAT_LIMIT_NEW_QUEUES_PER_ADDRESS,
 };
 
 /* ---- buckets ---- */
@@ -71,12 +82,20 @@ static void bucket_refill(struct bucket *b, unsigned rate, int64_t period_ms, in
     }
 }
 
-static bool bucket_take(struct bucket *b, unsigned rate, int64_t period_ms, int64_t now_ms) {
+static bool bucket_has(struct bucket *b, unsigned rate, int64_t period_ms, int64_t now_ms) {
     if (rate == 0) return true;
     bucket_refill(b, rate, period_ms, now_ms);
-    if (b->level < period_ms) return false;
-    b->level -= period_ms;
-    return true;
+    return b->level >= period_ms;
+}
+
+/* Of one that has. */
+static void bucket_spend(struct bucket *b, unsigned rate, int64_t period_ms) {
+    if (rate != 0) b->level -= period_ms;
+}
+
+static bool bucket_is_full(struct bucket *b, unsigned rate, int64_t period_ms, int64_t now_ms) {
+    bucket_refill(b, rate, period_ms, now_ms);
+    return b->level == (int64_t)rate * period_ms;
 }
 
 /* ---- addresses ---- */
@@ -94,6 +113,13 @@ static struct bytes address_of(const struct sockaddr *from) {
      * them. */
     if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) return bytes_of(v6->sin6_addr.s6_addr + 12, 4);
     return bytes_of(v6->sin6_addr.s6_addr, 8);
+}
+
+static bool is_localhost(const struct sockaddr *from) {
+    const struct sockaddr_in6 *v6 = (const void *)from;
+    const struct bytes address = address_of(from);
+    if (address.n == 4) return address.p[0] == IN_LOOPBACKNET;
+    return from->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
 static enum err hash_address(const struct admission *a, const struct sockaddr *from,
@@ -116,12 +142,14 @@ static struct admission_peer *find_peer(struct admission *a, const struct id *id
     return n != NULL ? CONTAINER_OF(n, struct admission_peer, node) : NULL;
 }
 
-static enum err add_peer(struct admission *a, const struct id *id, int64_t now_ms,
+static enum err add_peer(struct admission *a, const struct id *id, bool is_limited, int64_t now_ms,
                          struct admission_peer **ret) {
     struct admission_peer *p = calloc(1, sizeof *p);
     if (p == NULL) return E_NO_MEMORY;
     p->node.id = *id;
     list_init(&p->waiting);
+    p->is_limited = is_limited;
+    bucket_fill(&p->handshakes, a->opts.handshakes_per_address, SECOND_MS, now_ms);
     bucket_fill(&p->new_queues, a->opts.new_queues_per_minute, MINUTE_MS, now_ms);
     const enum err e = idmap_insert(&a->peers, &p->node);
     if (e != OK) {
@@ -159,9 +187,9 @@ static void forget_old(struct admission *a, int64_t now_ms) {
 
 /* Of an address whose last connection has ended. */
 static void remember(struct admission *a, struct admission_peer *p, int64_t now_ms) {
-    const unsigned rate = a->opts.new_queues_per_minute;
-    bucket_refill(&p->new_queues, rate, MINUTE_MS, now_ms);
-    if (p->new_queues.level == (int64_t)rate * MINUTE_MS) {
+    const struct admission_opts *o = &a->opts;
+    if (bucket_is_full(&p->new_queues, o->new_queues_per_minute, MINUTE_MS, now_ms) &&
+        bucket_is_full(&p->handshakes, o->handshakes_per_address, SECOND_MS, now_ms)) {
         forget(a, p);
         return;
     }
@@ -174,22 +202,52 @@ static bool is_full(unsigned n, unsigned max) {
     return max != 0 && n >= max;
 }
 
-static enum err enter_locked(struct admission *a, const struct id *id, int64_t now_ms,
-                             struct admission_peer **ret) {
+/* One address leaves at least half of all places to others. */
+static unsigned places_of_address(const struct admission_opts *o) {
+    const unsigned half = o->connections_max / 2;
+    if (o->connections_per_address == 0 || half == 0) return o->connections_per_address;
+    return o->connections_per_address < half ? o->connections_per_address : half;
+}
+
+static enum admission_limit limit_of_peer(const struct admission *a, struct admission_peer *p,
+                                          int64_t now_ms) {
+    const struct admission_opts *o = &a->opts;
+    if (!p->is_limited) return LIMIT_NONE;
+    if (is_full(p->n_connections, places_of_address(o))) return LIMIT_CONNECTIONS_PER_ADDRESS;
+    if (is_full(p->n_handshakes, o->handshakes_underway)) return LIMIT_HANDSHAKES_UNDERWAY;
+    if (!bucket_has(&p->handshakes, o->handshakes_per_address, SECOND_MS, now_ms))
+        return LIMIT_HANDSHAKES_PER_ADDRESS;
+    return LIMIT_NONE;
+}
+
+/* What is in all comes last, so that who is refused anyway does not use up what is others'. p: NULL
+ * for a new address. */
+static enum admission_limit limit_of(struct admission *a, struct admission_peer *p,
+                                     int64_t now_ms) {
+    if (is_full(a->n_connections, a->opts.connections_max)) return LIMIT_CONNECTIONS;
+    const enum admission_limit limit = p != NULL ? limit_of_peer(a, p, now_ms) : LIMIT_NONE;
+    if (limit != LIMIT_NONE) return limit;
+    if (!bucket_has(&a->handshakes, a->opts.handshakes_per_second, SECOND_MS, now_ms))
+        return LIMIT_HANDSHAKES;
+    return LIMIT_NONE;
+}
+
+static enum err enter_locked(struct admission *a, const struct id *id, bool is_limited,
+                             int64_t now_ms, struct admission_peer **ret,
+                             enum admission_limit *ret_limit) {
     forget_old(a, now_ms);
     struct admission_peer *p = find_peer(a, id);
-    const unsigned n_here = p != NULL ? p->n_connections : 0;
-    if (is_full(a->n_connections, a->opts.connections_max)) return E_LIMIT;
-    if (is_full(n_here, a->opts.connections_per_address)) return E_LIMIT;
-    /* Last, so that who is refused anyway does not use up the handshakes of others. */
-    if (!bucket_take(&a->handshakes, a->opts.handshakes_per_second, SECOND_MS, now_ms))
-        return E_LIMIT;
+    *ret_limit = limit_of(a, p, now_ms);
+    if (*ret_limit != LIMIT_NONE) return E_LIMIT;
     if (p == NULL) {
-        const enum err e = add_peer(a, id, now_ms, &p);
+        const enum err e = add_peer(a, id, is_limited, now_ms, &p);
         if (e != OK) return e;
     } else if (p->n_connections == 0) {
         stop_remembering(a, p);
     }
+    bucket_spend(&a->handshakes, a->opts.handshakes_per_second, SECOND_MS);
+    if (is_limited) bucket_spend(&p->handshakes, a->opts.handshakes_per_address, SECOND_MS);
+    p->n_handshakes++;
     p->n_connections++;
     a->n_connections++;
     *ret = p;
@@ -209,7 +267,9 @@ enum err admission_new(const struct admission_opts *o, const struct env *env,
     env_random(env, seed, sizeof seed);
     idmap_init(&a->peers, seed);
     list_init(&a->remembered);
-    bucket_fill(&a->handshakes, o->handshakes_per_second, SECOND_MS, env_mono_ms(env));
+    const int64_t now = env_mono_ms(env);
+    bucket_fill(&a->handshakes, o->handshakes_per_second, SECOND_MS, now);
+    bucket_fill(&a->new_queues, o->new_queues_in_all, MINUTE_MS, now);
     lock_init(&a->mtx, LOCK_ADMISSION);
     *ret = a;
     return OK;
@@ -229,15 +289,24 @@ void admission_free(struct admission *a) {
 }
 
 enum err admission_enter(struct admission *a, const struct sockaddr *from,
-                         struct admission_peer **ret_peer) {
+                         struct admission_peer **ret_peer, enum admission_limit *ret_limit) {
     struct id id;
+    *ret_limit = LIMIT_NONE;
     enum err e = hash_address(a, from, &id);
     if (e != OK) return e;
+    const bool is_limited = a->opts.limit_localhost || !is_localhost(from);
     const int64_t now = env_mono_ms(a->env);
     lock_take(&a->mtx);
-    e = enter_locked(a, &id, now, ret_peer);
+    e = enter_locked(a, &id, is_limited, now, ret_peer, ret_limit);
     lock_give(&a->mtx);
     return e;
+}
+
+void admission_settle(struct admission *a, struct admission_peer *peer) {
+    lock_take(&a->mtx);
+    assert(peer->n_handshakes > 0);
+    peer->n_handshakes--;
+    lock_give(&a->mtx);
 }
 
 void admission_leave(struct admission *a, struct admission_peer *owned) {
@@ -250,13 +319,23 @@ void admission_leave(struct admission *a, struct admission_peer *owned) {
     lock_give(&a->mtx);
 }
 
-bool admission_take_new_queue(struct admission *a, struct admission_peer *peer) {
+static enum admission_limit take_new_queue(struct admission *a, struct admission_peer *p,
+                                           int64_t now_ms) {
+    const unsigned own = p->is_limited ? a->opts.new_queues_per_minute : 0;
+    const unsigned in_all = a->opts.new_queues_in_all;
+    if (!bucket_has(&p->new_queues, own, MINUTE_MS, now_ms)) return LIMIT_NEW_QUEUES_PER_ADDRESS;
+    if (!bucket_has(&a->new_queues, in_all, MINUTE_MS, now_ms)) return LIMIT_NEW_QUEUES;
+    bucket_spend(&p->new_queues, own, MINUTE_MS);
+    bucket_spend(&a->new_queues, in_all, MINUTE_MS);
+    return LIMIT_NONE;
+}
+
+enum admission_limit admission_take_new_queue(struct admission *a, struct admission_peer *peer) {
     const int64_t now = env_mono_ms(a->env);
     lock_take(&a->mtx);
-    const bool taken =
-        bucket_take(&peer->new_queues, a->opts.new_queues_per_minute, MINUTE_MS, now);
+    const enum admission_limit limit = take_new_queue(a, peer, now);
     lock_give(&a->mtx);
-    return taken;
+    return limit;
 }
 
 bool admission_take_outgoing(struct admission *a) {

@@ -11,30 +11,54 @@
 
 #include "base/env.h"
 #include "base/err.h"
+#include "stats/stats.h"
 
 struct admission;
 struct admission_peer; /* counted: one reference per admitted connection */
 
+/* 0: no limit. Rates may be used up in one burst. */
 struct admission_opts {
-    unsigned connections_max;         /* in all; 0: no limit */
-    unsigned connections_per_address; /* 0: no limit */
-    unsigned handshakes_per_second;   /* in all; 0: no limit; burst of one second */
-    unsigned new_queues_per_minute;   /* per address; 0: no limit; burst of one minute */
-    unsigned outgoing_max;            /* sockets of our own connections, in all; 0: no limit */
+    unsigned connections_max;         /* in all */
+    unsigned connections_per_address; /* and never more than half of connections_max */
+    unsigned handshakes_per_second;   /* new connections, in all */
+    unsigned handshakes_per_address;  /* in a second */
+    unsigned handshakes_underway;     /* per address: connected, but not yet through TLS */
+    unsigned new_queues_per_minute;   /* per address */
+    unsigned new_queues_in_all;       /* in a minute */
+    unsigned outgoing_max;            /* sockets of our own connections, in all */
+    bool limit_localhost;             /* false: what is per address is not for this machine's own */
 };
+
+/* Which limit was reached. */
+enum admission_limit {
+    LIMIT_NONE,
+    LIMIT_CONNECTIONS,
+    LIMIT_CONNECTIONS_PER_ADDRESS,
+    LIMIT_HANDSHAKES,
+    LIMIT_HANDSHAKES_PER_ADDRESS,
+    LIMIT_HANDSHAKES_UNDERWAY,
+    LIMIT_NEW_QUEUES,
+    LIMIT_NEW_QUEUES_PER_ADDRESS,
+    N_ADMISSION_LIMITS
+};
+
+extern const enum stat_id LIMIT_STATS[N_ADMISSION_LIMITS]; /* how often: but that of LIMIT_NONE */
 
 MUST_USE enum err admission_new(const struct admission_opts *o, const struct env *env,
                                 struct admission **ret);
 void admission_free(struct admission *a); /* all peers must have been released */
 
-/* E_LIMIT when one of the limits is reached (nothing is counted then), E_NO_MEMORY. *ret_peer is
- * released by admission_leave(). */
+/* E_LIMIT when one of the limits is reached (nothing is counted then, and *ret_limit says which),
+ * E_NO_MEMORY. *ret_peer is released by admission_leave(); its handshake is under way until
+ * admission_settle(), which comes before that, once. */
 MUST_USE enum err admission_enter(struct admission *a, const struct sockaddr *from,
-                                  struct admission_peer **ret_peer);
+                                  struct admission_peer **ret_peer,
+                                  enum admission_limit *ret_limit);
+void admission_settle(struct admission *a, struct admission_peer *peer);
 void admission_leave(struct admission *a, struct admission_peer *owned);
 
-/* Spends one new queue of this address; false when there is none left in this minute. */
-bool admission_take_new_queue(struct admission *a, struct admission_peer *peer);
+/* Spends one new queue of this address and of all; or says which has none left in this minute. */
+enum admission_limit admission_take_new_queue(struct admission *a, struct admission_peer *peer);
 
 /* A socket for a connection of our own: so that what strangers make us connect to takes no
  * descriptor from clients, nor from the files of the store. False: there are too many; else it is

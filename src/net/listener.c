@@ -135,9 +135,11 @@ static bool accept_one(struct listener *ls) {
     }
     struct admission_peer *peer = NULL;
     struct admission *admission = ls->opts->admission;
-    if (admission != NULL && admission_enter(admission, &from.any, &peer) != OK) {
+    enum admission_limit limit = LIMIT_NONE;
+    if (admission != NULL && admission_enter(admission, &from.any, &peer, &limit) != OK) {
         refuse(fd);
         stats_add(loop_stats(ls->loop), STAT_SOCKETS_REFUSED, 1);
+        if (limit != LIMIT_NONE) stats_add(loop_stats(ls->loop), LIMIT_STATS[limit], 1);
         return true;
     }
     const enum err e = stream__accept(ls->loop, fd, ls->tls, ls->opts, peer, ls->counts);

@@ -203,7 +203,15 @@ void stream__write(struct stream *s) {
 
 /* ---- opening ---- */
 
+/* Its handshake is no longer under way. */
+static void settle(struct stream *s) {
+    if (s->peer == NULL || s->is_settled) return;
+    s->is_settled = true;
+    admission_settle(s->opts->admission, s->peer);
+}
+
 static void go_up(struct stream *s) {
+    settle(s);
     s->state = STREAM_OPEN;
     set_io_deadline(s, 0);
     enum err e = s->framing == NULL ? s->opts->on_up(s, s->opts) : OK;
@@ -324,6 +332,7 @@ enum err stream__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct
     const enum err e = open_stream(l, owned_fd, tls, o, &s);
     if (e != OK) {
         const int saved = errno;
+        if (owned_peer != NULL) admission_settle(o->admission, owned_peer);
         if (owned_peer != NULL) admission_leave(o->admission, owned_peer);
         errno = saved;
         return e;
@@ -401,6 +410,7 @@ void stream__destroy(struct stream *s) {
     (void)close(s->fd);
     if (s->peer == NULL) return;
     count_closed(s);
+    settle(s);
     admission_leave(s->opts->admission, s->peer);
 }
 
@@ -502,5 +512,7 @@ const char *stream_tls_problem(const struct stream *s) {
 }
 
 bool stream_take_new_queue(struct stream *s) {
-    return admission_take_new_queue(s->opts->admission, s->peer);
+    const enum admission_limit limit = admission_take_new_queue(s->opts->admission, s->peer);
+    if (limit != LIMIT_NONE) stats_add(loop_stats(s->set->loop), LIMIT_STATS[limit], 1);
+    return limit == LIMIT_NONE;
 }

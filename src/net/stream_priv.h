@@ -45,6 +45,7 @@ struct stream {
     bool is_at_end : 1;       /* the peer has sent its last byte */
     bool is_readable : 1;     /* poll said so; it is to be read in its turn */
     bool wants_run : 1;       /* stream_want_run() */
+    bool is_settled : 1;      /* its handshake is not under way any more, for the admission */
     bool is_broken : 1;       /* TLS or the socket failed: no close_notify */
 };
 _Static_assert(sizeof(struct stream) <= 368, "an idle stream must stay small");

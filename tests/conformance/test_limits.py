@@ -2,6 +2,7 @@
 """Slow readers, limits per address, inactive clients: behaviour "Connections"."""
 
 import os
+import socket
 import ssl
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ PATIENCE = 30
 PENDING = 262144
 MEMORY_KIB = 16 * 1024
 SLOW = 65536, 1 << 20
+LOCAL = ("LIMITS", "limit_localhost")
 
 
 def is_sanitized(server):
@@ -116,9 +118,20 @@ def try_connect(address, **options):
         return None
 
 
+def check_counted(server, limit):
+    """What was refused is in the metrics."""
+    line = f'simplex_smp_limits_reached_total{{limit="{limit}"}} '
+    path = server.state / "smp-server-metrics.prom"
+    deadline = time.monotonic() + PATIENCE
+    while not any(text.startswith(line) and float(text[len(line):].split()[0]) > 0
+                  for text in (path.read_text().splitlines() if path.exists() else [])):
+        assert time.monotonic() < deadline, "not counted"
+        time.sleep(0.1)
+
+
 def test_connections_per_address(own_server):
     """Above the limit a new connection is closed; others live on, other addresses are free."""
-    server = own_server({("LIMITS", "connections_per_address"): 3})
+    server = own_server({("LIMITS", "connections_per_address"): 3, LOCAL: "on"})
     taken = [Connection(server.address, 18) for _ in range(3)]
     assert try_connect(server.address) is None
     for conn in taken:
@@ -138,7 +151,8 @@ def test_connections_per_address(own_server):
 
 def test_new_queues_per_minute(own_server):
     """Above the limit NEW answers an error; the connection and its queues work on."""
-    server = own_server({("LIMITS", "new_queues_per_minute"): 5})
+    server = own_server({("LIMITS", "new_queues_per_minute"): 5, LOCAL: "on",
+                         ("STORE_LOG", "prometheus_interval"): 1})
     with Connection(server.address, 18) as conn:
         queues = [Queue.create(conn) for _ in range(5)]
         key = make_key("ed25519")
@@ -146,6 +160,45 @@ def test_new_queues_per_minute(own_server):
         assert conn.request(command, b"", key).tag == "ERR"
         assert queues[0].send(conn, b"hello").raw == b"OK"
         assert queues[0].next_message(conn).body == b"hello"
+    check_counted(server, "new_queues_per_minute")
+
+
+def test_new_queues_in_all(own_server):
+    """The same for all addresses together, from this machine too."""
+    server = own_server({("LIMITS", "new_queues_in_all"): 2,
+                         ("STORE_LOG", "prometheus_interval"): 1})
+    with Connection(server.address, 18) as conn, \
+            Connection(server.address, 18, source="127.0.0.2") as other:
+        for each in (conn, other):
+            Queue.create(each)
+        key = make_key("ed25519")
+        assert conn.request(new_command(18, key.der, X25519Key().der), b"", key).tag == "ERR"
+    check_counted(server, "new_queues_in_all")
+
+
+def test_handshakes_underway(own_server):
+    """One address cannot hold more places by saying nothing; who is through counts no more."""
+    server = own_server({("LIMITS", "handshakes_underway"): 2, LOCAL: "on",
+                         ("STORE_LOG", "prometheus_interval"): 1})
+    through = [Connection(server.address, 18) for _ in range(5)]
+    silent = [socket.create_connection((server.address.host, server.address.port))
+              for _ in range(3)]
+    silent[2].settimeout(PATIENCE)
+    try:
+        assert silent[2].recv(1) == b""
+    except ConnectionError:
+        pass
+    assert try_connect(server.address) is None
+    with Connection(server.address, 18, source="127.0.0.2") as elsewhere:
+        elsewhere.ping()
+    for sock in silent:
+        sock.close()
+    deadline = time.monotonic() + PATIENCE
+    while (again := try_connect(server.address)) is None:
+        assert time.monotonic() < deadline, "a handshake that has ended still counts"
+    for conn in (*through, again):
+        conn.close()
+    check_counted(server, "handshakes_underway")
 
 
 @pytest.fixture

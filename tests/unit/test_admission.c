@@ -39,6 +39,8 @@ static struct admission *new_admission(struct admission_opts o) {
     return a;
 }
 
+static enum admission_limit reached; /* of the last that was refused */
+
 static enum err enter(struct admission *a, const char *host, struct admission_peer **ret) {
     struct sockaddr_storage sa = {0};
     struct sockaddr_in *v4 = (struct sockaddr_in *)&sa;
@@ -49,14 +51,20 @@ static enum err enter(struct admission *a, const char *host, struct admission_pe
         assert_int_equal(inet_pton(AF_INET6, host, &v6->sin6_addr), 1);
         sa.ss_family = AF_INET6;
     }
-    return admission_enter(a, (const struct sockaddr *)&sa, ret);
+    return admission_enter(a, (const struct sockaddr *)&sa, ret, &reached);
 }
 
-/* For addresses that must be let in. */
-static struct admission_peer *must_enter(struct admission *a, const char *host) {
+/* For addresses that must be let in; its handshake is under way. */
+static struct admission_peer *must_begin(struct admission *a, const char *host) {
     struct admission_peer *p = NULL;
     assert_int_equal(enter(a, host, &p), OK);
     assert_non_null(p);
+    return p;
+}
+
+static struct admission_peer *must_enter(struct admission *a, const char *host) {
+    struct admission_peer *p = must_begin(a, host);
+    admission_settle(a, p);
     return p;
 }
 
@@ -75,7 +83,7 @@ static void without_limits_all_are_let_in(void **state) {
     for (size_t i = 0; i < 1000; i++) p[i] = must_enter(a, "192.0.2.1");
     assert_int_equal(admission_connections(a), 1000);
     for (size_t i = 0; i < 1000; i++) {
-        assert_true(admission_take_new_queue(a, p[i]));
+        assert_int_equal(admission_take_new_queue(a, p[i]), LIMIT_NONE);
         admission_leave(a, p[i]);
     }
     assert_int_equal(admission_connections(a), 0);
@@ -154,8 +162,8 @@ static void other_families_are_one_address(void **state) {
     struct admission *a = new_admission((struct admission_opts){.connections_per_address = 1});
     const struct sockaddr local = {.sa_family = AF_UNIX};
     struct admission_peer *one = NULL, *two = NULL;
-    assert_int_equal(admission_enter(a, &local, &one), OK);
-    assert_int_equal(admission_enter(a, &local, &two), E_LIMIT);
+    assert_int_equal(admission_enter(a, &local, &one, &reached), OK);
+    assert_int_equal(admission_enter(a, &local, &two, &reached), E_LIMIT);
     admission_leave(a, one);
     admission_free(a);
 }
@@ -196,16 +204,16 @@ static void new_queues_are_limited_per_address_and_minute(void **state) {
     struct admission *a = new_admission((struct admission_opts){.new_queues_per_minute = 3});
     struct admission_peer *one = must_enter(a, "192.0.2.1"), *same = must_enter(a, "192.0.2.1");
     struct admission_peer *other = must_enter(a, "192.0.2.2");
-    assert_true(admission_take_new_queue(a, one));
-    assert_true(admission_take_new_queue(a, same));
-    assert_true(admission_take_new_queue(a, one));
-    assert_false(admission_take_new_queue(a, same));
-    assert_true(admission_take_new_queue(a, other));
+    assert_int_equal(admission_take_new_queue(a, one), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, same), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, one), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, same), LIMIT_NEW_QUEUES_PER_ADDRESS);
+    assert_int_equal(admission_take_new_queue(a, other), LIMIT_NONE);
     clock_ms += 19999;
-    assert_false(admission_take_new_queue(a, one));
+    assert_int_equal(admission_take_new_queue(a, one), LIMIT_NEW_QUEUES_PER_ADDRESS);
     clock_ms += 1;
-    assert_true(admission_take_new_queue(a, one));
-    assert_false(admission_take_new_queue(a, one));
+    assert_int_equal(admission_take_new_queue(a, one), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, one), LIMIT_NEW_QUEUES_PER_ADDRESS);
     admission_leave(a, one);
     admission_leave(a, same);
     admission_leave(a, other);
@@ -217,19 +225,19 @@ static void coming_back_does_not_refill_the_rate(void **state) {
     clock_ms = 1000;
     struct admission *a = new_admission((struct admission_opts){.new_queues_per_minute = 2});
     struct admission_peer *p = must_enter(a, "192.0.2.1");
-    assert_true(admission_take_new_queue(a, p));
-    assert_true(admission_take_new_queue(a, p));
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NONE);
     admission_leave(a, p);
     clock_ms += 1000;
     p = must_enter(a, "192.0.2.1");
-    assert_false(admission_take_new_queue(a, p));
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NEW_QUEUES_PER_ADDRESS);
     admission_leave(a, p);
     clock_ms += 60000; /* forgotten by now, and full again in any case */
     admission_leave(a, must_enter(a, "192.0.2.9"));
     p = must_enter(a, "192.0.2.1");
-    assert_true(admission_take_new_queue(a, p));
-    assert_true(admission_take_new_queue(a, p));
-    assert_false(admission_take_new_queue(a, p));
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NEW_QUEUES_PER_ADDRESS);
     admission_leave(a, p);
     admission_free(a); /* with one that is still remembered */
 }
@@ -244,6 +252,102 @@ static void a_clock_that_steps_back_gives_nothing_away(void **state) {
     admission_free(a);
 }
 
+static void one_address_leaves_half_of_the_places(void **state) {
+    (void)state;
+    struct admission *a = new_admission(
+        (struct admission_opts){.connections_max = 4, .connections_per_address = 1000});
+    struct admission_peer *one = must_enter(a, "192.0.2.1"), *two = must_enter(a, "192.0.2.1");
+    must_refuse(a, "192.0.2.1");
+    assert_int_equal(reached, LIMIT_CONNECTIONS_PER_ADDRESS);
+    struct admission_peer *three = must_enter(a, "192.0.2.2"), *four = must_enter(a, "192.0.2.2");
+    must_refuse(a, "192.0.2.3");
+    assert_int_equal(reached, LIMIT_CONNECTIONS);
+    admission_leave(a, one);
+    admission_leave(a, two);
+    admission_leave(a, three);
+    admission_leave(a, four);
+    admission_free(a);
+}
+
+/* Also for one that leaves at once, each time. */
+static void handshakes_are_limited_per_address(void **state) {
+    (void)state;
+    clock_ms = 100000;
+    struct admission *a = new_admission((struct admission_opts){.handshakes_per_address = 2});
+    admission_leave(a, must_enter(a, "192.0.2.1"));
+    admission_leave(a, must_enter(a, "192.0.2.1"));
+    must_refuse(a, "192.0.2.1");
+    assert_int_equal(reached, LIMIT_HANDSHAKES_PER_ADDRESS);
+    admission_leave(a, must_enter(a, "192.0.2.2"));
+    clock_ms += 500;
+    admission_leave(a, must_enter(a, "192.0.2.1"));
+    must_refuse(a, "192.0.2.1");
+    admission_free(a);
+}
+
+static void handshakes_under_way_are_limited_per_address(void **state) {
+    (void)state;
+    struct admission *a = new_admission((struct admission_opts){.handshakes_underway = 1});
+    struct admission_peer *one = must_begin(a, "192.0.2.1");
+    must_refuse(a, "192.0.2.1");
+    assert_int_equal(reached, LIMIT_HANDSHAKES_UNDERWAY);
+    struct admission_peer *other = must_begin(a, "192.0.2.2");
+    admission_settle(a, one);
+    struct admission_peer *two = must_begin(a, "192.0.2.1");
+    admission_settle(a, two);
+    admission_settle(a, other);
+    admission_leave(a, one);
+    admission_leave(a, two);
+    admission_leave(a, other);
+    admission_free(a);
+}
+
+static void new_queues_are_limited_in_all(void **state) {
+    (void)state;
+    clock_ms = 100000;
+    struct admission *a =
+        new_admission((struct admission_opts){.new_queues_per_minute = 2, .new_queues_in_all = 3});
+    struct admission_peer *one = must_enter(a, "192.0.2.1"), *other = must_enter(a, "192.0.2.2");
+    assert_int_equal(admission_take_new_queue(a, one), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, one), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, one), LIMIT_NEW_QUEUES_PER_ADDRESS);
+    assert_int_equal(admission_take_new_queue(a, other), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, other), LIMIT_NEW_QUEUES);
+    clock_ms += 20000; /* one more in all; the refused has not spent its own */
+    assert_int_equal(admission_take_new_queue(a, other), LIMIT_NONE);
+    admission_leave(a, one);
+    admission_leave(a, other);
+    admission_free(a);
+}
+
+/* Who comes through Tor or a proxy of this machine is not one client. */
+static void localhost_is_limited_only_on_demand(void **state) {
+    (void)state;
+    static const char *const OWN[] = {"127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"};
+    struct admission_opts o = {.connections_per_address = 1,
+                               .handshakes_per_address = 1,
+                               .handshakes_underway = 1,
+                               .new_queues_per_minute = 1};
+    for (size_t i = 0; i < sizeof OWN / sizeof *OWN; i++) {
+        o.limit_localhost = false;
+        struct admission *a = new_admission(o);
+        struct admission_peer *one = must_begin(a, OWN[i]), *two = must_begin(a, OWN[i]);
+        assert_int_equal(admission_take_new_queue(a, one), LIMIT_NONE);
+        assert_int_equal(admission_take_new_queue(a, one), LIMIT_NONE);
+        admission_settle(a, one);
+        admission_settle(a, two);
+        admission_leave(a, one);
+        admission_leave(a, two);
+        admission_free(a);
+        o.limit_localhost = true;
+        a = new_admission(o);
+        one = must_enter(a, OWN[i]);
+        must_refuse(a, OWN[i]);
+        admission_leave(a, one);
+        admission_free(a);
+    }
+}
+
 /* ---- several threads ---- */
 
 enum { N_THREADS = 4, N_ROUNDS = 2000 };
@@ -254,8 +358,10 @@ static void *come_and_go(void *arg) {
     for (uint32_t i = 0; i < N_ROUNDS; i++) {
         sa.sin_addr.s_addr = i % 7;
         struct admission_peer *p = NULL;
-        if (admission_enter(a, (const struct sockaddr *)&sa, &p) != OK) continue;
+        enum admission_limit limit;
+        if (admission_enter(a, (const struct sockaddr *)&sa, &p, &limit) != OK) continue;
         (void)admission_take_new_queue(a, p);
+        admission_settle(a, p);
         admission_leave(a, p);
     }
     return NULL;
@@ -295,6 +401,11 @@ int main(void) {
         cmocka_unit_test(new_queues_are_limited_per_address_and_minute),
         cmocka_unit_test(coming_back_does_not_refill_the_rate),
         cmocka_unit_test(a_clock_that_steps_back_gives_nothing_away),
+        cmocka_unit_test(one_address_leaves_half_of_the_places),
+        cmocka_unit_test(handshakes_are_limited_per_address),
+        cmocka_unit_test(handshakes_under_way_are_limited_per_address),
+        cmocka_unit_test(new_queues_are_limited_in_all),
+        cmocka_unit_test(localhost_is_limited_only_on_demand),
         cmocka_unit_test(threads_share_the_counts),
     };
     return cmocka_run_group_tests(tests, init, NULL);

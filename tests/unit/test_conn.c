@@ -685,9 +685,10 @@ static void take_queues(struct conn *c, struct server *s) {
 
 static void limits_are_those_of_the_admission(void **state) {
     (void)state;
-    struct server *s = server_open(
-        &(struct server){.limits = {.connections_per_address = 1, .new_queues_per_minute = 1},
-                         .inspect = take_queues});
+    struct server *s = server_open(&(struct server){.limits = {.connections_per_address = 1,
+                                                               .new_queues_per_minute = 1,
+                                                               .limit_localhost = true},
+                                                    .inspect = take_queues});
     struct client c;
     client_open(&c, s, &PLAIN);
     wait_for(s, &s->n_open, 1);

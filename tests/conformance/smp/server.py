@@ -23,7 +23,7 @@ STOP_TIMEOUT = 60
 SANITIZERS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanitizer",
               "ERROR: LeakSanitizer", "LeakSanitizer: detected")
 NO_LIMITS = {("LIMITS", "connections_per_address"): 0, ("LIMITS", "new_queues_per_minute"): 0,
-             ("LIMITS", "handshakes_per_second"): 10000}
+             ("LIMITS", "handshakes_per_second"): 10000, ("LIMITS", "new_queues_in_all"): 0}
 # How a server keeps queues and messages: arguments of init, settings.
 STORES = {
     "off": (["--disable-store-log"], {}),
