@@ -323,6 +323,7 @@ def test_second_server(ready):
     ready.set("STORE_LOG", "enable", "off")
     ready.set("STORE_LOG", "store_messages", "memory")
     server = ready.start()
+    ready.environment["SMP_SERVER_LOG_PATH"] = str(ready.root / "other")
     assert "is in use" in ready.refuse_start()
     server.stop()
 
