@@ -5,206 +5,8 @@
 #include <string.h>
 
 #include "base/rd.h"
-#include "net/conn_priv.h"
 
 struct rig rig;
-
-/* ---- clock and randomness ---- */
-
-static int64_t now_s(void *ctx) {
-    (void)ctx;
-    return RIG_EPOCH_S + rig.now_ms / 1000;
-}
-
-static int64_t mono_us(void *ctx) {
-    (void)ctx;
-    return rig.now_ms * 1000;
-}
-
-/* xorshift64 */
-static void random_bytes(void *ctx, void *buf, size_t n) {
-    (void)ctx;
-    for (size_t i = 0; i < n; i++) {
-        rig.random ^= rig.random << 13;
-        rig.random ^= rig.random >> 7;
-        rig.random ^= rig.random << 17;
-        ((uint8_t *)buf)[i] = (uint8_t)(rig.random >> 32);
-    }
-}
-
-/* ---- timers: in place of the loop's (--wrap) ---- */
-
-struct rig_timer {
-    struct list in_rig;
-    struct loop_timer *timer;
-    int64_t due_ms, repeat_ms;
-    void (*fn)(void *ctx);
-    void *ctx;
-};
-
-enum err __wrap_loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t first_ms,
-                                 uint64_t repeat_ms, void (*fn)(void *ctx), void *ctx);
-void __wrap_loop_timer_stop(struct loop_timer *t);
-int64_t __wrap_loop_turn_ms(const struct loop *l);
-
-void __wrap_loop_timer_stop(struct loop_timer *t) {
-    struct rig_timer *rt = t->impl;
-    if (rt == NULL) return;
-    list_remove(&rt->in_rig);
-    free(rt);
-    t->impl = NULL;
-}
-
-enum err __wrap_loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t first_ms,
-                                 uint64_t repeat_ms, void (*fn)(void *ctx), void *ctx) {
-    (void)l;
-    __wrap_loop_timer_stop(t);
-    struct rig_timer *rt = malloc(sizeof *rt);
-    assert_non_null(rt);
-    *rt = (struct rig_timer){.timer = t,
-                             .due_ms = rig.now_ms + (int64_t)first_ms,
-                             .repeat_ms = (int64_t)repeat_ms,
-                             .fn = fn,
-                             .ctx = ctx};
-    list_push_back(&rig.timers, &rt->in_rig);
-    t->impl = rt;
-    return OK;
-}
-
-int64_t __wrap_loop_turn_ms(const struct loop *l) {
-    (void)l;
-    return rig.now_ms;
-}
-
-/* The first that is due until then; NULL: none. */
-static struct rig_timer *first_due(int64_t until_ms) {
-    struct rig_timer *first = NULL;
-    for (struct list *l = rig.timers.next; l != &rig.timers; l = l->next) {
-        struct rig_timer *rt = CONTAINER_OF(l, struct rig_timer, in_rig);
-        if (rt->due_ms <= until_ms && (first == NULL || rt->due_ms < first->due_ms)) first = rt;
-    }
-    return first;
-}
-
-void rig_run_posted(void) {
-    loop_join(rig.loop);
-}
-
-void rig_pass_ms(int64_t ms) {
-    const int64_t until_ms = rig.now_ms + ms;
-    for (struct rig_timer *rt; (rt = first_due(until_ms)) != NULL;) {
-        rig.now_ms = rt->due_ms;
-        void (*fn)(void *ctx) = rt->fn;
-        void *ctx = rt->ctx;
-        if (rt->repeat_ms != 0) {
-            rt->due_ms += rt->repeat_ms;
-        } else {
-            __wrap_loop_timer_stop(rt->timer);
-        }
-        fn(ctx);
-        rig_run_posted();
-    }
-    rig.now_ms = until_ms;
-    rig_run_posted();
-}
-
-/* ---- connections: in place of net/conn ---- */
-
-struct loop *conn_loop(const struct conn *c) {
-    (void)c;
-    return rig.loop;
-}
-
-void conn_want_write(struct conn *c) {
-    c->wants_write = true;
-}
-
-void conn_want_run(struct conn *c) {
-    c->wants_run = true;
-}
-
-bool conn_share_is_used(const struct conn *c) {
-    return c->share_is_used;
-}
-
-void conn_pause_read(struct conn *c) {
-    c->is_paused = true;
-}
-
-void conn_resume_read(struct conn *c) {
-    c->is_paused = false;
-}
-
-void conn_set_deadline(struct conn *c, int64_t mono_ms) {
-    c->deadline_ms = mono_ms;
-}
-
-void conn_finish(struct conn *c) {
-    c->is_finishing = true;
-}
-
-void conn_close(struct conn *c) {
-    c->is_closed = true;
-}
-
-struct bytes conn_tls_unique(const struct conn *c) {
-    (void)c;
-    return bytes_str("thirty-two bytes of TLS's unique");
-}
-
-bool conn_has_alpn(const struct conn *c) {
-    (void)c;
-    return true;
-}
-
-const char *conn_tls_problem(const struct conn *c) {
-    (void)c;
-    return "";
-}
-
-const struct server_cert *conn_cert(const struct conn *c) {
-    (void)c;
-    return NULL;
-}
-
-enum err conn_peer_chain(const struct conn *c, uint8_t *buf, size_t cap, struct bytes *ret) {
-    (void)c;
-    (void)buf;
-    (void)cap;
-    (void)ret;
-    return E_CERT;
-}
-
-bool conn_take_new_queue(struct conn *c) {
-    return !c->may_not_make_queues;
-}
-
-enum err conn_up(struct stream *s, const struct stream_opts *o) {
-    (void)s;
-    (void)o;
-    return E_INTERNAL;
-}
-
-enum err conn_frame(struct stream *s, const struct conn_opts *o) {
-    (void)s;
-    (void)o;
-    return E_INTERNAL;
-}
-
-enum err conn__connect(struct loop *l, int owned_fd, SSL_CTX *tls, const struct conn_opts *o,
-                       void *session, struct conn **ret) {
-    (void)l;
-    (void)owned_fd;
-    (void)tls;
-    (void)o;
-    (void)session;
-    (void)ret;
-    return E_INTERNAL;
-}
-
-void conn__begin(struct conn *c) {
-    (void)c;
-}
 
 /* ---- the store ---- */
 
@@ -281,7 +83,7 @@ static enum err fate(const struct store *s, lsn_t lsn) {
 }
 
 static void open_store(void) {
-    const struct store_opts o = {.env = &rig.env, .quota = RIG_QUOTA};
+    const struct store_opts o = {.env = &loop_rig.env, .quota = RIG_QUOTA};
     struct store_problem problem = {0};
     assert_int_equal(store_open("memory", &o, &rig.store, &problem), OK);
     real = rig.store->ops;
@@ -297,17 +99,15 @@ static void open_store(void) {
 
 int rig_setup(void **state) {
     (void)state;
-    rig = (struct rig){.now_ms = 1000, .random = 88172645463325252u};
-    rig.env = (struct env){.now_s = now_s, .mono_us = mono_us, .random = random_bytes};
-    list_init(&rig.timers);
+    rig = (struct rig){.is_later = false};
     if (crypto_init() != OK) return -1;
-    ed25519_key_new(&rig.env, &rig.key);
-    assert_int_equal(loop_new(0, &rig.env, &rig.loop), OK);
+    loop_rig_open(1);
+    ed25519_key_new(&loop_rig.env, &rig.key);
     open_store();
     const struct relay_opts o = {
-        .env = &rig.env,
+        .env = &loop_rig.env,
         .store = rig.store,
-        .loops = &rig.loop,
+        .loops = loop_rig.loops,
         .n_loops = 1,
         .settings.version_min = RELAY_VERSION_MIN,
         .settings.version_max = RELAY_VERSION_MAX,
@@ -325,26 +125,20 @@ int rig_setup(void **state) {
 
 int rig_teardown(void **state) {
     (void)state;
-    for (struct conn *c; (c = rig.conns) != NULL;) {
+    for (struct conn *c = loop_rig.conns; c != NULL; c = c->next) {
         if (c->session != NULL) SESSION_OPS.on_close(c->session);
-        rig.conns = c->next;
-        free(c);
     }
     while (rig.n_questions != 0) rig_answer(0);
     while (rig.n_loads != 0) rig_answer_load(0);
     rig_run_posted();
     relay_free(rig.relay);
-    assert_true(list_is_empty(&rig.timers));
-    loop_free(rig.loop);
+    loop_rig_close();
     store_close(rig.store);
     return 0;
 }
 
 struct session *rig_session(uint16_t version) {
-    struct conn *c = calloc(1, sizeof *c);
-    assert_non_null(c);
-    c->next = rig.conns;
-    rig.conns = c;
+    struct conn *c = rig_conn(loop_rig.loops[0]);
     assert_int_equal(SESSION_OPS.on_open(c, rig.relay, &c->session), OK);
     struct session *s = c->session;
     s->state = SESSION_RUNNING;
@@ -374,8 +168,8 @@ void rig_put_message(struct queue *q, const char *body) {
     struct message *m;
     struct msg_written written;
     struct id id;
-    env_random(&rig.env, &id, sizeof id);
-    assert_int_equal(message_new(&id, env_now_s(&rig.env), false, bytes_str(body), &m), OK);
+    env_random(&loop_rig.env, &id, sizeof id);
+    assert_int_equal(message_new(&id, env_now_s(&loop_rig.env), false, bytes_str(body), &m), OK);
     assert_int_equal(store_msg_write(rig.store, q, m, &written), OK);
 }
 

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* relay_rig.h -- the relay on one loop that does not run, so that a test decides all that happens:
- * clock and randomness, when timers fire and when the store answers, what a connection reads and
- * what is left of its share of the turn. The store is the one in RAM behind a few switches.
- * Connections are made by hand (they stand in for net/conn). One rig at a time. */
+/* relay_rig.h -- the relay on one loop that does not run (loop_rig), so that a test decides all
+ * that happens, also when the store answers, and what. The store is the one in RAM behind a few
+ * switches. One rig at a time. */
 #pragma once
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+#include "loop_rig.h"
 
 #include "client/smp_command.h"
 #include "crypto/crypto.h"
@@ -21,16 +16,6 @@
 #include "relay/session/session.h"
 #include "relay/session/subscription.h"
 #include "store/store_priv.h"
-
-/* In place of net/conn's. */
-struct conn {
-    struct conn *next;
-    void *session; /* NULL after on_close() */
-    bool wants_write, wants_run, is_paused, is_finishing, is_closed;
-    bool share_is_used;
-    bool may_not_make_queues;
-    int64_t deadline_ms;
-};
 
 enum { RIG_QUESTIONS_MAX = 64, RIG_QUOTA = 8 };
 
@@ -48,14 +33,8 @@ struct rig_load {
 
 struct rig {
     struct ed25519_key key; /* of all queues' recipients */
-    int64_t now_ms;         /* monotonic; the wall clock is RIG_EPOCH_S seconds ahead */
-    uint64_t random;
-    struct env env;
-    struct loop *loop;
     struct relay *relay;
     struct relay_loop *rl;
-    struct conn *conns;  /* owned */
-    struct list timers;  /* those that run */
     struct store *store; /* with the switches below */
     bool is_later;       /* messages come when rig_answer() says so */
     enum err read_err;   /* instead of a message, unless OK */
@@ -71,14 +50,9 @@ struct rig {
 };
 extern struct rig rig;
 
-enum { RIG_EPOCH_S = 1700000000 };
-
 int rig_setup(void **state);
 int rig_teardown(void **state);
 
-/* Time goes on, timers fire in their order, and what was posted is run. */
-void rig_pass_ms(int64_t ms);
-void rig_run_posted(void);
 /* The store says that all up to this change is durable, or lost. */
 void rig_set_durable(lsn_t lsn);
 void rig_set_lost(lsn_t lsn);

@@ -47,7 +47,7 @@ static void a_stranger_cannot_tell_whether_a_queue_exists(void **state) {
     (void)state;
     const struct id nobodys = {{7}};
     struct ed25519_key other;
-    ed25519_key_new(&rig.env, &other);
+    ed25519_key_new(&loop_rig.env, &other);
     rig_plain(&block, "other", CMD_SUB, &rcv_id, &other);
     rig_plain(&block, "sender", CMD_SUB, &snd_id, &rig.key);
     rig_plain(&block, "nobody", CMD_SUB, &nobodys, &rig.key);
@@ -129,13 +129,18 @@ static void a_blocked_queue_says_so(void **state) {
 
 /* ---- what they wait for ---- */
 
-static void an_answer_waits_for_its_change_and_the_others_for_it(void **state) {
-    (void)state;
+/* A command whose change is under way, and one behind it. */
+static void send_and_ping(void) {
     rig.write_lsn = 5;
     rig_send(&block, "send", &snd_id, "hello");
     plain("ping", CMD_PING, NULL);
     write_block();
     assert_read("nothing");
+}
+
+static void an_answer_waits_for_its_change_and_the_others_for_it(void **state) {
+    (void)state;
+    send_and_ping();
     assert_true(SESSION_OPS.awaits(session));
     assert_true(session->outbox.pending_bytes > strlen("hello") + 2 * SESSION_PENDING_BASE);
     rig_set_durable(5);
@@ -158,15 +163,11 @@ static void a_lost_change_is_an_error(void **state) {
 /* Older clients take ERR STORE for the end of their message. */
 static void an_older_client_is_left_without_an_answer(void **state) {
     (void)state;
-    rig.write_lsn = 5;
-    rig_send(&block, "send", &snd_id, "hello");
-    plain("ping", CMD_PING, NULL);
-    write_block();
-    assert_read("nothing");
+    send_and_ping();
     assert_int_equal(session->conn->deadline_ms, 0);
     rig_set_lost(5);
     assert_read("PONG ping");
-    assert_true(session->conn->deadline_ms > rig.now_ms);
+    assert_true(session->conn->deadline_ms > loop_rig.now_ms);
 }
 
 /* ---- stopping between two commands ---- */
@@ -216,16 +217,16 @@ struct client {
 static void make_client(struct client *c) {
     struct x25519_pair proxy;
     uint8_t secret[X25519_LEN];
-    x25519_pair_new(&rig.env, &proxy);
-    x25519_pair_new(&rig.env, &c->pair);
+    x25519_pair_new(&loop_rig.env, &proxy);
+    x25519_pair_new(&loop_rig.env, &c->pair);
     session->has_client_key = true;
     memcpy(session->client_key, proxy.pub, sizeof session->client_key);
     assert_int_equal(x25519_dh(proxy.priv, session->pub, secret), OK);
     c->proxy_key = box_key_from_secret(secret);
     assert_int_equal(x25519_dh(c->pair.priv, session->pub, secret), OK);
     c->client_key = box_key_from_secret(secret);
-    env_random(&rig.env, c->nonce, sizeof c->nonce);
-    env_random(&rig.env, &c->corr_id, sizeof c->corr_id);
+    env_random(&loop_rig.env, c->nonce, sizeof c->nonce);
+    env_random(&loop_rig.env, &c->corr_id, sizeof c->corr_id);
 }
 
 /* A SEND inside of both layers. */

@@ -212,7 +212,7 @@ static void what_cannot_be_read_is_tried_again(void **state) {
     assert_true(sub_of(&q)->has_delivered);
     rig_pass_ms(10 * MINUTE_MS);
     assert_false(session->conn->wants_write); /* and no timer is left */
-    assert_true(list_is_empty(&rig.timers));
+    assert_true(list_is_empty(&loop_rig.timers));
 }
 
 /* Minutes until the store is asked again. */

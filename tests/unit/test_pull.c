@@ -26,7 +26,7 @@ static int setup(void **state) {
     static struct fixture f;
     if (rig_setup(state) != 0) return -1;
     n_came = 0;
-    f.home = (struct pull_home){rig.store, rig.loop, came, &rig};
+    f.home = (struct pull_home){rig.store, loop_rig.loops[0], came, &rig};
     f.queue = rig_queue(1);
     pull_init(&f.pull, f.queue);
     *state = &f;

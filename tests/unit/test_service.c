@@ -28,7 +28,7 @@ static struct session *service_session(enum service_role role) {
 
 static int setup(void **state) {
     if (rig_setup(state) != 0) return -1;
-    ed25519_key_new(&rig.env, &service_key);
+    ed25519_key_new(&loop_rig.env, &service_key);
     session = service_session(SERVICE_MESSAGING);
     return 0;
 }
@@ -231,7 +231,7 @@ static void a_queue_that_subscribes_itself_leaves_the_service(void **state) {
 static void the_service_signs_for_all_its_queues(void **state) {
     (void)state;
     struct ed25519_key other;
-    ed25519_key_new(&rig.env, &other);
+    ed25519_key_new(&loop_rig.env, &other);
     assert_string_equal(subscribe_all(session, "SUBS", &other), "ERR SERVICE all");
     assert_string_equal(subscribe_all(session, "NSUBS", &service_key), "ERR CMD PROHIBITED all");
 }

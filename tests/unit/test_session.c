@@ -183,20 +183,25 @@ static void an_unanswered_command_closes_the_session_once(void **state) {
     (void)state;
     session_leave_unanswered(session);
     const int64_t at_ms = session->conn->deadline_ms;
-    assert_int_equal(at_ms, rig.now_ms + UNANSWERED_CLOSE_S * 1000);
+    assert_int_equal(at_ms, loop_rig.now_ms + UNANSWERED_CLOSE_S * 1000);
     rig_pass_ms(1000);
     session_leave_unanswered(session);
     assert_int_equal(session->conn->deadline_ms, at_ms);
 }
 
-static void a_session_stays_until_the_store_has_answered(void **state) {
-    (void)state;
-    struct queue *q = rig_queue(1);
+/* A block of one command, whose queue the store finds later. */
+static void write_for_later(const char *corr_id, enum command_tag tag, const struct queue *q) {
     struct rig_block b;
     rig.is_load_later = true;
     rig_begin(&b, session);
-    rig_plain(&b, "a", CMD_SUB, queue_rcv_id(q), &rig.key);
+    rig_plain(&b, corr_id, tag, queue_rcv_id(q), &rig.key);
     rig_write(&b);
+}
+
+static void a_session_stays_until_the_store_has_answered(void **state) {
+    (void)state;
+    struct queue *q = rig_queue(1);
+    write_for_later("a", CMD_SUB, q);
     assert_int_equal(session->n_loading, 1);
     assert_true(SESSION_OPS.awaits(session));
     rig_close(session);
@@ -207,14 +212,8 @@ static void a_session_stays_until_the_store_has_answered(void **state) {
 static void answers_of_a_later_look_up_keep_their_order(void **state) {
     (void)state;
     struct queue *q = rig_queue(1);
-    struct rig_block b;
-    rig.is_load_later = true;
-    rig_begin(&b, session);
-    rig_plain(&b, "a", CMD_SUB, queue_rcv_id(q), &rig.key);
-    rig_write(&b);
-    rig_begin(&b, session);
-    rig_plain(&b, "b", CMD_QUE, queue_rcv_id(q), &rig.key);
-    rig_write(&b);
+    write_for_later("a", CMD_SUB, q);
+    write_for_later("b", CMD_QUE, q);
     rig_answer_load(1);
     rig_run(session);
     assert_read("nothing");
