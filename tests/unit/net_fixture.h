@@ -25,11 +25,13 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "cert_fixture.h"
 #include "crypto/cert.h"
 #include "crypto/crypto.h"
 #include "net/admission.h"
@@ -43,6 +45,13 @@ enum {
     MAX_QUEUED = 4096, /* blocks that a session may owe */
     LONG_TIMEOUT_MS = 60000,
 };
+
+/* Runs before all tests. */
+static inline int init_net(void **state) {
+    (void)state;
+    (void)signal(SIGPIPE, SIG_IGN);
+    return crypto_init() == OK ? 0 : -1;
+}
 
 static inline void fill_pattern(uint8_t *block, uint32_t number) {
     memset(block, (int)(number % 251), CONN_BLOCK_LEN);
@@ -61,14 +70,6 @@ static inline uint32_t read_pattern(const uint8_t *block) {
 
 /* ---- certificates ---- */
 
-static inline void write_text(char *ret_path, size_t cap, const char *text) {
-    (void)snprintf(ret_path, cap, "/tmp/test-conn-XXXXXX");
-    const int fd = mkstemp(ret_path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-    (void)close(fd);
-}
-
 static inline struct cert_bundle new_bundle(enum cert_algorithm algorithm) {
     const struct cert_request r = {algorithm, "localhost", time(NULL) - 3600};
     struct cert_bundle b;
@@ -76,43 +77,13 @@ static inline struct cert_bundle new_bundle(enum cert_algorithm algorithm) {
     return b;
 }
 
-static inline struct server_cert *load_cert(const struct cert_bundle *b) {
-    char paths[3][32];
-    write_text(paths[0], sizeof paths[0], b->ca_crt);
-    write_text(paths[1], sizeof paths[1], b->server_crt);
-    write_text(paths[2], sizeof paths[2], b->server_key);
-    const struct cert_files f = {paths[0], paths[1], paths[2]};
-    struct server_cert *cert = NULL;
-    struct cert_problem problem;
-    const enum err e = server_cert_load(&f, time(NULL), &cert, &problem);
-    for (int i = 0; i < 3; i++) (void)unlink(paths[i]);
-    if (e != OK) fail_msg("%s", problem.text);
-    return cert;
-}
-
 static inline SSL_CTX *new_server_ctx(enum cert_algorithm algorithm) {
     struct cert_bundle b = new_bundle(algorithm);
-    struct server_cert *cert = load_cert(&b);
+    struct server_cert *cert = load_bundle(&b, time(NULL));
     SSL_CTX *ctx = NULL;
     assert_int_equal(tls_server_ctx_new(cert, &ENV_SYSTEM, &ctx), OK);
     cert_bundle_done(&b);
     return ctx;
-}
-
-static inline X509 *read_x509(const char *pem) {
-    BIO *bio = BIO_new_mem_buf(pem, -1);
-    X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-    BIO_free(bio);
-    assert_non_null(x);
-    return x;
-}
-
-static inline EVP_PKEY *read_key(const char *pem) {
-    BIO *bio = BIO_new_mem_buf(pem, -1);
-    EVP_PKEY *k = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
-    BIO_free(bio);
-    assert_non_null(k);
-    return k;
 }
 
 /* ---- server ---- */
@@ -321,6 +292,10 @@ static inline struct server *server_open(const struct server *template) {
     return s;
 }
 
+static inline struct server *usual_server(void) {
+    return server_open(&(struct server){0});
+}
+
 static inline void server_stop(struct server *s) {
     s->is_open = false;
     loop_stop(s->loop);
@@ -433,14 +408,14 @@ static inline void note_message(int is_write, int version, int type, const void 
 
 static inline void use_client_cert(SSL_CTX *ctx, const struct client_opts *o) {
     if (o->chain[0] == NULL) return;
-    X509 *leaf = read_x509(o->chain[0]);
-    EVP_PKEY *key = read_key(o->key);
+    X509 *leaf = cert_of_pem(o->chain[0]);
+    EVP_PKEY *key = key_of_pem(o->key);
     assert_int_equal(SSL_CTX_use_certificate(ctx, leaf), 1);
     assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
     X509_free(leaf);
     EVP_PKEY_free(key);
     for (int i = 1; i < 3 && o->chain[i] != NULL; i++) {
-        assert_int_equal(SSL_CTX_add_extra_chain_cert(ctx, read_x509(o->chain[i])), 1);
+        assert_int_equal(SSL_CTX_add_extra_chain_cert(ctx, cert_of_pem(o->chain[i])), 1);
     }
 }
 
@@ -544,6 +519,12 @@ static inline void client_expect(struct client *c, uint32_t number) {
         at += (size_t)n;
     }
     assert_int_equal(read_pattern(block), number);
+}
+
+/* Sends a block that comes back. */
+static inline void client_echo(struct client *c, uint32_t number) {
+    client_send(c, number);
+    client_expect(c, number);
 }
 
 /* Expects the end of the connection, and nothing before it. */

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* Connections that carry blocks: their peers, well-behaved or not, and what a session can do. */
 #include "net_fixture.h"
 
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/time.h>
 
 static const struct client_opts PLAIN = {0};
@@ -13,14 +11,12 @@ static const struct client_opts PLAIN = {0};
 
 static void a_block_is_echoed(void **state) {
     (void)state;
-    struct server *s = server_open(&(struct server){0});
+    struct server *s = usual_server();
     struct client c;
     client_open(&c, s, &PLAIN);
     assert_int_equal(SSL_version(c.ssl), TLS1_3_VERSION);
-    client_send(&c, 7);
-    client_expect(&c, 7);
-    client_send(&c, 8);
-    client_expect(&c, 8);
+    client_echo(&c, 7);
+    client_echo(&c, 8);
     client_close(&c);
     wait_for(s, &s->n_closed, 1);
     server_close(s);
@@ -34,7 +30,7 @@ static void on_alarm(int number) {
 /* As libuv from 1.45 does with io_uring: calls on a socket with a time limit end with EINTR. */
 static void interruptions_do_no_harm(void **state) {
     (void)state;
-    struct server *s = server_open(&(struct server){0});
+    struct server *s = usual_server();
     const struct sigaction interrupt = {.sa_handler = on_alarm}; /* without SA_RESTART */
     const struct itimerval often = {{0, 200}, {0, 200}};
     assert_int_equal(sigaction(SIGALRM, &interrupt, NULL), 0);
@@ -56,7 +52,7 @@ static int stop_interruptions(void **state) {
 
 static void a_thousand_blocks_without_waiting(void **state) {
     (void)state;
-    struct server *s = server_open(&(struct server){0});
+    struct server *s = usual_server();
     struct client c;
     client_open(&c, s, &PLAIN);
     for (uint32_t i = 0; i < 1000; i++) client_send(&c, i);
@@ -67,7 +63,7 @@ static void a_thousand_blocks_without_waiting(void **state) {
 
 static void records_need_not_fit_blocks(void **state) {
     (void)state;
-    struct server *s = server_open(&(struct server){0});
+    struct server *s = usual_server();
     struct client c;
     client_open(&c, s, &PLAIN);
     enum { N = 12 };
@@ -85,7 +81,7 @@ static void records_need_not_fit_blocks(void **state) {
 
 static void many_connections_at_once(void **state) {
     (void)state;
-    struct server *s = server_open(&(struct server){0});
+    struct server *s = usual_server();
     enum { N = 40 };
     static struct client c[N];
     for (uint32_t i = 0; i < N; i++) client_open(&c[i], s, &PLAIN);
@@ -99,252 +95,6 @@ static void many_connections_at_once(void **state) {
         client_expect_end(&c[i]);
         client_close(&c[i]);
     }
-}
-
-/* ---- TLS ---- */
-
-static void tls_versions_certificates_and_groups(void **state) {
-    (void)state;
-    static const int VERSIONS[] = {TLS1_2_VERSION, TLS1_3_VERSION};
-    static const enum cert_algorithm ALGORITHMS[] = {CERT_ED25519, CERT_ED448};
-    static const struct {
-        const char *offered;
-        int chosen;
-    } GROUPS[] = {{"X25519", NID_X25519}, {"X448", NID_X448}, {"X25519:X448", NID_X25519}};
-    for (size_t a = 0; a < ARRAY_LEN(ALGORITHMS); a++) {
-        struct server *s = server_open(&(struct server){.tls = new_server_ctx(ALGORITHMS[a])});
-        for (size_t v = 0; v < ARRAY_LEN(VERSIONS); v++) {
-            for (size_t g = 0; g < ARRAY_LEN(GROUPS); g++) {
-                const struct client_opts o = {.max_version = VERSIONS[v],
-                                              .groups = GROUPS[g].offered};
-                struct client c;
-                client_open(&c, s, &o);
-                assert_int_equal(SSL_version(c.ssl), VERSIONS[v]);
-                EVP_PKEY *key = NULL;
-                assert_int_equal(SSL_get_peer_tmp_key(c.ssl, &key), 1);
-                assert_int_equal(EVP_PKEY_get_id(key), GROUPS[g].chosen);
-                EVP_PKEY_free(key);
-                assert_non_null(strstr(SSL_get_cipher(c.ssl), "CHACHA20"));
-                client_send(&c, 1);
-                client_expect(&c, 1);
-                client_close(&c);
-            }
-        }
-        server_close(s);
-        assert_int_equal(s->n_tls_errors, 0);
-    }
-}
-
-/* The key share that came with the ClientHello is taken, though the other group is the cheaper. */
-static void no_retry_for_a_client_that_begins_with_x448(void **state) {
-    (void)state;
-    struct server *s = server_open(&(struct server){0});
-    const struct client_opts o = {.groups = "X448:X25519"};
-    struct client c;
-    client_open(&c, s, &o);
-    assert_int_equal(c.n_hellos, 1);
-    client_close(&c);
-    server_close(s);
-}
-
-static void both_sides_know_the_same_tls_unique(void **state) {
-    (void)state;
-    struct server *s = server_open(&(struct server){0});
-    static const int VERSIONS[] = {TLS1_2_VERSION, TLS1_3_VERSION};
-    for (size_t v = 0; v < ARRAY_LEN(VERSIONS); v++) {
-        const struct client_opts o = {.max_version = VERSIONS[v]};
-        struct client c;
-        client_open(&c, s, &o);
-        client_send(&c, 1);
-        client_expect(&c, 1); /* the session has been opened */
-        uint8_t mine[TLS_UNIQUE_MAX], raw[TLS_UNIQUE_MAX];
-        const size_t n = tls_unique(c.ssl, mine);
-        assert_int_equal(n, VERSIONS[v] == TLS1_2_VERSION ? 12 : 32);
-        assert_int_equal(SSL_get_finished(c.ssl, raw, sizeof raw), n);
-        assert_memory_equal(mine, raw, n);
-        pthread_mutex_lock(&s->mtx);
-        assert_int_equal(s->unique_len, n);
-        assert_memory_equal(s->unique, mine, n);
-        pthread_mutex_unlock(&s->mtx);
-        client_close(&c);
-    }
-    server_close(s);
-}
-
-static void assert_alpn(const SSL *ssl, const char *agreed) {
-    const unsigned char *name = NULL;
-    unsigned len = 0;
-    SSL_get0_alpn_selected(ssl, &name, &len);
-    assert_int_equal(len, strlen(agreed));
-    if (len != 0) assert_memory_equal(name, agreed, len);
-    assert_int_equal(tls_has_alpn(ssl), len != 0);
-}
-
-static void alpn_is_optional_but_must_fit(void **state) {
-    (void)state;
-    struct server *s = server_open(&(struct server){0});
-    static const struct {
-        const char *list;
-        const char *agreed;
-    } GOOD[] = {
-        {"\5smp/1", "smp/1"},
-        {"", ""},
-        {"\10http/1.1", "http/1.1"},
-        {"\2h2", "h2"},
-        {"\3foo\2h2\5smp/1\10http/1.1", "h2"},
-        {"\5smp/1\2h2", "smp/1"},
-        {"\10http/1.1\5smp/1", "http/1.1"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(GOOD); i++) {
-        const struct client_opts o = {.alpn = GOOD[i].list};
-        struct client c;
-        client_open(&c, s, &o);
-        client_send(&c, 1);
-        client_expect(&c, 1);
-        pthread_mutex_lock(&s->mtx);
-        assert_int_equal(s->has_alpn, GOOD[i].agreed[0] != '\0');
-        pthread_mutex_unlock(&s->mtx);
-        assert_alpn(c.ssl, GOOD[i].agreed);
-        client_close(&c);
-    }
-    assert_int_equal(peek(s, &s->n_tls_errors), 0);
-    static const char *const BAD[] = {"\3foo",    "\5smp/2",     "\4smp/",
-                                      "\6smp/11", "\10http/1.0", "\3h2c"};
-    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
-        const struct client_opts o = {.alpn = BAD[i]};
-        struct client c;
-        client_init(&c, listener_port(s->listener), &o);
-        ERR_clear_error();
-        assert_int_not_equal(client_handshake(&c), 1);
-        assert_int_equal(ERR_GET_REASON(ERR_peek_error()),
-                         SSL_AD_REASON_OFFSET + SSL_AD_NO_APPLICATION_PROTOCOL);
-        client_close(&c);
-    }
-    wait_for(s, &s->n_tls_errors, ARRAY_LEN(BAD));
-    server_close(s);
-    assert_int_equal(s->n_tls_errors, ARRAY_LEN(BAD));
-    assert_int_equal(s->n_open, ARRAY_LEN(GOOD));
-}
-
-static void other_ciphers_are_refused(void **state) {
-    (void)state;
-    struct server *s = server_open(&(struct server){0});
-    struct client c;
-    client_init(&c, listener_port(s->listener), &PLAIN);
-    assert_int_equal(SSL_set_ciphersuites(c.ssl, "TLS_AES_128_GCM_SHA256"), 1);
-    assert_int_not_equal(client_handshake(&c), 1);
-    client_close(&c);
-    wait_for(s, &s->n_tls_errors, 1);
-    server_close(s);
-    assert_string_equal(s->tls_error, "no shared cipher");
-}
-
-static void sessions_cannot_be_resumed(void **state) {
-    (void)state;
-    struct server *s = server_open(&(struct server){0});
-    static const int VERSIONS[] = {TLS1_2_VERSION, TLS1_3_VERSION};
-    for (size_t v = 0; v < ARRAY_LEN(VERSIONS); v++) {
-        const struct client_opts o = {.max_version = VERSIONS[v]};
-        struct client c;
-        client_open(&c, s, &o);
-        client_send(&c, 1);
-        client_expect(&c, 1); /* a ticket would have come before */
-        SSL_SESSION *session = SSL_get1_session(c.ssl);
-        assert_false(SSL_SESSION_has_ticket(session));
-        client_close(&c);
-        client_init(&c, listener_port(s->listener), &o);
-        (void)SSL_set_session(c.ssl, session);
-        assert_int_equal(client_handshake(&c), 1);
-        assert_false(SSL_session_reused(c.ssl));
-        SSL_SESSION_free(session);
-        client_close(&c);
-    }
-    server_close(s);
-}
-
-static void client_certificates_are_shown_to_the_session(void **state) {
-    (void)state;
-    struct server *s = server_open(&(struct server){0});
-    struct cert_bundle b = new_bundle(CERT_ED25519);
-    static const int VERSIONS[] = {TLS1_2_VERSION, TLS1_3_VERSION};
-    for (size_t v = 0; v < ARRAY_LEN(VERSIONS); v++) {
-        const struct client_opts o = {.chain = {b.server_crt, b.ca_crt},
-                                      .key = b.server_key,
-                                      .max_version = VERSIONS[v]};
-        struct client c;
-        client_open(&c, s, &o);
-        client_send(&c, 1);
-        client_expect(&c, 1);
-        X509 *x[2] = {read_x509(b.server_crt), read_x509(b.ca_crt)};
-        uint8_t want[CONN_BLOCK_LEN] = {2};
-        size_t n = 1;
-        for (int i = 0; i < 2; i++) {
-            const int len = i2d_X509(x[i], NULL);
-            want[n++] = (uint8_t)(len >> 8);
-            want[n++] = (uint8_t)len;
-            uint8_t *p = want + n;
-            n += (size_t)i2d_X509(x[i], &p);
-            X509_free(x[i]);
-        }
-        pthread_mutex_lock(&s->mtx);
-        assert_int_equal(s->chain_len, n);
-        assert_memory_equal(s->chain, want, n);
-        pthread_mutex_unlock(&s->mtx);
-        client_close(&c);
-    }
-    cert_bundle_done(&b);
-    server_close(s);
-}
-
-static void a_client_chain_that_does_not_hold_is_refused(void **state) {
-    (void)state;
-    struct server *s = server_open(&(struct server){0});
-    struct cert_bundle b = new_bundle(CERT_ED25519), other = new_bundle(CERT_ED25519);
-    const struct client_opts o = {.chain = {b.server_crt, other.ca_crt}, .key = b.server_key};
-    struct client c;
-    client_init(&c, listener_port(s->listener), &o);
-    (void)client_handshake(&c); /* with TLS 1.3 the client learns only afterwards */
-    client_expect_end(&c);
-    client_close(&c);
-    wait_for(s, &s->n_tls_errors, 1);
-    cert_bundle_done(&b);
-    cert_bundle_done(&other);
-    server_close(s);
-    assert_int_equal(s->n_open, 0);
-}
-
-static SSL_CTX *next_tls; /* for use_next_tls() */
-
-static void use_next_tls(struct server *s) {
-    listener_set_tls(s->listener, next_tls);
-}
-
-static X509 *peer_cert(struct server *s) {
-    struct client c;
-    client_open(&c, s, &PLAIN);
-    X509 *x = SSL_get1_peer_certificate(c.ssl);
-    assert_non_null(x);
-    client_close(&c);
-    return x;
-}
-
-static void a_new_certificate_serves_new_connections(void **state) {
-    (void)state;
-    struct server *s = server_open(&(struct server){0});
-    struct client c;
-    client_open(&c, s, &PLAIN);
-    X509 *before = peer_cert(s);
-    next_tls = new_server_ctx(CERT_ED448);
-    on_loop(s, use_next_tls);
-    SSL_CTX_free(next_tls); /* the listener has its own reference */
-    X509 *after = peer_cert(s);
-    assert_int_not_equal(X509_cmp(before, after), 0);
-    X509_free(before);
-    X509_free(after);
-    client_send(&c, 1);
-    client_expect(&c, 1); /* the old connection goes on */
-    client_close(&c);
-    server_close(s);
 }
 
 /* ---- peers that do not behave ---- */
@@ -408,7 +158,7 @@ static void reset(int fd) {
 
 static void what_is_not_tls_is_counted_and_closed(void **state) {
     (void)state;
-    struct server *s = server_open(&(struct server){0});
+    struct server *s = usual_server();
     static const struct {
         const char *p;
         size_t n;
@@ -442,8 +192,7 @@ static void what_is_not_tls_is_counted_and_closed(void **state) {
     }
     struct client c;
     client_open(&c, s, &PLAIN);
-    client_send(&c, 1);
-    client_expect(&c, 1);
+    client_echo(&c, 1);
     client_close(&c);
     server_close(s);
     assert_int_equal(s->n_open, 1);
@@ -451,7 +200,7 @@ static void what_is_not_tls_is_counted_and_closed(void **state) {
 
 static void garbage_after_the_handshake_ends_the_connection(void **state) {
     (void)state;
-    struct server *s = server_open(&(struct server){0});
+    struct server *s = usual_server();
     struct client c;
     client_open(&c, s, &PLAIN);
     wait_for(s, &s->n_open, 1);
@@ -466,7 +215,7 @@ static void garbage_after_the_handshake_ends_the_connection(void **state) {
 
 static void a_reset_ends_the_session(void **state) {
     (void)state;
-    struct server *s = server_open(&(struct server){0});
+    struct server *s = usual_server();
     struct client c;
     client_open(&c, s, &PLAIN);
     client_send(&c, 1);
@@ -530,7 +279,7 @@ static void key_updates_while_writing_is_blocked(void **state) {
 
 static void many_key_updates(void **state) {
     (void)state;
-    struct server *s = server_open(&(struct server){0});
+    struct server *s = usual_server();
     struct client c;
     client_open(&c, s, &PLAIN);
     for (uint32_t i = 0; i < 100; i++) {
@@ -579,8 +328,7 @@ static void a_paused_connection_notices_the_end(void **state) {
     struct server *s = server_open(&(struct server){.pause_after = 1});
     struct client c;
     client_open(&c, s, &PLAIN);
-    client_send(&c, 0);
-    client_expect(&c, 0);
+    client_echo(&c, 0);
     client_send(&c, 1);
     client_close(&c);
     wait_for(s, &s->n_closed, 1);
@@ -700,8 +448,7 @@ static void limits_are_those_of_the_admission(void **state) {
     wait_for(s, &s->n_closed, 1);
     s->inspect = NULL; /* read by the loop only when somebody connects */
     client_open(&c, s, &PLAIN);
-    client_send(&c, 1);
-    client_expect(&c, 1);
+    client_echo(&c, 1);
     client_close(&c);
     server_close(s);
     assert_int_equal(s->n_tls_errors, 0);
@@ -730,102 +477,6 @@ static void an_orderly_stop_finishes_all(void **state) {
     server_close(s);
 }
 
-/* ---- listener ---- */
-
-static void addresses_are_checked(void **state) {
-    (void)state;
-    struct server *s = server_open(&(struct server){0});
-    struct listener *ls = NULL;
-    const uint16_t port = listener_port(s->listener);
-    static const char *const BAD[] = {"localhost", "", "1.2.3", "::g", "1.2.3.4.5"};
-    struct loop *l = NULL;
-    assert_int_equal(loop_new(1, &ENV_SYSTEM, &l), OK);
-    for (size_t i = 0; i < ARRAY_LEN(BAD); i++) {
-        const struct listener_addr a = {.host = BAD[i], .port = 0};
-        assert_int_equal(listener_probe(&a), E_SYNTAX);
-        assert_int_equal(listener_open(l, &a, s->tls, &s->opts.stream, &ls), E_SYNTAX);
-    }
-    const struct listener_addr taken = {.host = "127.0.0.1", .port = port};
-    assert_int_equal(listener_probe(&taken), E_SYS);
-    assert_int_equal(errno, EADDRINUSE);
-    const struct listener_addr elsewhere = {.host = "192.0.2.1", .port = 0};
-    assert_int_equal(listener_open(l, &elsewhere, s->tls, &s->opts.stream, &ls), E_SYS);
-    assert_int_equal(errno, EADDRNOTAVAIL);
-    /* Another loop may share the port. */
-    assert_int_equal(listener_open(l, &taken, s->tls, &s->opts.stream, &ls), OK);
-    assert_int_equal(listener_port(ls), port);
-    loop_free(l); /* closes the listener that was left open */
-    server_close(s);
-    listener_close(NULL);
-    const struct listener_addr any = {.host = NULL, .port = 0};
-    assert_int_equal(listener_probe(&any), OK);
-}
-
-static bool can_connect_v6(uint16_t port) {
-    const struct sockaddr_in6 a = {.sin6_family = AF_INET6,
-                                   .sin6_port = htons(port),
-                                   .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    const int fd = socket(AF_INET6, SOCK_STREAM, 0);
-    if (fd < 0) return false;
-    const bool is_connected = connect(fd, (const struct sockaddr *)&a, sizeof a) == 0;
-    (void)close(fd);
-    return is_connected;
-}
-
-static bool has_ipv6(void) {
-    const struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    const int fd = socket(AF_INET6, SOCK_STREAM, 0);
-    if (fd < 0) return false;
-    const bool is_bound = bind(fd, (const struct sockaddr *)&a, sizeof a) == 0;
-    (void)close(fd);
-    return is_bound;
-}
-
-static void all_addresses_means_both_families(void **state) {
-    (void)state;
-    struct server *s = server_open(&(struct server){.host = "*"});
-    struct client c;
-    client_open(&c, s, &PLAIN);
-    client_send(&c, 1);
-    client_expect(&c, 1);
-    client_close(&c);
-    assert_int_equal(can_connect_v6(listener_port(s->listener)), has_ipv6());
-    server_close(s);
-}
-
-static void accepting_goes_on_when_descriptors_are_back(void **state) {
-    (void)state;
-    /* Valgrind plays the limit: it accepts, and closes what is above it. */
-    const char *preloaded = getenv("LD_PRELOAD");
-    if (preloaded != NULL && strstr(preloaded, "vgpreload") != NULL) skip();
-    struct server *s = server_open(&(struct server){0});
-    struct client c;
-    const int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    assert_true(next >= 0);
-    struct rlimit before, none;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    none = before;
-    none.rlim_cur = (rlim_t)next + 1; /* the client's socket takes the last one */
-    (void)close(next);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    client_init(&c, listener_port(s->listener), &PLAIN); /* the kernel connects it */
-    const struct timespec pause = {0, 300000000};
-    (void)nanosleep(&pause, NULL);
-    assert_int_equal(admission_connections(s->admission), 0);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    assert_int_equal(client_handshake(&c), 1);
-    client_send(&c, 1);
-    client_expect(&c, 1);
-    client_close(&c);
-    server_close(s);
-}
-
-static int init(void **state) {
-    (void)state;
-    (void)signal(SIGPIPE, SIG_IGN);
-    return crypto_init() == OK ? 0 : -1;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_block_is_echoed, forget_servers),
@@ -833,15 +484,6 @@ int main(void) {
         cmocka_unit_test_teardown(a_thousand_blocks_without_waiting, forget_servers),
         cmocka_unit_test_teardown(records_need_not_fit_blocks, forget_servers),
         cmocka_unit_test_teardown(many_connections_at_once, forget_servers),
-        cmocka_unit_test_teardown(tls_versions_certificates_and_groups, forget_servers),
-        cmocka_unit_test_teardown(no_retry_for_a_client_that_begins_with_x448, forget_servers),
-        cmocka_unit_test_teardown(both_sides_know_the_same_tls_unique, forget_servers),
-        cmocka_unit_test_teardown(alpn_is_optional_but_must_fit, forget_servers),
-        cmocka_unit_test_teardown(other_ciphers_are_refused, forget_servers),
-        cmocka_unit_test_teardown(sessions_cannot_be_resumed, forget_servers),
-        cmocka_unit_test_teardown(client_certificates_are_shown_to_the_session, forget_servers),
-        cmocka_unit_test_teardown(a_client_chain_that_does_not_hold_is_refused, forget_servers),
-        cmocka_unit_test_teardown(a_new_certificate_serves_new_connections, forget_servers),
         cmocka_unit_test_teardown(deadlines_end_connections_that_stand_still, forget_servers),
         cmocka_unit_test_teardown(a_session_may_set_a_deadline, forget_servers),
         cmocka_unit_test_teardown(what_is_not_tls_is_counted_and_closed, forget_servers),
@@ -860,9 +502,6 @@ int main(void) {
         cmocka_unit_test_teardown(an_error_of_the_session_closes, forget_servers),
         cmocka_unit_test_teardown(limits_are_those_of_the_admission, forget_servers),
         cmocka_unit_test_teardown(an_orderly_stop_finishes_all, forget_servers),
-        cmocka_unit_test_teardown(addresses_are_checked, forget_servers),
-        cmocka_unit_test_teardown(all_addresses_means_both_families, forget_servers),
-        cmocka_unit_test_teardown(accepting_goes_on_when_descriptors_are_back, forget_servers),
     };
-    return cmocka_run_group_tests(tests, init, NULL);
+    return cmocka_run_group_tests(tests, init_net, NULL);
 }
