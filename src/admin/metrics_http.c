@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "admin/metrics_http.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/addr.h"
 #include "stats/report.h"
 
 enum {
@@ -110,47 +109,17 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
 
 /* ---- start and stop ---- */
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-/* False: it is not a loopback address. */
-static bool parse_loopback(const char *host, uint16_t port, union address *ret) {
-    *ret = (union address){.any.sa_family = AF_UNSPEC};
-    if (inet_pton(AF_INET, host, &ret->v4.sin_addr) == 1) {
-        ret->v4.sin_family = AF_INET;
-        ret->v4.sin_port = htons(port);
-        return ntohl(ret->v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    }
-    if (inet_pton(AF_INET6, host, &ret->v6.sin6_addr) == 1) {
-        ret->v6.sin6_family = AF_INET6;
-        ret->v6.sin6_port = htons(port);
-        return IN6_IS_ADDR_LOOPBACK(&ret->v6.sin6_addr);
-    }
-    return false;
-}
-
 /* A listening socket, or -1 with errno: libmicrohttpd 1.0 loses the errno of its own. */
-static int listen_at(const union address *at) {
-    const socklen_t len = at->any.sa_family == AF_INET6 ? sizeof at->v6 : sizeof at->v4;
-    const int fd = socket(at->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    const int on = 1;
-    if (fd < 0) return -1;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
-        bind(fd, &at->any, len) == 0 && listen(fd, SOMAXCONN) == 0) {
-        return fd;
-    }
-    const int saved = errno;
-    (void)close(fd);
-    errno = saved;
+static int listen_at(const union addr *at) {
+    const int fd = addr_bind(at, false, false);
+    if (fd >= 0 && listen(fd, SOMAXCONN) == 0) return fd;
+    if (fd >= 0) addr_close(fd);
     return -1;
 }
 
 enum err metrics_http_new(const struct metrics_http_opts *o, struct metrics_http **ret) {
-    union address at;
-    if (!parse_loopback(o->host, o->port, &at)) return E_HOST;
+    union addr at;
+    if (!addr_parse(o->host, o->port, &at) || !addr_is_loopback(&at.any)) return E_HOST;
     struct metrics_http *m = calloc(1, sizeof *m);
     if (m == NULL) return E_NO_MEMORY;
     m->o = *o;

@@ -6,13 +6,13 @@
 #include "net/admission.h"
 
 #include <assert.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
 #include "base/idmap.h"
 #include "base/list.h"
 #include "base/lock.h"
 #include "crypto/crypto.h"
+#include "net/addr.h"
 
 enum {
     SECOND_MS = 1000,
@@ -103,23 +103,13 @@ static bool bucket_is_full(struct bucket *b, unsigned rate, int64_t period_ms, i
 /* What counts as one address: 4 bytes of IPv4, 8 of IPv6; nothing for other families, which thereby
  * are one address. */
 static struct bytes address_of(const struct sockaddr *from) {
-    if (from->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const void *)from;
-        return bytes_of(&v4->sin_addr, 4);
-    }
-    if (from->sa_family != AF_INET6) return (struct bytes){0};
-    const struct sockaddr_in6 *v6 = (const void *)from;
-    /* A dual-stack socket shows IPv4 peers this way: the first 64 bits are the same for all of
-     * them. */
-    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) return bytes_of(v6->sin6_addr.s6_addr + 12, 4);
-    return bytes_of(v6->sin6_addr.s6_addr, 8);
+    const struct bytes a = addr_unmapped(addr_bytes(from));
+    return bytes_of(a.p, a.n == 16 ? 8 : a.n);
 }
 
 static bool is_localhost(const struct sockaddr *from) {
-    const struct sockaddr_in6 *v6 = (const void *)from;
     const struct bytes address = address_of(from);
-    if (address.n == 4) return address.p[0] == IN_LOOPBACKNET;
-    return from->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+    return address.n == 4 ? address.p[0] == IN_LOOPBACKNET : addr_is_loopback(from);
 }
 
 static enum err hash_address(const struct admission *a, const struct sockaddr *from,

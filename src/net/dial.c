@@ -8,14 +8,13 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "crypto/crypto.h"
+#include "net/addr.h"
 #include "net/conn_priv.h"
 #include "net/dial_priv.h"
 #include "net/loop_priv.h"
@@ -26,12 +25,6 @@ enum {
     STAGGER_MS = 250,
     CREDENTIAL_BYTES = 16,
     DIAL_ADDRESSES_MAX = 8, /* of one name; each may cost a socket for as long as the dial lasts */
-};
-
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
 };
 
 struct attempt {
@@ -59,7 +52,7 @@ struct dial {
     unsigned n_addresses, next; /* next: the first that was not tried */
     unsigned n_trying;
     int error; /* errno of the last attempt that failed */
-    union address addresses[DIAL_ADDRESSES_MAX];
+    union addr addresses[DIAL_ADDRESSES_MAX];
     struct attempt attempts[DIAL_ADDRESSES_MAX];
     enum socks_phase phase;
     uint8_t in[SOCKS_IN_MAX];
@@ -262,17 +255,14 @@ static void on_connect_poll(uv_poll_t *h, int status, int events) {
 }
 
 /* -1 with errno. */
-static int open_socket(const union address *to) {
+static int open_socket(const union addr *to) {
     const int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
-    const socklen_t len = to->any.sa_family == AF_INET6 ? sizeof to->v6 : sizeof to->v4;
     if (stream__set_socket_options(fd) &&
-        (connect(fd, &to->any, len) == 0 || errno == EINPROGRESS)) {
+        (connect(fd, &to->any, addr_len(&to->any)) == 0 || errno == EINPROGRESS)) {
         return fd;
     }
-    const int saved = errno;
-    (void)close(fd);
-    errno = saved;
+    addr_close(fd);
     return -1;
 }
 
@@ -338,9 +328,8 @@ static void take_addresses(struct dial *d, const struct addrinfo *found) {
     while ((a != NULL || b != NULL) && d->n_addresses < DIAL_ADDRESSES_MAX) {
         const bool take_a = a != NULL && (d->n_addresses % 2 == 0 || b == NULL);
         const struct addrinfo *ai = take_a ? a : b != NULL ? b : a;
-        union address *to = &d->addresses[d->n_addresses++];
-        const size_t len = ai->ai_family == AF_INET6 ? sizeof to->v6 : sizeof to->v4;
-        memcpy(to, ai->ai_addr, len);
+        union addr *to = &d->addresses[d->n_addresses++];
+        memcpy(to, ai->ai_addr, addr_len(ai->ai_addr));
         if (ai == a) {
             a = next_of(d, a->ai_next, first);
         } else {
@@ -391,10 +380,8 @@ static bool has_way(const struct dial_opts *o, const char *host, bool *ret_via_s
     if (o->allow_private) return true;
     if (host_is_local_name(host)) return false;
     if (!via_socks) return true; /* the addresses will be judged */
-    union address a = {0};
-    if (kind == HOST_IP && (uv_ip4_addr(host, 0, &a.v4) == 0 || uv_ip6_addr(host, 0, &a.v6) == 0))
-        return reach_is_public(&a.any);
-    return true;
+    union addr a;
+    return kind != HOST_IP || !addr_parse(host, 0, &a) || reach_is_public(&a.any);
 }
 
 enum err dial_start(struct loop *l, const struct dial_opts *o, const char *host, uint16_t port,

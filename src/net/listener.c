@@ -2,13 +2,13 @@
 #include "net/listener.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "net/addr.h"
 #include "net/admission.h"
 #include "net/stream_priv.h"
 #include "net/listener_priv.h"
@@ -22,45 +22,14 @@ enum {
 
 /* ---- the socket ---- */
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-static bool parse_host(const char *host, uint16_t port, union address *ret) {
-    return uv_ip4_addr(host, port, &ret->v4) == 0 || uv_ip6_addr(host, port, &ret->v6) == 0;
-}
-
-static bool set_option(int fd, int level, int name, int value) {
-    return setsockopt(fd, level, name, &value, sizeof value) == 0;
-}
-
-/* -1 with errno. */
-static int bind_socket(const union address *a, bool is_dual_stack, bool shares_port) {
-    const bool is_v6 = a->any.sa_family == AF_INET6;
-    const int fd = socket(a->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
-    if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) &&
-        (!shares_port || set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1)) &&
-        (!is_v6 || set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !is_dual_stack)) &&
-        bind(fd, &a->any, is_v6 ? sizeof a->v6 : sizeof a->v4) == 0) {
-        return fd;
-    }
-    const int saved = errno;
-    (void)close(fd);
-    errno = saved;
-    return -1;
-}
-
 static enum err bind_address(const struct listener_addr *a, bool shares_port, int *ret_fd) {
-    union address at = {0};
-    if (!parse_host(a->host != NULL ? a->host : "::", a->port, &at)) return E_SYNTAX;
-    int fd = bind_socket(&at, a->host == NULL, shares_port);
+    union addr at;
+    if (!addr_parse(a->host != NULL ? a->host : "::", a->port, &at)) return E_SYNTAX;
+    int fd = addr_bind(&at, a->host == NULL, shares_port);
     /* What a kernel without IPv6, or with IPv6 switched off, says. */
     if (fd < 0 && a->host == NULL && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
-        (void)parse_host("0.0.0.0", a->port, &at);
-        fd = bind_socket(&at, false, shares_port);
+        (void)addr_parse("0.0.0.0", a->port, &at);
+        fd = addr_bind(&at, false, shares_port);
     }
     if (fd < 0) return E_SYS;
     *ret_fd = fd;
@@ -68,10 +37,9 @@ static enum err bind_address(const struct listener_addr *a, bool shares_port, in
 }
 
 static uint16_t bound_port(int fd) {
-    union address at = {0};
+    union addr at = {0};
     socklen_t len = sizeof at;
-    if (getsockname(fd, &at.any, &len) != 0) return 0;
-    return ntohs(at.any.sa_family == AF_INET6 ? at.v6.sin6_port : at.v4.sin_port);
+    return getsockname(fd, &at.any, &len) == 0 ? addr_port(&at) : 0;
 }
 
 static enum err open_socket(const struct listener_addr *a, int *ret_fd) {
@@ -83,9 +51,7 @@ static enum err open_socket(const struct listener_addr *a, int *ret_fd) {
         *ret_fd = fd;
         return OK;
     }
-    const int saved = errno;
-    (void)close(fd);
-    errno = saved;
+    addr_close(fd);
     return E_SYS;
 }
 
@@ -116,7 +82,7 @@ static void refuse(int fd) {
 
 /* False when there is nobody to accept, or no means to. */
 static bool accept_one(struct listener *ls) {
-    union address from = {0};
+    union addr from = {0};
     socklen_t len = sizeof from;
     const int fd = accept4(ls->fd, &from.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {

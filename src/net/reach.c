@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "net/reach.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/attr.h"
+#include "net/addr.h"
 
 /* ---- addresses ---- */
 
@@ -51,11 +50,9 @@ static bool starts_with(const uint8_t *a, const uint8_t *prefix, size_t n) {
 }
 
 static bool is_public_6(const uint8_t a[16]) {
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
     static const uint8_t special[3] = {0x20, 0x01, 0x00}; /* Teredo, ORCHID and others */
     static const uint8_t documentation[4] = {0x20, 0x01, 0x0d, 0xb8};
-    if (starts_with(a, mapped, sizeof mapped)) return is_public_4(read_4(a + 12));
     if (starts_with(a, nat64, sizeof nat64)) return is_public_4(read_4(a + 12));
     if (a[0] == 0x20 && a[1] == 0x02) return is_public_4(read_4(a + 2)); /* 6to4 */
     if (starts_with(a, special, sizeof special) && a[3] < 0x02) return false;
@@ -67,15 +64,8 @@ static bool is_public_6(const uint8_t a[16]) {
 }
 
 bool reach_is_public(const struct sockaddr *a) {
-    if (a->sa_family == AF_INET) {
-        struct sockaddr_in v4;
-        memcpy(&v4, a, sizeof v4);
-        return is_public_4(ntohl(v4.sin_addr.s_addr));
-    }
-    if (a->sa_family != AF_INET6) return false;
-    struct sockaddr_in6 v6;
-    memcpy(&v6, a, sizeof v6);
-    return is_public_6(v6.sin6_addr.s6_addr);
+    const struct bytes b = addr_unmapped(addr_bytes(a));
+    return b.n == 4 ? is_public_4(read_4(b.p)) : b.n == 16 && is_public_6(b.p);
 }
 
 /* ---- names ---- */
@@ -90,11 +80,6 @@ static bool ends_with_label(const char *host, const char *label) {
     const size_t n = length_without_dots(host), n_label = strlen(label);
     if (n < n_label || strncasecmp(host + n - n_label, label, n_label) != 0) return false;
     return n == n_label || host[n - n_label - 1] == '.';
-}
-
-static bool is_ip(const char *host) {
-    struct in6_addr any;
-    return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
 }
 
 /* 127.1, 2130706433 and 0x7f.1 are addresses to those who look them up. */
@@ -119,7 +104,7 @@ static bool has_good_labels(const char *host, size_t n) {
 enum host_kind host_kind_of(const char *host) {
     const size_t n = length_without_dots(host);
     if (n == 0 || strlen(host) >= HOST_TEXT_MAX) return HOST_BAD;
-    if (is_ip(host)) return HOST_IP;
+    if (addr_is_ip(host)) return HOST_IP;
     for (const char *c = host; *c != '\0'; c++) {
         const bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
         if (!letter && !(*c >= '0' && *c <= '9') && *c != '-' && *c != '_' && *c != '.') {

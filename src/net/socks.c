@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "net/socks.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
 #include "base/rd.h"
+#include "net/addr.h"
 
 enum {
     VERSION = 5,
@@ -97,17 +96,14 @@ void socks_write_password(const char *user, const char *password, struct wr *w) 
 }
 
 void socks_write_connect(const char *host, uint16_t port, struct wr *w) {
-    struct in_addr v4;
-    struct in6_addr v6;
+    union addr a;
+    const bool is_ip = addr_parse(host, 0, &a);
     wr_u8(w, VERSION);
     wr_u8(w, COMMAND_CONNECT);
     wr_u8(w, 0);
-    if (inet_pton(AF_INET, host, &v4) == 1) {
-        wr_u8(w, ADDRESS_V4);
-        wr_bytes_raw(w, bytes_of(&v4, sizeof v4));
-    } else if (inet_pton(AF_INET6, host, &v6) == 1) {
-        wr_u8(w, ADDRESS_V6);
-        wr_bytes_raw(w, bytes_of(&v6, sizeof v6));
+    if (is_ip) {
+        wr_u8(w, a.any.sa_family == AF_INET ? ADDRESS_V4 : ADDRESS_V6);
+        wr_bytes_raw(w, addr_bytes(&a.any));
     } else {
         wr_u8(w, ADDRESS_NAME);
         wr_short(w, bytes_str(host));

@@ -6,6 +6,7 @@
 
 #include "app/terminal/prompt.h"
 #include "crypto/crypto.h"
+#include "net/addr.h"
 
 enum { QUESTION_MAX = CONF_TEXT_MAX + PATH_MAX }; /* bytes; a default is a part of it */
 
@@ -62,7 +63,7 @@ static enum err ask_host(struct init_args *a, struct init_answers *to, struct pr
                    a->fqdn != NULL ? a->fqdn : ip);
     const enum err e = ask(question, init_check_host, to->host, sizeof to->host, p);
     if (e != OK || *to->host == '\0') return e;
-    const bool is_ip = init_is_ip(to->host);
+    const bool is_ip = addr_is_ip(to->host);
     a->ip = is_ip ? to->host : a->ip;
     a->fqdn = is_ip ? NULL : to->host;
     return OK;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "app/commands/init_plan.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "app/server/identity.h"
 #include "base/env.h"
 #include "crypto/base64.h"
+#include "net/addr.h"
 
 enum {
     PASSWORD_BYTES = 32,         /* random bytes of a password, as the reference */
@@ -136,11 +136,6 @@ enum err init_check_password(const char *password, struct problem *ret_problem) 
                        CONF_PASSWORD_MAX - 1);
 }
 
-bool init_is_ip(const char *host) {
-    uint8_t address[sizeof(struct in6_addr)];
-    return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
-}
-
 static enum err check_fqdn(const char *fqdn, struct problem *p) {
     const size_t first = strcspn(fqdn, ",");
     if (conf_is_host(fqdn) && strlen(fqdn) < CONF_TEXT_MAX && first <= CERT_HOST_MAX) return OK;
@@ -151,7 +146,7 @@ static enum err check_fqdn(const char *fqdn, struct problem *p) {
 }
 
 enum err init_check_host(const char *host, struct problem *ret_problem) {
-    return init_is_ip(host) ? OK : check_fqdn(host, ret_problem);
+    return addr_is_ip(host) ? OK : check_fqdn(host, ret_problem);
 }
 
 /* "--option must be ..., not "value"" from "must be ...". */
@@ -164,7 +159,7 @@ static enum err blame(enum err e, const char *option, const char *value, struct 
 }
 
 static enum err check_host(const struct init_args *a, struct problem *p) {
-    if (a->ip != NULL && !init_is_ip(a->ip)) {
+    if (a->ip != NULL && !addr_is_ip(a->ip)) {
         return problem_set(p, E_CONFIG,
                            "--ip must be an IPv4 or IPv6 address, not \"%.100s\"; for a name use "
                            "--fqdn",

@@ -59,4 +59,3 @@ MUST_USE enum err init_check_host(const char *host, struct problem *ret_problem)
 MUST_USE enum err init_check_password(const char *password, struct problem *ret_problem);
 MUST_USE enum err init_check_source_code(const char *uri, struct problem *ret_problem);
 MUST_USE enum err init_check_web_path(const char *path, struct problem *ret_problem);
-bool init_is_ip(const char *host);

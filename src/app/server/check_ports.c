@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/files/proc_line.h"
+#include "net/addr.h"
 
 enum { TCP_LISTENING = 0x0A, ADDRESS_WORDS = 4, WORD_DIGITS = 8 };
 enum { V4 = 1, V6 = 2 };
@@ -42,19 +43,18 @@ static bool meet(const struct place *a, const struct place *b) {
 }
 
 static bool parse_place(const struct listener_addr *a, struct place *ret) {
-    char host[64];
+    union addr at;
     *ret = (struct place){.port = a->port, .families = V4 | V6};
     if (a->host == NULL) return true;
-    (void)snprintf(host, sizeof host, "%s", a->host);
-    host[strcspn(host, "%")] = '\0'; /* without its zone */
-    uint32_t v4 = 0;
-    if (inet_pton(AF_INET, host, &v4) == 1) {
-        map_v4(v4, ret);
+    if (!addr_parse(a->host, a->port, &at)) return false;
+    if (at.any.sa_family == AF_INET) {
+        map_v4(at.v4.sin_addr.s_addr, ret);
         ret->families = V4;
         return true;
     }
+    memcpy(ret->words, addr_bytes(&at.any).p, sizeof ret->words);
     ret->families = V6;
-    return inet_pton(AF_INET6, host, ret->words) == 1;
+    return true;
 }
 
 /* "0100007F:1467", or four times as many digits before the colon. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* opt_type.c -- one parser, printer and description for each kind of value. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/addr.h"
 #include "net/reach.h"
 #include "net/socks.h"
 
@@ -274,10 +274,7 @@ static enum err add_address(void *field, const char *part) {
         memmove(text, text + 1, n - 2);
         text[n - 2] = '\0';
     }
-    uint8_t address[sizeof(struct in6_addr)];
-    if (inet_pton(AF_INET, text, address) != 1 && inet_pton(AF_INET6, text, address) != 1) {
-        return E_CONFIG;
-    }
+    if (!addr_is_ip(text)) return E_CONFIG;
     list->n++;
     return OK;
 }
@@ -421,10 +418,8 @@ static void allowed_domains(const struct opt *o, struct wr *w) {
 /* ---- address and port on this machine ---- */
 
 static bool is_loopback(const char *host) {
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (inet_pton(AF_INET, host, &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
-    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+    union addr a;
+    return addr_parse(host, 0, &a) && addr_is_loopback(&a.any);
 }
 
 static enum err parse_endpoint(const struct opt *o, const char *value, void *field) {
