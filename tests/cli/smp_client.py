@@ -14,9 +14,9 @@ def connect(program, password=None):
     return Connection(Address("127.0.0.1", program.port, identity, password), VERSION)
 
 
-def fill(program, bodies):
+def fill(program, bodies, password=None):
     """A new queue with messages."""
-    with connect(program) as conn:
+    with connect(program, password) as conn:
         queue = Queue.create(conn, subscribe=False)
         for body in bodies:
             assert queue.send(conn, body).raw == b"OK"
