@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Options and fixtures: one shared server for ordinary tests, own servers for special settings."""
 
+import os
 import re
 
 import pytest
@@ -119,7 +120,13 @@ def pytest_generate_tests(metafunc):
     marks = metafunc.definition.iter_markers("parametrize")
     listed = any("version" in mark.args[0] for mark in marks)
     if "version" in metafunc.fixturenames and not listed:
-        metafunc.parametrize("version", range(MIN_VERSION, MAX_VERSION + 1))
+        metafunc.parametrize("version", wanted_versions())
+
+
+def wanted_versions():
+    """All of them, or those of SMP_TEST_VERSIONS (6,20)."""
+    wanted = os.environ.get("SMP_TEST_VERSIONS")
+    return [int(v) for v in wanted.split(",")] if wanted else range(MIN_VERSION, MAX_VERSION + 1)
 
 
 @pytest.fixture
