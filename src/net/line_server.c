@@ -76,6 +76,7 @@ static void drop_given(struct line_conn *c) {
 }
 
 void line_conn_write(struct line_conn *c, struct bytes text) {
+    ASSERT_ON_LOOP(c->server->loop);
     if (stream_is_closing(c->stream) || text.n == 0) return;
     drop_given(c);
     uint8_t *out =
@@ -152,20 +153,24 @@ static void read_piece(void *framed) {
 }
 
 void line_conn_hold(struct line_conn *c) {
+    ASSERT_ON_LOOP(c->server->loop);
     c->is_held = true;
 }
 
 void line_conn_release(struct line_conn *c) {
+    ASSERT_ON_LOOP(c->server->loop);
     c->is_held = false;
     wake(c);
 }
 
 void line_conn_finish(struct line_conn *c) {
+    ASSERT_ON_LOOP(c->server->loop);
     c->is_finishing = true;
     wake(c);
 }
 
 void line_conn_set_idle(struct line_conn *c, int64_t idle_ms) {
+    ASSERT_ON_LOOP(c->server->loop);
     c->idle_ms = idle_ms;
     not_idle(c);
 }

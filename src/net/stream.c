@@ -151,6 +151,7 @@ static bool read_plain(struct stream *s, uint8_t *to, size_t room, size_t *ret_n
 }
 
 bool stream_read(struct stream *s, uint8_t *to, size_t room, size_t *ret_n) {
+    ASSERT_ON_LOOP(s->set->loop);
     if (s->ssl == NULL) return read_plain(s, to, room, ret_n);
     ERR_clear_error();
     const int r = SSL_read_ex(s->ssl, to, room, ret_n);
@@ -170,6 +171,7 @@ bool stream_is_inside_record(const struct stream *s) {
 /* ---- writing ---- */
 
 bool stream_write(struct stream *s, struct bytes b) {
+    ASSERT_ON_LOOP(s->set->loop);
     assert(s->out == NULL);
     if (s->ssl == NULL) {
         if (stream__send(s, b.p, b.n)) return true;
@@ -192,6 +194,7 @@ static bool is_up(const struct stream *s) {
 }
 
 void stream__write(struct stream *s) {
+    ASSERT_ON_LOOP(s->set->loop);
     list_remove(&s->writing);
     if (!stream__send_unsent(s)) {
         break_off(s, "closed by the peer");
@@ -360,6 +363,7 @@ enum err stream__connect(struct loop *l, int owned_fd, SSL_CTX *tls, const struc
 }
 
 void stream__begin(struct stream *s) {
+    ASSERT_ON_LOOP(s->set->loop);
     if (s->state != STREAM_HANDSHAKE) return;
     step_handshake(s);
     update_poll(s);
@@ -368,6 +372,7 @@ void stream__begin(struct stream *s) {
 /* ---- ending ---- */
 
 void stream__time_out(struct stream *s, int64_t now_ms) {
+    ASSERT_ON_LOOP(s->set->loop);
     /* While reading is paused, it is not the peer who keeps us waiting. */
     const bool is_own_pause = s->state == STREAM_OPEN && s->is_paused;
     const bool io_counts = s->io_deadline_ms != 0 && !is_own_pause;
@@ -394,6 +399,7 @@ static void discard_input(const struct stream *s) {
 }
 
 void stream__destroy(struct stream *s) {
+    ASSERT_ON_LOOP(s->set->loop);
     assert(s->state == STREAM_CLOSING);
     if (s->framing != NULL) s->framing->on_end(s->framed);
     s->framing = NULL;
@@ -461,6 +467,7 @@ void stream_want_run(struct stream *s) {
 }
 
 bool stream_share_is_used(const struct stream *s) {
+    ASSERT_ON_LOOP(s->set->loop);
     return turns_share_is_used(&s->set->turns);
 }
 
@@ -485,6 +492,7 @@ void stream_resume_read(struct stream *s, int64_t limit_ms) {
 }
 
 void stream_limit(struct stream *s, int64_t in_ms) {
+    ASSERT_ON_LOOP(s->set->loop);
     const bool is_set = s->io_deadline_ms != 0;
     if (s->state == STREAM_OPEN && is_set != (in_ms != 0)) set_io_deadline(s, in_ms);
 }
@@ -512,6 +520,7 @@ const char *stream_tls_problem(const struct stream *s) {
 }
 
 bool stream_take_new_queue(struct stream *s) {
+    ASSERT_ON_LOOP(s->set->loop);
     const enum admission_limit limit = admission_take_new_queue(s->opts->admission, s->peer);
     if (limit != LIMIT_NONE) stats_add(loop_stats(s->set->loop), LIMIT_STATS[limit], 1);
     return limit == LIMIT_NONE;

@@ -108,6 +108,7 @@ static struct due_item *item_new(struct session *s, enum due_kind kind, const st
 }
 
 enum err due_add(struct session *s, enum due_kind kind, const struct id *id, bool alone) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct due_item *i = item_new(s, kind, id);
     if (i == NULL) return E_NO_MEMORY;
     i->alone = alone;
@@ -146,6 +147,7 @@ static void push_failed(struct session *s, struct due_item *owned) {
 }
 
 enum err due_add_failed(struct session *s, const struct id *queue_id) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct due_item *i = item_new(s, DUE_MESSAGE, queue_id);
     if (i == NULL) return E_NO_MEMORY;
     push_failed(s, i);

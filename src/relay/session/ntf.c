@@ -76,6 +76,7 @@ void ntf_done(struct session *s) {
 
 /* A session that serves a service has no notifiers but those that are due. */
 void ntf_drop_served(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     ntf_done(s);
     idmap_init(&s->nsubs, s->rl->relay->map_seed);
 }
@@ -175,6 +176,7 @@ bool ntf_pack(struct session *s, const struct id *notifier_id, struct packing *p
 }
 
 void ntf_sent(struct session *s, struct queue *q, const struct id *msg_id, int64_t ts_s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct ntf_added added;
     const enum err e = store_ntf_add(opts_of(s)->store, q, msg_id, ts_s, &added);
     if (e == E_NO_MEMORY || (e == OK && added.dropped_one)) session_count(s, STAT_MSG_NTF_LOST);
@@ -224,6 +226,7 @@ static void end_nsub(struct session *s, const struct news *n, struct nsub *own) 
 }
 
 void ntf_take_news(struct session *s, const struct news *n) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct nsub *own = nsub_find(s, n->notifier);
     if (own == NULL && s->service == NULL) return;
     if (n->kind == NOTE_NTF) {

@@ -130,6 +130,7 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
 }
 
 void session_free(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     outbox_done(&s->outbox);
     due_done(&s->due);
     if (s->proxy_key != NULL) crypto_wipe(s->proxy_key, sizeof *s->proxy_key);

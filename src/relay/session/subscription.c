@@ -13,6 +13,7 @@
 #include "relay/session/service.h"
 
 struct sub *sub_find(struct session *s, const struct id *rcv_id) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct idnode *node = idmap_find(&s->subs, rcv_id);
     return node != NULL ? CONTAINER_OF(node, struct sub, node) : NULL;
 }
@@ -59,6 +60,7 @@ static void count_delivered(struct session *s, int n) {
 }
 
 void sub_clear_delivered(struct session *s, struct sub *sub) {
+    ASSERT_ON_LOOP(s->rl->loop);
     if (!sub->has_delivered) return;
     sub->has_delivered = false;
     ages_end(&s->rl->delivered_ages, turn_s(s), sub->delivered_s);
@@ -66,6 +68,7 @@ void sub_clear_delivered(struct session *s, struct sub *sub) {
 }
 
 void sub_set_delivered(struct session *s, struct sub *sub, const struct message *m) {
+    ASSERT_ON_LOOP(s->rl->loop);
     sub_clear_delivered(s, sub);
     sub->has_delivered = true;
     sub->delivered = m->id;
@@ -75,6 +78,7 @@ void sub_set_delivered(struct session *s, struct sub *sub, const struct message 
 }
 
 bool sub_is_delivered(struct session *s, const struct sub *sub, struct id *ret) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct message *head = NULL;
     if (sub == NULL || (!sub->has_delivered && !sub->is_due && !sub->is_asked)) return false;
     if (sub->has_delivered) {
@@ -125,6 +129,7 @@ static void keep_or_drop(struct idnode *node, void *ctx) {
 }
 
 void subs_drop_served(struct session *s) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct idmap all = s->subs;
     idmap_init(&s->subs, s->rl->relay->map_seed);
     idmap_each(&all, keep_or_drop, s);
@@ -201,6 +206,7 @@ enum err sub_register(struct session *s, struct queue *q, struct sub_moved *ret)
 }
 
 enum err sub_subscribe(struct session *s, struct queue *q, struct sub_moved *ret) {
+    ASSERT_ON_LOOP(s->rl->loop);
     if (service_of(s, SUB_RECIPIENT) != NULL) return sub_register(s, q, ret);
     struct sub *sub;
     enum err e = sub_add(s, q, SUB_OWN, &sub);
@@ -243,6 +249,7 @@ bool sub_due(struct session *s, struct queue *q, enum due_place place) {
 }
 
 struct queue *sub_due_queue(struct session *s, const struct id *rcv_id) {
+    ASSERT_ON_LOOP(s->rl->loop);
     const struct sub *sub = sub_find(s, rcv_id);
     return sub != NULL && sub->is_due ? sub->queue : NULL;
 }
@@ -260,6 +267,7 @@ enum pulled sub_pull(struct session *s, struct pull *p, bool is_answer) {
 }
 
 void sub_sent(struct session *s, const struct pull *p) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct sub *sub = sub_find(s, queue_rcv_id(p->queue));
     if (sub == NULL) return;
     sub->is_due = sub->is_asked = sub->has_news = false;
@@ -267,6 +275,7 @@ void sub_sent(struct session *s, const struct pull *p) {
 }
 
 void sub_unsent(struct session *s, const struct pull *p, bool is_answer, enum unsent why) {
+    ASSERT_ON_LOOP(s->rl->loop);
     struct sub *sub = sub_find(s, queue_rcv_id(p->queue));
     if (sub == NULL || !(is_answer ? sub->is_asked : sub->is_due)) return;
     if (is_answer) sub->is_asked = false;
