@@ -25,13 +25,13 @@ const char *lock_kind_name(enum lock_kind kind) {
 }
 
 /* The last one taken has the highest kind. */
-static void note_taking(const struct lock *l) {
+static void remember_taken(const struct lock *l) {
     assert(held.n == 0 || held.lock[held.n - 1]->kind < l->kind);
     assert(held.n < HELD_MAX);
     held.lock[held.n++] = l;
 }
 
-static void note_giving(const struct lock *l) {
+static void forget_given(const struct lock *l) {
     unsigned i = held.n;
     while (i > 0 && held.lock[i - 1] != l) i--;
     assert(i > 0);
@@ -50,12 +50,12 @@ void lock_done(struct lock *l) {
 }
 
 void lock_take(struct lock *l) {
-    note_taking(l);
+    remember_taken(l);
     (void)pthread_mutex_lock(&l->mtx);
 }
 
 void lock_give(struct lock *l) {
-    note_giving(l);
+    forget_given(l);
     (void)pthread_mutex_unlock(&l->mtx);
 }
 

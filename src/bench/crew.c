@@ -22,7 +22,7 @@ struct crew {
     unsigned n_workers;
     /* guarded by mutex */
     struct lock mutex;
-    struct lock_cond news;
+    struct lock_cond changed;
     unsigned n_busy;
     bool has_failed, has_stalled;
     struct bench_problem problem;
@@ -52,7 +52,7 @@ void worker_end_phase(struct worker *w) {
     lock_take(&c->mutex);
     hand_over(w);
     c->n_busy--;
-    lock_wake(&c->news);
+    lock_wake(&c->changed);
     lock_give(&c->mutex);
 }
 
@@ -60,7 +60,7 @@ static void keep_failure(struct crew *c, const struct bench_problem *p) {
     lock_take(&c->mutex);
     if (!c->has_failed) c->problem = *p;
     c->has_failed = true;
-    lock_wake(&c->news);
+    lock_wake(&c->changed);
     lock_give(&c->mutex);
 }
 
@@ -255,11 +255,11 @@ static void look(struct crew *c, struct watch *t) {
     c->has_stalled = true;
 }
 
-/* Waits for news, LOOK_EVERY_NS at most; true: the phase is over. */
+/* Waits for a change, LOOK_EVERY_NS at most; true: the phase is over. */
 static bool wait_for_news(struct crew *c) {
     lock_take(&c->mutex);
     if (c->n_busy > 0 && !c->has_failed)
-        (void)lock_wait_ms(&c->news, &c->mutex, LOOK_EVERY_NS / 1000000);
+        (void)lock_wait_ms(&c->changed, &c->mutex, LOOK_EVERY_NS / 1000000);
     const bool is_over = c->n_busy == 0 || c->has_failed;
     lock_give(&c->mutex);
     return is_over;
@@ -343,7 +343,7 @@ static void run_phases(struct crew *c, struct result *ret) {
 
 static void init_locks(struct crew *c) {
     lock_init(&c->mutex, LOCK_CREW);
-    lock_cond_init(&c->news);
+    lock_cond_init(&c->changed);
 }
 
 static void check_all(struct crew *c) {
@@ -369,7 +369,7 @@ enum err crew_run(const struct workload *w, const struct bench_opts *o, const st
     struct stage *last = c.has_failed && ret->n_stages > 0 ? &ret->stages[ret->n_stages - 1] : NULL;
     collect(&c, last, ret);
     free_workers(&c);
-    lock_cond_done(&c.news);
+    lock_cond_done(&c.changed);
     lock_done(&c.mutex);
     if (!c.has_failed) return OK;
     *p = c.problem;

@@ -78,7 +78,7 @@ static void count_closed(const struct stream *s) {
     if (s->counts != NULL) stats_counter_add(&s->counts->closed, 1);
 }
 
-static void tell_tls_error(const struct stream *s, const char *reason) {
+static void report_tls_error(const struct stream *s, const char *reason) {
     if (s->ssl == NULL) return;
     if (s->peer != NULL) count(s, STAT_TLS_ERRORS);
     if (s->opts->on_tls_error != NULL) s->opts->on_tls_error(s->opts->server, reason);
@@ -89,13 +89,13 @@ static void tell_tls_error(const struct stream *s, const char *reason) {
 /* The connection cannot be used any more: not even for a close_notify. */
 static void break_off(struct stream *s, const char *reason) {
     if (s->state == STREAM_CLOSING) return;
-    if (s->state == STREAM_HANDSHAKE) tell_tls_error(s, reason);
+    if (s->state == STREAM_HANDSHAKE) report_tls_error(s, reason);
     s->is_broken = true;
     stream_close(s);
 }
 
 /* That the peer's certificates are refused says less than why. */
-static void note_problem(struct stream *s) {
+static void keep_problem(struct stream *s) {
     const long verdict = SSL_get_verify_result(s->ssl);
     s->tls_problem = verdict != X509_V_OK ? X509_verify_cert_error_string(verdict)
                                           : ERR_reason_error_string(ERR_peek_error());
@@ -119,9 +119,9 @@ static void check_failure(struct stream *s, int result) {
         end_input(s);
         return;
     case SSL_ERROR_SSL:
-        note_problem(s);
+        keep_problem(s);
         reason = s->tls_problem != NULL ? s->tls_problem : "unknown";
-        if (s->state != STREAM_HANDSHAKE) tell_tls_error(s, reason); /* else break_off() does */
+        if (s->state != STREAM_HANDSHAKE) report_tls_error(s, reason); /* else break_off() does */
         break;
     default:
         break; /* the socket failed, or ended without goodbye: blocks cannot be cut off unseen */
@@ -379,7 +379,7 @@ void stream__time_out(struct stream *s, int64_t now_ms) {
     const bool is_over = (io_counts && now_ms >= s->io_deadline_ms) ||
                          (s->deadline_ms != 0 && now_ms >= s->deadline_ms);
     if (!is_over || s->state == STREAM_CLOSING) return;
-    if (s->state == STREAM_HANDSHAKE) tell_tls_error(s, "timeout");
+    if (s->state == STREAM_HANDSHAKE) report_tls_error(s, "timeout");
     stream_close(s);
 }
 

@@ -37,7 +37,7 @@ static struct bytes session_id_of(const struct smp_client *c) {
     return bytes_of(p->session + 1, p->session[0]);
 }
 
-static void tell_pkey(const struct pooled *relay, struct proxy_op *owned) {
+static void give_pkey(const struct pooled *relay, struct proxy_op *owned) {
     struct reply_pkey k = {
         .session_id = session_id_of(relay->client),
         .cert_chain = smp_client_chain(relay->client),
@@ -82,7 +82,7 @@ static void on_up(void *ctx) {
         struct proxy_op *op = CONTAINER_OF(n, struct proxy_op, waiting);
         list_remove(n);
         if (e == OK) {
-            tell_pkey(relay, op);
+            give_pkey(relay, op);
         } else {
             proxy__complete_by(op, FAILURE_INTERNAL);
         }
@@ -194,7 +194,7 @@ void pool__connect(struct pool *pool, struct proxy_op *owned) {
     if (relay != NULL && relay->client != NULL && !relay->is_up) {
         list_push_back(&relay->waiting, &owned->waiting);
     } else if (relay != NULL && relay->client != NULL && smp_client_is_up(relay->client)) {
-        tell_pkey(relay, owned);
+        give_pkey(relay, owned);
     } else if (relay != NULL && relay->client != NULL) {
         proxy__complete_by(owned, FAILURE_NETWORK); /* it is just ending */
     } else if (relay != NULL && loop_now_ms(pool->loop) < relay->retry_at_ms) {

@@ -127,7 +127,7 @@ static void an_ack_right_behind_what_is_due_keeps_the_record(void **state) {
 static void an_empty_queue_leaves_no_record(void **state) {
     (void)state;
     struct queue *q = served_queue(1);
-    notify(rig.rl, NOTE_MESSAGE, session->self, q);
+    news_about(rig.rl, NEWS_MESSAGE, session->self, q);
     assert_non_null(sub_find(session, queue_rcv_id(q)));
     assert_string_equal(rig_read(session), "nothing");
     assert_null(sub_find(session, queue_rcv_id(q)));
@@ -205,10 +205,10 @@ static void who_served_before_is_told_the_sum(void **state) {
 static void who_serves_again_is_told_nothing(void **state) {
     (void)state;
     struct queue *q = served_queue(1);
-    const struct news n = {.kind = NOTE_SERVED,
+    const struct news n = {.kind = NEWS_SERVED,
                            .to = session->self,
                            .service = session->service->service};
-    tell(rig.rl, &n); /* of a time before */
+    news_send(rig.rl, &n); /* of a time before */
     assert_string_equal(rig_read(session), "nothing");
     assert_int_equal(session->service->subscribed.n, 1);
     queue_unref(q);

@@ -115,7 +115,7 @@ static void who_loses_the_queue_is_told(void **state) {
 static void an_end_that_comes_late_ends_nothing(void **state) {
     (void)state;
     assert_string_equal(command(first, CMD_SUB), "SOK a");
-    notify(rig.rl, NOTE_END, first->self, queue); /* of a time before */
+    news_about(rig.rl, NEWS_END, first->self, queue); /* of a time before */
     assert_string_equal(rig_read(first), "nothing");
     assert_true(is_subscribed(first));
 }
@@ -124,8 +124,8 @@ static void news_for_who_is_gone_finds_nobody(void **state) {
     (void)state;
     assert_string_equal(command(first, CMD_SUB), "SOK a");
     const struct subscriber was = first->self;
-    const struct news n = {.kind = NOTE_MESSAGE, .to = was, .queue = queue};
-    tell_from_outside(rig.relay, &n); /* on its way */
+    const struct news n = {.kind = NEWS_MESSAGE, .to = was, .queue = queue};
+    news_send_from_outside(rig.relay, &n); /* on its way */
     rig_close(first);
     assert_false(store_is_subscribed(rig.store, queue, SUB_RECIPIENT, was));
     first = rig_session(VERSION); /* in the same slot */
@@ -140,7 +140,7 @@ static void a_deleted_queue_is_told_to_its_subscriber(void **state) {
     (void)state;
     assert_string_equal(command(first, CMD_SUB), "SOK a");
     rig_put_message(queue, "hello");
-    notify(rig.rl, NOTE_MESSAGE, first->self, queue);
+    news_about(rig.rl, NEWS_MESSAGE, first->self, queue);
     assert_string_equal(command(second, CMD_DEL), "OK a");
     assert_string_equal(rig_read(first), "DELD #1"); /* and no message of it */
     assert_string_equal(rig_read(first), "nothing");

@@ -10,7 +10,7 @@
 
 static volatile sig_atomic_t was_interrupted;
 
-static void note_interrupt(int number) {
+static void on_interrupt(int number) {
     (void)number;
     was_interrupted = 1;
 }
@@ -56,7 +56,7 @@ static enum line ask(const char *text, char *ret, size_t cap) {
     sigprocmask(SIG_BLOCK, &interrupt, &before);
     waiting = before;
     sigdelset(&waiting, SIGINT);
-    struct sigaction act = {.sa_handler = note_interrupt}, old;
+    struct sigaction act = {.sa_handler = on_interrupt}, old;
     sigaction(SIGINT, &act, &old);
     was_interrupted = 0;
     printf("%s", text);

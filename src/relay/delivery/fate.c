@@ -37,7 +37,7 @@ static bool begin_waiting(struct fate_desk *d) {
 }
 
 /* Those who are told may ask again. */
-static void tell_decided(struct fate_desk *d) {
+static void call_decided(struct fate_desk *d) {
     struct list all;
     list_init(&all);
     for (struct list *l; (l = list_first(&d->waiting)) != NULL;) {
@@ -59,8 +59,8 @@ static void tell_decided(struct fate_desk *d) {
 static void called(struct loop_msg *msg) {
     struct fate_desk *d = CONTAINER_OF(msg, struct fate_desk, call);
     (void)atomic_exchange_explicit(&d->is_called, false, memory_order_acq_rel);
-    tell_decided(d);
-    if (!list_is_empty(&d->waiting) && begin_waiting(d)) tell_decided(d);
+    call_decided(d);
+    if (!list_is_empty(&d->waiting) && begin_waiting(d)) call_decided(d);
 }
 
 void fate_desk_open(struct fates *f, struct loop *l, struct fate_desk *ret) {

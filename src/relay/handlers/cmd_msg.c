@@ -158,7 +158,7 @@ static void announce(const struct request *rq, struct subscriber to) {
     if (session_is(rq->session, to)) {
         (void)sub_due(rq->session, rq->queue, DUE_AHEAD);
     } else {
-        notify(rq->session->rl, NOTE_MESSAGE, to, rq->queue);
+        news_about(rq->session->rl, NEWS_MESSAGE, to, rq->queue);
     }
 }
 

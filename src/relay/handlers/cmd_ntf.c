@@ -14,13 +14,13 @@ static struct store *store_of(const struct request *rq) {
 
 /* ---- notifiers ---- */
 
-void tell_notifier_gone(const struct request *rq, const struct sub_ended *ended) {
+void send_notifier_gone(const struct request *rq, const struct sub_ended *ended) {
     struct session *s = rq->session;
-    const struct news n = {.kind = NOTE_NTF_DELETED,
+    const struct news n = {.kind = NEWS_NTF_DELETED,
                            .to = ended->sub,
                            .queue = rq->queue,
                            .notifier = &ended->id};
-    tell(s->rl, &n);
+    news_send(s->rl, &n);
 }
 
 static enum err set_notifier(const struct request *rq, struct queue_notifier *n,
@@ -44,7 +44,7 @@ struct answer cmd_nkey(struct request *rq) {
     crypto_wipe(n.dh_secret, sizeof n.dh_secret);
     if (e != OK) return answer_err(e);
     session_count(rq->session, STAT_NTF_CREATED);
-    tell_notifier_gone(rq, &ended);
+    send_notifier_gone(rq, &ended);
     struct wr w = answer_begin(rq);
     reply_nid(&w, rq->params, &rq->to, &n.id, pub);
     return answer_text(&w, lsn);
@@ -55,7 +55,7 @@ struct answer cmd_ndel(struct request *rq) {
     lsn_t lsn = 0;
     const enum err e = store_notifier_delete(store_of(rq), rq->queue, &ended, &lsn);
     if (e == OK && rq->view->has_notifier) session_count(rq->session, STAT_NTF_DELETED);
-    if (e == OK) tell_notifier_gone(rq, &ended);
+    if (e == OK) send_notifier_gone(rq, &ended);
     return answer_result(e, lsn);
 }
 

@@ -157,11 +157,11 @@ static enum err subscribe_new(struct session *s, struct queue *q, lsn_t *ret_lsn
                                   .service = s->service->service};
     const enum err e = store_subscribe(s->rl->relay->o.store, q, &r, &moved);
     if (e != OK) return e;
-    const struct news served = {.kind = NOTE_SERVED,
+    const struct news served = {.kind = NEWS_SERVED,
                                 .to = moved.server,
                                 .service = s->service->service};
     service_gained(s, queue_rcv_id(q), true);
-    if (!session_is(s, moved.server)) tell(s->rl, &served);
+    if (!session_is(s, moved.server)) news_send(s->rl, &served);
     if (moved.lsn > *ret_lsn) *ret_lsn = moved.lsn;
     return OK;
 }
@@ -250,8 +250,8 @@ struct answer cmd_del(struct request *rq) {
         const bool was_own = session_is(s, ended.recipient.sub);
         if (was_own && (own == NULL || own->by_service)) service_lost(s, queue_rcv_id(rq->queue));
         if (own != NULL) sub_remove(s, own);
-        if (!was_own) notify(s->rl, NOTE_DELETED, ended.recipient.sub, rq->queue);
-        tell_notifier_gone(rq, &ended.notifier);
+        if (!was_own) news_about(s->rl, NEWS_DELETED, ended.recipient.sub, rq->queue);
+        send_notifier_gone(rq, &ended.notifier);
     }
     return answer_result(e, lsn);
 }

@@ -40,12 +40,12 @@ void relay_queue_state_done(struct relay_queue_state *s) {
 enum err relay_block_queue(struct relay *r, enum queue_id_kind kind, const struct id *id,
                            struct block_info *info, lsn_t *ret_lsn) {
     struct queue *q;
-    struct news n = {.kind = NOTE_BLOCKED};
+    struct news n = {.kind = NEWS_BLOCKED};
     enum err e = find(r, kind, id, &q);
     if (e != OK) return e;
     e = store_queue_block(r->o.store, q, info, &n.to, ret_lsn);
     n.queue = q;
-    if (e == OK) tell_from_outside(r, &n);
+    if (e == OK) news_send_from_outside(r, &n);
     queue_unref(q);
     return e;
 }
@@ -60,14 +60,14 @@ enum err relay_unblock_queue(struct relay *r, enum queue_id_kind kind, const str
     return e;
 }
 
-static void tell_deleted(struct relay *r, struct queue *q, const struct queue_ended *ended) {
-    const struct news recipient = {.kind = NOTE_DELETED, .to = ended->recipient.sub, .queue = q};
-    const struct news notifier = {.kind = NOTE_NTF_DELETED,
+static void send_deleted(struct relay *r, struct queue *q, const struct queue_ended *ended) {
+    const struct news recipient = {.kind = NEWS_DELETED, .to = ended->recipient.sub, .queue = q};
+    const struct news notifier = {.kind = NEWS_NTF_DELETED,
                                   .to = ended->notifier.sub,
                                   .queue = q,
                                   .notifier = &ended->notifier.id};
-    tell_from_outside(r, &recipient);
-    tell_from_outside(r, &notifier);
+    news_send_from_outside(r, &recipient);
+    news_send_from_outside(r, &notifier);
 }
 
 enum err relay_delete_queue(struct relay *r, enum queue_id_kind kind, const struct id *id,
@@ -78,7 +78,7 @@ enum err relay_delete_queue(struct relay *r, enum queue_id_kind kind, const stru
     if (e != OK) return e;
     e = store_msg_count(r->o.store, q, ret_n_messages);
     if (e == OK) e = store_queue_delete(r->o.store, q, &ended, ret_lsn);
-    if (e == OK) tell_deleted(r, q, &ended);
+    if (e == OK) send_deleted(r, q, &ended);
     queue_unref(q);
     return e;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* news.c -- how the news travels to the loop that serves a queue.
  *
- * News carries no message: the receiving session looks at the queue itself, so a note that arrives
+ * News carries no message: the receiving session looks at the queue itself, so news that arrives
  * late, twice, or after the subscription moved does no harm. */
 #include "relay/session/news.h"
 
@@ -12,17 +12,17 @@
 #include "relay/session/session.h"
 #include "relay/session/subscription.h"
 
-struct note {
+struct news_msg {
     struct loop_msg msg;   /* first: loop_msg.run gets it */
     struct relay_loop *rl; /* the receiver's */
     struct news news;      /* queue counted, notifier is that below */
     struct id notifier;
 };
 
-static void tell_end(struct session *s, struct queue *q, enum note_kind kind) {
+static void add_end(struct session *s, struct queue *q, enum news_kind kind) {
     const struct reply_to to = {.entity = id_bytes(queue_rcv_id(q))};
     struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
-    if (kind == NOTE_END) {
+    if (kind == NEWS_END) {
         reply_end(&w, &s->params, &to);
     } else {
         reply_deld(&w, &s->params, &to);
@@ -30,13 +30,13 @@ static void tell_end(struct session *s, struct queue *q, enum note_kind kind) {
     session_add_end(s, wr_bytes(&w));
 }
 
-static void end_sub(struct session *s, struct sub *sub, struct queue *q, enum note_kind kind) {
-    tell_end(s, q, kind);
+static void end_sub(struct session *s, struct sub *sub, struct queue *q, enum news_kind kind) {
+    add_end(s, q, kind);
     if (sub == NULL || sub->by_service) service_lost(s, queue_rcv_id(q));
     if (sub != NULL) sub_remove(s, sub);
 }
 
-static void tell_blocked(struct session *s, struct queue *q) {
+static void add_blocked(struct session *s, struct queue *q) {
     struct queue_view v;
     if (store_queue_view(s->rl->relay->o.store, q, &v) != OK) return;
     if (v.block != NULL) {
@@ -53,23 +53,23 @@ static void take_queue_news(struct session *s, const struct news *n) {
     struct sub *sub = sub_find(s, queue_rcv_id(q));
     if (sub != NULL ? sub->by_get : s->service == NULL) return;
     switch (n->kind) {
-    case NOTE_MESSAGE:
+    case NEWS_MESSAGE:
         (void)sub_due(s, q, DUE_AT_LEAST);
         break;
-    case NOTE_END: /* unless the session has subscribed again in the meantime */
+    case NEWS_END: /* unless the session has subscribed again in the meantime */
         if (!store_is_subscribed(s->rl->relay->o.store, q, SUB_RECIPIENT, s->self))
             end_sub(s, sub, q, n->kind);
         break;
-    case NOTE_DELETED:
+    case NEWS_DELETED:
         end_sub(s, sub, q, n->kind);
         break;
-    case NOTE_BLOCKED:
-        tell_blocked(s, q);
+    case NEWS_BLOCKED:
+        add_blocked(s, q);
         break;
-    case NOTE_NTF:
-    case NOTE_NTF_END:
-    case NOTE_NTF_DELETED:
-    case NOTE_SERVED:
+    case NEWS_NTF:
+    case NEWS_NTF_END:
+    case NEWS_NTF_DELETED:
+    case NEWS_SERVED:
         break;
     }
 }
@@ -78,7 +78,7 @@ static void take_queue_news(struct session *s, const struct news *n) {
 static void take_news(struct relay_loop *rl, const struct news *n) {
     struct session *s = session_find(rl, n->to);
     if (s == NULL) return;
-    if (n->kind == NOTE_SERVED) {
+    if (n->kind == NEWS_SERVED) {
         service_take_news(s, n);
     } else if (n->notifier != NULL) {
         ntf_take_news(s, n);
@@ -87,37 +87,38 @@ static void take_news(struct relay_loop *rl, const struct news *n) {
     }
 }
 
-static void note_run(struct loop_msg *msg) {
-    struct note *n = CONTAINER_OF(msg, struct note, msg);
+static void arrived(struct loop_msg *msg) {
+    struct news_msg *n = CONTAINER_OF(msg, struct news_msg, msg);
     take_news(n->rl, &n->news);
     queue_unref(n->news.queue);
     free(n);
 }
 
-void tell_from_outside(struct relay *r, const struct news *n) {
+void news_send_from_outside(struct relay *r, const struct news *n) {
     if (n->to.generation == 0) return;
-    struct note *note = malloc(sizeof *note);
-    if (note == NULL)
+    struct news_msg *m = malloc(sizeof *m);
+    if (m == NULL)
         return; /* out of memory: the receiver sees the queue's state when it subscribes again */
-    *note = (struct note){.msg = {.run = note_run}, .rl = &r->loops[n->to.loop], .news = *n};
+    *m = (struct news_msg){.msg = {.run = arrived}, .rl = &r->loops[n->to.loop], .news = *n};
     if (n->queue != NULL) (void)queue_ref(n->queue);
     if (n->notifier != NULL) {
-        note->notifier = *n->notifier;
-        note->news.notifier = &note->notifier;
+        m->notifier = *n->notifier;
+        m->news.notifier = &m->notifier;
     }
-    loop_post(note->rl->loop, &note->msg);
+    loop_post(m->rl->loop, &m->msg);
 }
 
-void tell(struct relay_loop *from, const struct news *n) {
+void news_send(struct relay_loop *from, const struct news *n) {
     ASSERT_ON_LOOP(from->loop);
     if (n->to.generation != 0 && n->to.loop == from->index) {
         take_news(from, n);
     } else {
-        tell_from_outside(from->relay, n);
+        news_send_from_outside(from->relay, n);
     }
 }
 
-void notify(struct relay_loop *from, enum note_kind kind, struct subscriber to, struct queue *q) {
+void news_about(struct relay_loop *from, enum news_kind kind, struct subscriber to,
+                struct queue *q) {
     const struct news n = {.kind = kind, .to = to, .queue = q};
-    tell(from, &n);
+    news_send(from, &n);
 }

@@ -4,26 +4,27 @@
 
 #include "relay/session/relay_loop.h"
 
-enum note_kind {
-    NOTE_MESSAGE,     /* the queue is no longer empty */
-    NOTE_END,         /* another session subscribed */
-    NOTE_DELETED,     /* the queue is gone */
-    NOTE_BLOCKED,     /* the queue was blocked */
-    NOTE_NTF,         /* the notifier has a notification */
-    NOTE_NTF_END,     /* another session subscribed to the notifier */
-    NOTE_NTF_DELETED, /* the notifier is gone */
-    NOTE_SERVED       /* another session serves the service */
+enum news_kind {
+    NEWS_MESSAGE,     /* the queue is no longer empty */
+    NEWS_END,         /* another session subscribed */
+    NEWS_DELETED,     /* the queue is gone */
+    NEWS_BLOCKED,     /* the queue was blocked */
+    NEWS_NTF,         /* the notifier has a notification */
+    NEWS_NTF_END,     /* another session subscribed to the notifier */
+    NEWS_NTF_DELETED, /* the notifier is gone */
+    NEWS_SERVED       /* another session serves the service */
 };
-/* What happened, and who is told; everything borrowed. */
+/* What happened, and who learns it; everything borrowed. */
 struct news {
-    enum note_kind kind;
+    enum news_kind kind;
     struct subscriber to;
-    struct queue *queue;       /* all but NOTE_SERVED */
-    const struct id *notifier; /* NOTE_NTF.. */
-    struct service *service;   /* NOTE_SERVED */
+    struct queue *queue;       /* all but NEWS_SERVED */
+    const struct id *notifier; /* NEWS_NTF.. */
+    struct service *service;   /* NEWS_SERVED */
 };
-/* Tells a session of this or another loop; nobody is a no-op. */
-void tell(struct relay_loop *from, const struct news *n);
-void notify(struct relay_loop *from, enum note_kind kind, struct subscriber to, struct queue *q);
+/* To a session of this or another loop; nobody is a no-op. */
+void news_send(struct relay_loop *from, const struct news *n);
+void news_about(struct relay_loop *from, enum news_kind kind, struct subscriber to,
+                struct queue *q);
 /* The same from any thread. */
-void tell_from_outside(struct relay *r, const struct news *n);
+void news_send_from_outside(struct relay *r, const struct news *n);

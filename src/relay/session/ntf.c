@@ -181,11 +181,11 @@ void ntf_sent(struct session *s, struct queue *q, const struct id *msg_id, int64
     const enum err e = store_ntf_add(opts_of(s)->store, q, msg_id, ts_s, &added);
     if (e == E_NO_MEMORY || (e == OK && added.dropped_one)) session_count(s, STAT_MSG_NTF_LOST);
     if (e != OK || !added.was_empty) return; /* a message without its notification is still sent */
-    const struct news n = {.kind = NOTE_NTF,
+    const struct news n = {.kind = NEWS_NTF,
                            .to = added.sub,
                            .queue = q,
                            .notifier = &added.notifier_id};
-    tell(s->rl, &n);
+    news_send(s->rl, &n);
 }
 
 /* ---- subscribing ---- */
@@ -206,7 +206,7 @@ enum err ntf_subscribe(struct session *s, struct queue *q, const struct id *noti
         return e;
     }
     if (svc == NULL) session_count(s, is_new ? STAT_NTF_SUB : STAT_NTF_SUB_DUPLICATE);
-    sub_tell_moved(s, SUB_NOTIFIER, q, notifier_id, &moved);
+    sub_send_moved(s, SUB_NOTIFIER, q, notifier_id, &moved);
     if (moved.has_due) ntf_due(s, q, notifier_id);
     *ret_lsn = moved.lsn;
     return OK;
@@ -215,7 +215,7 @@ enum err ntf_subscribe(struct session *s, struct queue *q, const struct id *noti
 static void end_nsub(struct session *s, const struct news *n, struct nsub *own) {
     const struct reply_to to = {.entity = id_bytes(n->notifier)};
     struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
-    if (n->kind == NOTE_NTF_END) {
+    if (n->kind == NEWS_NTF_END) {
         reply_end(&w, &s->params, &to);
     } else {
         reply_deld(&w, &s->params, &to);
@@ -229,9 +229,9 @@ void ntf_take_news(struct session *s, const struct news *n) {
     ASSERT_ON_LOOP(s->rl->loop);
     struct nsub *own = nsub_find(s, n->notifier);
     if (own == NULL && s->service == NULL) return;
-    if (n->kind == NOTE_NTF) {
+    if (n->kind == NEWS_NTF) {
         ntf_due(s, n->queue, n->notifier);
-    } else if (n->kind == NOTE_NTF_DELETED ||
+    } else if (n->kind == NEWS_NTF_DELETED ||
                !store_is_subscribed(opts_of(s)->store, n->queue, SUB_NOTIFIER, s->self)) {
         end_nsub(s, n, own); /* unless the session has subscribed again in the meantime */
     }

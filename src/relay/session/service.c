@@ -243,11 +243,11 @@ static enum err serve(struct session *s, enum sub_party party) {
     svc->scan_cursor = (struct store_cursor){0};
     if (!svc->is_scanning) session_add_due(s, DUE_SCAN, NULL, false);
     svc->is_scanning = true;
-    struct news served = {.kind = NOTE_SERVED, .service = svc->service};
+    struct news served = {.kind = NEWS_SERVED, .service = svc->service};
     store_service_subscribe(store, svc->service, party, s->self, &served.to, &svc->subscribed);
     svc->serves_all = true;
     gauges_update_subs(s);
-    if (!session_is(s, served.to)) tell(s->rl, &served);
+    if (!session_is(s, served.to)) news_send(s->rl, &served);
     return OK;
 }
 

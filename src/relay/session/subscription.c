@@ -175,15 +175,15 @@ static void count_association(const struct session *s, enum sub_party party, boo
     }
 }
 
-void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,
+void sub_send_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,
                     const struct sub_moved *moved) {
     const struct news lost = {
-        .kind = party == SUB_RECIPIENT ? NOTE_END : NOTE_NTF_END,
+        .kind = party == SUB_RECIPIENT ? NEWS_END : NEWS_NTF_END,
         .to = moved->prev,
         .queue = q,
         .notifier = party == SUB_RECIPIENT ? NULL : id,
     };
-    if (!session_is(s, moved->prev)) tell(s->rl, &lost);
+    if (!session_is(s, moved->prev)) news_send(s->rl, &lost);
     struct service *svc = service_of(s, party);
     count_association(s, party, svc != NULL, moved);
     if (svc == NULL) {
@@ -191,8 +191,8 @@ void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, co
         return;
     }
     service_gained(s, id, moved->associated);
-    const struct news served = {.kind = NOTE_SERVED, .to = moved->server, .service = svc};
-    if (!session_is(s, moved->server)) tell(s->rl, &served);
+    const struct news served = {.kind = NEWS_SERVED, .to = moved->server, .service = svc};
+    if (!session_is(s, moved->server)) news_send(s->rl, &served);
 }
 
 enum err sub_register(struct session *s, struct queue *q, struct sub_moved *ret) {
@@ -201,7 +201,7 @@ enum err sub_register(struct session *s, struct queue *q, struct sub_moved *ret)
                                   .sub = s->self,
                                   .service = service_of(s, SUB_RECIPIENT)};
     const enum err e = store_subscribe(s->rl->relay->o.store, q, &r, ret);
-    if (e == OK) sub_tell_moved(s, SUB_RECIPIENT, q, queue_rcv_id(q), ret);
+    if (e == OK) sub_send_moved(s, SUB_RECIPIENT, q, queue_rcv_id(q), ret);
     return e;
 }
 

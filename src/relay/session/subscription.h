@@ -52,6 +52,6 @@ void sub_sent(struct session *s, const struct pull *p);
 void sub_unsent(struct session *s, const struct pull *p, bool is_answer, enum unsent why);
 /* After store_subscribe(): tells those who lost the queue or the service, and counts. id: of the
  * queue or the notifier. */
-void sub_tell_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,
+void sub_send_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,
                     const struct sub_moved *moved);
 void subs_drop_served(struct session *s); /* those of the service, which another session serves */
