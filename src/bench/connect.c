@@ -50,10 +50,10 @@ static void on_down(struct link *k) {
     end_if_done(c);
 }
 
-static void on_pong(struct call *call, const struct answer *a, uint8_t *text) {
+static void on_pong(struct call *call, const struct reply_view *a, uint8_t *text) {
     (void)text;
     struct link *k = call->link;
-    if (!call_expects(call, a, ANSWER_PONG)) return;
+    if (!call_expects(call, a, REPLY_PONG)) return;
     worker_latency(k->w, LATENCY_CONNECT, k->start_ns);
     k->w->tally.ops++;
     link_close(k);

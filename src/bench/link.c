@@ -51,15 +51,15 @@ static void on_client_down(void *ctx, const struct smp_failure *why) {
 
 static void on_client_event(void *ctx, struct bytes entity, struct bytes message) {
     struct link *k = ctx;
-    struct answer a;
+    struct reply_view a;
     struct id id;
     if (worker_is_ending(k->w) || k->is_closing) return;
-    if (answer_parse(message, smp_client_params(k->client)->version, &a) != OK) {
+    if (reply_parse(message, smp_client_params(k->client)->version, &a) != OK) {
         worker_fail(k->w, "the server sent what cannot be read");
         return;
     }
     struct idnode *queue = id_from_bytes(entity, &id) ? idmap_find(&k->queues, &id) : NULL;
-    if (a.tag != ANSWER_MSG || queue == NULL) {
+    if (a.tag != REPLY_MSG || queue == NULL) {
         worker_fail(k->w, "the server sent what nobody asked for (answer %d)", (int)a.tag);
         return;
     }
@@ -138,19 +138,19 @@ bool call_begin(struct call *c, struct link *k, size_t n, struct bytes entity, s
     return true;
 }
 
-bool call_is_refused(const struct call *c, const struct answer *a) {
+bool call_is_refused(const struct call *c, const struct reply_view *a) {
     char name[REFUSAL_NAME_MAX];
-    if (a->tag != ANSWER_ERR) return false;
+    if (a->tag != REPLY_ERR) return false;
     (void)snprintf(name, sizeof name, "%s: %.*s", c->what, (int)a->err.text.n,
                    (const char *)a->err.text.p);
     tally_refusal(&c->link->w->tally, name, 1);
     return true;
 }
 
-bool call_expects(const struct call *c, const struct answer *a, enum answer_tag tag) {
+bool call_expects(const struct call *c, const struct reply_view *a, enum reply_tag tag) {
     struct worker *w = c->link->w;
     if (a->tag == tag) return true;
-    if (a->tag == ANSWER_ERR) {
+    if (a->tag == REPLY_ERR) {
         worker_fail(w, "the server refused %s: %.*s", c->what, (int)a->err.text.n,
                     (const char *)a->err.text.p);
     } else {
@@ -161,7 +161,7 @@ bool call_expects(const struct call *c, const struct answer *a, enum answer_tag 
 
 /* The answer inside a PRES, opened in place. */
 static bool open_forwarded(const struct call *c, struct bytes body, uint8_t *text,
-                           struct answer *ret, uint8_t **ret_text) {
+                           struct reply_view *ret, uint8_t **ret_text) {
     struct bytes content, parts[SMP_BATCH_MAX];
     struct transmission t;
     unsigned n = 0;
@@ -171,7 +171,7 @@ static bool open_forwarded(const struct call *c, struct bytes body, uint8_t *tex
             OK ||
         batch_split(content, parts, &n) != OK || n != 1 ||
         transmission_parse(parts[0], p, &t) != OK ||
-        answer_parse(t.command, p->version, ret) != OK) {
+        reply_parse(t.command, p->version, ret) != OK) {
         return false;
     }
     *ret_text = start;
@@ -182,15 +182,15 @@ static void on_done(struct smp_request *rq, const struct smp_failure *why, uint8
                     size_t n) {
     struct call *c = CONTAINER_OF(rq, struct call, rq);
     struct link *k = c->link;
-    struct answer a;
+    struct reply_view a;
     if (worker_is_ending(k->w) || k->is_closing) return;
     if (why->error == FAILURE_TIMEOUT) {
         worker_fail(k->w, "no answer to %s within %g s", c->what, k->w->o->timeout_s);
     }
     if (why->error != FAILURE_NONE) return; /* on_client_down() tells the rest */
     bool is_good =
-        answer_parse(bytes_of(message, n), smp_client_params(k->client)->version, &a) == OK;
-    if (is_good && c->is_forwarded && a.tag == ANSWER_PRES) {
+        reply_parse(bytes_of(message, n), smp_client_params(k->client)->version, &a) == OK;
+    if (is_good && c->is_forwarded && a.tag == REPLY_PRES) {
         is_good = open_forwarded(c, a.tail, message, &a, &message);
     }
     if (!is_good) {
@@ -247,7 +247,7 @@ void call_send(struct call *c, const struct draft *d) {
 
 /* ---- a server behind a proxy ---- */
 
-static enum err take_pkey(struct link *k, const struct answer *a) {
+static enum err take_pkey(struct link *k, const struct reply_view *a) {
     struct pubkey key;
     const struct bytes session = a->pkey.session_id;
     const struct smp_client_opts *o = &k->w->client;
@@ -264,10 +264,10 @@ static enum err take_pkey(struct link *k, const struct answer *a) {
     return OK;
 }
 
-static void on_pkey(struct call *c, const struct answer *a, uint8_t *text) {
+static void on_pkey(struct call *c, const struct reply_view *a, uint8_t *text) {
     (void)text;
     struct link *k = c->link;
-    if (!call_expects(c, a, ANSWER_PKEY)) return;
+    if (!call_expects(c, a, REPLY_PKEY)) return;
     const enum err e = take_pkey(k, a);
     if (e == OK) {
         k->on_up(k);

@@ -10,7 +10,7 @@
 #include "base/idmap.h"
 #include "bench/crew.h"
 #include "client/smp_command.h"
-#include "wire/answer.h"
+#include "wire/reply_view.h"
 
 /* A command under way, embedded by who sends it. */
 struct call {
@@ -19,7 +19,7 @@ struct call {
     const char *what;  /* static: "SEND" */
     void *owner;
     int64_t start_ns; /* latencies count from here; set by call_begin(), may be moved */
-    void (*answered)(struct call *c, const struct answer *a, uint8_t *text);
+    void (*answered)(struct call *c, const struct reply_view *a, uint8_t *text);
     struct box_key forward_key; /* of a forwarded one */
     bool is_forwarded;          /* set by the owner: by the proxy of a proxied link */
     bool is_under_way;
@@ -39,7 +39,7 @@ struct link {
     void (*on_up)(struct link *k);
     void (*on_down)(struct link *k); /* after link_close(); NULL: nobody waits for it */
     /* Of a queue on the map; what a is not is counted as an error. */
-    void (*on_msg)(struct link *k, struct idnode *queue, const struct answer *a, uint8_t *text);
+    void (*on_msg)(struct link *k, struct idnode *queue, const struct reply_view *a, uint8_t *text);
     struct idmap queues; /* by recipient id */
     int64_t start_ns;    /* when it was opened */
     bool is_closing;
@@ -67,7 +67,7 @@ bool call_begin(struct call *c, struct link *k, size_t n, struct bytes entity, s
 /* Takes over the draft. answered() is called once, unless the run ends. */
 void call_send(struct call *c, const struct draft *d);
 /* Counts an error by its name; true when a was one. */
-bool call_is_refused(const struct call *c, const struct answer *a);
+bool call_is_refused(const struct call *c, const struct reply_view *a);
 /* The same for commands without which the workload makes no sense: ends the run unless the answer
  * is of this kind. */
-bool call_expects(const struct call *c, const struct answer *a, enum answer_tag tag);
+bool call_expects(const struct call *c, const struct reply_view *a, enum reply_tag tag);

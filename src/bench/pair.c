@@ -20,9 +20,9 @@ void pair_done(struct pair *p) {
 
 /* ---- receiving ---- */
 
-static void take_msg(struct pair *p, const struct answer *a, uint8_t *text);
+static void take_msg(struct pair *p, const struct reply_view *a, uint8_t *text);
 
-static void on_ack(struct call *c, const struct answer *a, uint8_t *text);
+static void on_ack(struct call *c, const struct reply_view *a, uint8_t *text);
 
 static void acknowledge(struct pair *p, const struct id *msg_id, bool is_good) {
     struct draft d;
@@ -37,10 +37,10 @@ static void acknowledge(struct pair *p, const struct id *msg_id, bool is_good) {
 }
 
 /* The answer is OK, or the next message. */
-static void on_ack(struct call *c, const struct answer *a, uint8_t *text) {
+static void on_ack(struct call *c, const struct reply_view *a, uint8_t *text) {
     struct pair *p = c->owner;
     worker_latency(p->w, LATENCY_ACK, c->start_ns);
-    if (a->tag != ANSWER_MSG && !call_expects(c, a, ANSWER_OK)) return;
+    if (a->tag != REPLY_MSG && !call_expects(c, a, REPLY_OK)) return;
     const bool was_good = p->is_good;
     if (p->has_next) {
         p->has_next = false;
@@ -50,7 +50,7 @@ static void on_ack(struct call *c, const struct answer *a, uint8_t *text) {
         p->n_acked++;
         if (p->on->acked != NULL) p->on->acked(p);
     }
-    if (a->tag == ANSWER_MSG) take_msg(p, a, text);
+    if (a->tag == REPLY_MSG) take_msg(p, a, text);
 }
 
 /* True for a message that was awaited. */
@@ -66,7 +66,7 @@ static bool check_msg(struct pair *p, const struct smp_received *m) {
     return true;
 }
 
-static void take_msg(struct pair *p, const struct answer *a, uint8_t *text) {
+static void take_msg(struct pair *p, const struct reply_view *a, uint8_t *text) {
     struct smp_received m;
     if (smp_queue_open(&p->queue, &a->msg, text, &m) != OK) {
         worker_fail(p->w, "a message cannot be decrypted");
@@ -82,7 +82,8 @@ static void take_msg(struct pair *p, const struct answer *a, uint8_t *text) {
     }
 }
 
-static void on_msg(struct link *k, struct idnode *queue, const struct answer *a, uint8_t *text) {
+static void on_msg(struct link *k, struct idnode *queue, const struct reply_view *a,
+                   uint8_t *text) {
     (void)k;
     take_msg(CONTAINER_OF(queue, struct pair, node), a, text);
 }
@@ -90,7 +91,8 @@ static void on_msg(struct link *k, struct idnode *queue, const struct answer *a,
 /* ---- the recipient's commands ---- */
 
 static bool begin_command(struct pair *p, const char *what,
-                          void (*answered)(struct call *c, const struct answer *a, uint8_t *text),
+                          void (*answered)(struct call *c, const struct reply_view *a,
+                                           uint8_t *text),
                           struct draft *ret) {
     p->command.what = what;
     p->command.answered = answered;
@@ -103,9 +105,9 @@ static void tell_created(struct pair *p) {
     if (p->on->created != NULL) p->on->created(p);
 }
 
-static void on_key(struct call *c, const struct answer *a, uint8_t *text) {
+static void on_key(struct call *c, const struct reply_view *a, uint8_t *text) {
     (void)text;
-    if (call_expects(c, a, ANSWER_OK)) tell_created(c->owner);
+    if (call_expects(c, a, REPLY_OK)) tell_created(c->owner);
 }
 
 static void tell_sender_key(struct pair *p) {
@@ -120,11 +122,11 @@ static void tell_sender_key(struct pair *p) {
     call_send(&p->command, &d);
 }
 
-static void on_ids(struct call *c, const struct answer *a, uint8_t *text) {
+static void on_ids(struct call *c, const struct reply_view *a, uint8_t *text) {
     (void)text;
     struct pair *p = c->owner;
     worker_latency(p->w, LATENCY_NEW, c->start_ns);
-    if (!call_expects(c, a, ANSWER_IDS)) return;
+    if (!call_expects(c, a, REPLY_IDS)) return;
     p->node.id = a->ids.rcv_id;
     p->rcv->on_msg = on_msg;
     if (smp_queue_take_ids(&p->queue, &a->ids) != OK ||
@@ -153,13 +155,13 @@ void pair_create(struct pair *p, bool subscribe) {
     call_send(&p->command, &d);
 }
 
-static void on_sub(struct call *c, const struct answer *a, uint8_t *text) {
+static void on_sub(struct call *c, const struct reply_view *a, uint8_t *text) {
     struct pair *p = c->owner;
     worker_latency(p->w, LATENCY_SUB, c->start_ns);
-    const bool is_done = a->tag == ANSWER_SOK || a->tag == ANSWER_MSG;
-    if (!is_done && !call_expects(c, a, ANSWER_OK)) return;
+    const bool is_done = a->tag == REPLY_SOK || a->tag == REPLY_MSG;
+    if (!is_done && !call_expects(c, a, REPLY_OK)) return;
     if (p->on->subscribed != NULL) p->on->subscribed(p);
-    if (a->tag == ANSWER_MSG) take_msg(p, a, text);
+    if (a->tag == REPLY_MSG) take_msg(p, a, text);
 }
 
 void pair_subscribe(struct pair *p) {
@@ -169,11 +171,11 @@ void pair_subscribe(struct pair *p) {
     call_send(&p->command, &d);
 }
 
-static void on_del(struct call *c, const struct answer *a, uint8_t *text) {
+static void on_del(struct call *c, const struct reply_view *a, uint8_t *text) {
     (void)text;
     struct pair *p = c->owner;
     worker_latency(p->w, LATENCY_DEL, c->start_ns);
-    if (!call_expects(c, a, ANSWER_OK)) return;
+    if (!call_expects(c, a, REPLY_OK)) return;
     (void)idmap_remove(&p->rcv->queues, &p->node.id);
     if (p->on->deleted != NULL) p->on->deleted(p);
 }
@@ -187,13 +189,13 @@ void pair_delete(struct pair *p) {
 
 /* ---- sending ---- */
 
-static void on_send(struct call *c, const struct answer *a, uint8_t *text) {
+static void on_send(struct call *c, const struct reply_view *a, uint8_t *text) {
     (void)text;
     struct pair *p = c->owner;
     const bool is_refused = call_is_refused(c, a);
     if (is_refused) {
         p->n_refused++;
-    } else if (call_expects(c, a, ANSWER_OK)) {
+    } else if (call_expects(c, a, REPLY_OK)) {
         worker_latency(p->w, LATENCY_SEND, c->start_ns);
     } else {
         return;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
-#include "bench/process.h"
+#include "bench/process_cost.h"
 #include "bench/tally.h"
 
 struct workload;

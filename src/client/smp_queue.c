@@ -35,7 +35,7 @@ static enum err agree(const struct x25519_pair *ours, const uint8_t theirs[X2551
     return e;
 }
 
-enum err smp_queue_take_ids(struct smp_queue *q, const struct answer_ids *ids) {
+enum err smp_queue_take_ids(struct smp_queue *q, const struct reply_view_ids *ids) {
     const enum err e = agree(&q->dh, ids->dh_key, &q->body_key);
     if (e != OK) return e;
     crypto_wipe(&q->dh, sizeof q->dh);
@@ -90,7 +90,7 @@ static enum err parse_content(struct bytes content, struct smp_received *ret) {
     return rd_end(&r);
 }
 
-enum err smp_queue_open(const struct smp_queue *q, const struct answer_msg *m, uint8_t *message,
+enum err smp_queue_open(const struct smp_queue *q, const struct reply_view_msg *m, uint8_t *message,
                         struct smp_received *ret) {
     const struct box_nonce nonce = box_nonce_from_corr_id(id_bytes(&m->msg_id));
     struct bytes padded;

@@ -12,7 +12,7 @@
 #pragma once
 
 #include "client/smp_command.h"
-#include "wire/answer.h"
+#include "wire/reply_view.h"
 
 struct smp_queue {
     struct id rcv_id, snd_id;
@@ -34,7 +34,7 @@ void smp_queue_done(struct smp_queue *q); /* wipes */
 /* Recipient's and DH key; everything else in *ret is the caller's to set. */
 void smp_queue_describe(const struct smp_queue *q, struct smp_new *ret);
 /* E_CRYPTO for a key that no agreement is made with. */
-MUST_USE enum err smp_queue_take_ids(struct smp_queue *q, const struct answer_ids *ids);
+MUST_USE enum err smp_queue_take_ids(struct smp_queue *q, const struct reply_view_ids *ids);
 
 struct pubkey smp_queue_sender_key(const struct smp_queue *q);
 /* The server's session key: smp_client_session_key(); for a forwarded command, the relay's. NULL is
@@ -52,5 +52,5 @@ struct smp_received {
     struct bytes body; /* view */
 };
 /* Opens a MSG in place: m views message, which is writable. E_CRYPTO, E_SYNTAX. */
-MUST_USE enum err smp_queue_open(const struct smp_queue *q, const struct answer_msg *m,
+MUST_USE enum err smp_queue_open(const struct smp_queue *q, const struct reply_view_msg *m,
                                  uint8_t *message, struct smp_received *ret);

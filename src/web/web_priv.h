@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* web_priv.h -- inside of struct web: for web.c and answer.c. */
+/* web_priv.h -- inside of struct web: for web.c and respond.c. */
 #pragma once
 
 #include <stdatomic.h>

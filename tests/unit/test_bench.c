@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "bench/meter.h"
-#include "bench/process.h"
+#include "bench/process_cost.h"
 #include "bench/workload.h"
 
 /* ---- /proc ---- */

@@ -511,7 +511,7 @@ static struct smp_queue recorded_queue(const struct recorded *r) {
 /* The same after it, in this session. */
 static struct smp_queue recorded_queue_in_use(const struct recorded *r) {
     struct smp_queue q = recorded_queue(r);
-    struct answer_ids ids = {.rcv_id = r->rcv_id, .snd_id = r->snd_id};
+    struct reply_view_ids ids = {.rcv_id = r->rcv_id, .snd_id = r->snd_id};
     memcpy(ids.dh_key, r->server_dh_pub, sizeof ids.dh_key);
     assert_int_equal(smp_queue_take_ids(&q, &ids), OK);
     assert_int_equal(smp_queue_meet(&q, r->server_session_pub), OK);
@@ -568,7 +568,7 @@ static void commands_are_made_again(void **state) {
     free(all);
 }
 
-static void assert_recorded_ids(const struct recorded *r, const struct answer_ids *ids) {
+static void assert_recorded_ids(const struct recorded *r, const struct reply_view_ids *ids) {
     assert_true(id_equal(&ids->rcv_id, &r->rcv_id));
     assert_true(id_equal(&ids->snd_id, &r->snd_id));
     assert_memory_equal(ids->dh_key, r->server_dh_pub, X25519_LEN);
@@ -576,7 +576,7 @@ static void assert_recorded_ids(const struct recorded *r, const struct answer_id
     assert_false(ids->has_link || ids->has_service || ids->has_notifier);
 }
 
-static void assert_recorded_message(const struct recorded *r, const struct answer_msg *m,
+static void assert_recorded_message(const struct recorded *r, const struct reply_view_msg *m,
                                     uint8_t *block) {
     const json_t *step = json_array_get(json_object_get(r->root, "steps"), 1);
     const struct smp_queue q = recorded_queue_in_use(r);
@@ -591,7 +591,7 @@ static void assert_recorded_message(const struct recorded *r, const struct answe
 static void answers_are_read(void **state) {
     const struct recorded *r = *state;
     struct block_chain chain = r->server_sends;
-    unsigned counts[N_ANSWERS] = {0};
+    unsigned counts[N_REPLIES] = {0};
     for (unsigned i = N_HELLOS; i < r->n_blocks; i++) {
         uint8_t block[SMP_BLOCK_LEN];
         struct bytes content, texts[SMP_BATCH_MAX];
@@ -602,19 +602,19 @@ static void answers_are_read(void **state) {
         assert_int_equal(batch_split(content, texts, &n), OK);
         for (unsigned k = 0; k < n; k++) {
             struct transmission t;
-            struct answer a;
+            struct reply_view a;
             assert_int_equal(transmission_parse(texts[k], &r->params, &t), OK);
-            assert_int_equal(answer_parse(t.command, r->version, &a), OK);
-            if (a.tag == ANSWER_IDS) assert_recorded_ids(r, &a.ids);
-            if (a.tag == ANSWER_MSG) assert_recorded_message(r, &a.msg, block);
+            assert_int_equal(reply_parse(t.command, r->version, &a), OK);
+            if (a.tag == REPLY_IDS) assert_recorded_ids(r, &a.ids);
+            if (a.tag == REPLY_MSG) assert_recorded_message(r, &a.msg, block);
             counts[a.tag]++;
         }
     }
-    assert_int_equal(counts[ANSWER_IDS], 1);
-    assert_int_equal(counts[ANSWER_MSG], 1);
-    assert_int_equal(counts[ANSWER_PONG], 1);
-    assert_int_equal(counts[ANSWER_OK], 3); /* to SEND, securing, and one of ACK and DEL */
-    assert_int_equal(counts[ANSWER_ERR], 2);
+    assert_int_equal(counts[REPLY_IDS], 1);
+    assert_int_equal(counts[REPLY_MSG], 1);
+    assert_int_equal(counts[REPLY_PONG], 1);
+    assert_int_equal(counts[REPLY_OK], 3); /* to SEND, securing, and one of ACK and DEL */
+    assert_int_equal(counts[REPLY_ERR], 2);
 }
 
 /* ---- each test for each session ---- */

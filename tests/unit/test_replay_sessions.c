@@ -354,14 +354,14 @@ static const json_t *queue_of(const struct connection *c, struct bytes id, bool 
 
 /* Opened with the recipient's key, and boxed again with the server's. */
 static void remake_msg(const struct connection *c, struct wr *w, const struct reply_to *to,
-                       const struct answer_msg *msg) {
+                       const struct reply_view_msg *msg) {
     const json_t *json = queue_of(c, to->entity, false);
     struct smp_queue q = {0};
     struct smp_received got;
     uint8_t shared[X25519_LEN], *text = exact_copy(msg->box);
     hex_member(json, "sharedDhPoint", shared, sizeof shared);
     q.body_key = box_key_from_secret(shared);
-    const struct answer_msg copy = {msg->msg_id, bytes_of(text, msg->box.n)};
+    const struct reply_view_msg copy = {msg->msg_id, bytes_of(text, msg->box.n)};
     assert_int_equal(smp_queue_open(&q, &copy, text, &got), OK);
     struct message *m = NULL;
     assert_int_equal(message_new(&got.msg_id, got.ts_s, got.notification, got.body, &m), OK);
@@ -388,7 +388,7 @@ static void remake_nmsg(const struct connection *c, struct wr *w, const struct r
 }
 
 static void remake_ids(const struct wire_params *p, struct wr *w, const struct reply_to *to,
-                       const struct answer_ids *a) {
+                       const struct reply_view_ids *a) {
     struct reply_ids ids = {.rcv_id = a->rcv_id,
                             .snd_id = a->snd_id,
                             .mode = a->mode,
@@ -401,7 +401,7 @@ static void remake_ids(const struct wire_params *p, struct wr *w, const struct r
 }
 
 static void remake_lnk(const struct wire_params *p, struct wr *w, const struct reply_to *to,
-                       const struct answer *a) {
+                       const struct reply_view *a) {
     struct link_data *link = NULL;
     assert_int_equal(link_data_new(&a->lnk.snd_id, a->lnk.fixed, a->lnk.user, &link), OK);
     reply_lnk(w, p, to, &a->lnk.snd_id, link);
@@ -428,7 +428,7 @@ static struct name_failure name_failure_of(struct bytes text) {
 }
 
 static void remake_err(const struct wire_params *p, struct wr *w, const struct reply_to *to,
-                       const struct answer_err *err) {
+                       const struct reply_view_err *err) {
     if (err->code != N_ERRS) {
         reply_err(w, p, to, err->code);
         return;
@@ -440,48 +440,48 @@ static void remake_err(const struct wire_params *p, struct wr *w, const struct r
 /* False for what we do not write so: INFO (the reference tells fractions of seconds), and layers,
  * which are below. */
 static bool remake(const struct connection *c, const struct wire_params *p, struct wr *w,
-                   const struct reply_to *to, const struct answer *a) {
+                   const struct reply_to *to, const struct reply_view *a) {
     switch ((int)a->tag) {
-    case ANSWER_IDS:
+    case REPLY_IDS:
         remake_ids(p, w, to, &a->ids);
         return true;
-    case ANSWER_LNK:
+    case REPLY_LNK:
         remake_lnk(p, w, to, a);
         return true;
-    case ANSWER_SOK:
+    case REPLY_SOK:
         reply_sok(w, p, to, a->sok.has_service ? &a->sok.service_id : NULL);
         return true;
-    case ANSWER_SOKS:
+    case REPLY_SOKS:
         reply_soks(w, p, to, &a->sum);
         return true;
-    case ANSWER_ENDS:
+    case REPLY_ENDS:
         reply_ends(w, p, to, &a->sum);
         return true;
-    case ANSWER_ALLS:
+    case REPLY_ALLS:
         reply_alls(w, p);
         return true;
-    case ANSWER_MSG:
+    case REPLY_MSG:
         remake_msg(c, w, to, &a->msg);
         return true;
-    case ANSWER_NID:
+    case REPLY_NID:
         reply_nid(w, p, to, &a->nid.notifier_id, a->nid.dh_key);
         return true;
-    case ANSWER_NMSG:
+    case REPLY_NMSG:
         remake_nmsg(c, w, to, a->nmsg.nonce);
         return true;
-    case ANSWER_END:
+    case REPLY_END:
         reply_end(w, p, to);
         return true;
-    case ANSWER_DELD:
+    case REPLY_DELD:
         reply_deld(w, p, to);
         return true;
-    case ANSWER_OK:
+    case REPLY_OK:
         reply_ok(w, p, to);
         return true;
-    case ANSWER_PONG:
+    case REPLY_PONG:
         reply_pong(w, p, to);
         return true;
-    case ANSWER_ERR:
+    case REPLY_ERR:
         remake_err(p, w, to, &a->err);
         return true;
     default:
@@ -498,13 +498,13 @@ static bool begins_with(struct bytes text, const char *start) {
 static bool remake_text(const struct connection *c, const struct wire_params *p, struct wr *w,
                         const struct reply_to *to, struct bytes text) {
     static const char RNAME[] = "RNAME "; /* our clients ask for no names */
-    struct answer a;
+    struct reply_view a;
     if (begins_with(text, RNAME)) {
         const size_t n = strlen(RNAME);
         reply_rname(w, p, to, bytes_of(text.p + n, text.n - n));
         return true;
     }
-    assert_int_equal(answer_parse(text, p->version, &a), OK);
+    assert_int_equal(reply_parse(text, p->version, &a), OK);
     return remake(c, p, w, to, &a);
 }
 

@@ -18,7 +18,7 @@ struct rig {
     struct x25519_pair session; /* the server's */
     struct x25519_pair queue;   /* the server's, for message bodies */
     struct smp_queue q;
-    struct answer_ids ids;
+    struct reply_view_ids ids;
     uint8_t buf[SMP_BLOCK_LEN];
     struct wr w;
 };
@@ -28,7 +28,7 @@ static void set_up(struct rig *r, uint16_t version) {
     x25519_pair_new(&ENV_SYSTEM, &r->session);
     x25519_pair_new(&ENV_SYSTEM, &r->queue);
     smp_queue_init(&r->q, &ENV_SYSTEM, version);
-    r->ids = (struct answer_ids){.rcv_id = sample_id(1), .snd_id = sample_id(2)};
+    r->ids = (struct reply_view_ids){.rcv_id = sample_id(1), .snd_id = sample_id(2)};
     memcpy(r->ids.dh_key, r->queue.pub, sizeof r->ids.dh_key);
 }
 
@@ -215,10 +215,10 @@ static void small_room(void **state) {
 /* ---- messages ---- */
 
 /* MSG as the server writes it; its command's text is in r->buf. */
-static struct answer_msg sealed(struct rig *r, const struct message *m) {
+static struct reply_view_msg sealed(struct rig *r, const struct message *m) {
     uint8_t secret[X25519_LEN];
     struct transmission t;
-    struct answer a;
+    struct reply_view a;
     const struct reply_to to = {.entity = id_bytes(&r->q.rcv_id)};
     const struct pubkey pub = pubkey_from_x25519(r->q.dh.pub);
     assert_int_equal(x25519_dh(r->queue.priv, pub.b, secret), OK);
@@ -226,8 +226,8 @@ static struct answer_msg sealed(struct rig *r, const struct message *m) {
     r->w = wr_init(r->buf, sizeof r->buf);
     reply_msg(&r->w, &r->params, &to, m, &key);
     assert_int_equal(transmission_parse(wr_bytes(&r->w), &r->params, &t), OK);
-    assert_int_equal(answer_parse(t.command, r->params.version, &a), OK);
-    assert_int_equal(a.tag, ANSWER_MSG);
+    assert_int_equal(reply_parse(t.command, r->params.version, &a), OK);
+    assert_int_equal(a.tag, REPLY_MSG);
     return a.msg;
 }
 
@@ -240,7 +240,7 @@ static void messages(void **state) {
         struct message *m = NULL;
         set_up(&r, v);
         assert_int_equal(message_new(&id, 1700000000, true, bytes_str("hello"), &m), OK);
-        struct answer_msg msg = sealed(&r, m);
+        struct reply_view_msg msg = sealed(&r, m);
         make_queue(&r);
         assert_int_equal(smp_queue_open(&r.q, &msg, r.buf, &got), OK);
         assert_true(id_equal(&got.msg_id, &id));
@@ -252,7 +252,7 @@ static void messages(void **state) {
     struct message *quota = NULL;
     set_up(&r, NEWEST);
     assert_int_equal(message_new_quota(&id, 1700000001, &quota), OK);
-    const struct answer_msg msg = sealed(&r, quota);
+    const struct reply_view_msg msg = sealed(&r, quota);
     make_queue(&r);
     assert_int_equal(smp_queue_open(&r.q, &msg, r.buf, &got), OK);
     assert_true(got.is_quota && got.body.n == 0);
@@ -268,9 +268,9 @@ static void bad_messages(void **state) {
     struct message *m = NULL;
     set_up(&r, NEWEST);
     assert_int_equal(message_new(&id, 1, false, bytes_str("hello"), &m), OK);
-    struct answer_msg msg = sealed(&r, m);
+    struct reply_view_msg msg = sealed(&r, m);
     make_queue(&r);
-    struct answer_msg shorter = msg;
+    struct reply_view_msg shorter = msg;
     for (size_t n = 0; n < 100; n++) {
         shorter.box.n = n;
         assert_int_equal(smp_queue_open(&r.q, &shorter, r.buf, &got), E_CRYPTO);
@@ -311,7 +311,7 @@ static void bad_contents(void **state) {
         assert_non_null(box);
         memcpy(box + BOX_TAG_LEN, ROWS[i].text, ROWS[i].n);
         box_seal(&r.q.body_key, &nonce, box, ROWS[i].n);
-        const struct answer_msg m = {.box = bytes_of(box, BOX_TAG_LEN + ROWS[i].n)};
+        const struct reply_view_msg m = {.box = bytes_of(box, BOX_TAG_LEN + ROWS[i].n)};
         assert_int_equal(smp_queue_open(&r.q, &m, box, &got), is_good ? OK : E_SYNTAX);
         free(box);
     }

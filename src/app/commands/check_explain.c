@@ -141,10 +141,10 @@ static void write_text(struct bytes b, char *ret, size_t cap) {
     ret[n] = '\0';
 }
 
-void check_explain_answer(const struct check_place *at, const struct answer *a, bool is_new,
+void check_explain_answer(const struct check_place *at, const struct reply_view *a, bool is_new,
                           struct problem *ret) {
     char text[128];
-    if (a->tag != ANSWER_ERR) {
+    if (a->tag != REPLY_ERR) {
         (void)problem_set(ret, E_SYNTAX, "the server gives another answer than is due");
         return;
     }

@@ -4,7 +4,7 @@
 
 #include "app/files/problem.h"
 #include "client/smp_client.h"
-#include "wire/answer.h"
+#include "wire/reply_view.h"
 
 /* What the texts speak of. */
 struct check_place {
@@ -22,5 +22,5 @@ void check_explain_end(const struct check_place *at, const struct smp_failure *w
 void check_explain_failure(const struct check_place *at, const struct smp_failure *why,
                            struct problem *ret);
 /* An answer that is not the one that was hoped for. is_new: to NEW. */
-void check_explain_answer(const struct check_place *at, const struct answer *a, bool is_new,
+void check_explain_answer(const struct check_place *at, const struct reply_view *a, bool is_new,
                           struct problem *ret);

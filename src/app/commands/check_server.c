@@ -116,18 +116,18 @@ static void write_delete(struct run *r, struct wr *w) {
 static const struct {
     const char *name;
     void (*write)(struct run *r, struct wr *w);
-    enum answer_tag answer;
+    enum reply_tag answer;
 } STEPS[STEP_OVER] = {
-    [STEP_CONNECT] = {"connect", NULL, N_ANSWERS},
-    [STEP_TLS] = {"tls", NULL, N_ANSWERS},
-    [STEP_FINGERPRINT] = {"fingerprint", NULL, N_ANSWERS},
-    [STEP_HANDSHAKE] = {"handshake", NULL, N_ANSWERS},
-    [STEP_CREATE] = {"create", write_create, ANSWER_IDS},
-    [STEP_SECURE] = {"secure", write_secure, ANSWER_OK},
-    [STEP_SEND] = {"send", write_send, ANSWER_OK},
-    [STEP_RECEIVE] = {"receive", NULL, ANSWER_MSG},
-    [STEP_ACKNOWLEDGE] = {"acknowledge", write_acknowledge, ANSWER_OK},
-    [STEP_DELETE] = {"delete", write_delete, ANSWER_OK},
+    [STEP_CONNECT] = {"connect", NULL, N_REPLIES},
+    [STEP_TLS] = {"tls", NULL, N_REPLIES},
+    [STEP_FINGERPRINT] = {"fingerprint", NULL, N_REPLIES},
+    [STEP_HANDSHAKE] = {"handshake", NULL, N_REPLIES},
+    [STEP_CREATE] = {"create", write_create, REPLY_IDS},
+    [STEP_SECURE] = {"secure", write_secure, REPLY_OK},
+    [STEP_SEND] = {"send", write_send, REPLY_OK},
+    [STEP_RECEIVE] = {"receive", NULL, REPLY_MSG},
+    [STEP_ACKNOWLEDGE] = {"acknowledge", write_acknowledge, REPLY_OK},
+    [STEP_DELETE] = {"delete", write_delete, REPLY_OK},
 };
 
 /* ---- from step to step ---- */
@@ -195,7 +195,7 @@ static void pass_and_go_on(struct run *r, const char *text) {
 
 /* ---- answers ---- */
 
-static enum err take_ids(struct run *r, const struct answer_ids *ids) {
+static enum err take_ids(struct run *r, const struct reply_view_ids *ids) {
     r->has_queue = true;
     r->queue.rcv_id = ids->rcv_id; /* it can be deleted, whatever its keys are */
     enum err e = smp_queue_take_ids(&r->queue, ids);
@@ -212,7 +212,7 @@ static void check_message(struct run *r) {
     }
 }
 
-static void take_answer(struct run *r, const struct answer *a) {
+static void take_answer(struct run *r, const struct reply_view *a) {
     struct problem why;
     if (a->tag != STEPS[r->step].answer) {
         check_explain_answer(&r->place, a, r->step == STEP_CREATE, &why);
@@ -227,14 +227,13 @@ static void take_answer(struct run *r, const struct answer *a) {
 static void on_answer(struct smp_request *rq, const struct smp_failure *why, uint8_t *message,
                       size_t n) {
     struct run *r = CONTAINER_OF(rq, struct run, request);
-    struct answer a;
+    struct reply_view a;
     struct problem text;
     if (r->step == STEP_OVER) return;
     if (why->error != FAILURE_NONE) {
         check_explain_failure(&r->place, why, &text);
         fail(r, &text);
-    } else if (answer_parse(bytes_of(message, n), smp_client_params(r->client)->version, &a) !=
-               OK) {
+    } else if (reply_parse(bytes_of(message, n), smp_client_params(r->client)->version, &a) != OK) {
         fail_text(r, "the server's answer cannot be read");
     } else {
         take_answer(r, &a);
@@ -244,14 +243,14 @@ static void on_answer(struct smp_request *rq, const struct smp_failure *why, uin
 /* The message may come before the answer to its SEND: then the step waits for nothing. */
 static void on_event(void *ctx, struct bytes entity, struct bytes message) {
     struct run *r = ctx;
-    struct answer a;
+    struct reply_view a;
     if (r->has_message || !r->has_queue || message.n > sizeof r->message ||
         !bytes_equal(entity, id_bytes(&r->queue.rcv_id))) {
         return;
     }
     memcpy(r->message, message.p, message.n);
     const uint16_t version = smp_client_params(r->client)->version;
-    if (answer_parse(bytes_of(r->message, message.n), version, &a) != OK || a.tag != ANSWER_MSG)
+    if (reply_parse(bytes_of(r->message, message.n), version, &a) != OK || a.tag != REPLY_MSG)
         return;
     r->has_message = true;
     if (smp_queue_open(&r->queue, &a.msg, r->message, &r->received) != OK)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* answer.h -- what servers say, parsed: the counterpart of reply.h, for clients (spec: wire,
+/* reply_view.h -- what servers say, read: the counterpart of reply.h, for clients (spec: wire,
  * section 6).
  *
  * The text parsed is a transmission's command: transmission_parse() on this side too. Pure; any
@@ -14,7 +14,7 @@
 
 /* Tags as on the wire; the second column names the parser of what follows. */
 /* clang-format off */
-#define ANSWER_LIST(X) \
+#define REPLY_LIST(X) \
     X(IDS,  ids)     /* to NEW */ \
     X(LNK,  lnk)     /* to LGET, LKEY */ \
     X(SOK,  sok)     /* to SUB, NSUB, from V_SERVICE_CERTS */ \
@@ -35,14 +35,14 @@
     X(PONG, nothing) /* to PING */
 /* clang-format on */
 
-enum answer_tag {
-#define X(tag, params) ANSWER_##tag,
-    ANSWER_LIST(X)
+enum reply_tag {
+#define X(tag, params) REPLY_##tag,
+    REPLY_LIST(X)
 #undef X
-        N_ANSWERS
+        N_REPLIES
 };
 
-struct answer_ids {
+struct reply_view_ids {
     struct id rcv_id, snd_id;
     uint8_t dh_key[X25519_LEN]; /* the server's */
     enum queue_mode mode;       /* UNKNOWN when not told */
@@ -51,20 +51,20 @@ struct answer_ids {
     uint8_t ntf_dh_key[X25519_LEN]; /* with has_notifier */
 };
 
-struct answer_msg {
+struct reply_view_msg {
     struct id msg_id;
     struct bytes box; /* smp_queue_open() */
 };
 
-struct answer_err {
+struct reply_view_err {
     enum err code;     /* that has this text (err_wire()); N_ERRS: none of ours */
     struct bytes text; /* after "ERR " */
 };
 
-struct answer {
-    enum answer_tag tag;
+struct reply_view {
+    enum reply_tag tag;
     union {
-        struct answer_ids ids;
+        struct reply_view_ids ids;
         struct {
             struct id snd_id;
             struct bytes fixed, user;
@@ -74,7 +74,7 @@ struct answer {
             struct id service_id;
         } sok;
         struct ids_sum sum; /* SOKS, ENDS; hash of zeros below V_RCV_SERVICE */
-        struct answer_msg msg;
+        struct reply_view_msg msg;
         struct {
             struct id notifier_id;
             uint8_t dh_key[X25519_LEN];
@@ -88,9 +88,9 @@ struct answer {
             struct bytes cert_chain, signed_key; /* cert_chain_verify_key() */
         } pkey;
         struct bytes tail; /* RRES, PRES, INFO */
-        struct answer_err err;
+        struct reply_view_err err;
     };
 };
 
 /* E_SYNTAX also for a tag that is not known. */
-MUST_USE enum err answer_parse(struct bytes text, uint16_t version, struct answer *ret);
+MUST_USE enum err reply_parse(struct bytes text, uint16_t version, struct reply_view *ret);

@@ -5,7 +5,7 @@
 #include "wire_fixture.h"
 
 #include "model/limits.h"
-#include "wire/answer.h"
+#include "wire/reply_view.h"
 #include "wire/reply.h"
 #include "wire/transmission.h"
 
@@ -15,20 +15,20 @@ static const struct reply_to TO = {{(const uint8_t *)"corr", 4}, {(const uint8_t
 
 /* The command's text of a reply, and what it says. The text is in static memory. */
 static struct bytes parse_reply(const struct wr *w, const struct wire_params *p,
-                                struct answer *ret) {
+                                struct reply_view *ret) {
     struct transmission t;
     assert_int_equal(wr_err(w), OK);
     assert_int_equal(transmission_parse(wr_bytes(w), p, &t), OK);
-    assert_int_equal(answer_parse(t.command, p->version, ret), OK);
+    assert_int_equal(reply_parse(t.command, p->version, ret), OK);
     return t.command;
 }
 
 /* No proper prefix from n_tail bytes on means anything; one more byte does not either. */
 static void assert_whole(struct bytes text, uint16_t version, size_t n_tail) {
-    struct answer a;
+    struct reply_view a;
     for (size_t n = 0; n < n_tail; n++) {
         uint8_t *copy = exact_copy(bytes_of(text.p, n));
-        assert_int_equal(answer_parse(bytes_of(copy, n), version, &a), E_SYNTAX);
+        assert_int_equal(reply_parse(bytes_of(copy, n), version, &a), E_SYNTAX);
         free(copy);
     }
     if (n_tail != text.n) return;
@@ -36,7 +36,7 @@ static void assert_whole(struct bytes text, uint16_t version, size_t n_tail) {
     assert_non_null(longer);
     memcpy(longer, text.p, text.n);
     longer[text.n] = 'x';
-    assert_int_equal(answer_parse(bytes_of(longer, text.n + 1), version, &a), E_SYNTAX);
+    assert_int_equal(reply_parse(bytes_of(longer, text.n + 1), version, &a), E_SYNTAX);
     free(longer);
 }
 
@@ -55,10 +55,10 @@ static void words(void **state) {
     (void)state;
     static const struct {
         void (*write)(struct wr *, const struct wire_params *, const struct reply_to *);
-        enum answer_tag tag;
-    } ROWS[] = {{reply_ok, ANSWER_OK}, {reply_pong, ANSWER_PONG}, {reply_end, ANSWER_END}};
+        enum reply_tag tag;
+    } ROWS[] = {{reply_ok, REPLY_OK}, {reply_pong, REPLY_PONG}, {reply_end, REPLY_END}};
     struct written o;
-    struct answer a;
+    struct reply_view a;
     for (uint16_t v = FIRST_VERSION; v <= NEWEST; v++) {
         for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
             begin(&o, v);
@@ -70,27 +70,27 @@ static void words(void **state) {
         begin(&o, v);
         reply_deld(&o.w, &o.params, &TO);
         (void)parse_reply(&o.w, &o.params, &a);
-        assert_int_equal(a.tag, v < 10 ? ANSWER_END : ANSWER_DELD);
+        assert_int_equal(a.tag, v < 10 ? REPLY_END : REPLY_DELD);
     }
 }
 
 static void errors(void **state) {
     (void)state;
     struct written o;
-    struct answer a;
+    struct reply_view a;
     for (unsigned e = OK + 1; e < N_ERRS; e++) {
         begin(&o, NEWEST);
         reply_err(&o.w, &o.params, &TO, (enum err)e);
         const struct bytes text = parse_reply(&o.w, &o.params, &a);
-        assert_int_equal(a.tag, ANSWER_ERR);
+        assert_int_equal(a.tag, REPLY_ERR);
         assert_text(a.err.text, err_wire((enum err)e));
         assert_string_equal(err_wire(a.err.code), err_wire((enum err)e));
         assert_whole(text, NEWEST, sizeof "ERR " - 1);
     }
-    assert_int_equal(answer_parse(bytes_str("ERR BLOCKED reason=spam"), NEWEST, &a), OK);
+    assert_int_equal(reply_parse(bytes_str("ERR BLOCKED reason=spam"), NEWEST, &a), OK);
     assert_int_equal(a.err.code, N_ERRS);
     assert_text(a.err.text, "BLOCKED reason=spam");
-    assert_int_equal(answer_parse(bytes_str("ERR "), NEWEST, &a), E_SYNTAX);
+    assert_int_equal(reply_parse(bytes_str("ERR "), NEWEST, &a), E_SYNTAX);
 }
 
 static struct reply_ids sample_ids(enum queue_mode mode, const struct id *more) {
@@ -115,12 +115,12 @@ static enum queue_mode told_mode(uint16_t v, enum queue_mode mode) {
 
 static void assert_ids(uint16_t v, enum queue_mode mode, const struct id *more) {
     struct written o;
-    struct answer a;
+    struct reply_view a;
     const struct reply_ids ids = sample_ids(mode, more);
     begin(&o, v);
     reply_ids(&o.w, &o.params, &TO, &ids);
     const struct bytes text = parse_reply(&o.w, &o.params, &a);
-    assert_int_equal(a.tag, ANSWER_IDS);
+    assert_int_equal(a.tag, REPLY_IDS);
     assert_true(id_equal(&a.ids.rcv_id, &ids.rcv_id));
     assert_true(id_equal(&a.ids.snd_id, &ids.snd_id));
     assert_memory_equal(a.ids.dh_key, ids.dh_key, sizeof ids.dh_key);
@@ -151,7 +151,7 @@ static void ids(void **state) {
 static void subscriptions(void **state) {
     (void)state;
     struct written o;
-    struct answer a;
+    struct reply_view a;
     const struct id service = sample_id(7);
     const struct ids_sum sum = {.n = 5, .hash = {1, 2, 3}};
     static const uint8_t none[IDS_HASH_LEN];
@@ -159,13 +159,13 @@ static void subscriptions(void **state) {
         begin(&o, v);
         reply_sok(&o.w, &o.params, &TO, &service);
         struct bytes text = parse_reply(&o.w, &o.params, &a);
-        assert_int_equal(a.tag, v < 16 ? ANSWER_OK : ANSWER_SOK);
+        assert_int_equal(a.tag, v < 16 ? REPLY_OK : REPLY_SOK);
         if (v >= 16) assert_true(a.sok.has_service && id_equal(&a.sok.service_id, &service));
         assert_whole(text, v, text.n);
         begin(&o, v);
         reply_soks(&o.w, &o.params, &TO, &sum);
         text = parse_reply(&o.w, &o.params, &a);
-        assert_int_equal(a.tag, ANSWER_SOKS);
+        assert_int_equal(a.tag, REPLY_SOKS);
         assert_int_equal(a.sum.n, 5);
         assert_memory_equal(a.sum.hash, v < 19 ? none : sum.hash, IDS_HASH_LEN);
         assert_whole(text, v, text.n);
@@ -173,17 +173,17 @@ static void subscriptions(void **state) {
     begin(&o, NEWEST);
     reply_ends(&o.w, &o.params, &TO, &sum);
     (void)parse_reply(&o.w, &o.params, &a);
-    assert_int_equal(a.tag, ANSWER_ENDS);
+    assert_int_equal(a.tag, REPLY_ENDS);
     begin(&o, NEWEST);
     reply_alls(&o.w, &o.params);
     (void)parse_reply(&o.w, &o.params, &a);
-    assert_int_equal(a.tag, ANSWER_ALLS);
+    assert_int_equal(a.tag, REPLY_ALLS);
 }
 
 static void notifications(void **state) {
     (void)state;
     struct written o;
-    struct answer a;
+    struct reply_view a;
     const struct id id = sample_id(6);
     uint8_t key[X25519_LEN], nonce[BOX_NONCE_LEN];
     memset(key, 5, sizeof key);
@@ -191,14 +191,14 @@ static void notifications(void **state) {
     begin(&o, NEWEST);
     reply_nid(&o.w, &o.params, &TO, &id, key);
     struct bytes text = parse_reply(&o.w, &o.params, &a);
-    assert_int_equal(a.tag, ANSWER_NID);
+    assert_int_equal(a.tag, REPLY_NID);
     assert_true(id_equal(&a.nid.notifier_id, &id));
     assert_memory_equal(a.nid.dh_key, key, sizeof key);
     assert_whole(text, NEWEST, text.n);
     begin(&o, NEWEST);
     reply_nmsg(&o.w, &o.params, &TO, &(struct reply_ntf){&id, 1, key, nonce});
     text = parse_reply(&o.w, &o.params, &a);
-    assert_int_equal(a.tag, ANSWER_NMSG);
+    assert_int_equal(a.tag, REPLY_NMSG);
     assert_bytes(a.nmsg.nonce, bytes_of(nonce, sizeof nonce));
     assert_true(a.nmsg.meta.n > 128 && lies_in(a.nmsg.meta, text));
     assert_whole(text, NEWEST, text.n);
@@ -207,14 +207,14 @@ static void notifications(void **state) {
 static void links(void **state) {
     (void)state;
     struct written o;
-    struct answer a;
+    struct reply_view a;
     const struct id id = sample_id(6);
     struct link_data *link = NULL;
     assert_int_equal(link_data_new(&id, bytes_str("fixed"), bytes_str("user"), &link), OK);
     begin(&o, NEWEST);
     reply_lnk(&o.w, &o.params, &TO, &id, link);
     const struct bytes text = parse_reply(&o.w, &o.params, &a);
-    assert_int_equal(a.tag, ANSWER_LNK);
+    assert_int_equal(a.tag, REPLY_LNK);
     assert_true(id_equal(&a.lnk.snd_id, &id));
     assert_text(a.lnk.fixed, "fixed");
     assert_text(a.lnk.user, "user");
@@ -226,13 +226,13 @@ static void routing(void **state) {
     (void)state;
     static const uint8_t CHAIN[] = {2, 0, 1, 'a', 0, 2, 'b', 'c'};
     struct written o;
-    struct answer a;
+    struct reply_view a;
     const struct reply_pkey k = {bytes_str("session"), 8, 18, bytes_of(CHAIN, sizeof CHAIN),
                                  bytes_str("signed")};
     begin(&o, NEWEST);
     reply_pkey(&o.w, &o.params, &TO, &k);
     const struct bytes text = parse_reply(&o.w, &o.params, &a);
-    assert_int_equal(a.tag, ANSWER_PKEY);
+    assert_int_equal(a.tag, REPLY_PKEY);
     assert_text(a.pkey.session_id, "session");
     assert_int_equal(a.pkey.version_min, 8);
     assert_int_equal(a.pkey.version_max, 18);
@@ -242,7 +242,7 @@ static void routing(void **state) {
     begin(&o, NEWEST);
     reply_pres(&o.w, &o.params, &TO, bytes_str("body"));
     assert_whole(parse_reply(&o.w, &o.params, &a), NEWEST, sizeof "PRES " - 1);
-    assert_int_equal(a.tag, ANSWER_PRES);
+    assert_int_equal(a.tag, REPLY_PRES);
     assert_text(a.tail, "body");
 }
 
@@ -250,10 +250,10 @@ static void nonsense(void **state) {
     (void)state;
     static const char *const TEXTS[] = {"",      " ",    "ok",    "OK ",    "OKAY", "IDS",
                                         "PONG ", "MSG ", "SOK 2", "SOKS x", "ERR",  "PKEY "};
-    struct answer a;
+    struct reply_view a;
     for (size_t i = 0; i < ARRAY_LEN(TEXTS); i++) {
         for (uint16_t v = FIRST_VERSION; v <= NEWEST; v++)
-            assert_int_equal(answer_parse(bytes_str(TEXTS[i]), v, &a), E_SYNTAX);
+            assert_int_equal(reply_parse(bytes_str(TEXTS[i]), v, &a), E_SYNTAX);
     }
 }
 

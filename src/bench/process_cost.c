@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "bench/process.h"
+#include "bench/process_cost.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* process.h -- what a process costs: processor time and memory, from /proc. Any thread. */
+/* process_cost.h -- what a process costs: processor time and memory, from /proc. Any thread. */
 #pragma once
 
 #include <stdbool.h>

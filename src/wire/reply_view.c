@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "wire/answer.h"
+#include "wire/reply_view.h"
 
 #include "base/rd.h"
 #include "crypto/box.h"
@@ -34,8 +34,8 @@ static enum queue_mode parse_mode(struct rd *r) {
 
 /* ---- one parser per kind; the cursor stands after the tag ---- */
 
-static void parse_ids(struct rd *r, uint16_t version, struct answer *ret) {
-    struct answer_ids *ids = &ret->ids;
+static void parse_ids(struct rd *r, uint16_t version, struct reply_view *ret) {
+    struct reply_view_ids *ids = &ret->ids;
     rd_lit(r, ' ');
     parse_id(r, &ids->rcv_id);
     parse_id(r, &ids->snd_id);
@@ -54,7 +54,7 @@ static void parse_ids(struct rd *r, uint16_t version, struct answer *ret) {
     if (ids->has_notifier) parse_x25519(r, ids->ntf_dh_key);
 }
 
-static void parse_lnk(struct rd *r, uint16_t version, struct answer *ret) {
+static void parse_lnk(struct rd *r, uint16_t version, struct reply_view *ret) {
     (void)version;
     rd_lit(r, ' ');
     parse_id(r, &ret->lnk.snd_id);
@@ -62,13 +62,13 @@ static void parse_lnk(struct rd *r, uint16_t version, struct answer *ret) {
     ret->lnk.user = rd_large(r);
 }
 
-static void parse_sok(struct rd *r, uint16_t version, struct answer *ret) {
+static void parse_sok(struct rd *r, uint16_t version, struct reply_view *ret) {
     (void)version;
     rd_lit(r, ' ');
     ret->sok.has_service = parse_maybe_id(r, &ret->sok.service_id);
 }
 
-static void parse_sum(struct rd *r, uint16_t version, struct answer *ret) {
+static void parse_sum(struct rd *r, uint16_t version, struct reply_view *ret) {
     rd_lit(r, ' ');
     ret->sum.n = rd_i64(r);
     if (!version_has(version, V_RCV_SERVICE)) return;
@@ -80,21 +80,21 @@ static void parse_sum(struct rd *r, uint16_t version, struct answer *ret) {
     }
 }
 
-static void parse_msg(struct rd *r, uint16_t version, struct answer *ret) {
+static void parse_msg(struct rd *r, uint16_t version, struct reply_view *ret) {
     (void)version;
     rd_lit(r, ' ');
     parse_id(r, &ret->msg.msg_id);
     ret->msg.box = rd_tail(r);
 }
 
-static void parse_nid(struct rd *r, uint16_t version, struct answer *ret) {
+static void parse_nid(struct rd *r, uint16_t version, struct reply_view *ret) {
     (void)version;
     rd_lit(r, ' ');
     parse_id(r, &ret->nid.notifier_id);
     parse_x25519(r, ret->nid.dh_key);
 }
 
-static void parse_nmsg(struct rd *r, uint16_t version, struct answer *ret) {
+static void parse_nmsg(struct rd *r, uint16_t version, struct reply_view *ret) {
     (void)version;
     rd_lit(r, ' ');
     ret->nmsg.nonce = rd_take(r, BOX_NONCE_LEN);
@@ -109,7 +109,7 @@ static struct bytes parse_chain(struct rd *r) {
     return bytes_of(r->in.p + from, r->at - from);
 }
 
-static void parse_pkey(struct rd *r, uint16_t version, struct answer *ret) {
+static void parse_pkey(struct rd *r, uint16_t version, struct reply_view *ret) {
     (void)version;
     rd_lit(r, ' ');
     ret->pkey.session_id = rd_short(r);
@@ -119,7 +119,7 @@ static void parse_pkey(struct rd *r, uint16_t version, struct answer *ret) {
     ret->pkey.signed_key = rd_large(r);
 }
 
-static void parse_tail(struct rd *r, uint16_t version, struct answer *ret) {
+static void parse_tail(struct rd *r, uint16_t version, struct reply_view *ret) {
     (void)version;
     rd_lit(r, ' ');
     ret->tail = rd_tail(r);
@@ -133,7 +133,7 @@ static enum err code_of(struct bytes text) {
     return N_ERRS;
 }
 
-static void parse_err(struct rd *r, uint16_t version, struct answer *ret) {
+static void parse_err(struct rd *r, uint16_t version, struct reply_view *ret) {
     (void)version;
     rd_lit(r, ' ');
     ret->err.text = rd_tail(r);
@@ -141,7 +141,7 @@ static void parse_err(struct rd *r, uint16_t version, struct answer *ret) {
     ret->err.code = code_of(ret->err.text);
 }
 
-static void parse_nothing(struct rd *r, uint16_t version, struct answer *ret) {
+static void parse_nothing(struct rd *r, uint16_t version, struct reply_view *ret) {
     (void)r;
     (void)version;
     (void)ret;
@@ -151,22 +151,22 @@ static void parse_nothing(struct rd *r, uint16_t version, struct answer *ret) {
 
 struct answer_row {
     const char *tag;
-    void (*parse)(struct rd *r, uint16_t version, struct answer *ret);
+    void (*parse)(struct rd *r, uint16_t version, struct reply_view *ret);
 };
 
-static const struct answer_row ROWS[N_ANSWERS] = {
-#define X(tag, params) [ANSWER_##tag] = {#tag, parse_##params},
-    ANSWER_LIST(X)
+static const struct answer_row ROWS[N_REPLIES] = {
+#define X(tag, params) [REPLY_##tag] = {#tag, parse_##params},
+    REPLY_LIST(X)
 #undef X
 };
 
-enum err answer_parse(struct bytes text, uint16_t version, struct answer *ret) {
-    *ret = (struct answer){0};
+enum err reply_parse(struct bytes text, uint16_t version, struct reply_view *ret) {
+    *ret = (struct reply_view){0};
     struct rd r = rd_init(text);
     const struct bytes tag = rd_until(&r, ' ');
-    for (unsigned i = 0; i < N_ANSWERS; i++) {
+    for (unsigned i = 0; i < N_REPLIES; i++) {
         if (!bytes_equal(tag, bytes_str(ROWS[i].tag))) continue;
-        ret->tag = (enum answer_tag)i;
+        ret->tag = (enum reply_tag)i;
         ROWS[i].parse(&r, version, ret);
         return rd_end(&r);
     }
