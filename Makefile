@@ -92,6 +92,7 @@ check-reproducible: deps-deb ## build a release twice in different circumstances
 docs: all ## write docs/generated and the manual pages anew
 	@ninja -C build src/app/options-doc src/stats/stats-doc
 	@build/src/app/options-doc >docs/generated/options.md
+	@build/src/app/options-doc limits >docs/generated/limits.md
 	@build/src/stats/stats-doc >docs/generated/statistics.md
 	@tools/make-man build/smp-server
 

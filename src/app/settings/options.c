@@ -24,10 +24,13 @@ enum { A_DAY_S = 86400, A_YEAR_S = 365 * A_DAY_S, OFF = 0, ON = 1 };
 #define SWITCH(section, key, flags, part, field, def, help) \
     {section, key, OPT_BOOL, flags, CONF_##part, AT(field, bool: 0), \
         def, NULL, 0, 0, NULL, NULL, help}
-#define NUMBER(section, key, flags, part, field, def, min, max, unit, help) \
+#define NUMBER(...) NUMBER_ROW(__VA_ARGS__)
+#define NUMBER_ROW(section, key, flags, part, field, def, min, max, unit, help) \
     {section, key, OPT_INT, flags, CONF_##part, \
         AT(field, uint16_t: 0, unsigned: 0, int64_t: 0), \
         def, NULL, min, max, unit, NULL, help}
+/* Default and bounds of what is in limits.def. */
+#define BOUNDED(limit) limit, limit##_LEAST, limit##_MOST
 /* Without a default: 0 in the field. The template shows the sample. */
 #define NUMBER_OR_NONE(section, key, flags, part, field, min, max, unit, sample, help) \
     {section, key, OPT_INT, (flags) | OPT_UNSET_0, CONF_##part, AT(field, int64_t: 0), \
@@ -136,7 +139,7 @@ const struct opt OPTS[] = {
         NULL, "/var/opt/simplex/journal",
         "Directory of the journal. By default `journal` beside the store log."),
     NUMBER("STORE_LOG", "expire_messages_days", OPT_WRITTEN, RESTART, expire_messages_days,
-        DEFAULT_MESSAGE_TTL_DAYS, 1, 36500, "days",
+        BOUNDED(DEFAULT_MESSAGE_TTL_DAYS), "days",
         "Messages that nobody received for so many days are deleted."),
     SWITCH("STORE_LOG", "expire_messages_on_start", OPT_WRITTEN, RESTART, relay.expire_on_start,
         ON,
@@ -146,7 +149,7 @@ const struct opt OPTS[] = {
         "Delete the expired messages of a queue also when a message is sent to it. The reference does\n"
         "so where its file does not say `off`."),
     NUMBER("STORE_LOG", "expire_ntfs_hours", OPT_WRITTEN, RESTART, expire_ntfs_hours,
-        DEFAULT_NTF_TTL_HOURS, 1, 8784, "hours",
+        BOUNDED(DEFAULT_NTF_TTL_HOURS), "hours",
         "Notifications that nobody asked for in so many hours are dropped; the messages stay."),
     SWITCH("STORE_LOG", "log_stats", OPT_WRITTEN, RESTART, log_stats,
         OFF,
@@ -252,7 +255,7 @@ const struct opt OPTS[] = {
         "onion", "onion,always",
         "`onion`: only .onion hosts are reached through the SOCKS proxy. `always`: all are."),
     NUMBER("PROXY", "client_concurrency", 0, RESTART, relay.proxy_concurrency,
-        DEFAULT_PROXY_CONCURRENCY, 1, 1000, "commands",
+        BOUNDED(DEFAULT_PROXY_CONCURRENCY), "commands",
         "Messages of one client that may be under way to other servers at once; more of them wait."),
     SWITCH("PROXY", "allow_private_relays", OPT_OURS, RESTART, proxy.allow_private,
         OFF,
@@ -260,19 +263,19 @@ const struct opt OPTS[] = {
         "where to; so this lets them reach your internal network as far as this machine can. For tests\n"
         "and for networks of one's own."),
     NUMBER("PROXY", "retry_after_error", OPT_OURS, RESTART, proxy.retry_after_s,
-        DEFAULT_RETRY_AFTER_S, 0, 3600, "seconds",
+        BOUNDED(DEFAULT_RETRY_AFTER_S), "seconds",
         "Seconds for which a server that could not be connected to is not tried again."),
     NUMBER("PROXY", "connect_timeout", OPT_OURS, RESTART, proxy.connect_timeout_s,
-        DEFAULT_CONNECT_TIMEOUT_S, 1, 300, "seconds",
+        BOUNDED(DEFAULT_CONNECT_TIMEOUT_S), "seconds",
         "Seconds to connect to a server, from looking up its name to the end of the handshake."),
     NUMBER("PROXY", "request_timeout", OPT_OURS, RESTART, proxy.request_timeout_s,
-        DEFAULT_REQUEST_TIMEOUT_S, 1, 300, "seconds",
+        BOUNDED(DEFAULT_REQUEST_TIMEOUT_S), "seconds",
         "Seconds for its answer to a forwarded message."),
     NUMBER("PROXY", "ping_after", OPT_OURS, RESTART, proxy.ping_after_s,
-        DEFAULT_PROXY_PING_AFTER_S, 1, A_DAY_S, "seconds",
+        BOUNDED(DEFAULT_PROXY_PING_AFTER_S), "seconds",
         "Seconds of silence after which a connected server is asked whether it lives."),
     NUMBER("PROXY", "idle_close", OPT_OURS, RESTART, proxy.idle_s,
-        DEFAULT_PROXY_IDLE_S, 1, A_DAY_S, "seconds",
+        BOUNDED(DEFAULT_PROXY_IDLE_S), "seconds",
         "Seconds after the last forwarded message, then the server is disconnected."),
 
     SWITCH("NAMES", "enable", 0, RESTART, names_enable,
@@ -286,23 +289,23 @@ const struct opt OPTS[] = {
         "What the resolver wants to be shown: `bearer TOKEN` or `basic USER:PASSWORD`. Over http only to\n"
         "localhost, 127.0.0.1 or [::1]: elsewhere it could be read on the way."),
     NUMBER("NAMES", "resolver_timeout_ms", 0, RESTART, resolver.timeout_ms,
-        DEFAULT_RESOLVER_TIMEOUT_MS, RESOLVER_TIMEOUT_MIN_MS, RESOLVER_TIMEOUT_MAX_MS, "milliseconds",
+        BOUNDED(DEFAULT_RESOLVER_TIMEOUT_MS), "milliseconds",
         "Milliseconds for the resolver's answer."),
     NUMBER("NAMES", "resolver_max_response_bytes", 0, RESTART, resolver.response_max,
-        DEFAULT_RESOLVER_RESPONSE_BYTES, RESOLVER_RESPONSE_MIN_BYTES, RESOLVER_RESPONSE_MAX_BYTES, "bytes",
+        BOUNDED(DEFAULT_RESOLVER_RESPONSE_BYTES), "bytes",
         "A longer answer of the resolver is not read."),
     NUMBER("NAMES", "resolver_concurrency", 0, RESTART, relay.resolver_concurrency,
-        DEFAULT_RESOLVER_CONCURRENCY, 1, RESOLVER_CONCURRENCY_MAX, "names",
+        BOUNDED(DEFAULT_RESOLVER_CONCURRENCY), "names",
         "Names that may be asked for at once for one connection; more of them wait."),
 
     SWITCH("INACTIVE_CLIENTS", "disconnect", OPT_WRITTEN, RESTART, relay.disconnect_inactive,
         OFF,
         "Close the connections of clients without subscriptions that have been silent for `ttl`."),
     NUMBER("INACTIVE_CLIENTS", "ttl", OPT_WRITTEN, RESTART, relay.inactive_ttl_s,
-        DEFAULT_INACTIVE_TTL_S, 1, A_YEAR_S, "seconds",
+        BOUNDED(DEFAULT_INACTIVE_TTL_S), "seconds",
         "Seconds of silence."),
     NUMBER("INACTIVE_CLIENTS", "check_interval", OPT_WRITTEN, RESTART, relay.inactive_check_s,
-        DEFAULT_INACTIVE_CHECK_S, 1, A_DAY_S, "seconds",
+        BOUNDED(DEFAULT_INACTIVE_CHECK_S), "seconds",
         "Seconds between two checks."),
 
     VALUE(OPT_FILE, "WEB", "static_path", 0, RESTART, web_static_path,
@@ -324,32 +327,32 @@ const struct opt OPTS[] = {
         "Its private key."),
 
     NUMBER("LIMITS", "message_queue_quota", OPT_OURS, RESTART, message_quota,
-        DEFAULT_MESSAGE_QUOTA, 1, 10000, "messages",
+        BOUNDED(DEFAULT_MESSAGE_QUOTA), "messages",
         "Messages that a queue holds; then senders have to wait."),
     NUMBER("LIMITS", "connections_per_address", OPT_OURS, RESTART, admission.connections_per_address,
-        DEFAULT_CONNECTIONS_PER_ADDRESS, 0, 10000000, "connections",
+        BOUNDED(DEFAULT_CONNECTIONS_PER_ADDRESS), "connections",
         "Connections from one IPv4 address or IPv6 /64 network, never more than half of all that the\n"
         "limit of open files allows; 0: no limit."),
     NUMBER("LIMITS", "handshakes_per_second", OPT_OURS, RESTART, admission.handshakes_per_second,
-        DEFAULT_HANDSHAKES_PER_SECOND, 0, 1000000, "handshakes",
+        BOUNDED(DEFAULT_HANDSHAKES_PER_SECOND), "handshakes",
         "New connections per second from all addresses; 0: no limit."),
     NUMBER("LIMITS", "handshakes_per_address", OPT_OURS, RESTART, admission.handshakes_per_address,
-        DEFAULT_HANDSHAKES_PER_ADDRESS, 0, 1000000, "handshakes",
+        BOUNDED(DEFAULT_HANDSHAKES_PER_ADDRESS), "handshakes",
         "New connections per second from one address; 0: no limit."),
     NUMBER("LIMITS", "handshakes_underway", OPT_OURS, RESTART, admission.handshakes_underway,
-        DEFAULT_HANDSHAKES_UNDERWAY, 0, 1000000, "handshakes",
+        BOUNDED(DEFAULT_HANDSHAKES_UNDERWAY), "handshakes",
         "Connections from one address whose TLS handshake is not done yet; 0: no limit."),
     NUMBER("LIMITS", "new_queues_per_minute", OPT_OURS, RESTART, admission.new_queues_per_minute,
-        DEFAULT_NEW_QUEUES_PER_MINUTE, 0, 1000000, "queues",
+        BOUNDED(DEFAULT_NEW_QUEUES_PER_MINUTE), "queues",
         "Queues that one address may create in a minute; 0: no limit."),
     NUMBER("LIMITS", "new_queues_in_all", OPT_OURS, RESTART, admission.new_queues_in_all,
-        DEFAULT_NEW_QUEUES_IN_ALL, 0, 100000000, "queues",
+        BOUNDED(DEFAULT_NEW_QUEUES_IN_ALL), "queues",
         "Queues that all addresses may create in a minute; 0: no limit."),
     SWITCH("LIMITS", "limit_localhost", OPT_OURS, RESTART, admission.limit_localhost, 0,
         "Limits of an address hold for this machine's own (127.0.0.0/8 and ::1) too. `off`, since all\n"
         "clients that come through Tor or a proxy on this machine have that one."),
     NUMBER("LIMITS", "pending_bytes_per_client", OPT_OURS, RESTART, relay.pending_bytes_max,
-        DEFAULT_PENDING_BYTES, 32768, 1 << 30, "bytes",
+        BOUNDED(DEFAULT_PENDING_BYTES), "bytes",
         "Bytes of answers that may wait for a client; until it takes some, nothing more is read\n"
         "from it."),
     NUMBER_OR_NONE("LIMITS", "handshake_timeout", OPT_OURS, RESTART, relay.handshake_timeout_s,
@@ -359,14 +362,14 @@ const struct opt OPTS[] = {
         1, 100LL * A_YEAR_S, "seconds", "1814400",
         "Seconds after which messages expire. In place of expire_messages_days."),
     NUMBER("LIMITS", "expiry_interval", OPT_OURS, RESTART, relay.expiry_interval_s,
-        DEFAULT_EXPIRY_INTERVAL_S, 1, A_YEAR_S, "seconds",
+        BOUNDED(DEFAULT_EXPIRY_INTERVAL_S), "seconds",
         "Seconds between two searches for expired messages."),
     NUMBER("LIMITS", "end_interval_ms", OPT_OURS, RESTART, relay.end_interval_ms,
         0, 0, END_INTERVAL_MAX_MS, "milliseconds",
         "Milliseconds for which a client is not told that its subscriptions have ended, unless there is\n"
         "something else to tell; what ends in this time is told together. The reference waits 15000."),
     NUMBER("LIMITS", "notification_interval_ms", OPT_OURS, RESTART, relay.ntf_interval_ms,
-        DEFAULT_NTF_INTERVAL_MS, 0, 60000, "milliseconds",
+        BOUNDED(DEFAULT_NTF_INTERVAL_MS), "milliseconds",
         "Milliseconds for which notifications are collected before they are sent together."),
     NUMBER_OR_NONE("LIMITS", "notification_ttl", OPT_OURS, RESTART, ntf_ttl_s,
         1, A_YEAR_S, "seconds", "86400",

@@ -25,7 +25,7 @@ struct relay_settings {
     unsigned proxy_concurrency;    /* of one session: proxy commands under way */
     unsigned resolver_concurrency; /* of one session: names under way */
     unsigned pending_bytes_max;    /* per session */
-    int64_t handshake_timeout_s;   /* of TLS, and again of SMP; 0: the two defaults of limits.h */
+    int64_t handshake_timeout_s;   /* of TLS, and again of SMP; 0: the two defaults of limits.def */
     int64_t expiry_interval_s;
     bool expire_on_start, expire_on_send;
     bool disconnect_inactive; /* without it idle connections are kept */
