@@ -58,6 +58,7 @@ static void init_loop(struct relay *r, unsigned index) {
     rl->relay = r;
     rl->loop = r->o.loops[index];
     rl->index = (uint16_t)index;
+    rl->last_generation = r->first_generation - 1;
     list_init(&rl->sessions);
     list_init(&rl->ntf_waiting);
     list_init(&rl->ends_waiting);
@@ -86,6 +87,8 @@ enum err relay_new(const struct relay_opts *o, struct relay **ret) {
         .block_timeout_ms = (int64_t)BLOCK_TIMEOUT_S * 1000,
     };
     env_random(o->env, r->map_seed, sizeof r->map_seed);
+    env_random(o->env, &r->first_generation, sizeof r->first_generation);
+    r->first_generation = (r->first_generation >> 1) + 1; /* 0 is nobody, and never comes again */
     r->loops = calloc(o->n_loops, sizeof *r->loops);
     enum err e = r->loops != NULL ? OK : E_NO_MEMORY;
     for (unsigned i = 0; i < o->n_loops && e == OK; i++) init_loop(r, i);

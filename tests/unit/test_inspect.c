@@ -39,11 +39,12 @@ static void fill(struct fixture *f, unsigned loop) {
         struct session *s = &f->sessions[loop * N_SLOTS + i];
         s->rl = rl;
         s->state = i % N_GONE == 1 ? SESSION_HANDSHAKE : SESSION_RUNNING;
-        s->self = (struct subscriber){.loop = (uint16_t)loop, .slot = i, .generation = i + 1};
+        const uint64_t generation = f->relay->first_generation + i;
+        s->self = (struct subscriber){.loop = (uint16_t)loop, .slot = i, .generation = generation};
         s->params.session[0] = 32;
         s->params.session[1] = (uint8_t)i;
         rl->slots[i] =
-            (struct session_slot){.session = i % N_GONE == 0 ? NULL : s, .generation = i + 1};
+            (struct session_slot){.session = i % N_GONE == 0 ? NULL : s, .generation = generation};
     }
 }
 

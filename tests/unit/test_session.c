@@ -50,6 +50,21 @@ static void a_name_outlives_its_session_and_finds_nobody(void **state) {
     assert_null(session_find(rig.rl, (struct subscriber){0}));
 }
 
+/* As of another start: what named a session then, names none now. */
+static void no_name_becomes_true_again(void **state) {
+    (void)state;
+    struct relay *again = NULL;
+    struct subscriber who = session->self;
+    assert_int_equal(relay_new(&rig.relay->o, &again), OK);
+    rig_close(session);
+    for (unsigned i = 0; i < 1000; i++) {
+        who.generation = again->loops[0].last_generation + i;
+        assert_null(session_find(rig.rl, who));
+        rig_close(rig_session(VERSION));
+    }
+    relay_free(again);
+}
+
 static void sessions_have_slots_of_their_own(void **state) {
     (void)state;
     enum { N = 200 }; /* the table grows */
@@ -228,6 +243,7 @@ static void answers_of_a_later_look_up_keep_their_order(void **state) {
 int main(void) {
     static const struct CMUnitTest TESTS[] = {
         TEST(a_name_outlives_its_session_and_finds_nobody),
+        TEST(no_name_becomes_true_again),
         TEST(sessions_have_slots_of_their_own),
         TEST(who_does_not_read_is_not_read),
         TEST(what_is_due_counts_too),

@@ -17,9 +17,9 @@ struct inquiry {
 };
 
 static void describe(const struct session *s, int64_t now_ms, struct relay_client *ret) {
-    const uint64_t n_loops = s->rl->relay->o.n_loops;
+    const struct relay *r = s->rl->relay;
     *ret = (struct relay_client){
-        .number = (s->self.generation - 1) * n_loops + s->rl->index,
+        .number = (s->self.generation - r->first_generation) * r->o.n_loops + s->rl->index,
         .n_session_id = s->params.session[0],
         .age_s = (now_ms - s->created_ms) / 1000,
         .received_s_ago = (now_ms - s->received_ms) / 1000,

@@ -47,7 +47,7 @@ struct relay_loop {
     struct authz_cache *authz_cache; /* owned */
     struct session_slot *slots;      /* owned */
     uint32_t n_slots, first_free;
-    uint64_t last_generation;
+    uint64_t last_generation; /* from relay.first_generation on */
     struct list sessions;
     struct list ntf_waiting;   /* sessions whose notifications go out at the next tick */
     struct list ends_waiting;  /* sessions that are told at the next tick what has ended */
@@ -68,6 +68,8 @@ struct relay {
     int64_t handshake_timeout_ms; /* of SMP */
     struct conn_opts conn_opts;
     uint64_t map_seed[3];
+    /* Random, so that a session's name of another start, or of another node, finds nobody here. */
+    uint64_t first_generation;
     struct relay_loop *loops; /* owned: o.n_loops of them */
     struct tls_log tls_log;   /* guards itself */
     struct fates fates;       /* guards itself */
