@@ -419,6 +419,7 @@ static enum err admit(struct queue_table *t, struct queue *q, struct queue_admis
     }
     q->live = true;
     (void)queue_ref(q); /* the table's own */
+    atomic_fetch_add_explicit(&t->n_queues, 1, memory_order_relaxed);
     service_count(queue_rcv_service(q), SUB_RECIPIENT, queue_rcv_id(q));
     return OK;
 }
@@ -441,7 +442,6 @@ enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec,
         queue_unref(q);
         return e;
     }
-    atomic_fetch_add_explicit(&t->n_queues, 1, memory_order_relaxed);
     *ret_queue = q;
     return OK;
 }

@@ -276,15 +276,15 @@ enum err store_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn) {
 
 /* ---- deleting ---- */
 
-enum err store_queue_delete(struct store *s, struct queue *q, struct queue_ended *ret,
-                            lsn_t *ret_lsn) {
+static enum err delete_by(struct store *s, struct queue *q, store_record_fn *record,
+                          struct queue_ended *ret, lsn_t *ret_lsn) {
 
     *ret_lsn = 0;
     *ret = (struct queue_ended){0};
     enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const struct record r = {.tag = RECORD_DELETE, .rcv_id = *queue_rcv_id(q)};
-    e = s->ops->record(s, q, &r, ret_lsn);
+    e = record(s, q, &r, ret_lsn);
     if (e != OK) {
         store__unlock(s, q);
         return e;
@@ -308,4 +308,16 @@ enum err store_queue_delete(struct store *s, struct queue *q, struct queue_ended
         msg_entry_free(messages);
     }
     return OK;
+}
+
+enum err store_queue_delete(struct store *s, struct queue *q, struct queue_ended *ret,
+                            lsn_t *ret_lsn) {
+    return delete_by(s, q, s->ops->record, ret, ret_lsn);
+}
+
+void store__queue_undo(struct store *s, struct queue *q, store_record_fn *record) {
+    struct queue_ended ended;
+    lsn_t lsn;
+    const enum err e = delete_by(s, q, record, &ended, &lsn);
+    (void)e; /* out of memory: it stays, here and in the log; nobody has its ids */
 }

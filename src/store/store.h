@@ -100,7 +100,8 @@ void store_close(struct store *s);
 
 /* What has become of the change with this lsn. OK: it is durable. E_PENDING: not known yet. Any
  * other error is its answer: it could not be made durable (E_STORE) and was undone, or the storage
- * has refused it. */
+ * has refused it. Undone are messages and new queues; any other change of a queue stays, and is
+ * written as soon as that can be done. */
 enum err store_fate(const struct store *s, lsn_t lsn);
 
 /* ---- finding queues ---- */

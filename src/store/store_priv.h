@@ -66,6 +66,13 @@ void store__find(struct store *s, struct store_lookup *lookups, size_t n);
 /* True: n is filled in. False: there is a message, but its body is not in RAM. */
 bool store__next_in_ram(struct store *s, struct store_next *n);
 
+/* ---- queues.c ---- */
+/* Its creation could not be made durable: deletes it, and nobody is told. record() is called as
+ * that of store_ops; what it refuses is not made. */
+typedef enum err store_record_fn(struct store *s, struct queue *q, const struct record *r,
+                                 lsn_t *ret_lsn);
+void store__queue_undo(struct store *s, struct queue *q, store_record_fn *record);
+
 /* ---- messages.c ---- */
 /* A reference to an entry's message, whose body may be absent. Under the queue's lock. E_NO_MEMORY.
  */

@@ -116,7 +116,7 @@ def test_lost_segments_are_noticed(ready):
     for path in (ready.state / "journal").glob("*.journal"):
         path.unlink()
     line = refuse_start(ready)
-    assert re.match(r"Error: \S+/journal/0000000001.journal is missing, and 0 more of 1 files with "
+    assert re.match(r"Error: \S+/journal/0000000001.journal is missing, the only file with "
                     r"messages \(the server was stopped in order at .* UTC\). Is this the right "
                     r"directory, and is it mounted\?", line)
     server = ready.start("--skip-warnings")

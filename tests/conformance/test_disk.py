@@ -4,8 +4,8 @@
 import time
 
 import pytest
-from smp import Connection, Queue, Unanswered, new_command
-from smp.commands import ack_command, send_command
+from smp import Connection, Queue, Service, Unanswered, ids_sum, new_command
+from smp.commands import ack_command, send_command, service_command
 from smp.crypto import public_of
 from smp.keys import make_key, x25519_der
 from smp.proxied import connect_relay
@@ -182,6 +182,24 @@ def test_lost_quota_marker(own_server):
             time.sleep(0.1)
         assert answer.raw == b"ERR QUOTA"
         assert bodies(queue, rcv, rcv.event()) == [b"1", b"2", None]
+
+
+# ---- what goes with the answer ----
+
+def test_a_lost_queue_is_none_of_its_service(server, clients, tmp_path):
+    """NEW whose group failed: neither the service nor its session has the queue."""
+    service = Service(tmp_path, "M")
+    with Connection(server.address, NEW, service=service) as first:
+        queue = Queue.create(first)
+        fill_disk(server, first, LOST)
+        assert try_new(first).raw == ERR_STORE
+        empty_disk(server, clients(), queue)
+        assert queue.next_message(first).body == b"room"
+        with Connection(server.address, NEW, service=service) as second:
+            answer = second.as_service(service_command("SUBS", NEW, ids_sum([queue.rcv_id])))
+            ended = first.event()
+            assert [(a.tag, a.count, a.ids_hash) for a in (answer, ended)] == [
+                (tag, *ids_sum([queue.rcv_id])) for tag in ("SOKS", "ENDS")]
 
 
 # ---- ACK and SUB that failed ----

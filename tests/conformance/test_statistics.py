@@ -12,10 +12,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from smp import Connection, Notifier, Queue, Service
+from smp import Connection, Notifier, Queue, Service, new_command
 from smp.commands import ack_command, key_command, nkey_command, send_command, service_command
+from smp.crypto import public_of
 from smp.fake_relay import FakeRelay
-from smp.keys import Ed25519Key
+from smp.keys import Ed25519Key, make_key, x25519_der
 from smp.proxied import connect_relay
 from smp.resolver import Resolver
 from smp.server import free_ports
@@ -234,6 +235,29 @@ def test_sending_and_receiving(new_script):
     assert other.send(snd, b"x").raw == b"ERR AUTH"
     script.expect(msgSentAuth=4)
     script.expect_active(2, with_ntf=1)
+
+
+@pytest.mark.parametrize("what", ["NEW", "SEND"])
+def test_what_is_lost(new_script, what):
+    """What failed with its group is not counted, nor the queue; the attempt to send is activity."""
+    script = new_script(disk=True, store="journal")
+    conn = script.connect(20)
+    queue = script.create(conn, subscribe=False)
+    key = make_key("ed25519")
+    script.expect_active(1, with_ntf=int(what == "SEND"))
+    script.server.disk.set("full")
+    if what == "NEW":
+        new = new_command(20, key.der, x25519_der(public_of(bytes(32))))
+        answer = conn.request(new, b"", key)
+    else:
+        answer = queue.send(conn, b"lost", b"T")
+    assert answer.raw == b"ERR STORE storage"
+    script.server.disk.clear()
+    deadline = time.monotonic() + 10
+    while queue.send(conn, b"message").raw != b"OK":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    script.expect(msgSent=1)
 
 
 def test_get(script):

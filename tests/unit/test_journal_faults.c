@@ -291,7 +291,7 @@ static void test_loss_after_an_orderly_stop(void **state) {
         segment_path(i, path);
         faultfs_remove(c->fs, path);
     }
-    must_notice(c, "is missing");
+    must_notice(c, "files with messages are missing");
     segment_path(last, path);
     for (size_t at = RIG_SEGMENT_LEN; at >= SEGMENT_HEAD_LEN; at -= 1024) {
         bool was_used = false;

@@ -72,7 +72,8 @@ static void setup(struct fixture *f, uint16_t version) {
 static void teardown(struct fixture *f) {
     subs_done(&f->session);
     ntf_done(&f->session);
-    outbox_done(&f->session.outbox);
+    const struct outbox_env env = {.store = f->store};
+    outbox_done(&f->session.outbox, &env);
     f->relay->loops[0].slots = NULL;
     relay_free(f->relay);
     loop_free(f->loop);

@@ -22,7 +22,7 @@ struct fixture {
     struct wire_params params;
     enum pulled pulled; /* what the store says to whoever asks */
     unsigned n_pulled, n_sent, n_unsent[UNSENT_LOST + 1];
-    unsigned n_unanswered;
+    unsigned n_unanswered, n_settled, n_lost;
 };
 
 static enum err fate_of_changes = E_PENDING;
@@ -64,6 +64,28 @@ static void unanswered(void *ctx) {
     f->n_unanswered++;
 }
 
+static void settled(void *ctx, const struct follow_up *f, bool is_lost) {
+    struct fixture *fix = ctx;
+    assert_int_equal(f->n_counts, 1);
+    assert_int_equal(f->counts[0], 7);
+    assert_ptr_equal(f->subscribed, fix->queue);
+    fix->n_settled++;
+    if (is_lost) fix->n_lost++;
+}
+
+static struct outbox_env env_of(struct fixture *f) {
+    return (struct outbox_env){
+        .params = &f->params,
+        .store = f->store,
+        .pull = pull,
+        .sent = sent,
+        .unsent = unsent,
+        .settled = settled,
+        .unanswered = unanswered,
+        .ctx = f,
+    };
+}
+
 /* ---- set-up ---- */
 
 static int setup(void **state) {
@@ -90,7 +112,8 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct fixture *f = *state;
-    outbox_done(&f->box);
+    const struct outbox_env env = env_of(f);
+    outbox_done(&f->box, &env);
     assert_int_equal(f->box.pending_bytes, 0);
     queue_unref(f->queue);
     store_close(f->store);
@@ -128,15 +151,7 @@ static void add_ahead(struct fixture *f) {
 static const char *packed(struct fixture *f) {
     static char text[1024];
     uint8_t block[SMP_BLOCK_LEN];
-    const struct outbox_env env = {
-        .params = &f->params,
-        .store = f->store,
-        .pull = pull,
-        .sent = sent,
-        .unsent = unsent,
-        .unanswered = unanswered,
-        .ctx = f,
-    };
+    const struct outbox_env env = env_of(f);
     struct packing p = {.w = block_begin(block, true)};
     outbox_pack(&f->box, &env, &p);
     if (p.n == 0) return outbox_is_empty(&f->box) ? "empty" : "held";
@@ -341,6 +356,44 @@ static void pending_counts_answers_and_what_the_store_holds_for_them(void **stat
     assert_true(f->box.pending_bytes > 32000);
 }
 
+static void add_followed(struct fixture *f, const char *corr_id, lsn_t lsn) {
+    uint8_t buf[256];
+    struct wr w = wr_init(buf, sizeof buf);
+    const struct reply_to to = {.corr_id = bytes_str(corr_id)};
+    reply_ok(&w, &f->params, &to);
+    add_text(f, &(struct out_text){
+                    .transmission = wr_bytes(&w),
+                    .lsn = lsn,
+                    .follow_up = {.subscribed = queue_ref(f->queue), .n_counts = 1, .counts = {7}},
+                });
+}
+
+static void what_follows_is_told_once(void **state) {
+    struct fixture *f = *state;
+    add_ok(f, "a", 0);
+    add_followed(f, "b", 0);
+    add_followed(f, "c", NOT_DURABLE);
+    assert_string_equal(packed(f), "OK a,OK b");
+    assert_int_equal(f->n_settled, 1);
+    fate_of_changes = E_STORE;
+    assert_string_equal(packed(f), "ERR STORE storage c");
+    assert_int_equal(f->n_settled, 2);
+    assert_int_equal(f->n_lost, 1);
+}
+
+static void what_follows_is_told_at_the_end(void **state) {
+    struct fixture *f = *state;
+    const struct outbox_env env = env_of(f);
+    add_followed(f, "a", NOT_DURABLE);
+    outbox_done(&f->box, &env);
+    assert_int_equal(f->n_settled, 1);
+    assert_int_equal(f->n_lost, 0);
+    fate_of_changes = E_STORE;
+    add_followed(f, "b", NOT_DURABLE);
+    outbox_done(&f->box, &env);
+    assert_int_equal(f->n_lost, 1);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void) {
@@ -361,6 +414,8 @@ int main(void) {
         TEST(places_that_were_left_unpacked_are_freed_with_their_messages),
         TEST(what_cannot_fit_becomes_an_error),
         TEST(pending_counts_answers_and_what_the_store_holds_for_them),
+        TEST(what_follows_is_told_once),
+        TEST(what_follows_is_told_at_the_end),
     };
     if (crypto_init() != OK) return 1;
     return cmocka_run_group_tests_name("outbox", TESTS, NULL, NULL);

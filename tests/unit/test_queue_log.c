@@ -17,7 +17,7 @@
 
 static const char *const PATH = "/d/log";
 
-static const struct queue_log_of ANY = {NULL, false};
+static const struct queue_log_of ANY = {NULL, false, NULL};
 
 /* ---- a clock of ours ---- */
 

@@ -13,7 +13,7 @@
 #include "store/disk/queue_log.h"
 
 static const char *const PATH = "/d/log", *const SUMS = "/d/log.sums";
-static const struct queue_log_of ANY = {NULL, false};
+static const struct queue_log_of ANY = {NULL, false, NULL};
 
 static int64_t fake_now_s(void *ctx) {
     (void)ctx;

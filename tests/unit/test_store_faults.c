@@ -846,6 +846,74 @@ static void test_a_stop_waits_for_room(void **state) {
     }
 }
 
+/* ---- creations that are lost ---- */
+
+static enum err fate_of(struct fixture *f, lsn_t lsn) {
+    enum err fate;
+    while ((fate = store_fate(f->store, lsn)) == E_PENDING) usleep(1000);
+    return fate;
+}
+
+static void set_up_loss(struct fixture *f, int error) {
+    struct made kept = make_queue(f);
+    struct message *m;
+    struct msg_written written;
+    const struct id id = new_id(f);
+    assert_int_equal(message_new(&id, NOW_S, false, bytes_str("kept"), &m), OK);
+    assert_int_equal(store_msg_write(f->store, kept.queue, m, &written), OK);
+    assert_int_equal(fate_of(f, written.lsn), OK);
+    usleep(20000); /* what is done after that */
+    drop(&kept);
+    faultfs_fail_at(f->fs, 1, error, true);
+}
+
+/* The group of a new queue, a message of it and another change of it fails. */
+static void lose_a_creation(struct fixture *f, int error) {
+    set_up_loss(f, error);
+    struct made lost;
+    struct message *m;
+    struct msg_written written = {0};
+    lsn_t lsn;
+    assert_int_equal(try_make(f, &lost), OK);
+    const struct id id = new_id(f);
+    assert_int_equal(message_new(&id, NOW_S, false, bytes_str("body"), &m), OK);
+    const bool is_written = store_msg_write(f->store, lost.queue, m, &written) == OK;
+    const enum err touched = store_queue_touch(f->store, lost.queue, DAY + 1, &lsn);
+    if (touched == OK) assert_int_equal(fate_of(f, lsn), E_STORE);
+    for (unsigned i = 0; i < 5000 && store_counts(f->store).n_queues != 1; i++) usleep(1000);
+    assert_int_equal(store_counts(f->store).n_queues, 1);
+    if (is_written && f->in_journal) assert_int_equal(fate_of(f, written.lsn), E_STORE);
+    assert_null(find(f, ID_RECIPIENT, lost.rec.rcv_id));
+    assert_null(find(f, ID_SENDER, lost.rec.snd_id));
+    assert_int_equal(store_counts(f->store).n_messages, 1);
+    assert_int_equal(store_queue_touch(f->store, lost.queue, DAY + 2, &lsn), E_AUTH);
+    drop(&lost);
+}
+
+static void test_a_lost_creation_leaves_nothing(void **state) {
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        const int error = i % 2 == 0 ? ENOSPC : EIO;
+        struct fixture f = setup(i >= 2);
+        lose_a_creation(&f, error);
+        faultfs_fail_at(f.fs, 0, 0, false);
+        if (error == ENOSPC) {
+            while (store_counts(f.store).state != 0) usleep(1000);
+            struct made later = make_queue(&f);
+            drop(&later);
+            close_store(&f);
+        } else {
+            assert_int_not_equal(store_stop(f.store, &f.problem), OK);
+            store_close(f.store);
+        }
+        open_store(&f);
+        /* Of a write that failed for good its line may be there. */
+        assert_in_range(store_counts(f.store).n_queues, error == ENOSPC ? 2 : 1, 2);
+        assert_int_equal(store_counts(f.store).n_messages, 1);
+        teardown(&f);
+    }
+}
+
 int main(void) {
     (void)!freopen("/dev/null", "w", stderr); /* failures are logged */
     if (crypto_init() != OK) return 1;
@@ -861,6 +929,7 @@ int main(void) {
         cmocka_unit_test(test_failures_while_the_log_is_written_anew),
         cmocka_unit_test(test_too_little_room_is_said_in_time),
         cmocka_unit_test(test_a_stop_waits_for_room),
+        cmocka_unit_test(test_a_lost_creation_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,8 +19,11 @@ struct out_item {
     bool joined;      /* goes together with the next item */
     uint8_t if_lost;  /* TEXT: enum if_lost */
     union {
-        struct forwarded_refusal *refusal; /* TEXT: owned; of IF_LOST_FORWARDED */
-        struct pull pull;                  /* MSG */
+        struct {                               /* TEXT */
+            struct forwarded_refusal *refusal; /* owned; of IF_LOST_FORWARDED */
+            struct follow_up follow_up;        /* owned */
+        };
+        struct pull pull; /* MSG */
         struct {
             struct link_data *link; /* LNK: counted */
             struct id snd_id;
@@ -33,6 +36,10 @@ void outbox_init(struct outbox *o) {
     *o = (struct outbox){0};
 }
 
+static void follow_up_done(struct follow_up *f) {
+    queue_unref(f->subscribed);
+}
+
 static void item_free(struct out_item *i) {
     if (i->kind == OUT_MSG) {
         pull_done(&i->pull);
@@ -40,6 +47,7 @@ static void item_free(struct out_item *i) {
         link_data_unref(i->link);
     } else {
         forwarded_refusal_free(i->refusal);
+        follow_up_done(&i->follow_up);
     }
     free(i);
 }
@@ -68,8 +76,18 @@ static void drop_first(struct outbox *o) {
     item_free(i);
 }
 
-void outbox_done(struct outbox *o) {
-    while (o->head != NULL) drop_first(o);
+static void settle(const struct out_item *i, const struct outbox_env *env) {
+    if (i->kind != OUT_TEXT || (i->follow_up.n_counts == 0 && i->follow_up.subscribed == NULL))
+        return;
+    const enum err fate = store_fate(env->store, i->lsn);
+    env->settled(env->ctx, &i->follow_up, fate != OK && fate != E_PENDING);
+}
+
+void outbox_done(struct outbox *o, const struct outbox_env *env) {
+    while (o->head != NULL) {
+        settle(o->head, env);
+        drop_first(o);
+    }
 }
 
 bool outbox_is_empty(const struct outbox *o) {
@@ -104,10 +122,12 @@ enum err outbox_add_text(struct outbox *o, const struct out_text *t) {
     struct out_item *i = item_new(OUT_TEXT, t->lsn, t->transmission, (struct bytes){0});
     if (i == NULL) {
         forwarded_refusal_free(t->owned_refusal);
+        queue_unref(t->follow_up.subscribed);
         return E_NO_MEMORY;
     }
     i->if_lost = (uint8_t)t->if_lost;
     i->refusal = t->owned_refusal;
+    i->follow_up = t->follow_up;
     i->len = (uint32_t)t->transmission.n;
     i->cost = (uint32_t)(t->transmission.n + t->held_bytes);
     push(o, i);
@@ -308,6 +328,7 @@ static void leave(struct outbox *o, struct judged j, const struct outbox_env *en
     } else if (i->kind == OUT_MSG) {
         env->unsent(env->ctx, &i->pull, is_answer(i), j.why);
     }
+    settle(i, env);
     drop_first(o);
 }
 

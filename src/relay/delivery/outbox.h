@@ -42,6 +42,14 @@ enum unsent {
     UNSENT_LOST     /* the command that it answers failed, and was answered so */
 };
 
+/* What follows for the session when it is known whether an answer's change was kept. */
+struct follow_up {
+    struct queue *subscribed; /* counted; a new queue, subscribed to since: to be forgotten when it
+                                 is lost. NULL: none */
+    uint8_t n_counts;
+    uint8_t counts[2]; /* enum stat_id, unless it is lost */
+};
+
 /* What packing needs to know of the session. */
 struct outbox_env {
     const struct wire_params *params;
@@ -52,13 +60,16 @@ struct outbox_env {
     /* What became of a message's place, when it is left: p->message was written, or why not. */
     void (*sent)(void *ctx, const struct pull *p);
     void (*unsent)(void *ctx, const struct pull *p, bool is_answer, enum unsent why);
+    /* An answer leaves; once for each that has something to follow. */
+    void (*settled)(void *ctx, const struct follow_up *f, bool is_lost);
     /* A command is left without an answer. */
     void (*unanswered)(void *ctx);
     void *ctx;
 };
 
 void outbox_init(struct outbox *o);
-void outbox_done(struct outbox *o);
+/* The session has ended: what is not known to be lost is kept. */
+void outbox_done(struct outbox *o, const struct outbox_env *env);
 bool outbox_is_empty(const struct outbox *o);
 
 /* What stands for an answer when the change that it waits for is lost. */
@@ -81,6 +92,7 @@ struct out_text {
     size_t held_bytes; /* what the store keeps in RAM until lsn is durable: it counts as pending */
     enum if_lost if_lost;
     struct forwarded_refusal *owned_refusal; /* of IF_LOST_FORWARDED; else NULL */
+    struct follow_up follow_up;              /* its parts are owned */
 };
 /* Ownership passes in any case. E_NO_MEMORY. */
 MUST_USE enum err outbox_add_text(struct outbox *o, const struct out_text *t);

@@ -146,10 +146,10 @@ static void before_write(const struct request *rq, int64_t now_s) {
     }
 }
 
-static void count_sent(const struct request *rq) {
+static void count_sent(const struct request *rq, struct answer *a) {
     const bool notification = rq->cmd->send.notification;
-    session_count(rq->session, STAT_MSG_SENT);
-    if (notification) session_count(rq->session, STAT_MSG_SENT_NTF);
+    answer_counts(a, STAT_MSG_SENT);
+    if (notification) answer_counts(a, STAT_MSG_SENT_NTF);
     count_activity(rq, notification);
 }
 
@@ -179,12 +179,12 @@ struct answer cmd_send(struct request *rq) {
         e = message_new(&id, now_s, rq->cmd->send.notification, rq->cmd->send.body, &m);
     }
     if (e == OK) e = store_msg_write(store_of(rq), rq->queue, m, &written);
-    if (e == OK) count_sent(rq);
     if (e == E_QUOTA) session_count(rq->session, STAT_MSG_SENT_QUOTA);
     if (written.was_empty) announce(rq, written.sub);
     if (e == OK && rq->cmd->send.notification && rq->view->has_notifier)
         ntf_sent(rq->session, rq->queue, &id, now_s);
     struct answer a = answer_result(e, written.lsn);
+    if (e == OK) count_sent(rq, &a);
     a.held_bytes = rq->cmd->send.body.n;
     return a;
 }

@@ -174,9 +174,11 @@ static void undo_create(const struct request *rq, struct queue *q) {
     (void)e; /* then it stays; nobody has its ids */
 }
 
-static void count_created(const struct request *rq) {
-    session_count(rq->session, STAT_Q_CREATED);
-    if (rq->cmd->new_queue.has_notifier) session_count(rq->session, STAT_NTF_NEW_CREATED);
+/* What depends on whether the queue stays. */
+static void follow_up(const struct request *rq, struct queue *q, struct answer *a) {
+    answer_counts(a, STAT_Q_CREATED);
+    if (rq->cmd->new_queue.has_notifier) answer_counts(a, STAT_NTF_NEW_CREATED);
+    if (rq->cmd->new_queue.subscribe) a->follow_up.subscribed = queue_ref(q);
 }
 
 struct answer cmd_new(struct request *rq) {
@@ -190,9 +192,10 @@ struct answer cmd_new(struct request *rq) {
     if (e == OK && rq->cmd->new_queue.subscribe) {
         e = subscribe_new(rq->session, q, &lsn);
         if (e != OK) undo_create(rq, q);
+        if (e == E_AUTH) e = E_STORE; /* gone again: its creation was lost */
     }
-    if (e == OK) count_created(rq);
-    const struct answer a = e == OK ? answer_ids(rq, &ids, &keys, lsn) : answer_err(e);
+    struct answer a = e == OK ? answer_ids(rq, &ids, &keys, lsn) : answer_err(e);
+    if (e == OK) follow_up(rq, q, &a);
     queue_unref(q);
     crypto_wipe(&keys, sizeof keys);
     return a;

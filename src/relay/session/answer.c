@@ -58,7 +58,7 @@ static void deliver_forwarded(const struct request *rq, struct out_text *t) {
 }
 
 static void deliver_text(const struct request *rq, const struct answer *a, const struct wr *w) {
-    struct out_text t = {.transmission = wr_bytes(w), .lsn = a->lsn};
+    struct out_text t = {.transmission = wr_bytes(w), .lsn = a->lsn, .follow_up = a->follow_up};
     const enum err fate = store_fate(rq->session->rl->relay->o.store, a->lsn);
     if (fate == E_PENDING) t.held_bytes = a->held_bytes;
     if (fate != OK) t.if_lost = if_lost(rq);
@@ -84,6 +84,7 @@ static void deliver_written(const struct request *rq, const struct answer *a, co
     if (wr_err(w) == OK) {
         deliver_text(rq, a, w);
     } else {
+        queue_unref(a->follow_up.subscribed);
         deliver_err(rq, &failed);
     }
 }

@@ -4,6 +4,8 @@
 #pragma once
 
 #include "base/wr.h"
+#include "relay/delivery/outbox.h"
+#include "stats/stats.h"
 #include "store/store.h"
 
 struct request;
@@ -24,6 +26,7 @@ struct answer {
     size_t held_bytes;            /* what the store holds in RAM until that is durable */
     struct wr w;                  /* TEXT: from answer_begin() */
     struct link_data *owned_link; /* LINK */
+    struct follow_up follow_up;   /* OK, TEXT; its parts are owned */
 };
 
 /* A cursor over the loop's scratch: what is written is delivered before anything else is done. */
@@ -46,6 +49,13 @@ static inline struct answer answer_result(enum err e, lsn_t lsn) {
 
 static inline struct answer answer_later(void) {
     return (struct answer){.kind = ANSWER_LATER};
+}
+
+/* Unless its change is lost. */
+static inline void answer_counts(struct answer *a, enum stat_id id) {
+    _Static_assert(N_STATS <= UINT8_MAX, "follow_up.counts");
+    assert(a->follow_up.n_counts < ARRAY_LEN(a->follow_up.counts));
+    a->follow_up.counts[a->follow_up.n_counts++] = (uint8_t)id;
 }
 
 struct answer answer_blocked(const struct request *rq); /* of a blocked queue */

@@ -68,6 +68,45 @@ static void give_slot_back(struct session *s) {
     s->rl->first_free = s->self.slot;
 }
 
+/* ---- what the outbox asks and tells ---- */
+
+static enum pulled pull_msg(void *ctx, struct pull *p, bool is_answer) {
+    return sub_pull(ctx, p, is_answer);
+}
+
+static void msg_sent(void *ctx, const struct pull *p) {
+    sub_sent(ctx, p);
+}
+
+static void msg_unsent(void *ctx, const struct pull *p, bool is_answer, enum unsent why) {
+    sub_unsent(ctx, p, is_answer, why);
+}
+
+static void unanswered(void *ctx) {
+    session_leave_unanswered(ctx);
+}
+
+static void settled(void *ctx, const struct follow_up *f, bool is_lost) {
+    struct session *s = ctx;
+    for (unsigned i = 0; !is_lost && i < f->n_counts; i++) {
+        session_count(s, (enum stat_id)f->counts[i]);
+    }
+    if (is_lost && f->subscribed != NULL && s->conn != NULL) sub_forget(s, f->subscribed);
+}
+
+static struct outbox_env outbox_env_of(struct session *s) {
+    return (struct outbox_env){
+        .params = &s->params,
+        .store = relay_of(s)->o.store,
+        .pull = pull_msg,
+        .sent = msg_sent,
+        .unsent = msg_unsent,
+        .settled = settled,
+        .unanswered = unanswered,
+        .ctx = s,
+    };
+}
+
 /* ---- opening and closing ---- */
 
 static struct relay_loop *loop_of(struct relay *r, const struct conn *c) {
@@ -131,7 +170,8 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
 
 void session_free(struct session *s) {
     ASSERT_ON_LOOP(s->rl->loop);
-    outbox_done(&s->outbox);
+    const struct outbox_env env = outbox_env_of(s);
+    outbox_done(&s->outbox, &env);
     due_done(&s->due);
     if (s->proxy_key != NULL) crypto_wipe(s->proxy_key, sizeof *s->proxy_key);
     free(s->proxy_key);
@@ -267,22 +307,6 @@ static void run(void *session) {
 
 /* ---- blocks out ---- */
 
-static enum pulled pull_msg(void *ctx, struct pull *p, bool is_answer) {
-    return sub_pull(ctx, p, is_answer);
-}
-
-static void msg_sent(void *ctx, const struct pull *p) {
-    sub_sent(ctx, p);
-}
-
-static void msg_unsent(void *ctx, const struct pull *p, bool is_answer, enum unsent why) {
-    sub_unsent(ctx, p, is_answer, why);
-}
-
-static void unanswered(void *ctx) {
-    session_leave_unanswered(ctx);
-}
-
 /* As large as the reference makes its batches of these. */
 enum { ENDS_PER_BATCH = 255 };
 
@@ -294,15 +318,7 @@ static void count_end_batch(struct session *s) {
 /* Answers, and what is due, as much as fits into one block's content (count byte and
  * length-prefixed transmissions). False: nothing could be written; *ret_waits_for: packing. */
 static bool pack_block(struct session *s, struct wr *content, lsn_t *ret_waits_for) {
-    const struct outbox_env env = {
-        .params = &s->params,
-        .store = relay_of(s)->o.store,
-        .pull = pull_msg,
-        .sent = msg_sent,
-        .unsent = msg_unsent,
-        .unanswered = unanswered,
-        .ctx = s,
-    };
+    const struct outbox_env env = outbox_env_of(s);
     struct packing p = {.w = *content};
     uint8_t *count = wr_skip(&p.w, 1);
     due_pack_first(s, &p);

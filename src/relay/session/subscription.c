@@ -109,6 +109,12 @@ void sub_remove(struct session *s, struct sub *owned) {
     sub_free(s, owned);
 }
 
+void sub_forget(struct session *s, const struct queue *q) {
+    struct sub *sub = sub_find(s, queue_rcv_id(q));
+    if (sub == NULL || sub->by_service) service_lost(s, queue_rcv_id(q));
+    if (sub != NULL) sub_remove(s, sub);
+}
+
 static void free_visited(struct idnode *node, void *ctx) {
     sub_free(ctx, CONTAINER_OF(node, struct sub, node));
 }

@@ -21,7 +21,8 @@
  * told to try again). A line of the queue log or a deletion has changed the state in RAM already
  * and is harmless to have: it stays queued and is written first when there is room, although
  * whoever asked for it was told that it failed. So RAM and disk agree again without anybody rolling
- * back records. */
+ * back records. But a new queue, whose ids nobody was told, is deleted: asked for again it is
+ * another one. */
 #pragma once
 
 #include "base/err.h"

@@ -123,6 +123,20 @@ static enum err refuse(struct recovery *r, const char *what) {
     return E_STORE;
 }
 
+/* The first of n files that are missing. */
+static void say_missing(char ret[WHAT_MAX], const char *first, uint64_t n, uint32_t n_files) {
+    if (n > 1) {
+        (void)snprintf(ret, WHAT_MAX,
+                       "%.180s and %" PRIu64 " more of %" PRIu32 " files with messages are missing",
+                       first, n - 1, n_files);
+    } else if (n_files > 1) {
+        (void)snprintf(ret, WHAT_MAX, "%.180s is missing, one of %" PRIu32 " files with messages",
+                       first, n_files);
+    } else {
+        (void)snprintf(ret, WHAT_MAX, "%.180s is missing, the only file with messages", first);
+    }
+}
+
 enum err journal__check_ends(struct recovery *r) {
     struct journal_mark *m = &r->mark;
     const size_t n = r->n_files;
@@ -143,9 +157,7 @@ enum err journal__check_ends(struct recovery *r) {
     const uint32_t missing = first > m->first_segment ? m->first_segment : last;
     char what[WHAT_MAX];
     const struct journal_path path = journal__path(r->j, FILE_SEGMENT, missing);
-    (void)snprintf(what, sizeof what,
-                   "%.180s is missing, and %" PRIu64 " more of %" PRIu32 " files with messages",
-                   path.s, n_missing - 1, m->n_segments);
+    say_missing(what, path.s, n_missing, m->n_segments);
     if (!r->o->skip_warnings) return refuse(r, what);
     log_line(LOG_WARN, "journal-incomplete", "%s", what);
     m->valid = false;

@@ -83,6 +83,7 @@ enum err queue_log__line(struct bytes text, lsn_t lsn, struct log_line **ret) {
     struct log_line *x = malloc(sizeof *x + text.n + 1);
     if (x == NULL) return E_NO_MEMORY;
     x->lsn = lsn;
+    x->creates = false;
     x->n = text.n + 1;
     if (text.n != 0) memcpy(x->text, text.p, text.n);
     x->text[text.n] = '\n';
@@ -206,6 +207,15 @@ static void sink_drop(void *sink) {
     queue_log__rewrite_drop(l);
 }
 
+/* What was dropped is queued; nobody else can append now. */
+static void tell_lost_creations(struct queue_log *l) {
+    for (struct log_line *x = l->pending.head; x != NULL; x = x->next) {
+        if (!x->creates) continue;
+        x->creates = false;
+        if (l->o.creation_lost != NULL) l->o.creation_lost(l->o.creation_ctx, &x->queue);
+    }
+}
+
 static void sink_done(void *sink, bool ok) {
     struct queue_log *l = sink;
     uint64_t n = 0;
@@ -218,6 +228,7 @@ static void sink_done(void *sink, bool ok) {
     queue_log__rewrite_done(l, ok);
     atomic_store_explicit(&l->len_bytes, l->file.end, memory_order_relaxed);
     queue_log__free_lines(&l->taken);
+    if (!ok) tell_lost_creations(l);
 }
 
 /* Tries for what waits, and some more. What a crash leaves of this is a tail of zero bytes: torn.
@@ -352,11 +363,14 @@ void queue_log_close(struct queue_log *l) {
     free(l);
 }
 
-enum err queue_log_append(struct queue_log *l, struct bytes line, const struct queue_log_of *of) {
+static enum err append(struct queue_log *l, struct bytes line, lsn_t lsn,
+                       const struct queue_log_of *of) {
     struct log_line *x;
-    enum err e = queue_log__line(line, commit_current_lsn(l->commit), &x);
+    enum err e = queue_log__line(line, lsn, &x);
     if (e != OK) return e;
-    e = queue_log__rewrite_append(l, line, x->lsn, of);
+    x->creates = of->queue != NULL;
+    if (x->creates) x->queue = *of->queue;
+    e = queue_log__rewrite_append(l, line, lsn, of);
     if (e != OK) {
         free(x);
         return e;
@@ -364,6 +378,15 @@ enum err queue_log_append(struct queue_log *l, struct bytes line, const struct q
     queue_log__push(&l->pending, x);
     l->pending_bytes += x->n;
     return OK;
+}
+
+enum err queue_log_append(struct queue_log *l, struct bytes line, const struct queue_log_of *of) {
+    return append(l, line, commit_current_lsn(l->commit), of);
+}
+
+enum err queue_log_append_undo(struct queue_log *l, struct bytes line,
+                               const struct queue_log_of *of) {
+    return append(l, line, 0, of);
 }
 
 uint64_t queue_log_n_lines(const struct queue_log *l) {

@@ -36,6 +36,11 @@ struct queue_log_opts {
     bool skip_warnings;         /* bad lines are set aside in `<path>.bad` instead of refused */
     bool has_sums;              /* checksums of its lines are kept in `<path>.sums` */
     struct queue_log_sums sums; /* to open: what queue_log_read() has found */
+    /* The line that creates this queue could not be made durable, and is queued still: what undoes
+     * it is appended now, with queue_log_append_undo(). Commit thread, without its mutex, once for
+     * each; before anybody learns that the change was lost. May be NULL. */
+    void (*creation_lost)(void *ctx, const struct id *queue);
+    void *creation_ctx;
     void (*progress)(void *ctx, uint64_t done, uint64_t total); /* bytes; may be NULL */
     void *progress_ctx;
 };
@@ -88,13 +93,17 @@ void queue_log_close(struct queue_log *l); /* after commit_stop(); NULL is a no-
 /* What a line is about. `mark` is kept beside what it is about, under the same lock, and is 0 at
  * first: the number of the rewrite into which its state has been copied. */
 struct queue_log_of {
-    uint16_t *mark; /* NULL: it is in every rewrite from its beginning on */
-    bool creates;   /* the line has the whole state */
+    uint16_t *mark;         /* NULL: it is in every rewrite from its beginning on */
+    bool creates;           /* the line has the whole state */
+    const struct id *queue; /* that it creates; NULL: none */
 };
 /* Between commit_begin() and commit_end(). A copy of the line; the newline is added. E_NO_MEMORY,
  * E_LIMIT (QUEUE_LOG_LINE_LEN): nothing changed. */
 MUST_USE enum err queue_log_append(struct queue_log *l, struct bytes line,
                                    const struct queue_log_of *of);
+/* The same within creation_lost(), when nothing else can be appended. */
+MUST_USE enum err queue_log_append_undo(struct queue_log *l, struct bytes line,
+                                        const struct queue_log_of *of);
 uint64_t queue_log_n_lines(const struct queue_log *l); /* any thread; a little late */
 uint64_t queue_log_len(const struct queue_log *l);     /* bytes; likewise */
 

@@ -39,7 +39,9 @@ int queue_log__compare_backups(const char *a, const char *b);
 
 struct log_line {
     struct log_line *next;
-    lsn_t lsn; /* 0: belongs to a group that failed, and goes with the next; or to a copy */
+    lsn_t lsn;       /* 0: belongs to a group that failed, and goes with the next; or to a copy */
+    bool creates;    /* `queue`, and what becomes of it has not been told */
+    struct id queue; /* if it creates one */
     size_t n;
     char text[]; /* with its newline */
 };

@@ -15,11 +15,34 @@ enum err ram_log_line(struct ram_store *m, const struct queue_log_of *of, struct
 }
 
 enum err ram_record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
-    const struct queue_log_of of = {&q->log_mark, r->tag == RECORD_CREATE};
+    const bool creates = r->tag == RECORD_CREATE;
+    const struct queue_log_of of = {&q->log_mark, creates, creates ? queue_rcv_id(q) : NULL};
     uint8_t line[RECORD_LINE_MAX];
     struct wr w = wr_init(line, sizeof line);
     record_write(r, &w);
     return wr_err(&w) == OK ? ram_log_line(ram_of(s), &of, wr_bytes(&w), ret_lsn) : E_INTERNAL;
+}
+
+/* ---- a creation that is lost ---- */
+
+/* While changes are refused: store__queue_undo(). */
+static enum err record_undo(struct store *s, struct queue *q, const struct record *r,
+                            lsn_t *ret_lsn) {
+    const struct queue_log_of of = {&q->log_mark, false, NULL};
+    uint8_t line[RECORD_SHORT_LINE_MAX];
+    struct wr w = wr_init(line, sizeof line);
+    record_write(r, &w);
+    *ret_lsn = 0;
+    if (wr_err(&w) != OK) return E_INTERNAL;
+    return queue_log_append_undo(ram_of(s)->log, wr_bytes(&w), &of);
+}
+
+void ram_creation_lost(void *ctx, const struct id *rcv_id) {
+    struct ram_store *m = ctx;
+    struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, rcv_id);
+    if (q == NULL) return; /* deleted since */
+    store__queue_undo(&m->base, q, record_undo);
+    queue_unref(q);
 }
 
 /* ---- messages in the journal ---- */
@@ -27,7 +50,7 @@ enum err ram_record(struct store *s, struct queue *q, const struct record *r, ls
 /* The line, and the record that says of the queue's messages what it says of the queue. */
 static enum err log_delete_all(struct ram_store *m, struct queue *q, const struct record *r,
                                lsn_t *ret_lsn) {
-    const struct queue_log_of of = {&q->log_mark, false};
+    const struct queue_log_of of = {&q->log_mark, false, NULL};
     uint8_t line[RECORD_SHORT_LINE_MAX];
     struct wr w = wr_init(line, sizeof line);
     record_write(r, &w);

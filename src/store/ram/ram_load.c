@@ -360,6 +360,8 @@ enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem) {
         .has_sums = true,
         .progress = log_progress,
         .progress_ctx = m,
+        .creation_lost = ram_creation_lost,
+        .creation_ctx = m,
     };
     struct queue_log_stats stats = {0};
     enum err e = read_log(m, &lo, &stats, ret_problem);

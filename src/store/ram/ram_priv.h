@@ -98,6 +98,8 @@ enum err ram_memory_message(struct store *s, struct queue *q, struct message *ms
 enum err ram_memory_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
                            lsn_t *ret_lsn);
 bool ram_memory_next(struct store *s, struct store_next *n, struct store_waiter *w);
+/* queue_log_opts.creation_lost; ctx is the store */
+void ram_creation_lost(void *ctx, const struct id *rcv_id);
 /* Appends a line to the store log. Under the lock of what it is about. E_STORE, E_NO_MEMORY. */
 MUST_USE enum err ram_log_line(struct ram_store *m, const struct queue_log_of *of,
                                struct bytes line, lsn_t *ret_lsn);
