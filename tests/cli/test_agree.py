@@ -197,6 +197,7 @@ def test_low_port_beside_another(ready):
         running = [item["text"] for item in check(ready)["items"]
                    if item["level"] == "warning" and item["name"] == "ports"]
         ready.connect().close()
+        asked = ready.run("address").stdout
         server.stop()
         assert texts == running == [
             "port 443 (127.0.0.1) is left out, as it needs the capability CAP_NET_BIND_SERVICE: "
@@ -204,6 +205,8 @@ def test_low_port_beside_another(ready):
             "CAP_NET_BIND_SERVICE in the systemd unit), or set another [TRANSPORT] port in "
             f"{ready.ini}"]
         assert f"warn ports {texts[0]}\n" in server.err
+        address = next(line for line in server.out if line.startswith("Server address: "))
+        assert address == f"Server address: {asked}" and asked.endswith(f":{ready.port}\n")
         assert [line for line in server.out if line.startswith("Serving")] == [
             f"Serving SMP protocol on port {ready.port} (TLS)...\n"]
 
@@ -294,6 +297,31 @@ def test_not_my_configuration(ready, name):
                         f"(mode 0600), this is nobody: `{mend}`")
         subprocess.run(mend.split(" "), check=True, timeout=TIMEOUT)
         check(ready, **user)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a directory of root")
+@pytest.mark.parametrize("owner", ["root", "daemon"])
+@pytest.mark.parametrize("below", ["", "deep/"])
+def test_closed_directory(ready, owner, below):
+    """A directory that may not be entered is named, and is not given away."""
+    user = nobody(ready)
+    above = ready.root / "closed"
+    (above / below).mkdir(parents=True)
+    shutil.chown(above, owner)
+    above.chmod(0o700)
+    file = above / below / "password.txt"
+    file.write_text("x")
+    environment = {**ready.environment, "SMP_SERVER_CFG_PATH": str(file.parent)}
+    ready.environment.update(environment)
+    line = ready.refuse_start(**user)
+    mend = f"`chmod a+x {above}`, or keep these files elsewhere"
+    if not below:
+        own = (f"`chown nobody {above}`" if owner == "root" else "run smp-server as daemon")
+        mend = f"{own} if this directory is the server's own; else {mend}"
+    assert line == (f"Error: cannot read {file.parent}/smp-server.ini: Permission denied: {above} "
+                    f"cannot be entered: it belongs to {owner} (mode 0700), this is nobody: {mend}")
+    above.chmod(0o711)
+    assert "is not initialized" in ready.refuse_start(**user)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")

@@ -171,6 +171,29 @@ def test_no_ca_key(program):
         "you keep it elsewhere, put it back for this command")
 
 
+@pytest.mark.parametrize("missing, cert", [
+    (["server.key"], []), (["server.crt"], ["-a", "ED448", "--cn", "HOST"]),
+    (["server.key", "server.crt"], ["-a", "ED448", "--cn", "HOST"])])
+def test_missing_certificate(ready, missing, cert):
+    """start, check and cert name the command that makes it anew; it does."""
+    for name in missing:
+        (ready.config / name).unlink()
+    words = " ".join(["smp-server cert", *cert])
+    line = ready.refuse_start()
+    # the certificate is read first
+    first = "server.crt" if "server.crt" in missing else "server.key"
+    assert line == (f"Error: cannot read {ready.config}/{first}: No such file or directory: make a "
+                    f"new one with `{words}` (it needs ca.key; the address stays), or restore it "
+                    "from your backup")
+    assert line.removeprefix("Error: ") in ready.run("check", status=1).stdout
+    if cert:
+        assert refuse(ready) == (
+            f"Error: {ready.config}/server.crt does not exist, so its successor has to be told all: "
+            "pass both -a (ED25519 or ED448) and --cn")
+    ready.run("cert", *(w.replace("HOST", "a.example") for w in cert))
+    ready.start().stop()
+
+
 def other_server(program):
     """The configuration directory of another server."""
     ours = program.root / "ours"

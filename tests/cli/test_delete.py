@@ -165,7 +165,7 @@ def test_server_of_somebody_else(ready):
         path.chmod(0o700)
     line = refuse(ready, **options)
     assert line.startswith(f"Error: cannot read {ready.ini}: Permission denied: {ready.config} "
-                           "belongs to root (mode 0700), this is nobody: `chown ")
+                           "cannot be entered: it belongs to root (mode 0700), this is nobody: ")
 
 
 def test_one_directory(program):

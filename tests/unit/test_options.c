@@ -583,6 +583,18 @@ static void halves_are_warned_of(void **state) {
                   "key: set that too\n");
 }
 
+static void unknown_countries_are_warned_of(void **state) {
+    (void)state;
+    struct conf c;
+    assert_accepted(&c, "[INFORMATION]\nsource_code: x\noperator: y\noperator_country: uk\n"
+                        "hosting: z\nhosting_country: XX\nserver_country: gb\n");
+    assert_string_equal(
+        warnings, "f.ini:4: [INFORMATION] operator_country: ISO 3166 has no country UK: the United "
+                  "Kingdom is GB\nf.ini:6: [INFORMATION] hosting_country: ISO 3166 has no country "
+                  "XX\n");
+    assert_string_equal(c.information.operator_country, "UK");
+}
+
 /* ---- reload ---- */
 
 static void reload_takes_what_may_change(void **state) {
@@ -728,6 +740,7 @@ int main(void) {
         cmocka_unit_test(values_of_each_kind),
         cmocka_unit_test(information_needs_source_code),
         cmocka_unit_test(halves_are_warned_of),
+        cmocka_unit_test(unknown_countries_are_warned_of),
         cmocka_unit_test(reload_takes_what_may_change),
         cmocka_unit_test(template_is_read_as_meant),
         cmocka_unit_test(template_shows_valid_samples),

@@ -14,6 +14,8 @@
 #include "app/files/file_problem.h"
 #include "app/files/files.h"
 #include "app/server/identity.h"
+#include "app/server/ports.h"
+#include "app/server/storage.h"
 #include "app/terminal/qr.h"
 #include "crypto/crypto.h"
 
@@ -64,6 +66,15 @@ static enum err print_qr(const struct address *a, struct problem *p) {
     return e == OK ? OK : problem_set(p, e, "cannot make a QR code: %s", err_meaning(e));
 }
 
+/* A running server's rights say which ports it does without; else the settings alone. */
+static uint16_t port_of(const struct conf *c, const struct paths *paths) {
+    struct storage storage;
+    struct problem ignored;
+    const bool on_disk = storage_init(&storage, c, paths, &ignored) == OK && storage.on_disk;
+    const long pid = on_disk ? storage_locked_by(&storage) : 0;
+    return pid != 0 ? ports_of_address(c, pid) : c->ports.port[0];
+}
+
 static enum err run_address(const void *args, const struct paths *paths,
                             struct problem *ret_problem) {
     const struct address_args *a = args;
@@ -79,7 +90,7 @@ static enum err run_address(const void *args, const struct paths *paths,
     }
     const struct address address = {bytes_of(fingerprint, sizeof fingerprint),
                                     a->no_password ? NULL : conf.rules.create_password, conf.host,
-                                    conf.ports.port[0]};
+                                    port_of(&conf, paths)};
     const bool for_people = a->qr || isatty(STDOUT_FILENO) != 0;
     (for_people ? address_print : address_print_bare)(&address);
     return a->qr ? print_qr(&address, ret_problem) : OK;

@@ -100,6 +100,12 @@ static enum err read_ca(struct job *j, struct problem *p) {
 static enum err plan(const struct cert_args *a, struct job *j, struct problem *p) {
     if (a->sign_algorithm == NULL || a->cn == NULL) {
         CLEANUP(free_textp) char *old = NULL;
+        if (!file_exists(j->paths->server_crt) && errno == ENOENT) {
+            return problem_set(p, E_NOT_FOUND,
+                               "%s does not exist, so its successor has to be told all: pass both "
+                               "-a (ED25519 or ED448) and --cn",
+                               j->paths->server_crt);
+        }
         enum err e = read_pem(j->paths->server_crt, &old, p);
         if (e != OK) return e;
         e = cert_read_request(old, &j->algorithm, j->host);

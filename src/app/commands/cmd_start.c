@@ -13,6 +13,7 @@
 #include "app/settings/conf.h"
 #include "app/server/confine.h"
 #include "app/server/notify.h"
+#include "app/server/ports.h"
 #include "app/server/signals.h"
 #include "app/server/web_values.h"
 #include "base/log.h"
@@ -85,7 +86,7 @@ static void log_unused(const struct conf *c) {
 
 static void print_identity(const struct conf *c, const struct identity *id) {
     address_print(&(struct address){identity_fingerprint(id), c->rules.create_password, c->host,
-                                    c->ports.port[0]});
+                                    ports_of_address(c, 0)});
     const char *source = c->information.source_code;
     if (*source != '\0') printf("Server source code: %s\n", source);
 }

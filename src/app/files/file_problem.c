@@ -19,6 +19,7 @@ struct culprit {
     uid_t owner, dir_owner;
     mode_t mode;
     bool is_dir, is_far; /* is_far: above the directory of what was wanted */
+    bool is_closed;      /* that directory, which cannot be entered */
 };
 
 void user_name(uid_t uid, char ret[USER_NAME_MAX]) {
@@ -53,6 +54,7 @@ static bool find_culprit(const char *path, struct culprit *ret) {
         cut_last(ret->path);
     }
     ret->is_far = n_up > 1;
+    ret->is_closed = n_up == 1 && faccessat(AT_FDCWD, ret->path, X_OK, AT_EACCESS) != 0;
     const bool may_use = faccessat(AT_FDCWD, path, R_OK | W_OK, AT_EACCESS) == 0;
     if (n_up == 0 && !S_ISDIR(st.st_mode) && may_use) {
         cut_last(ret->path);
@@ -79,6 +81,16 @@ static void write_remedy(const struct culprit *c, char *ret, size_t cap) {
         (void)snprintf(ret, cap, "`chmod u+rw%s %s`", c->is_dir ? "x" : "", c->path);
     } else if (c->is_far) {
         (void)snprintf(ret, cap, "`chmod a+x %s`, or keep these files elsewhere", c->path);
+    } else if (c->is_closed && c->owner != 0) {
+        (void)snprintf(ret, cap,
+                       "run smp-server as %s if this directory is the server's own; else `chmod "
+                       "a+x %s`, or keep these files elsewhere",
+                       owner, c->path);
+    } else if (c->is_closed && c->dir_owner == 0) {
+        (void)snprintf(ret, cap,
+                       "`chown %s %s` if this directory is the server's own; else `chmod a+x %s`, "
+                       "or keep these files elsewhere",
+                       me, c->path, c->path);
     } else if (c->owner != 0) {
         (void)snprintf(ret, cap, "run smp-server as %s, or `chown %s %s`", owner, me, c->path);
     } else if (c->dir_owner != 0) {
@@ -90,7 +102,7 @@ static void write_remedy(const struct culprit *c, char *ret, size_t cap) {
 
 static enum err explain_rights(struct problem *ret, const char *what, const char *path, int number,
                                const struct culprit *c) {
-    char owner[USER_NAME_MAX], me[USER_NAME_MAX], remedy[2 * PATH_MAX];
+    char owner[USER_NAME_MAX], me[USER_NAME_MAX], remedy[3 * PATH_MAX];
     const char *it = strcmp(path, c->path) == 0 ? "it" : c->path;
     user_name(c->owner, owner);
     user_name(geteuid(), me);
@@ -99,8 +111,10 @@ static enum err explain_rights(struct problem *ret, const char *what, const char
         return problem_set(ret, E_SYS, "%s %s: %s: %s has the mode %04o: %s", what, path,
                            strerror(number), it, (unsigned)c->mode & 07777, remedy);
     }
-    return problem_set(ret, E_SYS, "%s %s: %s: %s belongs to %s (mode %04o), this is %s: %s", what,
-                       path, strerror(number), it, owner, (unsigned)c->mode & 07777, me, remedy);
+    const char *closed = c->is_closed || c->is_far ? " cannot be entered: it" : "";
+    return problem_set(ret, E_SYS, "%s %s: %s: %s%s belongs to %s (mode %04o), this is %s: %s",
+                       what, path, strerror(number), it, closed, owner, (unsigned)c->mode & 07777,
+                       me, remedy);
 }
 
 /* Are rights missing, and whose they are is known? */

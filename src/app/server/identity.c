@@ -74,6 +74,20 @@ void identity_print_advice(const struct paths *paths, const char *joint) {
            joint, paths->ca_key);
 }
 
+/* What can be made anew: server.key and server.crt, by whoever has ca.key. */
+static enum err explain_unread(const struct paths *paths, const char *path, int number,
+                               struct problem *p) {
+    static const char RENEW[] = "make a new one with `smp-server cert%s` (it needs ca.key; the "
+                                "address stays), or restore it from your backup";
+    const bool is_key = strcmp(path, paths->server_key) == 0;
+    if (number != ENOENT || (!is_key && strcmp(path, paths->server_crt) != 0))
+        return file_problem(p, "cannot read", path, number);
+    char remedy[sizeof RENEW + 64];
+    (void)snprintf(remedy, sizeof remedy, RENEW,
+                   is_key && file_exists(paths->server_crt) ? "" : " -a ED448 --cn HOST");
+    return problem_set(p, E_SYS, "cannot read %s: %s: %s", path, strerror(number), remedy);
+}
+
 enum err identity_load(const struct paths *paths, struct identity **ret,
                        struct problem *ret_problem) {
     const struct cert_files files = {paths->ca_crt, paths->server_crt, paths->server_key};
@@ -83,7 +97,7 @@ enum err identity_load(const struct paths *paths, struct identity **ret,
     struct cert_problem why;
     enum err e = server_cert_load(&files, env_now_s(&ENV_SYSTEM), &cert, &why);
     if (e == E_SYS && why.path != NULL)
-        return file_problem(ret_problem, "cannot read", why.path, why.number);
+        return explain_unread(paths, why.path, why.number, ret_problem);
     if (e != OK) return problem_set(ret_problem, e, "%s", why.text);
     e = identity_check_fingerprint(paths, server_cert_fingerprint(cert), ret_problem);
     if (e != OK) {

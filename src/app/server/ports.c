@@ -116,6 +116,16 @@ bool ports_is_dispensable(const struct port_use *u, enum err e) {
     return (u->kind == PORT_SMP && is_forbidden(e, errno)) || (u->kind == PORT_HTTP && e != OK);
 }
 
+uint16_t ports_of_address(const struct conf *c, long pid) {
+    for (unsigned i = 0; i < ports_count(c); i++) {
+        const struct port_use u = ports_use(c, i);
+        if (u.kind != PORT_SMP) continue;
+        const enum err e = check_may_bind(&u.addr, pid);
+        if (!ports_is_dispensable(&u, e)) return u.addr.port;
+    }
+    return c->ports.port[0];
+}
+
 void ports_explain_left_out(const struct port_use *u, enum err e, const char *ini_path,
                             struct problem *ret_problem) {
     if (!is_forbidden(e, errno)) {

@@ -29,6 +29,10 @@ struct port_use ports_use_of(const struct conf *c, const char *key);
 
 extern const char PORTS_KEY[], PORTS_HTTP_KEY[], PORTS_CONTROL_KEY[], PORTS_METRICS_KEY[];
 
+/* The port for the address: the first for clients that process pid (0: this one) may bind to; the
+ * first of all if it may to none. */
+uint16_t ports_of_address(const struct conf *c, long pid);
+
 /* Do settings want one port twice? E_CONFIG. */
 MUST_USE enum err ports_check(const struct conf *c, const char *ini_path,
                               struct problem *ret_problem);

@@ -10,6 +10,7 @@
 
 #include "app/files/file_problem.h"
 #include "app/files/files.h"
+#include "app/settings/country.h"
 #include "app/settings/ini.h"
 #include "app/settings/near.h"
 #include "app/settings/options.h"
@@ -373,6 +374,24 @@ static void warn_of_halves(const struct reader *r) {
     }
 }
 
+/* Any two letters are accepted, as the reference does: visitors see them as they are. */
+static void warn_of_countries(const struct reader *r) {
+    const struct conf_information *i = &r->conf->information;
+    const struct {
+        const char *key, *value;
+    } rows[] = {
+        {"server_country", i->server_country},
+        {"operator_country", i->operator_country},
+        {"hosting_country", i->hosting_country},
+    };
+    for (size_t n = 0; n < ARRAY_LEN(rows); n++) {
+        if (rows[n].value[0] == '\0' || country_exists(rows[n].value)) continue;
+        remark(r, "%s:%u: [INFORMATION] %s: ISO 3166 has no country %s%s", r->file,
+               line_of(r->conf, "INFORMATION", rows[n].key), rows[n].key, rows[n].value,
+               strcmp(rows[n].value, "UK") == 0 ? ": the United Kingdom is GB" : "");
+    }
+}
+
 static enum err read_text(struct reader *r, char *text) {
     unsigned at = 0;
     enum err e = ini_parse(text, read_setting, r, &at);
@@ -389,6 +408,7 @@ static enum err read_text(struct reader *r, char *text) {
     if (e == OK) e = pass_error(r, check_source_code(r));
     if (e == OK) settle_storage(r);
     if (e == OK) warn_of_halves(r);
+    if (e == OK) warn_of_countries(r);
     return e;
 }
 
