@@ -188,7 +188,7 @@ static void add_number(struct web_values *v, const char *name, const char *name_
 
 /* In months of 30 days, days, hours, minutes and seconds; one and two weeks are weeks. */
 static void add_expiry(struct web_values *v, int64_t ttl_s) {
-    const bool is_weeks = ttl_s == A_WEEK_S || ttl_s == 2 * A_WEEK_S;
+    const bool is_weeks = ttl_s == A_WEEK_S || ttl_s == INT64_C(2) * A_WEEK_S;
     const int64_t rest_s = is_weeks ? 0 : ttl_s;
     add_number(v, "ttl_weeks", "ttl_weeks_many", is_weeks ? ttl_s / A_WEEK_S : 0);
     add_number(v, "ttl_months", "ttl_months_many", rest_s / A_MONTH_S);
