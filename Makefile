@@ -83,7 +83,7 @@ check-delivery: check-systemd check-certs check-deb check-reproducible check-con
 deb: deps-deb ## build the Debian package of the commit that is checked out, in build-deb
 	@tools/make-deb build-deb
 
-check-deb: deb ## install, upgrade and remove the package in chroots (needs root): SUITE=bookworm
+check-deb: deb ## install, upgrade and remove the package in a chroot, by dpkg and from a repository (needs root): SUITE=bookworm
 	@tests/packaging/deb/run build-deb $(SUITE)
 
 check-reproducible: deps-deb ## build a release twice in different circumstances, and compare (needs root)

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Reads the pages of docs/guide: what their blocks hold and what is to be done with them."""
+"""Reads the pages of docs/guide: what their blocks hold and what is to be done with them.
+
+guide.py PAGE FOLDER -- writes the commands of a page that a machine of its own can run, one file a block.
+"""
 
 import re
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,3 +47,15 @@ def blocks(page):
             inside.append(line[len(indent):])
     assert begin is None, f"{page.name}: the last block has no end"
     return found
+
+
+def main(name, folder):
+    """Files 01.sh, 02.sh ... in their order."""
+    mine = [block.text for block in blocks(REPO / "docs" / "guide" / name) if block.kind == "sh" and block.how in ("run", "chroot")]
+    Path(folder).mkdir(parents=True)
+    for number, text in enumerate(mine, 1):
+        (Path(folder) / f"{number:02}.sh").write_text(text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

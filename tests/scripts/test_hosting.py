@@ -2,7 +2,7 @@
 """The guide of docs/guide: its commands are typed, page by page, each page on a machine of its own.
 
 Paths and ports are those of the test; su, systemctl, journalctl and nc are stand-ins (stubs/). Blocks
-with `sh chroot` are run by `make check-apt`.
+with `sh chroot` are run by `make check-deb`.
 """
 
 import re
