@@ -25,7 +25,8 @@ INI=$CONFIG/smp-server.ini
 UNIT=smp-server.service
 SCRIPTS="simplex-servers-backup simplex-servers-certs simplex-servers-health simplex-servers-stopscript simplex-servers-uninstall"
 MORE_UNITS="smp-server-certs.service smp-server-certs.timer" # which run nothing before they are asked to
-LIBRARIES="libcurl4 libjansson4 libmicrohttpd12 libqrencode4 libsodium23 libssl3 libuv1"
+# Under their names in each of the distributions.
+LIBRARIES="libbrotli1 libcurl4 libhttp-parser2.9 libjansson4 libllhttp9.2 libmicrohttpd12 libqrencode4 libsodium23 libssl3 libuv1 zlib1g"
 
 me=${0##*/}
 say() { echo "$me: $*"; }
@@ -154,9 +155,10 @@ as_owner() {
 try_new() {
     chmod 755 "$work/smp-server"
     if ! "$work/smp-server" -v >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ] && [ $dry = no ]; then
-        say "installing libraries: $LIBRARIES"
+        libraries=$(for name in $LIBRARIES; do if apt-cache show "$name" >/dev/null 2>&1; then echo "$name"; fi; done | paste -sd ' ')
+        say "installing libraries: $libraries"
         # shellcheck disable=SC2086
-        DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $LIBRARIES </dev/null >"$work/apt" 2>&1 || cat "$work/apt" >&2
+        DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $libraries </dev/null >"$work/apt" 2>&1 || cat "$work/apt" >&2
     fi
     said=$("$work/smp-server" -v 2>&1) || fail "the new program does not run here: $said"
     say "new: $said"

@@ -6,88 +6,12 @@ import http.server
 import os
 import re
 import shutil
-import subprocess
 import threading
 
 import pytest
-from service import REPO, SCRIPTS, Service
-from smp_client import drain, fill
-
-OLD = "#!/bin/sh\n# an older version\nexec {} \"$@\"\n"
-SYSTEM = 'ID=debian\nVERSION_ID="12"\n'
-
-
-class Machine(Service):
-    """A service whose program, unit and scripts are where install.sh has them, below the root."""
-
-    def __init__(self, binary, root):
-        super().__init__(binary, root)
-        for script in [*self.bin.glob("simplex-*"), self.bin / "install.sh", self.bin / "smp-server"]:
-            script.unlink()
-        self.units, self.info = root / "units", root / "info"
-        (root / "os-release").write_text(SYSTEM)
-        self.environment.update(SIMPLEX_BIN=str(self.bin), SIMPLEX_UNITS=str(self.units),
-                                SIMPLEX_INFO=str(self.info), SIMPLEX_OS_RELEASE=str(root / "os-release"),
-                                SIMPLEX_BACKUPS=str(root / "kept"), STUB_PROGRAM=str(self.bin / "smp-server"))
-
-    def install_old(self):
-        """An older version that runs, with a message in `self.queue`."""
-        program = self.bin / "smp-server"
-        program.write_text(OLD.format(self.binary))
-        program.chmod(0o755)
-        self.units.mkdir()
-        (self.units / "smp-server.service").write_text("[Service]\n# old\n")
-        self.init("--no-password")
-        self.set("TRANSPORT", "port", self.port)
-        assert self.systemctl("start", "smp-server") == 0
-        self.queue = fill(self, [b"kept"])
-        self.asked()
-
-    def is_old(self):
-        """Nothing was replaced, and it runs with what it had."""
-        assert "an older version" in (self.bin / "smp-server").read_text()
-        assert "# old" in (self.units / "smp-server.service").read_text()
-        assert drain(self, self.queue) == [b"kept"]
-        return True
-
-    def install(self, *words, status=0, **options):
-        """install.sh of the tree or of a release."""
-        shutil.copy(getattr(self, "installer", SCRIPTS / "install.sh"), self.bin / "install.sh")
-        said = self.script("install.sh", *words, status=status, **options)
-        (self.bin / "install.sh").unlink()
-        return said
-
-
-@pytest.fixture(scope="session", name="keys")
-def fixture_keys(tmp_path_factory):
-    """Two keys of gpg, one of minisign."""
-    home = tmp_path_factory.mktemp("gpg")
-    home.chmod(0o700)
-    environment = dict(os.environ, GNUPGHOME=str(home))
-    for name in ("release", "other"):
-        subprocess.run(["gpg", "--batch", "--passphrase", "", "--quick-gen-key", f"{name}@example.com", "ed25519",
-                        "sign", "never"], env=environment, check=True, capture_output=True, timeout=60)
-    subprocess.run(["minisign", "-G", "-W", "-s", home / "minisign", "-p", home / "minisign.pub"], check=True,
-                   capture_output=True, timeout=60)
-    yield environment
-    subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False, timeout=60)
-
-
-def make_release(folder, keys, binary, version="v0.2.0", key="release"):
-    """A release of the program for Debian 12, made by the release script."""
-    folder.mkdir()
-    for arch in ("x86-64", "aarch64"):
-        shutil.copy(binary, folder / f"smp-server-debian-12-{arch}")
-    environment = dict(keys, RELEASE_VERSION=version, RELEASE_BASE_URL="https://releases.invalid/smp",
-                       RELEASE_GPG_KEY=f"{key}@example.com", RELEASE_MINISIGN_KEY=f"{keys['GNUPGHOME']}/minisign")
-    subprocess.run([REPO / "scripts/release", folder], env=environment, check=True, capture_output=True, timeout=120)
-    return folder
-
-
-@pytest.fixture(scope="session", name="release")
-def fixture_release(binary, keys, tmp_path_factory):
-    """A good release; not to be changed."""
-    return make_release(tmp_path_factory.mktemp("release") / "v0.2.0", keys, binary)
+from machine import Machine, make_release
+from service import SCRIPTS, Service
+from smp_client import drain
 
 
 @pytest.fixture(name="machine")
@@ -133,6 +57,22 @@ def test_update(machine, release, before):
     assert (machine.info / "release").read_text() == "local_version_xftp='v6.4.5'\nlocal_version_smp='v0.2.0'\n"
     assert "installed already" in machine.script("simplex-servers-update", "--from", release)
     assert machine.asked() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who is not root installs no libraries")
+def test_libraries(machine, keys, tmp_path, binary):
+    """Those that the program misses are installed, under the names that the distribution has."""
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n[ -e {machine.stub}/libraries ] || exit 127\nexec {binary} \"$@\"\n")
+    program.chmod(0o755)
+    for name, text in (("apt-get", f'echo "$*" >{machine.stub}/libraries'), ("apt-cache", '[ "$2" != libllhttp9.2 ]')):
+        (machine.bin / name).write_text(f"#!/bin/sh\n{text}\n")
+        (machine.bin / name).chmod(0o755)
+    release = make_release(tmp_path / "v0.2.0", keys, program)
+    machine.installer = release / "install.sh"
+    machine.install("--yes", "--from", release)
+    names = (machine.stub / "libraries").read_text().split()
+    assert names[0] == "install" and {"libhttp-parser2.9", "libbrotli1", "libuv1"} < set(names) and "libllhttp9.2" not in names
 
 
 def test_dry_run(machine, release):
