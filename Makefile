@@ -22,7 +22,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web check-web deb check-certs check-reproducible check-container check-delivery check-deb install clean help \
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -78,13 +78,16 @@ check-certs: all deps-certs ## simplex-servers-certs against an authority on thi
 check-container: all deps-container ## the container image, built by buildah and run by podman (needs root)
 	@tests/container/run build
 
-check-delivery: check-systemd check-certs check-deb check-reproducible check-container ## all long tests of packages, scripts and image (needs root)
+check-delivery: check-systemd check-certs check-deb check-arm64 check-reproducible check-container ## all long tests of packages, scripts and image (needs root)
 
 deb: deps-deb ## build the Debian package of the commit that is checked out, in build-deb
 	@tools/make-deb build-deb
 
 check-deb: deb ## install, upgrade and remove the package in a chroot, by dpkg and from a repository (needs root): SUITE=bookworm
 	@tests/packaging/deb/run build-deb $(SUITE)
+
+check-arm64: ## build for arm64 in a chroot, and run the unit tests by qemu-user (needs root): SUITE=bookworm
+	@tests/packaging/arm64/run $(SUITE)
 
 check-reproducible: deps-deb ## build a release twice in different circumstances, and compare (needs root)
 	@tests/packaging/reproducible/run
