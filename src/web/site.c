@@ -125,7 +125,7 @@ static enum err make_tag(struct site_body *b) {
 static enum err make_body(struct site_body *b, struct bytes plain) {
     uint8_t *copy = malloc(plain.n + 1);
     if (copy == NULL) return E_NO_MEMORY;
-    memcpy(copy, plain.p, plain.n);
+    if (plain.n > 0) memcpy(copy, plain.p, plain.n);
     b->coded[WEB_PLAIN] = bytes_of(copy, plain.n);
     enum err e = make_tag(b);
     for (unsigned c = WEB_GZIP; c < N_WEB_CODINGS && e == OK; c++)

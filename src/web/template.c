@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "web/template.h"
 
+#include <string.h>
+
 #include "base/rd.h"
 
 struct filling {
@@ -66,7 +68,7 @@ static enum err take_tag(struct filling *f, struct bytes tag) {
 /* Up to the mark, which is taken too; false when it does not come any more, and then all. */
 static bool take_until(struct bytes *text, const char mark[2], struct bytes *ret) {
     for (size_t i = 0; i + 1 < text->n; i++) {
-        if (text->p[i] != mark[0] || text->p[i + 1] != mark[1]) continue;
+        if (memcmp(text->p + i, mark, 2) != 0) continue;
         *ret = bytes_of(text->p, i);
         *text = bytes_of(text->p + i + 2, text->n - i - 2);
         return true;
