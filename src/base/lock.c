@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* What a thread holds is a short list of its own, in the order of taking: the check costs a few
- * instructions, and is part of every build. */
+/* Of a kind a thread holds one lock at most, so what it holds is a place for each kind: the check
+ * costs a few instructions, and is part of every build. */
 #include "base/lock.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <time.h>
 
-enum { HELD_MAX = 8 }; /* of a thread at once */
-
 static _Thread_local struct {
-    const struct lock *lock[HELD_MAX];
-    unsigned n;
+    uint64_t kinds; /* a bit for each that is held */
+    const struct lock *of[N_LOCK_KINDS];
 } held;
+_Static_assert(N_LOCK_KINDS <= 64, "held.kinds");
 
 static const char *const NAMES[N_LOCK_KINDS] = {
 #define LOCK(id, guards) [LOCK_##id] = #id,
@@ -24,18 +23,16 @@ const char *lock_kind_name(enum lock_kind kind) {
     return NAMES[kind];
 }
 
-/* The last one taken has the highest kind. */
 static void remember_taken(const struct lock *l) {
-    assert(held.n == 0 || held.lock[held.n - 1]->kind < l->kind);
-    assert(held.n < HELD_MAX);
-    held.lock[held.n++] = l;
+    assert(held.kinds >> l->kind == 0); /* neither this kind nor one further down */
+    held.kinds |= UINT64_C(1) << l->kind;
+    held.of[l->kind] = l;
 }
 
 static void forget_given(const struct lock *l) {
-    unsigned i = held.n;
-    while (i > 0 && held.lock[i - 1] != l) i--;
-    assert(i > 0);
-    for (held.n--; i <= held.n; i++) held.lock[i - 1] = held.lock[i];
+    assert(held.of[l->kind] == l);
+    held.kinds &= ~(UINT64_C(1) << l->kind);
+    held.of[l->kind] = NULL;
 }
 
 void lock_init(struct lock *l, enum lock_kind kind) {
@@ -60,10 +57,7 @@ void lock_give(struct lock *l) {
 }
 
 bool lock_is_held(const struct lock *l) {
-    for (unsigned i = 0; i < held.n; i++) {
-        if (held.lock[i] == l) return true;
-    }
-    return false;
+    return held.of[l->kind] == l;
 }
 
 /* ---- conditions ---- */
