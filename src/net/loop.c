@@ -65,7 +65,7 @@ struct timer {
     bool is_once;
 };
 
-static _Thread_local const struct loop *current_loop; /* the loop that this thread runs */
+_Thread_local const struct loop *loop__current;
 
 /* ---- mailbox ---- */
 
@@ -117,9 +117,9 @@ static void on_check(uv_check_t *h) {
 
 static void thread_main(void *arg) {
     struct loop *l = arg;
-    current_loop = l;
+    loop__current = l;
     (void)uv_run(&l->uv, UV_RUN_DEFAULT);
-    current_loop = NULL;
+    loop__current = NULL;
 }
 
 /* ---- start and stop ---- */
@@ -261,7 +261,7 @@ unsigned loop_index(const struct loop *l) {
 }
 
 bool loop_is_current(const struct loop *l) {
-    return current_loop == l || !atomic_load_explicit(&l->is_running, memory_order_acquire);
+    return loop__current == l || !atomic_load_explicit(&l->is_running, memory_order_acquire);
 }
 
 const struct env *loop_env(const struct loop *l) {
@@ -324,7 +324,7 @@ enum err loop_timer_start(struct loop *l, struct loop_timer *timer, uint64_t fir
     t->fn = fn;
     t->ctx = ctx;
     t->is_once = repeat_ms == 0;
-    if (current_loop != l) uv_update_time(&l->uv); /* libuv's clock stands still between turns */
+    if (loop__current != l) uv_update_time(&l->uv); /* libuv's clock stands still between turns */
     (void)uv_timer_start(&t->uv, on_timer, first_ms, repeat_ms);
     return OK;
 }
