@@ -1,16 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "base/wr.h"
 
-uint8_t *wr_skip(struct wr *w, size_t n) {
-    if (w->err != OK || n > wr_left(w)) {
-        w->err = E_LIMIT;
-        return NULL;
-    }
-    uint8_t *at = w->p + w->at;
-    w->at += n;
-    return at;
-}
-
 static void put_be(struct wr *w, uint64_t v, size_t n) {
     uint8_t *to = wr_skip(w, n);
     if (to == NULL) return;

@@ -32,9 +32,18 @@ static inline struct bytes wr_bytes(const struct wr *w) {
     return w->err == OK ? bytes_of(w->p, w->at) : (struct bytes){0};
 }
 
-uint8_t *wr_skip(
-    struct wr *w,
-    size_t n); /* room for n bytes that the caller fills at once; NULL when they do not fit */
+/* Room for n bytes that the caller fills at once; NULL when they do not fit: as in rd.h, the single
+ * bounds check, and inline. */
+static inline uint8_t *wr_skip(struct wr *w, size_t n) {
+    if (w->err != OK || n > wr_left(w)) {
+        w->err = E_LIMIT;
+        return NULL;
+    }
+    uint8_t *at = w->p + w->at;
+    w->at += n;
+    return at;
+}
+
 void wr_u8(struct wr *w, uint8_t v);
 void wr_u16(struct wr *w, uint16_t v);
 void wr_u32(struct wr *w, uint32_t v);
