@@ -32,15 +32,8 @@ static const char BAD_REASON[] =
     "the reason must be reason=spam or reason=content, maybe with ,notice=SECONDS";
 static const char BAD_QUEUE[] = "bad queue id or link";
 
-/* Up to a space, which is taken too. */
-static struct bytes take_word(struct rd *r) {
-    const struct bytes word = rd_until(r, ' ');
-    if (rd_left(r) > 0) rd_lit(r, ' ');
-    return word;
-}
-
 static const char *parse_queue(struct rd *r, struct control_command *c) {
-    const struct bytes text = take_word(r);
+    const struct bytes text = rd_part(r, ' ');
     if (text.n == 0) return NO_QUEUE;
     c->queue_err = queue_name_parse(text, &c->queue);
     return c->queue_err == OK || c->queue_err == E_AUTH ? NULL : BAD_QUEUE;

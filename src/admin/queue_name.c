@@ -41,8 +41,7 @@ static void decode(struct rd *r, struct bytes text, uint8_t *ret, size_t n) {
 /* `name=value` pairs; only the fingerprint is looked at. */
 static void read_query(struct rd *r, struct queue_name *ret) {
     while (r->err == OK && rd_left(r) > 0) {
-        struct rd pair = rd_init(rd_until(r, '&'));
-        if (rd_left(r) > 0) rd_lit(r, '&');
+        struct rd pair = rd_init(rd_part(r, '&'));
         const struct bytes name = rd_until(&pair, '=');
         rd_lit(&pair, '=');
         const struct bytes value = rd_tail(&pair);

@@ -70,6 +70,12 @@ struct bytes rd_until(struct rd *r, char c) {
     return rd_take(r, hit != NULL ? (size_t)(hit - start) : left);
 }
 
+struct bytes rd_part(struct rd *r, char c) {
+    const struct bytes part = rd_until(r, c);
+    if (rd_left(r) != 0) rd_lit(r, c);
+    return part;
+}
+
 enum err rd_end(const struct rd *r) {
     if (r->err != OK) return r->err;
     return rd_left(r) == 0 ? OK : E_SYNTAX;

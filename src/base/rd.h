@@ -51,6 +51,7 @@ bool rd_maybe(struct rd *r);                 /* '0' -> false, '1' -> true: the v
 unsigned rd_list(struct rd *r);              /* count byte of a non-empty list; 0 is an error */
 void rd_lit(struct rd *r, char c);           /* exactly this character */
 struct bytes rd_until(struct rd *r, char c); /* up to c or the end, c not consumed */
+struct bytes rd_part(struct rd *r, char c);  /* the same, c consumed: of a list that c parts */
 
 /* The first error, without asking that the input is used up. */
 static inline enum err rd_err(const struct rd *r) {

@@ -36,8 +36,7 @@ static unsigned read_weight(struct bytes b) {
 /* The next element: its name, and how much it is wanted. */
 static bool next(struct rd *r, struct bytes *ret_name, unsigned *ret_weight) {
     if (rd_left(r) == 0 || rd_err(r) != OK) return false;
-    struct rd element = rd_init(rd_until(r, ','));
-    if (rd_left(r) != 0) rd_lit(r, ',');
+    struct rd element = rd_init(rd_part(r, ','));
     *ret_name = trim(rd_until(&element, ';'));
     *ret_weight = WEIGHT_MAX;
     while (rd_left(&element) != 0) {
@@ -101,8 +100,7 @@ void accept_coding(struct bytes value, unsigned ret_weights[N_WEB_CODINGS]) {
 bool accept_has_tag(struct bytes value, struct bytes tag) {
     struct rd r = rd_init(value);
     while (rd_left(&r) != 0 && rd_err(&r) == OK) {
-        struct bytes one = trim(rd_until(&r, ','));
-        if (rd_left(&r) != 0) rd_lit(&r, ',');
+        struct bytes one = trim(rd_part(&r, ','));
         if (is_named(one, "*")) return true;
         if (one.n > 2 && one.p[0] == 'W' && one.p[1] == '/') one = bytes_of(one.p + 2, one.n - 2);
         if (one.n == tag.n + 2 && one.p[0] == '"' && one.p[one.n - 1] == '"' &&

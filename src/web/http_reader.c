@@ -178,8 +178,7 @@ static void fill_request(struct http_reader *r, struct http_request *ret) {
         if (!r->is_long[i]) ret->text[i] = bytes_of(r->texts[i], r->n[i]);
     }
     struct rd target = rd_init(ret->text[HTTP_TARGET]);
-    const struct bytes path = rd_until(&target, '?');
-    if (rd_left(&target) != 0) rd_lit(&target, '?');
+    const struct bytes path = rd_part(&target, '?');
     ret->query = rd_tail(&target);
     /* In its own place: it only becomes shorter. */
     ret->is_path_known =

@@ -70,8 +70,7 @@ static const char *country_name(struct filling *f, const char *code) {
     struct rd table = rd_init(find_asset("countries.tsv"));
     struct bytes name = bytes_str(code);
     while (rd_left(&table) != 0) {
-        struct rd line = rd_init(rd_until(&table, '\n'));
-        if (rd_left(&table) != 0) rd_lit(&table, '\n');
+        struct rd line = rd_init(rd_part(&table, '\n'));
         if (!bytes_equal(rd_until(&line, '\t'), bytes_str(code))) continue;
         for (unsigned i = 0; i <= f->lang && rd_left(&line) != 0; i++) {
             rd_lit(&line, '\t');

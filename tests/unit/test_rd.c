@@ -201,6 +201,17 @@ static void until_stops_before_the_character_or_at_the_end(void **state) {
     assert_int_equal(rd_end(&r), OK);
 }
 
+static void parts_are_without_what_parts_them(void **state) {
+    (void)state;
+    struct rd r = rd_init(bytes_str("a,,b,"));
+    assert_true(bytes_equal(rd_part(&r, ','), bytes_str("a")));
+    assert_int_equal(rd_part(&r, ',').n, 0);
+    assert_true(bytes_equal(rd_part(&r, ','), bytes_str("b")));
+    assert_int_equal(rd_left(&r), 0);
+    assert_int_equal(rd_part(&r, ',').n, 0);
+    assert_int_equal(rd_end(&r), OK);
+}
+
 static void numbers_keep_their_extremes(void **state) {
     (void)state;
     struct rd r = rd_init(bytes_of("\x80\0\0\0\0\0\0\0\x7f\xff\xff\xff\xff\xff\xff\xff", 16));
@@ -218,6 +229,7 @@ int main(void) {
         cmocka_unit_test(wrong_characters_are_refused),
         cmocka_unit_test(tail_is_what_is_left),
         cmocka_unit_test(until_stops_before_the_character_or_at_the_end),
+        cmocka_unit_test(parts_are_without_what_parts_them),
         cmocka_unit_test(numbers_keep_their_extremes),
     };
     return cmocka_run_group_tests_name("rd", tests, NULL, NULL);

@@ -105,8 +105,7 @@ static enum err write_file(void *ctx, const char *name, struct bytes content) {
 static bool has_line(struct bytes list, struct bytes line) {
     struct rd r = rd_init(list);
     while (rd_left(&r) != 0) {
-        if (bytes_equal(rd_until(&r, '\n'), line)) return true;
-        if (rd_left(&r) != 0) rd_lit(&r, '\n');
+        if (bytes_equal(rd_part(&r, '\n'), line)) return true;
     }
     return false;
 }
@@ -120,8 +119,7 @@ static bool is_below(const char *name) {
 static void remove_old(struct writing *w, struct bytes old) {
     struct rd r = rd_init(old);
     while (rd_left(&r) != 0) {
-        const struct bytes line = rd_until(&r, '\n');
-        if (rd_left(&r) != 0) rd_lit(&r, '\n');
+        const struct bytes line = rd_part(&r, '\n');
         char name[PATH_MAX];
         (void)snprintf(name, sizeof name, "%.*s", (int)line.n, (const char *)line.p);
         if (has_line(wr_bytes(&w->list), line) || !is_below(name) || set_path(w, name) != OK)

@@ -65,8 +65,7 @@ void web_host(const struct conf *c, bool is_onion, char *ret, size_t cap) {
     struct rd r = rd_init(bytes_str(conf_is_host(c->host) ? c->host : ""));
     ret[0] = '\0';
     while (rd_left(&r) != 0) {
-        const struct bytes host = rd_until(&r, ',');
-        if (rd_left(&r) != 0) rd_lit(&r, ',');
+        const struct bytes host = rd_part(&r, ',');
         if (ends(host, ".onion") != is_onion) continue;
         (void)snprintf(ret, cap, "%.*s", (int)host.n, (const char *)host.p);
         return;
