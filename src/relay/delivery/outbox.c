@@ -76,16 +76,15 @@ static void drop_first(struct outbox *o) {
     item_free(i);
 }
 
-static void settle(const struct out_item *i, const struct outbox_env *env) {
-    if (i->kind != OUT_TEXT || (i->follow_up.n_counts == 0 && i->follow_up.subscribed == NULL))
-        return;
-    const enum err fate = store_fate(env->store, i->lsn);
-    env->settled(env->ctx, &i->follow_up, fate != OK && fate != E_PENDING);
+static void settle(const struct out_item *i, bool is_lost, const struct outbox_env *env) {
+    if (i->kind == OUT_TEXT && (i->follow_up.n_counts != 0 || i->follow_up.subscribed != NULL))
+        env->settled(env->ctx, &i->follow_up, is_lost);
 }
 
 void outbox_done(struct outbox *o, const struct outbox_env *env) {
     while (o->head != NULL) {
-        settle(o->head, env);
+        const enum err fate = store_fate(env->store, o->head->lsn);
+        settle(o->head, fate != OK && fate != E_PENDING, env);
         drop_first(o);
     }
 }
@@ -223,6 +222,7 @@ struct judged {
     enum verdict verdict;
     enum err status; /* with SAY_IT */
     enum unsent why; /* of a message, but with SEND_IT and HOLD_IT */
+    bool is_lost;    /* what it answers */
 };
 
 static bool is_answer(const struct out_item *i) {
@@ -263,19 +263,19 @@ static struct judged judge_msg(struct out_item *i, const struct outbox_env *env,
         packing_wait(p, pull_waits_for(&i->pull));
         return (struct judged){.verdict = HOLD_IT};
     case PULLED_NOTHING:
-        return (struct judged){is_answer(i) ? SAY_IT : DROP_IT, OK, UNSENT_NOTHING};
+        return (struct judged){is_answer(i) ? SAY_IT : DROP_IT, OK, UNSENT_NOTHING, false};
     case PULLED_FAILED:
         break;
     }
-    return (struct judged){is_answer(i) ? SAY_IT : DROP_IT, E_STORE, UNSENT_FAILED};
+    return (struct judged){is_answer(i) ? SAY_IT : DROP_IT, E_STORE, UNSENT_FAILED, false};
 }
 
 static struct judged judge_lost(struct out_item *i, const struct outbox_env *env, enum err why) {
-    if (i->kind != OUT_TEXT) return (struct judged){SAY_IT, why, UNSENT_LOST};
+    if (i->kind != OUT_TEXT) return (struct judged){SAY_IT, why, UNSENT_LOST, true};
     const enum if_lost rule = why == E_STORE ? i->if_lost : IF_LOST_ERR;
     if (rule == IF_LOST_UNANSWERED) env->unanswered(env->ctx);
     const bool silent = rule == IF_LOST_UNANSWERED || rule == IF_LOST_NOTHING;
-    return (struct judged){silent ? DROP_IT : SAY_IT, why, UNSENT_NOTHING};
+    return (struct judged){silent ? DROP_IT : SAY_IT, why, UNSENT_NOTHING, true};
 }
 
 static struct judged judge(struct out_item *i, const struct outbox_env *env, struct packing *p) {
@@ -328,7 +328,7 @@ static void leave(struct outbox *o, struct judged j, const struct outbox_env *en
     } else if (i->kind == OUT_MSG) {
         env->unsent(env->ctx, &i->pull, is_answer(i), j.why);
     }
-    settle(i, env);
+    settle(i, j.is_lost, env);
     drop_first(o);
 }
 
