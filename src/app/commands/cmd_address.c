@@ -34,10 +34,6 @@ static const struct cli_option OPTIONS[] = {
 };
 // clang-format on
 
-static void free_textp(char **text) {
-    free(*text);
-}
-
 static enum err load_fingerprint(const struct paths *paths, uint8_t ret[SHA256_LEN],
                                  struct problem *p) {
     CLEANUP(free_textp) char *text = NULL;

@@ -49,10 +49,6 @@ static void job_done(struct job *j) {
     cert_bundle_done(&j->made);
 }
 
-static void free_textp(char **text) {
-    free(*text);
-}
-
 static enum err check_args(const struct cert_args *a, struct problem *p) {
     enum cert_algorithm ignored;
     if (a->sign_algorithm != NULL) {

@@ -13,14 +13,11 @@
 #include <unistd.h>
 
 #include "app/files/file_problem.h"
+
 static void close_fdp(int *fd) {
     const int saved = errno; /* the caller reports the failure that brought it here */
     if (*fd >= 0) (void)close(*fd);
     errno = saved;
-}
-
-static void free_textp(char **text) {
-    free(*text);
 }
 
 /* ---- reading ---- */
@@ -139,7 +136,7 @@ enum err file_set_make_dir(struct file_set *s, const char *dir, mode_t mode,
     return make_one_dir(s, dir, &wanted, ret_problem);
 }
 
-static enum err write_all(int fd, struct bytes b) {
+enum err file_write_all(int fd, struct bytes b) {
     while (b.n > 0) {
         const ssize_t n = write(fd, b.p, b.n);
         if (n < 0 && errno == EINTR) continue;
@@ -178,7 +175,7 @@ static enum err write_beside(struct file_set *s, const char *path, struct bytes 
         return problem_sys(p, "cannot write %s for its owner: run this as root or as that user",
                            path);
     }
-    if (write_all(fd, content) != OK || fchmod(fd, mode) != 0 || fsync(fd) != 0) {
+    if (file_write_all(fd, content) != OK || fchmod(fd, mode) != 0 || fsync(fd) != 0) {
         return file_problem(p, "cannot write", path, errno);
     }
     return OK;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/types.h>
 
 #include "app/files/problem.h"
@@ -17,6 +18,12 @@
 /* The whole file, with a terminator that *ret_n does not count; the caller frees it, and wipes it
  * if it has secrets. E_SYS with errno, E_LIMIT when it is longer than max, E_NO_MEMORY. */
 MUST_USE enum err file_read(const char *path, size_t max, char **ret_text, size_t *ret_n);
+/* For CLEANUP(): of such a text. */
+static inline void free_textp(char **text) {
+    free(*text);
+}
+/* E_SYS with errno. */
+MUST_USE enum err file_write_all(int fd, struct bytes b);
 /* Of whatever kind, dangling links too. When false errno says why: ENOENT, EACCES ... */
 bool file_exists(const char *path);
 

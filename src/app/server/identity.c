@@ -14,10 +14,6 @@
 
 enum { FINGERPRINT_FILE_MAX = 256 }; /* bytes */
 
-static void free_textp(char **text) {
-    free(*text);
-}
-
 static void identity_freep(struct identity **id) {
     identity_free(*id);
 }

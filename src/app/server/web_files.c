@@ -25,10 +25,6 @@ struct writing {
     char path[PATH_MAX];
 };
 
-static void free_textp(char **text) {
-    free(*text);
-}
-
 /* The path of a name, into w->path. */
 static enum err set_path(struct writing *w, const char *name) {
     const int n = snprintf(w->path, sizeof w->path, "%s/%s", w->dir, name);
@@ -58,16 +54,6 @@ static bool is_same(const char *path, struct bytes content) {
            file_read(path, content.n, &text, &n) == OK && bytes_equal(bytes_of(text, n), content);
 }
 
-static bool write_all(int fd, struct bytes b) {
-    while (b.n != 0) {
-        const ssize_t n = write(fd, b.p, b.n);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return false;
-        b = bytes_of(b.p + n, b.n - (size_t)n);
-    }
-    return true;
-}
-
 /* In one step for whoever reads; not synced, as each start writes what is missing. */
 static bool replace(const char *path, struct bytes content) {
     char temp[PATH_MAX];
@@ -79,7 +65,7 @@ static bool replace(const char *path, struct bytes content) {
     (void)unlink(temp);
     const int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     if (fd < 0) return false;
-    const bool is_written = write_all(fd, content);
+    const bool is_written = file_write_all(fd, content) == OK;
     const int number = errno;
     const bool is_closed = close(fd) == 0;
     if (is_written && is_closed && rename(temp, path) == 0) return true;
