@@ -22,6 +22,12 @@ static inline struct bytes bytes_str(const char *s) {
     return (struct bytes){(const uint8_t *)s, strlen(s)};
 }
 
+/* Like bytes_equal(), for public values only. */
+static inline bool bytes_begin(struct bytes b, const char *with) {
+    const size_t n = strlen(with);
+    return b.n >= n && (n == 0 || memcmp(b.p, with, n) == 0);
+}
+
 /* For public values only: not constant in time. Secrets are compared by crypto_equal(). */
 static inline bool bytes_equal(struct bytes a, struct bytes b) {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);

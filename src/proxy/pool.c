@@ -211,10 +211,6 @@ void pool__connect(struct pool *pool, struct proxy_op *owned) {
 
 /* ---- forwarding ---- */
 
-static bool starts_with(struct bytes b, const char *text) {
-    return b.n >= strlen(text) && memcmp(b.p, text, strlen(text)) == 0;
-}
-
 static void put_text(struct smp_failure *f, enum smp_failure_kind error, struct bytes text) {
     f->error = error;
     f->n_text = 0;
@@ -269,12 +265,12 @@ static void on_answer(struct smp_request *rq, const struct smp_failure *why, uin
     op->proxy->pools[loop_index(op->home)].n_forwarding--;
     if (f.error != FAILURE_NONE) {
         /* nothing came */
-    } else if (starts_with(text, "RRES ")) {
+    } else if (bytes_begin(text, "RRES ")) {
         f.error = open_answer(op, message + 5, n - 5);
         if (f.error == FAILURE_RESPONSE) put_text(&f, FAILURE_RESPONSE, bytes_str("BLOCK"));
-    } else if (starts_with(text, "ERR ") && is_smp_error(bytes_of(message + 4, n - 4))) {
+    } else if (bytes_begin(text, "ERR ") && is_smp_error(bytes_of(message + 4, n - 4))) {
         put_text(&f, FAILURE_PROTOCOL, bytes_of(message + 4, n - 4));
-    } else if (starts_with(text, "ERR ")) {
+    } else if (bytes_begin(text, "ERR ")) {
         put_text(&f, FAILURE_RESPONSE, bytes_str("CMD SYNTAX"));
     } else {
         put_text(&f, FAILURE_UNEXPECTED, bytes_of(message, n < 32 ? n : 32));

@@ -18,15 +18,9 @@ static int decode(struct rd *r) {
     return rd_err(r) == OK && high >= 0 && low >= 0 ? high * 16 + low : -1;
 }
 
-static bool is_well_known(struct bytes path) {
-    static const char WELL_KNOWN[] = "/.well-known/";
-    return path.n >= sizeof WELL_KNOWN - 1 &&
-           memcmp(path.p, WELL_KNOWN, sizeof WELL_KNOWN - 1) == 0;
-}
-
 static bool is_clean(struct bytes path) {
     if (path.n == 0 || path.p[0] != '/') return false;
-    const size_t first = is_well_known(path) ? 1 : 0; /* whose dot is allowed */
+    const size_t first = bytes_begin(path, "/.well-known/") ? 1 : 0; /* whose dot is allowed */
     for (size_t i = 0; i < path.n; i++) {
         const uint8_t c = path.p[i];
         if (c < ' ' || c == 0x7f || c == '\\') return false;

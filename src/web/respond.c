@@ -115,8 +115,7 @@ static void answer_file(const struct web *w, const struct web_ask *ask, const st
 
 static bool is_challenge(const struct web_ask *ask, struct bytes *ret_name) {
     const size_t n = sizeof CHALLENGES - 1;
-    if (!ask->is_path_known || ask->path.n < n || memcmp(ask->path.p, CHALLENGES, n) != 0)
-        return false;
+    if (!ask->is_path_known || !bytes_begin(ask->path, CHALLENGES)) return false;
     *ret_name = bytes_of(ask->path.p + n, ask->path.n - n);
     return true;
 }
