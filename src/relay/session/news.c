@@ -32,8 +32,7 @@ static void add_end(struct session *s, struct queue *q, enum news_kind kind) {
 
 static void end_sub(struct session *s, struct sub *sub, struct queue *q, enum news_kind kind) {
     add_end(s, q, kind);
-    if (sub == NULL || sub->by_service) service_lost(s, queue_rcv_id(q));
-    if (sub != NULL) sub_remove(s, sub);
+    sub_leave(s, sub, q);
 }
 
 static void add_blocked(struct session *s, struct queue *q) {

@@ -91,7 +91,8 @@ static void settled(void *ctx, const struct follow_up *f, bool is_lost) {
     for (unsigned i = 0; !is_lost && i < f->n_counts; i++) {
         session_count(s, (enum stat_id)f->counts[i]);
     }
-    if (is_lost && f->subscribed != NULL && s->conn != NULL) sub_forget(s, f->subscribed);
+    if (is_lost && f->subscribed != NULL && s->conn != NULL)
+        sub_leave(s, sub_find(s, queue_rcv_id(f->subscribed)), f->subscribed);
 }
 
 static struct outbox_env outbox_env_of(struct session *s) {

@@ -109,10 +109,9 @@ void sub_remove(struct session *s, struct sub *owned) {
     sub_free(s, owned);
 }
 
-void sub_forget(struct session *s, const struct queue *q) {
-    struct sub *sub = sub_find(s, queue_rcv_id(q));
-    if (sub == NULL || sub->by_service) service_lost(s, queue_rcv_id(q));
-    if (sub != NULL) sub_remove(s, sub);
+void sub_leave(struct session *s, struct sub *owned, const struct queue *q) {
+    if (owned == NULL || owned->by_service) service_lost(s, queue_rcv_id(q));
+    if (owned != NULL) sub_remove(s, owned);
 }
 
 static void free_visited(struct idnode *node, void *ctx) {

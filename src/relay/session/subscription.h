@@ -29,9 +29,9 @@ void sub_clear_delivered(struct session *s, struct sub *sub);
  * and not only when it is written, the queue's oldest. sub may be NULL. */
 bool sub_is_delivered(struct session *s, const struct sub *sub, struct id *ret);
 void sub_remove(struct session *s, struct sub *owned); /* tells the store unless by_get */
-void sub_forget(struct session *s,
-                const struct queue *q); /* its creation was lost: nobody is told */
-void subs_done(struct session *s);      /* all of them */
+/* The session serves q no more: `owned` was its place; NULL: its service serves it. */
+void sub_leave(struct session *s, struct sub *owned, const struct queue *q);
+void subs_done(struct session *s); /* all of them */
 /* Makes the session the queue's subscriber; whoever was is told END. */
 MUST_USE enum err sub_register(struct session *s, struct queue *q, struct sub_moved *ret);
 /* Both of the above, or neither. */
