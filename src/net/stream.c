@@ -335,8 +335,10 @@ enum err stream__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct
     const enum err e = open_stream(l, owned_fd, tls, o, &s);
     if (e != OK) {
         const int saved = errno;
-        if (owned_peer != NULL) admission_settle(o->admission, owned_peer);
-        if (owned_peer != NULL) admission_leave(o->admission, owned_peer);
+        if (owned_peer != NULL) {
+            admission_settle(o->admission, owned_peer);
+            admission_leave(o->admission, owned_peer);
+        }
         errno = saved;
         return e;
     }

@@ -196,8 +196,3 @@ void web_refuse(struct web *w, unsigned status, struct web_answer *ret) {
     if (status == 405) add(ret, "allow", "GET, HEAD");
     set_body(ret, (struct bytes){0}, false);
 }
-
-void web_answer_done(struct web_answer *a) {
-    site_unref(a->site);
-    a->site = NULL;
-}

@@ -260,9 +260,7 @@ static void look_at_port(struct checks *c, const struct port_use *u, bool has_an
     const int number = errno;
     /* What the server that runs does without is no error. */
     const enum finding_level level = u->kind == PORT_HTTP ? FINDING_WARNING : FINDING_ERROR;
-    errno = number;
     if (user == PORT_FREE && has_another && ports_is_dispensable(u, may_bind)) {
-        errno = number;
         ports_explain_left_out(u, may_bind, c->paths->ini, &p);
         tell(c, FINDING_WARNING, PORTS, "%s", p.text);
     } else if (user == PORT_OURS || user == PORT_SAME_USER || (user == PORT_TAKEN && c->pid == 0)) {

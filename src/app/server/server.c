@@ -426,15 +426,12 @@ static enum err up_ports(struct server *s, struct problem *p) {
     for (unsigned i = 0; i < s->n_sockets; i++) {
         const struct port_use u = ports_use(s->o.conf, i);
         const enum err e = open_port(s, i, &u);
-        const int number = errno;
         if (e == OK && u.kind == PORT_SMP) n_open++;
         if (e == OK) continue;
         const bool is_dispensable = ports_is_dispensable(&u, e);
         if (is_dispensable && u.kind == PORT_HTTP) {
-            errno = number;
             warn_left_out(s, &u, e);
         } else {
-            errno = number;
             (void)ports_explain(&u, e, s->o.ini_path, p);
         }
         s->socket_ports[i] = 0;
