@@ -5,6 +5,14 @@
 
 enum { RECORD_SHORT_LINE_MAX = 64 };
 
+/* Into a buffer that has room for it. E_INTERNAL. */
+static enum err make_line(const struct record *r, uint8_t *buf, size_t cap, struct bytes *ret) {
+    struct wr w = wr_init(buf, cap);
+    record_write(r, &w);
+    *ret = wr_bytes(&w);
+    return wr_err(&w) == OK ? OK : E_INTERNAL;
+}
+
 enum err ram_log_line(struct ram_store *m, const struct queue_log_of *of, struct bytes line,
                       lsn_t *ret_lsn) {
     enum err e = commit_begin(m->commit, ret_lsn);
@@ -17,10 +25,10 @@ enum err ram_log_line(struct ram_store *m, const struct queue_log_of *of, struct
 enum err ram_record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
     const bool creates = r->tag == RECORD_CREATE;
     const struct queue_log_of of = {&q->log_mark, creates, creates ? queue_rcv_id(q) : NULL};
-    uint8_t line[RECORD_LINE_MAX];
-    struct wr w = wr_init(line, sizeof line);
-    record_write(r, &w);
-    return wr_err(&w) == OK ? ram_log_line(ram_of(s), &of, wr_bytes(&w), ret_lsn) : E_INTERNAL;
+    uint8_t buf[RECORD_LINE_MAX];
+    struct bytes line;
+    const enum err e = make_line(r, buf, sizeof buf, &line);
+    return e == OK ? ram_log_line(ram_of(s), &of, line, ret_lsn) : e;
 }
 
 /* ---- a creation that is lost ---- */
@@ -29,12 +37,11 @@ enum err ram_record(struct store *s, struct queue *q, const struct record *r, ls
 static enum err record_undo(struct store *s, struct queue *q, const struct record *r,
                             lsn_t *ret_lsn) {
     const struct queue_log_of of = {&q->log_mark, false, NULL};
-    uint8_t line[RECORD_SHORT_LINE_MAX];
-    struct wr w = wr_init(line, sizeof line);
-    record_write(r, &w);
+    uint8_t buf[RECORD_SHORT_LINE_MAX];
+    struct bytes line;
+    const enum err e = make_line(r, buf, sizeof buf, &line);
     *ret_lsn = 0;
-    if (wr_err(&w) != OK) return E_INTERNAL;
-    return queue_log_append_undo(ram_of(s)->log, wr_bytes(&w), &of);
+    return e == OK ? queue_log_append_undo(ram_of(s)->log, line, &of) : e;
 }
 
 void ram_creation_lost(void *ctx, const struct id *rcv_id) {
@@ -51,16 +58,15 @@ void ram_creation_lost(void *ctx, const struct id *rcv_id) {
 static enum err log_delete_all(struct ram_store *m, struct queue *q, const struct record *r,
                                lsn_t *ret_lsn) {
     const struct queue_log_of of = {&q->log_mark, false, NULL};
-    uint8_t line[RECORD_SHORT_LINE_MAX];
-    struct wr w = wr_init(line, sizeof line);
-    record_write(r, &w);
-    if (wr_err(&w) != OK) return E_INTERNAL;
-    enum err e = commit_begin(m->commit, ret_lsn);
+    uint8_t buf[RECORD_SHORT_LINE_MAX];
+    struct bytes line;
+    enum err e = make_line(r, buf, sizeof buf, &line);
+    if (e == OK) e = commit_begin(m->commit, ret_lsn);
     if (e != OK) return e;
     struct journal_purge purge;
     e = journal_purge_new(m->journal, queue_rcv_id(q), &purge);
     if (e == OK) {
-        e = queue_log_append(m->log, wr_bytes(&w), &of);
+        e = queue_log_append(m->log, line, &of);
         if (e == OK) {
             journal_purge_append(m->journal, purge);
         } else {
