@@ -3,6 +3,7 @@
  * tests/samples. */
 #include "stats_fixture.h"
 
+#include "generated_doc.h"
 #include "stats/stats_doc.h"
 
 enum { CSV_COLUMNS = 101, CONTROL_LINES = 40, TEXT_MAX = STATS_METRICS_MAX };
@@ -265,19 +266,11 @@ static void texts_fit(void **state) {
 /* `make docs` writes the file anew. */
 static void document_is_up_to_date(void **state) {
     (void)state;
-    static char printed[STATS_DOC_MAX], kept[STATS_DOC_MAX];
+    static char printed[STATS_DOC_MAX];
     struct wr w = wr_init(printed, sizeof printed - 1);
     stats_doc_print(&w);
     assert_int_equal(wr_err(&w), OK);
-    const char *docs = getenv("SMP_TEST_DOCS");
-    if (docs == NULL) skip(); /* run by hand */
-    char path[1024];
-    (void)snprintf(path, sizeof path, "%s/generated/statistics.md", docs);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    kept[fread(kept, 1, sizeof kept - 1, f)] = '\0';
-    (void)fclose(f);
-    if (strcmp(kept, printed) != 0) fail_msg("%s is not what `make docs` writes", path);
+    check_generated_doc("statistics.md", printed);
 }
 
 int main(void) {
