@@ -8,33 +8,13 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "alloc_fault.h"
 #include "journal_rig.h"
-
-/* The linker sends the program's allocations here (-Wl,--wrap). */
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
 
 static _Atomic long left; /* allocations until the one that fails; 0: none fails */
 
-static bool fails(void) {
-    if (faultfs_allocates || left == 0) return false;
-    return atomic_fetch_sub(&left, 1) == 1;
-}
-
-void *__wrap_malloc(size_t n) {
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size) {
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n) {
-    return fails() ? NULL : __real_realloc(p, n);
+bool alloc_fails(void) {
+    return left != 0 && atomic_fetch_sub(&left, 1) == 1;
 }
 
 /* True if the failure was reached. */

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* The lines of the store log, in the order of the changes, also while it is written anew. */
+#include "store_fault_fixture.h"
+
+/* ---- the order of lines ---- */
+
+struct securer {
+    struct fixture *f;
+    struct id ids[1000]; /* of senders */
+    _Atomic unsigned n;  /* release: as many are there */
+    _Atomic bool end;
+};
+
+/* Secures every queue as soon as its sender's id is known. */
+static void *secure_all(void *arg) {
+    struct securer *s = arg;
+    struct fixture keys = {.n_ids = 1 << 20};
+    unsigned i = 0;
+    while (i < atomic_load(&s->n) || !atomic_load(&s->end)) {
+        lsn_t lsn;
+        if (i == atomic_load(&s->n)) continue;
+        struct queue *q = find(s->f, ID_SENDER, s->ids[i]);
+        if (q == NULL) continue;
+        const struct pubkey key = new_key(&keys, KEY_ED25519);
+        if (store_queue_secure(s->f->store, q, &key, &lsn) == OK) i++;
+        queue_unref(q);
+    }
+    return NULL;
+}
+
+/* Every line that names a queue stands behind the one that makes it. */
+static void assert_lines_in_order(const char *text, size_t n) {
+    const char *line = text;
+    while (line < text + n) {
+        const char *nl = memchr(line, '\n', (size_t)(text + n - line));
+        assert_non_null(nl);
+        if (memcmp(line, "SECURE ", 7) == 0) {
+            char create[64];
+            (void)snprintf(create, sizeof create, "CREATE rid=%.32s", line + 7);
+            assert_non_null(memmem(text, (size_t)(line - text), create, strlen(create)));
+        }
+        line = nl + 1;
+    }
+}
+
+static void test_no_line_precedes_its_create(void **state) {
+    (void)state;
+    struct fixture f = setup(false);
+    static struct securer s;
+    s = (struct securer){.f = &f};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, secure_all, &s), 0);
+    for (unsigned i = 0; i < ARRAY_LEN(s.ids); i++) {
+        const struct pubkey key = new_key(&f, KEY_ED25519);
+        struct made m = {.rec = {.rcv_id = new_id(&f), .snd_id = new_id(&f), .updated_day = DAY}};
+        lsn_t lsn;
+        assert_int_equal(keyset_new(&key, 1, &m.rec.rcv_keys), OK);
+        s.ids[i] = m.rec.snd_id;
+        atomic_store(&s.n, i + 1); /* senders' ids can be known before: clients choose them */
+        assert_int_equal(store_queue_create(f.store, &m.rec, &m.queue, &lsn), OK);
+        drop(&m);
+    }
+    atomic_store(&s.end, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    close_store(&f);
+    const size_t n = faultfs_size(f.fs, LOG);
+    assert_lines_in_order((const char *)faultfs_data(f.fs, LOG), n);
+    faultfs_free(f.fs);
+}
+
+/* ---- the log is written anew while it is used ---- */
+
+enum { N_QUEUES = 24, N_STEPS = 400 };
+
+enum fate { ABSENT, PRESENT, SECURED, UNSURE };
+
+struct model {
+    struct made made[N_QUEUES];
+    enum fate fate[N_QUEUES];
+    unsigned notifier_of; /* the queue that has the one notifier; N_QUEUES: none */
+    bool notifier_unsure;
+    struct queue_notifier notifier;
+};
+
+/* One change of a queue, acknowledged or not. */
+static bool change_queue(struct fixture *f, struct model *m, unsigned i) {
+    struct made *x = &m->made[i];
+    lsn_t lsn = 0;
+    enum err e;
+    enum fate next;
+    if (m->fate[i] == ABSENT) {
+        const struct pubkey key = new_key(f, KEY_ED25519);
+        next = PRESENT;
+        if (x->rec.rcv_keys == NULL) {
+            *x = (struct made){.rec = {.rcv_id = new_id(f),
+                                       .snd_id = new_id(f),
+                                       .mode = MODE_CONTACT,
+                                       .updated_day = DAY}};
+            assert_int_equal(keyset_new(&key, 1, &x->rec.rcv_keys), OK);
+        }
+        e = store_queue_create(f->store, &x->rec, &x->queue, &lsn);
+    } else if (m->fate[i] == PRESENT) {
+        const struct pubkey key = new_key(f, KEY_ED25519);
+        next = SECURED;
+        e = store_queue_secure(f->store, x->queue, &key, &lsn);
+    } else {
+        struct queue_ended ended;
+        next = ABSENT;
+        if (m->notifier_of == i) m->notifier_of = N_QUEUES;
+        e = store_queue_delete(f->store, x->queue, &ended, &lsn);
+        if (e == OK) {
+            queue_unref(x->queue);
+            x->queue = NULL;
+        }
+    }
+    const bool ok = e == OK && wait_durable(f, lsn);
+    m->fate[i] = ok ? next : UNSURE;
+    return ok;
+}
+
+/* The notifier goes to another queue, under the same id: the order of lines of two queues. */
+static bool move_notifier(struct fixture *f, struct model *m, unsigned i) {
+    struct sub_ended ended;
+    lsn_t lsn = 0;
+    enum err e = OK;
+    if (m->made[i].queue == NULL) return true;
+    m->notifier_unsure = true;
+    if (m->notifier_of != N_QUEUES)
+        e = store_notifier_delete(f->store, m->made[m->notifier_of].queue, &ended, &lsn);
+    if (e == OK) e = store_notifier_set(f->store, m->made[i].queue, &m->notifier, &ended, &lsn);
+    if (e != OK || !wait_durable(f, lsn)) return false;
+    m->notifier_unsure = false;
+    m->notifier_of = i;
+    return true;
+}
+
+static void live(struct fixture *f, struct model *m, unsigned seed) {
+    bool ok = true;
+    for (unsigned step = 0; step < N_STEPS && ok; step++) {
+        seed = seed * 1103515245 + 12345;
+        const unsigned i = seed >> 16 & 0xff;
+        ok = step % 3 == 2 ? move_notifier(f, m, i % N_QUEUES) : change_queue(f, m, i % N_QUEUES);
+    }
+}
+
+static void assert_as_told(struct fixture *f, const struct model *m) {
+    for (unsigned i = 0; i < N_QUEUES; i++) {
+        struct queue_view v;
+        if (m->fate[i] == UNSURE || m->made[i].rec.rcv_keys == NULL) continue;
+        struct queue *q = find(f, ID_RECIPIENT, m->made[i].rec.rcv_id);
+        assert_int_equal(q != NULL, m->fate[i] != ABSENT);
+        if (q == NULL) continue;
+        assert_int_equal(store_queue_view(f->store, q, &v), OK);
+        assert_int_equal(v.snd_key.type != KEY_NONE, m->fate[i] == SECURED);
+        if (!m->notifier_unsure) assert_int_equal(v.has_notifier, m->notifier_of == i);
+        queue_view_done(&v);
+        queue_unref(q);
+    }
+}
+
+static void drop_all(struct model *m) {
+    for (unsigned i = 0; i < N_QUEUES; i++) drop(&m->made[i]);
+}
+
+static struct model *new_model(struct fixture *f) {
+    static struct model m;
+    m = (struct model){.notifier_of = N_QUEUES};
+    m.notifier = (struct queue_notifier){.id = new_id(f), .key = new_key(f, KEY_ED25519)};
+    return &m;
+}
+
+static void test_the_log_stays_short_while_it_is_used(void **state) {
+    (void)state;
+    struct fixture f = {.fs = faultfs_new(1), .compacts = true};
+    open_store(&f);
+    struct model *m = new_model(&f);
+    for (unsigned round = 0; round < 10; round++) {
+        live(&f, m, round);
+        usleep(5000);
+    }
+    usleep(50000);
+    assert_true(faultfs_size(f.fs, LOG) < 40000); /* 4,000 lines were written */
+    drop_all(m);
+    close_store(&f);
+    open_store(&f);
+    assert_as_told(&f, m);
+    assert_true(store_counts(f.store).n_queues <= N_QUEUES);
+    close_store(&f);
+    faultfs_free(f.fs);
+}
+
+static void test_power_loss_while_the_log_is_written_anew(void **state) {
+    (void)state;
+    for (uint64_t n = 1; n < 160; n++) {
+        struct fixture f = {.fs = faultfs_new(n), .compacts = true};
+        open_store(&f);
+        struct model *m = new_model(&f);
+        faultfs_lose_power_at(f.fs, n * 7);
+        live(&f, m, (unsigned)n);
+        drop_all(m);
+        store_close(f.store);
+        faultfs_power_cycle(f.fs);
+        open_store(&f);
+        assert_as_told(&f, m);
+        store_close(f.store);
+        faultfs_free(f.fs);
+    }
+}
+
+/* Any one operation fails, or all from some on do for lack of room. */
+static void test_failures_while_the_log_is_written_anew(void **state) {
+    (void)state;
+    for (uint64_t n = 1; n < 240; n++) {
+        struct fixture f = {.fs = faultfs_new(n), .compacts = true};
+        open_store(&f);
+        struct model *m = new_model(&f);
+        const bool is_full = n % 3 == 0;
+        faultfs_fail_at(f.fs, n * 5, is_full ? ENOSPC : EIO, is_full);
+        live(&f, m, (unsigned)n);
+        faultfs_fail_at(f.fs, 0, 0, false);
+        drop_all(m);
+        (void)!store_stop(f.store, &f.problem);
+        store_close(f.store);
+        faultfs_kill(f.fs);
+        open_store(&f);
+        assert_as_told(&f, m);
+        store_close(f.store);
+        faultfs_free(f.fs);
+    }
+}
+
+int main(void) {
+    (void)!freopen("/dev/null", "w", stderr); /* failures are logged */
+    if (crypto_init() != OK) return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_no_line_precedes_its_create),
+        cmocka_unit_test(test_the_log_stays_short_while_it_is_used),
+        cmocka_unit_test(test_power_loss_while_the_log_is_written_anew),
+        cmocka_unit_test(test_failures_while_the_log_is_written_anew),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
