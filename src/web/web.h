@@ -57,8 +57,8 @@ struct web_answer {
     uint8_t own[WEB_CHALLENGE_MAX];
 };
 
-/* The answer to a request. Its site is released by the caller, when body was sent; *ret is not moved
- * until then. */
+/* The answer to a request. Its site is released by the caller, when body was sent; *ret is not
+ * moved until then. */
 void web_answer(struct web *w, const struct web_ask *ask, struct web_answer *ret);
 /* That it is refused with this status, before it could be understood. */
 void web_refuse(struct web *w, unsigned status, struct web_answer *ret);
