@@ -233,6 +233,12 @@ def one_line(text):
     return text[:-1]
 
 
+def is_dumpable(program):
+    """Built with AddressSanitizer, which looks for leaks as a debugger does: so the server's own
+    user may look too."""
+    return b"__asan_init" in Path(program.binary).read_bytes()
+
+
 def check_sanitizers(text):
     """Raises when a sanitizer reported something."""
     assert "Sanitizer" not in text and "runtime error:" not in text, text

@@ -110,7 +110,7 @@ def test_while_the_server_runs(ready):
 
 def test_all_wrong_settings(ready):
     """Not only the first one; a setting that is not known is a warning."""
-    ready.set("TRANSPORT", "port", "many")
+    ready.set("TRANSPORT", "threads", "many")  # a wrong port would be 5223, another test's
     ready.set("AUTH", "new_queues", "perhaps")
     ready.set("AUTH", "nonsense", "1")
     found = check(ready, status=1)
@@ -119,7 +119,7 @@ def test_all_wrong_settings(ready):
         texts[item["level"]].append(item["text"])
     assert len(texts["error"]) == 2 and len(texts["warning"]) == 1
     assert f"{ready.ini}:{ready.line_of('new_queues')}: [AUTH] new_queues: " in texts["error"][0]
-    assert "[TRANSPORT] port" in texts["error"][1] and "nonsense" in texts["warning"][0]
+    assert "[TRANSPORT] threads" in texts["error"][1] and "nonsense" in texts["warning"][0]
     assert ready.run("check", status=1).stderr == "Error: 2 errors were found\n"
 
 

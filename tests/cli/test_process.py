@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from program import TIMEOUT, as_nobody
+from program import TIMEOUT, as_nobody, is_dumpable
 
 LINE = re.compile(r"^info sandbox files=(own|all) syscalls=(own|all) core=(on|off)$", re.MULTILINE)
 
@@ -39,11 +39,6 @@ def state(server):
     return LINE.search("".join(server.err)).groups()
 
 
-def is_sanitized(program):
-    """Sanitizers look at the process as a debugger does."""
-    return b"__asan_init" in Path(program.binary).read_bytes()
-
-
 def test_sandbox(ready):
     """On in each thread; one line says so."""
     ready.set("TRANSPORT", "threads", 2)
@@ -68,7 +63,7 @@ def test_others_cannot_look(ready):
     """Not even another process of the same user reads its memory."""
     if os.geteuid() != 0:
         pytest.skip("needs root, which may look at the owner")
-    if is_sanitized(ready):
+    if is_dumpable(ready):
         pytest.skip("sanitizers look at the process as a debugger does")
     server = ready.start(**as_nobody(ready))
     assert os.stat(f"/proc/{server.process.pid}/mem").st_uid == 0
