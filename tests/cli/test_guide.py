@@ -57,11 +57,13 @@ def settings(host):
 
 
 def listen(host):
-    """Ports that are free, in place of those of the guide."""
+    """Ports that are free, and pages in a directory of the test, in place of the guide's."""
     host.set("TRANSPORT", "port", host.port)
     host.set("TRANSPORT", "bind", "127.0.0.1")
     if "control_port" in settings(host):
         host.set("TRANSPORT", "control_port", free_port())
+    if "static_path" in settings(host):
+        host.set("WEB", "static_path", host.state / "www")
 
 
 # ---- configuration ----

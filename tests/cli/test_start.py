@@ -196,7 +196,7 @@ def test_file_of_the_reference(ready):
             "store_queues = memory\nstore_messages = memory\nexpire_ntfs_hours = 24\n[AUTH]\n"
             f"new_queues = on\n[TRANSPORT]\nhost = localhost\nport = {ready.port}\n"
             "log_tls_errors = off\nwebsockets = off\n[PROXY]\n[INACTIVE_CLIENTS]\ndisconnect = on\n"
-            "ttl = 21600\ncheck_interval = 3600\n[WEB]\nstatic_path = /var/opt/simplex/www\n")
+            f"ttl = 21600\ncheck_interval = 3600\n[WEB]\nstatic_path = {ready.state}/www\n")
     ready.ini.write_text(text)
     ready.start().stop()
 
