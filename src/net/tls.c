@@ -7,6 +7,7 @@
 #include "base/rd.h"
 #include "base/wr.h"
 #include "crypto/cert.h"
+#include "net/tls_priv.h"
 
 enum {
     /* Clients and servers send their chain once more in the SMP handshake, inside one block: a
@@ -14,13 +15,8 @@ enum {
     PEER_CHAIN_MAX_BYTES = 16384,
 };
 
-static const char ALPN_SMP[] = "smp/1";
 /* Apps that use the web port offer http/1.1 alone, and speak SMP all the same. */
-static const char *const ALPN_TAKEN[] = {ALPN_SMP, "h2", "http/1.1"};
-
-static void free_ctx(SSL_CTX **ctx) {
-    SSL_CTX_free(*ctx);
-}
+static const char *const ALPN_TAKEN[] = {ALPN_SMP, ALPN_HTTP2, ALPN_HTTP1};
 
 /* ---- the certificate of a context ---- */
 
@@ -116,18 +112,26 @@ static void set_behaviour(SSL_CTX *ctx, const struct env *env) {
     SSL_CTX_set_max_cert_list(ctx, PEER_CHAIN_MAX_BYTES);
 }
 
-enum err tls_server_ctx_new(struct server_cert *owned_cert, const struct env *env, SSL_CTX **ret) {
+enum err tls__ctx_new(const SSL_METHOD *method, const struct env *env, SSL_CTX **ret) {
     ERR_clear_error();
-    CLEANUP(free_ctx) SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
-    if (ctx == NULL) {
-        server_cert_free(owned_cert);
-        return E_NO_MEMORY;
-    }
-    enum err e = keep_cert(ctx, owned_cert);
-    if (e != OK) return e;
+    CLEANUP(tls__ctx_freep) SSL_CTX *ctx = SSL_CTX_new(method);
+    if (ctx == NULL) return E_NO_MEMORY;
     if (!set_algorithms(ctx) || !forbid_resumption(ctx)) return E_CRYPTO;
     set_behaviour(ctx, env);
-    (void)SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    (void)SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE); /* heeded by servers alone */
+    *ret = STEAL(ctx);
+    return OK;
+}
+
+enum err tls_server_ctx_new(struct server_cert *owned_cert, const struct env *env, SSL_CTX **ret) {
+    CLEANUP(tls__ctx_freep) SSL_CTX *ctx = NULL;
+    enum err e = tls__ctx_new(TLS_server_method(), env, &ctx);
+    if (e != OK) {
+        server_cert_free(owned_cert);
+        return e;
+    }
+    e = keep_cert(ctx, owned_cert);
+    if (e != OK) return e;
     SSL_CTX_set_alpn_select_cb(ctx, select_alpn, NULL);
     e = server_cert_use(owned_cert, ctx);
     if (e != OK) return e;
@@ -139,11 +143,9 @@ enum err tls_client_ctx_new(const struct env *env, SSL_CTX **ret) {
     uint8_t alpn[1 + sizeof ALPN_SMP];
     struct wr w = wr_init(alpn, sizeof alpn);
     wr_short(&w, bytes_str(ALPN_SMP));
-    ERR_clear_error();
-    CLEANUP(free_ctx) SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
-    if (ctx == NULL) return E_NO_MEMORY;
-    if (!set_algorithms(ctx) || !forbid_resumption(ctx)) return E_CRYPTO;
-    set_behaviour(ctx, env);
+    CLEANUP(tls__ctx_freep) SSL_CTX *ctx = NULL;
+    const enum err e = tls__ctx_new(TLS_client_method(), env, &ctx);
+    if (e != OK) return e;
     if (SSL_CTX_set_alpn_protos(ctx, alpn, (unsigned)w.at) != 0) return E_NO_MEMORY; /* 0 is good */
     *ret = STEAL(ctx);
     return OK;

@@ -131,7 +131,7 @@ static void write_rows(const struct out *o, enum stat_metric m) {
         }
     }
     for (unsigned i = 0; i < N_STAT_GAUGES; i++) {
-        if (GAUGE_ROWS[i].metric == m) {
+        if (GAUGE_ROWS[i].metric == m && o->r->gauges.value[i] != STATS_NO_VALUE) {
             write_sample(o, m, "", GAUGE_ROWS[i].labels, o->r->gauges.value[i]);
         }
     }

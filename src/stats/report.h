@@ -19,6 +19,9 @@ struct stats_port {
     uint64_t accepted, closed, active;
 };
 
+/* There is none: no sample is written. */
+#define STATS_NO_VALUE UINT64_MAX
+
 struct stats_gauges {
     uint64_t value[N_STAT_GAUGES]; /* by enum stat_gauge; what is from stats/ is 0 */
     unsigned n_ports;

@@ -121,7 +121,7 @@ static void answer(struct http1 *h, const struct http_request *r) {
 
 static void refuse(struct http1 *h) {
     struct web_answer a;
-    web_refuse(h->web, h->reader.status, &a);
+    web_refuse(h->web, h->reader.status, stream_tls(h->stream) != NULL, &a);
     begin_answer(h, &a, true);
 }
 
@@ -144,21 +144,27 @@ static void take_bytes(struct http1 *h) {
 
 static void on_readable(void *framed) {
     struct http1 *h = framed;
+    bool is_dry = false;
     for (int i = 0; i < READS_PER_TURN && stream_is_reading(h->stream); i++) {
         size_t n = 0;
-        if (!stream_read(h->stream, h->in, sizeof h->in, &n)) break;
+        is_dry = !stream_read(h->stream, h->in, sizeof h->in, &n);
+        if (is_dry) break;
         h->in_at = 0;
         h->in_n = (uint16_t)n;
         take_bytes(h);
         if (stream_share_is_used(h->stream)) break;
     }
+    /* What TLS holds of a record is not told by its socket. */
+    if (!is_dry && stream_is_reading(h->stream)) stream_want_run(h->stream);
     /* The rest of a request does not come any more. */
     if (stream_is_at_end(h->stream) && !h->is_answering) stream_close(h->stream);
 }
 
+/* The next request, as far as it is there. */
 static void run(void *framed) {
     struct http1 *h = framed;
     if (!h->is_answering && h->in_at < h->in_n) take_bytes(h);
+    if (!h->is_answering) on_readable(h);
 }
 
 /* ---- writing ---- */
@@ -185,7 +191,7 @@ static void end_answer(struct http1 *h) {
     http_reader_reset(&h->reader);
     stream_set_deadline(h->stream, now_ms(h) + HTTP_IDLE_MS);
     stream_resume_read(h->stream, 0);
-    if (h->in_at < h->in_n) stream_want_run(h->stream);
+    stream_want_run(h->stream);
 }
 
 static void on_writable(void *framed) {

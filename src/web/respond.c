@@ -25,7 +25,7 @@ static void write_date(int64_t t_s, char *ret, size_t cap) {
 }
 
 /* What all answers have. */
-static void begin(const struct web *w, unsigned status, struct web_answer *a) {
+static void begin(const struct web *w, unsigned status, bool is_secure, struct web_answer *a) {
     a->status = status;
     a->n_fields = 0;
     a->body = (struct bytes){0};
@@ -37,6 +37,8 @@ static void begin(const struct web *w, unsigned status, struct web_answer *a) {
         "form-action 'none'; frame-ancestors 'none'");
     add(a, "x-content-type-options", "nosniff");
     add(a, "referrer-policy", "no-referrer");
+    /* Without TLS browsers complain that it does nothing. */
+    if (is_secure) add(a, "cross-origin-opener-policy", "same-origin");
 }
 
 static void set_body(struct web_answer *a, struct bytes body, bool is_head) {
@@ -126,7 +128,7 @@ static bool answer_challenge(struct web *w, const struct web_ask *ask, struct we
     if (w->o.challenges == NULL || !is_challenge(ask, &name) ||
         challenge_read(w->o.challenges, name, a->own, sizeof a->own, &n) != OK)
         return false;
-    begin(w, 200, a);
+    begin(w, 200, ask->is_secure, a);
     add(a, "content-type", "text/plain");
     add(a, "cache-control", "no-store");
     set_body(a, bytes_of(a->own, n), ask->is_head);
@@ -155,7 +157,7 @@ static bool answer_elsewhere(struct web *w, const struct web_ask *ask, struct we
     const int n = snprintf(a->location, sizeof a->location, "https://%s%s%.*s", w->o.host, port,
                            (int)ask->path.n, (const char *)ask->path.p);
     if (n < 0 || (size_t)n >= sizeof a->location) return false;
-    begin(w, 301, a);
+    begin(w, 301, false, a);
     add(a, "location", a->location);
     set_body(a, (struct bytes){0}, ask->is_head);
     return true;
@@ -182,7 +184,7 @@ void web_answer(struct web *w, const struct web_ask *ask, struct web_answer *ret
         site_unref(site);
         return;
     }
-    begin(w, f != NULL ? 200 : 404, ret);
+    begin(w, f != NULL ? 200 : 404, ask->is_secure, ret);
     ret->site = site;
     if (site != NULL) {
         answer_file(w, ask, f != NULL ? f : site_not_found(site), lang, since_s, ret);
@@ -191,8 +193,8 @@ void web_answer(struct web *w, const struct web_ask *ask, struct web_answer *ret
     }
 }
 
-void web_refuse(struct web *w, unsigned status, struct web_answer *ret) {
-    begin(w, status, ret);
+void web_refuse(struct web *w, unsigned status, bool is_secure, struct web_answer *ret) {
+    begin(w, status, is_secure, ret);
     if (status == 405) add(ret, "allow", "GET, HEAD");
     set_body(ret, (struct bytes){0}, false);
 }

@@ -61,5 +61,5 @@ struct web_answer {
  * moved until then. */
 void web_answer(struct web *w, const struct web_ask *ask, struct web_answer *ret);
 /* That it is refused with this status, before it could be understood. */
-void web_refuse(struct web *w, unsigned status, struct web_answer *ret);
+void web_refuse(struct web *w, unsigned status, bool is_secure, struct web_answer *ret);
 void web_leave(struct web *w); /* a framing has ended */

@@ -17,8 +17,8 @@ def program(request, tmp_path):
 
 @pytest.fixture
 def ready(program):
-    """The same after `init`, on a free port of 127.0.0.1, without password."""
-    program.init("--no-password")
+    """The same after `init`, on a free port of 127.0.0.1, without password and pages with TLS."""
+    program.init("--no-password", "--disable-web")
     program.set("TRANSPORT", "port", program.port)
     program.set("TRANSPORT", "bind", "127.0.0.1")
     return program

@@ -336,7 +336,7 @@ def test_no_path(ready):
     ready.set("WEB", "http", port)
     ready.ini.write_text(re.sub("^static_path = .*\n", "", ready.ini.read_text(), flags=re.MULTILINE))
     server = ready.start()
-    server.wait("warn web [WEB] http needs static_path", server.err)
+    server.wait("warn web [WEB] http and https need static_path", server.err)
     with pytest.raises(ConnectionRefusedError):
         Site(ready, server, port).get()
 

@@ -12,13 +12,15 @@ export const PHONE = { width: 390, height: 844 };
 export const DESKTOP = { width: 1280, height: 900 };
 export const SCREENS = process.env.SMP_WEB_SCREENS ?? join(ROOT, "build", "web-screens");
 
-/** All names lead to 127.0.0.1, so that pages can be asked for by any host name. */
-export async function start() {
+/** All names lead to 127.0.0.1, so that pages can be asked for by any host name. `keys`: SHA-256 of public keys, in base64, whose
+ * certificates are taken as those of an authority are; what comes with an error that is ignored would not be cached. */
+export async function start(keys = []) {
   mkdirSync(SCREENS, { recursive: true });
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", headless: true,
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-      "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * 127.0.0.1"],
+      "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * 127.0.0.1",
+      `--ignore-certificate-errors-spki-list=${keys.join(",")}`],
   });
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
-// The same pages from smp-server itself: what it fills in, and what a visit costs.
+// The same pages from smp-server itself, with TLS on the port of the clients and without: what it fills in, and what a visit costs.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { require, start, withPage } from "./browser.mjs";
@@ -27,10 +27,13 @@ const FULL = {
 const LEAST = { STORE_LOG: { enable: "off", log_stats: "off" }, AUTH: { new_queues: "off" }, TRANSPORT: { host: HOST } };
 
 let browser, full, least;
-before(async () => [browser, full, least] = await Promise.all([start(), startServer(FULL), startServer(LEAST)]));
+before(async () => {
+  [full, least] = await Promise.all([startServer(FULL, true), startServer(LEAST, false)]);
+  browser = await start([full.key]);
+});
 after(async () => Promise.all([browser?.close(), full?.stop(), least?.stop()]));
 
-const url = (server, path) => `http://${HOST}:${server.port}${path}`;
+const url = (server, path) => `${server.origin}${path}`;
 
 // Rows whose values are this build's and this server's own are compared by their shape.
 const SHAPES = [

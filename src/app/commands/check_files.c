@@ -5,11 +5,12 @@
 
 #include "app/commands/check.h"
 #include "app/server/checks.h"
+#include "app/server/ports.h"
 
 enum { UNUSED_TEXT_MAX = 900, NOT_MEASURED = -1 };
 
 /* One name for each group of items. */
-static const char SETTINGS[] = "settings", SERVER[] = "server";
+static const char SETTINGS[] = "settings", SERVER[] = "server", WEB[] = "web";
 
 struct look {
     const struct paths *paths; /* borrowed */
@@ -61,6 +62,7 @@ static bool look_at_settings(struct look *l) {
         return false;
     }
     look_at_unused(l);
+    if (ports_settle(&l->conf, l->paths->ini, &p)) ADD(l, FINDING_WARNING, WEB, "%s", p.text);
     if (!has_news(l, before)) ADD(l, FINDING_OK, SETTINGS, "%s", l->paths->ini);
     return true;
 }

@@ -100,24 +100,39 @@ static void print_message_expiry(const struct conf *c) {
     }
 }
 
-static void print_pages(const struct server *s, const struct conf *c) {
-    enum { HTTP_PORT = 80 };
-    char host[CONF_TEXT_MAX], port[8] = "";
-    if (c->web_http == 0 || !server_has_port(s, (uint16_t)c->web_http)) return;
+/* With TLS where there is that. */
+static void print_url(const struct conf *c, bool is_secure) {
+    enum { HTTP_PORT = 80, HTTPS_PORT = 443 };
+    char host[CONF_TEXT_MAX], at[8] = "";
+    const int port = (int)(is_secure ? c->web_https : c->web_http);
     web_host(c, false, host, sizeof host);
     if (*host == '\0') web_host(c, true, host, sizeof host);
-    if (c->web_http != HTTP_PORT) (void)snprintf(port, sizeof port, ":%d", (int)c->web_http);
-    printf("Serving static site on port %d...\n", (int)c->web_http);
-    printf("Page of this server: http://%s%s/\n", *host != '\0' ? host : "localhost", port);
+    if (port != (is_secure ? HTTPS_PORT : HTTP_PORT)) (void)snprintf(at, sizeof at, ":%d", port);
+    printf("Page of this server: %s://%s%s/\n", is_secure ? "https" : "http",
+           *host != '\0' ? host : "localhost", at);
 }
 
 /* The ports listen by now: those who wait for these lines connect at once. */
-static void print_serving(const struct server *s, const struct conf *c, const struct paths *paths) {
+static void print_ports(const struct server *s, const struct conf *c) {
+    const bool has_https = server_has_https(s);
+    const bool has_http = c->web_http != 0 && server_has_port(s, (uint16_t)c->web_http);
+    bool is_shared = false;
     for (unsigned i = 0; i < c->ports.n; i++) {
-        if (!server_has_port(s, c->ports.port[i])) continue;
-        printf("Serving SMP protocol on port %u (TLS)...\n", c->ports.port[i]);
+        const uint16_t port = c->ports.port[i];
+        if (!server_has_port(s, port)) continue;
+        printf("Serving SMP protocol on port %u (TLS)...\n", port);
+        if (!has_https || port != c->web_https) continue;
+        printf("Serving static site on port %u (TLS)...\n", port);
+        is_shared = true;
     }
-    print_pages(s, c);
+    if (has_https && !is_shared)
+        printf("Serving static site on port %d (TLS)...\n", (int)c->web_https);
+    if (has_http) printf("Serving static site on port %d...\n", (int)c->web_http);
+    if (has_https || has_http) print_url(c, has_https);
+}
+
+static void print_serving(const struct server *s, const struct conf *c, const struct paths *paths) {
+    print_ports(s, c);
     if (c->log_stats) printf("server stats log enabled: %s\n", paths->stats_daily);
     if (c->prometheus_interval_s != 0) {
         printf("Prometheus metrics saved every %" PRId64 " seconds to %s\n",
@@ -210,6 +225,8 @@ static enum err run_start(const void *args, const struct paths *paths,
         .has_log_level = a->log_level != NULL,
     };
     signals_set_log_level(&r);
+    if (ports_settle(&conf, paths->ini, ret_problem))
+        log_line(LOG_WARN, "web", "%s", ret_problem->text);
     CLEANUP(storage_done) struct storage storage = {.lock_fd = -1};
     e = rights_begin(conf.user, ret_problem);
     if (e == OK) e = storage_init(&storage, &conf, paths, ret_problem);

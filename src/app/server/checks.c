@@ -14,8 +14,10 @@
 
 #include "app/server/check_ports.h"
 #include "app/files/file_problem.h"
+#include "app/server/page_cert.h"
 #include "app/server/ports.h"
 #include "app/server/shares.h"
+#include "app/server/web_values.h"
 #include "names/resolver.h"
 
 enum {
@@ -27,7 +29,7 @@ enum {
 
 /* One name for each group of items. */
 static const char USER[] = "user", CERTIFICATE[] = "certificate", KEYS[] = "keys",
-                  STORAGE[] = "storage", SPACE[] = "space", PORTS[] = "ports",
+                  STORAGE[] = "storage", WEB[] = "web", SPACE[] = "space", PORTS[] = "ports",
                   DESCRIPTORS[] = "descriptors", NAMES[] = "names";
 
 static void tell(struct checks *c, enum finding_level level, const char *name, const char *fmt, ...)
@@ -227,7 +229,7 @@ static void look_at_taken_port(struct checks *c, const struct port_use *u, enum 
         return;
     }
     errno = EADDRINUSE;
-    if (u->kind == PORT_HTTP) {
+    if (port_is_of_browsers(u->kind)) {
         ports_explain_left_out(u, E_SYS, c->paths->ini, &p);
         tell(c, FINDING_WARNING, PORTS, "%s", p.text);
         return;
@@ -247,7 +249,7 @@ static bool has_working_port(const struct checks *c) {
     bool found = false;
     for (unsigned i = 0; i < ports_count(c->conf) && !found; i++) {
         const struct port_use u = ports_use(c->conf, i);
-        found = u.kind == PORT_SMP && works(c, &u);
+        found = port_is_of_clients(u.kind) && works(c, &u);
     }
     return found;
 }
@@ -259,7 +261,7 @@ static void look_at_port(struct checks *c, const struct port_use *u, bool has_an
     const enum err may_bind = check_may_bind(&u->addr, c->pid);
     const int number = errno;
     /* What the server that runs does without is no error. */
-    const enum finding_level level = u->kind == PORT_HTTP ? FINDING_WARNING : FINDING_ERROR;
+    const enum finding_level level = port_is_of_browsers(u->kind) ? FINDING_WARNING : FINDING_ERROR;
     if (user == PORT_FREE && has_another && ports_is_dispensable(u, may_bind)) {
         ports_explain_left_out(u, may_bind, c->paths->ini, &p);
         tell(c, FINDING_WARNING, PORTS, "%s", p.text);
@@ -308,6 +310,44 @@ static void look_at_descriptors(struct checks *c) {
     }
 }
 
+/* ---- pages ---- */
+
+static void tell_cert(struct checks *c, const struct web_cert *cert) {
+    const int64_t now_s = env_now_s(&ENV_SYSTEM), expires_s = web_cert_expires_s(cert);
+    const int64_t days = (expires_s - now_s) / SECONDS_PER_DAY;
+    char host[CONF_TEXT_MAX], day[32];
+    web_host(c->conf, false, host, sizeof host);
+    write_day(expires_s, day, sizeof day);
+    if (expires_s <= now_s) {
+        tell(c, FINDING_WARNING, WEB, "%s expired on %s, and browsers warn of it: renew it",
+             c->conf->web_cert, day);
+    } else if (*host != '\0' && !web_cert_is_for(cert, host)) {
+        tell(c, FINDING_WARNING, WEB,
+             "%s is not for %s, and browsers warn of it: get one for this name", c->conf->web_cert,
+             host);
+    } else if (days < PAGE_CERT_WARN_DAYS) {
+        tell(c, FINDING_WARNING, WEB, "%s expires on %s, in %" PRId64 " days: renew it",
+             c->conf->web_cert, day, days);
+    } else {
+        tell(c, FINDING_OK, WEB,
+             "certificate of the pages for %s, valid until %s (%" PRId64 " days)",
+             *host != '\0' ? host : "browsers", day, days);
+    }
+}
+
+/* A start tells it itself: it goes on, whatever is wrong. */
+static void look_at_pages(struct checks *c) {
+    struct web_cert *cert = NULL;
+    struct problem p = {0};
+    if (c->is_starting || !ports_have_https(c->conf) || c->conf->is_https_left_out) return;
+    if (page_cert_load(c->conf, &cert, &p) != OK) {
+        tell(c, FINDING_WARNING, WEB, "%s", p.text);
+    } else {
+        tell_cert(c, cert);
+        web_cert_free(cert);
+    }
+}
+
 /* ---- names ---- */
 
 /* A start looks too, but does not wait for the answer. */
@@ -332,9 +372,9 @@ static void look_at_resolver(struct checks *c) {
 /* ---- the list ---- */
 
 static void (*const CHECKS[])(struct checks *c) = {
-    look_at_user,    look_at_certificate, look_at_secrets,
-    look_at_storage, look_at_space,       look_at_contradictions,
-    look_at_ports,   look_at_descriptors, look_at_resolver,
+    look_at_user,        look_at_certificate,    look_at_secrets, look_at_storage,
+    look_at_space,       look_at_contradictions, look_at_ports,   look_at_pages,
+    look_at_descriptors, look_at_resolver,
 };
 
 void checks_run(struct checks *c) {

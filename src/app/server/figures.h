@@ -14,6 +14,7 @@ struct process_figures {
 /* Of the server. */
 struct server_figures {
     uint64_t n_workers, started_s;
+    uint64_t smp_expires_s, web_expires_s; /* its certificates; STATS_NO_VALUE: there is none */
 };
 
 /* Fills in the values, not the ports. Any thread; stops nobody. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/server/ports.h"
 #include "app/server/web_files.h"
 #include "app/server/web_values.h"
 #include "base/log.h"
@@ -13,6 +14,7 @@
 struct pages {
     struct web *web;   /* owned */
     struct site *site; /* counted: that of web */
+    struct page_cert cert;
     uint8_t fingerprint[SHA256_LEN];
 };
 
@@ -57,6 +59,7 @@ static enum err make_web(const struct pages_opts *o, struct web **ret) {
         .host = host,
         .onion = onion,
         .challenges = challenges,
+        .https_port = (uint16_t)o->conf->web_https,
     };
     return web_new(&w, ret);
 }
@@ -64,18 +67,23 @@ static enum err make_web(const struct pages_opts *o, struct web **ret) {
 enum err pages_new(const struct pages_opts *o, struct pages **ret) {
     *ret = NULL;
     if (o->conf->web_static_path[0] == '\0') {
-        if (o->conf->web_http != 0)
+        if (o->conf->web_http != 0 || o->conf->web_https != 0)
             log_line(LOG_WARN, "web",
-                     "[WEB] http needs static_path: without it there are no pages; set it in %s",
+                     "[WEB] http and https need static_path: without it there are no pages; set it "
+                     "in %s",
                      o->ini_path);
         return OK;
     }
+    if (o->conf->web_https != 0 && !ports_have_https(o->conf))
+        log_line(LOG_WARN, "web", "[WEB] https needs cert and key: set them in %s", o->ini_path);
     struct pages *p = calloc(1, sizeof *p);
     if (p == NULL) return E_NO_MEMORY;
+    page_cert_init(&p->cert);
     memcpy(p->fingerprint, identity_fingerprint(o->identity).p, sizeof p->fingerprint);
     enum err e = make_web(o, &p->web);
     if (e == OK) e = set_site(p, o->conf);
     if (e == OK) {
+        (void)page_cert_look(&p->cert, o->conf, true);
         *ret = p;
     } else {
         pages_free(p);
@@ -87,11 +95,25 @@ void pages_free(struct pages *p) {
     if (p == NULL) return;
     web_free(p->web);
     site_unref(p->site);
+    page_cert_done(&p->cert);
     free(p);
 }
 
 struct web *pages_web(const struct pages *p) {
     return p->web;
+}
+
+bool pages_look_at_cert(struct pages *p, const struct conf *conf, bool is_asked) {
+    return p != NULL && page_cert_look(&p->cert, conf, is_asked);
+}
+
+SSL_CTX *pages_tls(const struct pages *p) {
+    return p != NULL ? p->cert.tls : NULL;
+}
+
+int64_t pages_cert_expires_s(const struct pages *p) {
+    return p != NULL ? atomic_load_explicit(&p->cert.expires_s, memory_order_relaxed)
+                     : PAGE_CERT_NONE;
 }
 
 enum err pages_reload(struct pages *p, const struct conf *conf) {

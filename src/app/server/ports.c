@@ -4,11 +4,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/server/check_ports.h"
 
-const char PORTS_KEY[] = "[TRANSPORT] port", PORTS_HTTP_KEY[] = "[WEB] http",
-           PORTS_CONTROL_KEY[] = "[TRANSPORT] control_port",
+const char PORTS_KEY[] = "[TRANSPORT] port", PORTS_HTTPS_KEY[] = "[WEB] https",
+           PORTS_HTTP_KEY[] = "[WEB] http", PORTS_CONTROL_KEY[] = "[TRANSPORT] control_port",
            PORTS_METRICS_KEY[] = "[TRANSPORT] metrics";
 
 enum { MAX_OTHERS = 3 };
@@ -17,9 +18,37 @@ static bool has_http(const struct conf *c) {
     return c->web_http != 0 && c->web_static_path[0] != '\0';
 }
 
+bool ports_have_https(const struct conf *c) {
+    return c->web_https != 0 && c->web_static_path[0] != '\0' && c->web_cert[0] != '\0' &&
+           c->web_key[0] != '\0';
+}
+
+static bool is_shared(const struct conf *c) {
+    for (unsigned i = 0; i < c->ports.n; i++) {
+        if (c->ports.port[i] == c->web_https) return true;
+    }
+    return false;
+}
+
+static bool has_own_https(const struct conf *c) {
+    return ports_have_https(c) && !is_shared(c) && !c->is_https_left_out;
+}
+
+bool ports_settle(struct conf *c, const char *ini_path, struct problem *ret_problem) {
+    if (!ports_have_https(c) || is_shared(c) ||
+        (access(c->web_cert, F_OK) == 0 && access(c->web_key, F_OK) == 0))
+        return false;
+    c->is_https_left_out = true;
+    (void)problem_set(ret_problem, OK,
+                      "there are no pages on port %d: %s and %s are not both there; get a "
+                      "certificate and restart, or remove https in %s",
+                      (int)c->web_https, c->web_cert, c->web_key, ini_path);
+    return true;
+}
+
 /* On each address. */
 static unsigned count_ports(const struct conf *c) {
-    return c->ports.n + (has_http(c) ? 1 : 0);
+    return c->ports.n + (has_own_https(c) ? 1 : 0) + (has_http(c) ? 1 : 0);
 }
 
 unsigned ports_count(const struct conf *c) {
@@ -27,12 +56,22 @@ unsigned ports_count(const struct conf *c) {
 }
 
 static struct port_use get(const struct conf *c, unsigned i) {
-    const unsigned port = i % count_ports(c), address = i / count_ports(c);
+    const unsigned n_ports = count_ports(c);
+    assert(n_ports != 0); /* there is one for clients at least */
+    const unsigned n = i % n_ports, address = i / n_ports;
     const char *host = c->bind.n != 0 ? c->bind.text[address] : NULL;
-    if (port < c->ports.n)
-        return (struct port_use){PORT_SMP,
-                                 {.host = host, .port = c->ports.port[port]},
+    if (n < c->ports.n) {
+        const uint16_t port = c->ports.port[n];
+        const bool is_both = ports_have_https(c) && port == c->web_https;
+        return (struct port_use){is_both ? PORT_SHARED : PORT_SMP,
+                                 {.host = host, .port = port},
                                  PORTS_KEY,
+                                 false};
+    }
+    if (n == c->ports.n && has_own_https(c))
+        return (struct port_use){PORT_HTTPS,
+                                 {.host = host, .port = (uint16_t)c->web_https},
+                                 PORTS_HTTPS_KEY,
                                  false};
     return (struct port_use){PORT_HTTP,
                              {.host = host, .port = (uint16_t)c->web_http},
@@ -113,13 +152,14 @@ static bool is_forbidden(enum err e, int number) {
 }
 
 bool ports_is_dispensable(const struct port_use *u, enum err e) {
-    return (u->kind == PORT_SMP && is_forbidden(e, errno)) || (u->kind == PORT_HTTP && e != OK);
+    return (port_is_of_clients(u->kind) && is_forbidden(e, errno)) ||
+           (port_is_of_browsers(u->kind) && e != OK);
 }
 
 uint16_t ports_of_address(const struct conf *c, long pid) {
     for (unsigned i = 0; i < ports_count(c); i++) {
         const struct port_use u = ports_use(c, i);
-        if (u.kind != PORT_SMP) continue;
+        if (!port_is_of_clients(u.kind)) continue;
         const enum err e = check_may_bind(&u.addr, pid);
         if (!ports_is_dispensable(&u, e)) return u.addr.port;
     }

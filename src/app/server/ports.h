@@ -8,9 +8,19 @@
 
 enum port_kind {
     PORT_SMP,
-    PORT_HTTP,    /* pages */
-    PORT_OPERATOR /* control port, metrics: not on the loops of clients */
+    PORT_SHARED,   /* SMP, and browsers with TLS */
+    PORT_HTTPS,    /* browsers with TLS */
+    PORT_HTTP,     /* browsers without */
+    PORT_OPERATOR, /* control port, metrics: not on the loops of clients */
+    N_PORT_KINDS
 };
+
+static inline bool port_is_of_clients(enum port_kind kind) {
+    return kind == PORT_SMP || kind == PORT_SHARED;
+}
+static inline bool port_is_of_browsers(enum port_kind kind) {
+    return kind == PORT_HTTPS || kind == PORT_HTTP;
+}
 
 /* Those that the loops listen on: for clients and browsers. */
 unsigned ports_count(const struct conf *c);
@@ -27,7 +37,14 @@ struct port_use ports_use(const struct conf *c, unsigned i);
 /* The use of a setting's key, of which there is one at least. */
 struct port_use ports_use_of(const struct conf *c, const char *key);
 
-extern const char PORTS_KEY[], PORTS_HTTP_KEY[], PORTS_CONTROL_KEY[], PORTS_METRICS_KEY[];
+extern const char PORTS_KEY[], PORTS_HTTPS_KEY[], PORTS_HTTP_KEY[], PORTS_CONTROL_KEY[],
+    PORTS_METRICS_KEY[];
+
+/* Do the settings ask for pages with TLS, and say all that these need? */
+bool ports_have_https(const struct conf *c);
+/* An https port of its own is not opened while there are no files of a certificate: to be called
+ * once, before anything else here. True: it is left out, and ret_problem says why. */
+bool ports_settle(struct conf *c, const char *ini_path, struct problem *ret_problem);
 
 /* The port for the address: the first for clients that process pid (0: this one) may bind to; the
  * first of all if it may to none. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "app/server/doors.h"
 #include "app/server/figures.h"
 #include "app/process/rights.h"
 #include "app/server/operate.h"
@@ -24,7 +25,7 @@
 #include "net/listener.h"
 #include "net/loop.h"
 #include "names/resolver.h"
-#include "net/tls.h"
+#include "net/tls_web.h"
 #include "proxy/proxy.h"
 #include "relay/relay.h"
 
@@ -32,6 +33,19 @@ enum {
     DRAIN_CHECK_MS = 20,
     DRAIN_SPARE_MS = 3000,   /* beyond STOP_GRACE_MS: deadlines are checked once a second */
     PROGRESS_DELAY_MS = 500, /* a shorter start needs no bar */
+};
+
+/* A port at one address. */
+struct opening {
+    uint16_t port; /* 0: left out */
+    enum port_kind kind;
+};
+
+/* What becomes of those who come to a port of clients and browsers: see up_shared(). */
+struct shared_opts {
+    struct stream_opts stream;
+    const struct conn_opts *smp; /* borrowed */
+    struct web *web;             /* borrowed; NULL: there are no pages */
 };
 
 /* A loop and its ports. */
@@ -58,11 +72,14 @@ struct server {
     int64_t started_s;             /* Unix seconds */
     struct shares shares;          /* of descriptors */
     unsigned n_workers, n_sockets; /* n_sockets: addresses times ports */
-    uint16_t *socket_ports;        /* 0: left out */
+    struct opening *openings;      /* of each socket */
     struct worker *workers;
     struct loop **loops; /* borrowed from workers */
     struct admission *admission;
     struct pages *pages; /* NULL: there are none */
+    struct doors doors;  /* main thread */
+    struct shared_opts shared;
+    _Atomic int64_t smp_expires_s; /* relaxed: of the server's certificate; Unix seconds */
     struct store *store;
     struct proxy *proxy;       /* NULL: switched off */
     struct resolver *resolver; /* NULL: switched off */
@@ -85,12 +102,13 @@ enum { SHEET_COMMIT, SHEET_OPERATE, N_OTHER_SHEETS };
 /* Sockets of one address, on all loops, go to their port. */
 static void add_sockets(const struct server *s, unsigned socket, struct stats_gauges *ret) {
     unsigned i = 0;
-    if (s->socket_ports[socket] == 0) return;
-    while (i < ret->n_ports && ret->port[i].port != s->socket_ports[socket]) i++;
+    const uint16_t port = s->openings[socket].port;
+    if (port == 0) return;
+    while (i < ret->n_ports && ret->port[i].port != port) i++;
     if (i == STATS_PORTS_MAX) return; /* CONF_PORTS_MAX is not more */
     struct stats_port *p = &ret->port[i];
     if (i == ret->n_ports) ret->n_ports++;
-    p->port = s->socket_ports[socket];
+    p->port = port;
     for (unsigned w = 0; w < s->n_workers; w++) {
         const struct socket_counts *c = &s->workers[w].counts[socket];
         /* In this order: what was closed had been accepted. */
@@ -105,7 +123,13 @@ static void add_sockets(const struct server *s, unsigned socket, struct stats_ga
 /* Any thread, while there is a relay. */
 static void fill_gauges(void *ctx, struct stats_gauges *ret) {
     struct server *s = ctx;
-    const struct server_figures figures = {s->n_workers, (uint64_t)s->started_s};
+    const int64_t web_expires_s = pages_cert_expires_s(s->pages);
+    const struct server_figures figures = {
+        .n_workers = s->n_workers,
+        .started_s = (uint64_t)s->started_s,
+        .smp_expires_s = (uint64_t)atomic_load_explicit(&s->smp_expires_s, memory_order_relaxed),
+        .web_expires_s = web_expires_s != PAGE_CERT_NONE ? (uint64_t)web_expires_s : STATS_NO_VALUE,
+    };
     figures_read(&figures, s->store, s->relay, ret);
     for (unsigned i = 0; i < s->n_sockets; i++) add_sockets(s, i, ret);
 }
@@ -204,6 +228,7 @@ static enum err up_page_files(struct server *s, struct problem *p) {
 }
 
 static void down_pages(struct server *s) {
+    doors_done(&s->doors);
     pages_free(s->pages);
 }
 
@@ -264,18 +289,18 @@ static void down_loops(struct server *s) {
     }
     free(s->workers);
     free(s->loops);
-    free(s->socket_ports);
+    free(s->openings);
 }
 
 static enum err up_loops(struct server *s, struct problem *p) {
     s->n_sockets = ports_count(s->o.conf);
     s->workers = calloc(s->n_workers, sizeof *s->workers);
     s->loops = calloc(s->n_workers, sizeof *s->loops);
-    s->socket_ports = calloc(s->n_sockets, sizeof *s->socket_ports);
-    enum err e =
-        s->workers != NULL && s->loops != NULL && s->socket_ports != NULL ? OK : E_NO_MEMORY;
+    s->openings = calloc(s->n_sockets, sizeof *s->openings);
+    enum err e = s->workers != NULL && s->loops != NULL && s->openings != NULL ? OK : E_NO_MEMORY;
     for (unsigned i = 0; i < s->n_sockets && e == OK; i++) {
-        s->socket_ports[i] = ports_use(s->o.conf, i).addr.port;
+        const struct port_use u = ports_use(s->o.conf, i);
+        s->openings[i] = (struct opening){u.addr.port, u.kind};
     }
     for (unsigned i = 0; i < s->n_workers && e == OK; i++) {
         struct worker *w = &s->workers[i];
@@ -395,16 +420,33 @@ static void down_ports(struct server *s) {
     for (unsigned i = 0; i < s->n_workers; i++) close_listeners(&s->workers[i]);
 }
 
+/* The handshake has decided what it is. */
+static enum err up_shared(struct stream *st, const struct stream_opts *o) {
+    const struct shared_opts *shared = (const void *)o; /* its first field */
+    return tls_is_web(stream_tls(st)) ? web_frame(st, shared->web) : conn_frame(st, shared->smp);
+}
+
+static const struct stream_opts *opts_of(struct server *s, enum port_kind kind) {
+    if (port_is_of_browsers(kind)) return web_stream_opts(pages_web(s->pages));
+    return kind == PORT_SHARED ? &s->shared.stream : &relay_conn_opts(s->relay)->stream;
+}
+
+static enum err make_doors(struct server *s, SSL_CTX *smp) {
+    struct doors next;
+    const enum err e = doors_make(smp, pages_tls(s->pages), &next);
+    if (e != OK) return e;
+    doors_done(&s->doors);
+    s->doors = next;
+    return OK;
+}
+
 /* Our own sockets share their port, so only a probe finds another server that shares it too. */
 static enum err open_port(struct server *s, unsigned i, const struct port_use *u) {
-    const bool is_plain = u->kind == PORT_HTTP;
-    const struct stream_opts *o =
-        is_plain ? web_stream_opts(pages_web(s->pages)) : &relay_conn_opts(s->relay)->stream;
+    const struct stream_opts *o = opts_of(s, u->kind);
     enum err e = listener_probe(&u->addr);
     for (unsigned j = 0; j < s->n_workers && e == OK; j++) {
         struct worker *w = &s->workers[j];
-        e = listener_open(w->loop, &u->addr, is_plain ? NULL : s->o.identity->tls, o,
-                          &w->listeners[i]);
+        e = listener_open(w->loop, &u->addr, s->doors.of[u->kind], o, &w->listeners[i]);
         if (e == OK) listener_set_counts(w->listeners[i], &w->counts[i]);
     }
     if (e == OK) return OK;
@@ -420,21 +462,44 @@ static void warn_left_out(const struct server *s, const struct port_use *u, enum
     log_line(LOG_WARN, "ports", "%s", why.text);
 }
 
+/* Is there a port where browsers find pages with TLS? */
+static bool has_https(const struct server *s) {
+    bool found = false;
+    for (unsigned i = 0; i < s->n_sockets && pages_tls(s->pages) != NULL; i++) {
+        const struct opening *o = &s->openings[i];
+        found = found || (o->port != 0 && (o->kind == PORT_SHARED || o->kind == PORT_HTTPS));
+    }
+    return found;
+}
+
+static enum err prepare_doors(struct server *s, struct problem *p) {
+    const struct identity *id = s->o.identity;
+    s->shared = (struct shared_opts){
+        .stream = relay_conn_opts(s->relay)->stream,
+        .smp = relay_conn_opts(s->relay),
+        .web = s->pages != NULL ? pages_web(s->pages) : NULL,
+    };
+    s->shared.stream.on_up = up_shared;
+    atomic_store_explicit(&s->smp_expires_s, server_cert_expires_s(id->cert), memory_order_relaxed);
+    const enum err e = make_doors(s, id->tls);
+    return e == OK ? OK : problem_set(p, e, "cannot prepare TLS: %s", err_reason(e));
+}
+
 /* Ports below 1024 are left out where they may not be bound to, if others are served. */
-static enum err up_ports(struct server *s, struct problem *p) {
+static enum err open_ports(struct server *s, struct problem *p) {
     unsigned n_open = 0;
     for (unsigned i = 0; i < s->n_sockets; i++) {
         const struct port_use u = ports_use(s->o.conf, i);
         const enum err e = open_port(s, i, &u);
-        if (e == OK && u.kind == PORT_SMP) n_open++;
+        if (e == OK && port_is_of_clients(u.kind)) n_open++;
         if (e == OK) continue;
         const bool is_dispensable = ports_is_dispensable(&u, e);
-        if (is_dispensable && u.kind == PORT_HTTP) {
+        if (is_dispensable && port_is_of_browsers(u.kind)) {
             warn_left_out(s, &u, e);
         } else {
             (void)ports_explain(&u, e, s->o.ini_path, p);
         }
-        s->socket_ports[i] = 0;
+        s->openings[i].port = 0;
         if (is_dispensable) continue;
         down_ports(s);
         return e;
@@ -442,11 +507,18 @@ static enum err up_ports(struct server *s, struct problem *p) {
     if (n_open == 0) return E_SYS;
     for (unsigned i = 0; i < s->n_sockets; i++) {
         const struct port_use u = ports_use(s->o.conf, i);
-        if (s->socket_ports[i] != 0 || u.kind != PORT_SMP) continue;
+        if (s->openings[i].port != 0 || !port_is_of_clients(u.kind)) continue;
         errno = EACCES; /* for nothing else is one left out */
         warn_left_out(s, &u, E_SYS);
     }
     return OK;
+}
+
+static enum err up_ports(struct server *s, struct problem *p) {
+    enum err e = prepare_doors(s, p);
+    if (e == OK) e = open_ports(s, p);
+    if (e == OK && s->pages != NULL) web_set_secure(pages_web(s->pages), has_https(s));
+    return e;
 }
 
 /* ---- threads ---- */
@@ -482,14 +554,16 @@ static enum err up_threads(struct server *s, struct problem *p) {
 struct worker_msg {
     struct loop_msg base;
     struct worker *worker;
-    SSL_CTX *tls; /* owned: one reference; of a change of certificates */
+    struct doors doors; /* owned; of a change of certificates */
 };
 
-static MUST_USE enum err post(struct worker *w, void (*run)(struct loop_msg *), SSL_CTX *tls) {
-    struct worker_msg *m = malloc(sizeof *m);
+static MUST_USE enum err post(struct worker *w, void (*run)(struct loop_msg *),
+                              const struct doors *doors) {
+    struct worker_msg *m = calloc(1, sizeof *m);
     if (m == NULL) return E_NO_MEMORY;
-    *m = (struct worker_msg){{NULL, run}, w, tls};
-    if (tls != NULL) tls_ctx_ref(tls);
+    m->base.run = run;
+    m->worker = w;
+    if (doors != NULL) m->doors = doors_ref(doors);
     loop_post(w->loop, &m->base);
     return OK;
 }
@@ -662,23 +736,38 @@ enum err server_start(const struct server_opts *o, struct server **ret,
 
 /* ---- while it runs ---- */
 
-static void run_set_tls(struct loop_msg *base) {
+static void run_set_doors(struct loop_msg *base) {
     struct worker_msg *m = CONTAINER_OF(base, struct worker_msg, base);
     struct worker *w = m->worker;
     for (unsigned i = 0; i < w->server->n_sockets; i++) {
-        if (w->listeners[i] != NULL && listener_has_tls(w->listeners[i]))
-            listener_set_tls(w->listeners[i], m->tls);
+        SSL_CTX *tls = m->doors.of[w->server->openings[i].kind];
+        if (w->listeners[i] != NULL && tls != NULL) listener_set_tls(w->listeners[i], tls);
     }
-    tls_ctx_free(m->tls);
+    doors_done(&m->doors);
     free(m);
 }
 
+static enum err change_doors(struct server *s, SSL_CTX *smp) {
+    enum err e = make_doors(s, smp);
+    for (unsigned i = 0; i < s->n_workers && e == OK; i++)
+        e = post(&s->workers[i], run_set_doors, &s->doors);
+    return e;
+}
+
 enum err server_set_identity(struct server *s, const struct identity *id) {
-    for (unsigned i = 0; i < s->n_workers; i++) {
-        const enum err e = post(&s->workers[i], run_set_tls, id->tls);
-        if (e != OK) return e;
-    }
-    return OK;
+    const enum err e = change_doors(s, id->tls);
+    if (e == OK)
+        atomic_store_explicit(&s->smp_expires_s, server_cert_expires_s(id->cert),
+                              memory_order_relaxed);
+    return e;
+}
+
+void server_look_at_page_cert(struct server *s, const struct conf *conf, bool is_asked) {
+    if (!pages_look_at_cert(s->pages, conf, is_asked)) return;
+    const enum err e = change_doors(s, s->doors.of[PORT_SMP]);
+    if (e == OK) web_set_secure(pages_web(s->pages), has_https(s));
+    log_line(e == OK ? LOG_INFO : LOG_ERROR, "web", "certificate=%s",
+             e == OK ? "new" : err_name(e));
 }
 
 enum err server_set_rules(struct server *s, const struct relay_rules *rules) {
@@ -717,9 +806,13 @@ unsigned server_n_threads(const struct server *s) {
     return s->n_workers;
 }
 
+bool server_has_https(const struct server *s) {
+    return has_https(s);
+}
+
 bool server_has_port(const struct server *s, uint16_t port) {
     for (unsigned i = 0; i < s->n_sockets; i++) {
-        if (s->socket_ports[i] == port) return true;
+        if (s->openings[i].port == port) return true;
     }
     return false;
 }

@@ -35,6 +35,10 @@ MUST_USE enum err server_set_identity(struct server *s, const struct identity *i
 /* New settings of these parts, borrowed for the call. E_NO_MEMORY: all stays as it was. */
 MUST_USE enum err server_set_rules(struct server *s, const struct relay_rules *rules);
 void server_set_control(struct server *s, const struct control_settings *settings);
+/* Looks whether the files of the pages' certificate have changed, to be called every
+ * SERVER_LOOK_MS; is_asked: reads them anyway. What is wrong with them is logged. */
+enum { SERVER_LOOK_MS = 60000 };
+void server_look_at_page_cert(struct server *s, const struct conf *conf, bool is_asked);
 /* The pages tell of all settings: after any of them has changed. */
 MUST_USE enum err server_set_pages(struct server *s, const struct conf *conf);
 /* Have all loops had a turn since the last call? The first call only begins to ask. */
@@ -47,3 +51,4 @@ MUST_USE enum err server_save_stats(struct server *s);
 unsigned server_n_threads(const struct server *s);
 /* Are clients served on this port of the settings? It may have been left out: ports.h. */
 bool server_has_port(const struct server *s, uint16_t port);
+bool server_has_https(const struct server *s); /* are pages served with TLS? */

@@ -98,6 +98,7 @@ static void reload(struct signals *r) {
     notify_reloading(env_mono_ms(&ENV_SYSTEM));
     reload_settings(r);
     reload_certificates(r);
+    server_look_at_page_cert(r->server, r->conf, true);
     notify_send("READY=1");
 }
 
@@ -129,17 +130,30 @@ static int next_signal(const sigset_t *set, int64_t until_ms) {
     return number > 0 ? number : 0;
 }
 
+/* What is done again and again: the next time, and how often. 0: never. */
+struct duty {
+    int64_t due_ms, every_ms;
+};
+
+static bool is_due(struct duty *d) {
+    const int64_t now_ms = env_mono_ms(&ENV_SYSTEM);
+    if (d->every_ms == 0 || now_ms < d->due_ms) return false;
+    d->due_ms = now_ms + d->every_ms;
+    return true;
+}
+
 /* SIGINT or SIGTERM; takes care of all else until it comes. */
 static int wait_for_end(struct signals *r, const sigset_t *set) {
-    const int64_t every_ms = notify_watchdog_ms();
-    int64_t due_ms = every_ms != 0 ? env_mono_ms(&ENV_SYSTEM) + every_ms : 0;
+    const int64_t now_ms = env_mono_ms(&ENV_SYSTEM);
+    struct duty dog = {now_ms + notify_watchdog_ms(), notify_watchdog_ms()};
+    struct duty web = {now_ms + SERVER_LOOK_MS, SERVER_LOOK_MS};
     while (true) {
-        const int number = next_signal(set, due_ms);
+        const bool is_dog_first = dog.every_ms != 0 && dog.due_ms < web.due_ms;
+        const int number = next_signal(set, is_dog_first ? dog.due_ms : web.due_ms);
         if (number == SIGHUP) reload(r);
         if (number == SIGINT || number == SIGTERM) return number;
-        if (every_ms == 0 || env_mono_ms(&ENV_SYSTEM) < due_ms) continue;
-        if (server_is_alive(r->server)) notify_send("WATCHDOG=1");
-        due_ms = env_mono_ms(&ENV_SYSTEM) + every_ms;
+        if (is_due(&web)) server_look_at_page_cert(r->server, r->conf, false);
+        if (is_due(&dog) && server_is_alive(r->server)) notify_send("WATCHDOG=1");
     }
 }
 

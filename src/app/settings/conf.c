@@ -234,8 +234,7 @@ static enum err read_line(const struct reader *r, const struct ini_line *line) {
                            allowed(o).s);
     }
     c->line[row] = line->number;
-    const bool is_unused = (o->flags & (OPT_NOT_YET | OPT_TACIT)) == OPT_NOT_YET;
-    c->unused[row] = is_unused && asks_for_more(o, c);
+    c->unused[row] = (o->flags & OPT_NOT_YET) != 0 && asks_for_more(o, c);
     return OK;
 }
 

@@ -315,14 +315,14 @@ const struct opt OPTS[] = {
         0, 1, UINT16_MAX, NULL,
         "Port on which they are served without TLS, for onion hosts and behind another web server:\n"
         "8000, for example."),
-    NUMBER("WEB", "https", OPT_NOT_YET | OPT_OFF_0 | OPT_TACIT, RESTART, web_https,
+    NUMBER("WEB", "https", OPT_OFF_0, RESTART, web_https,
         0, 1, UINT16_MAX, NULL,
         "Port on which they are served with TLS: 443, for example. It may be one of [TRANSPORT] port.\n"
         "Needs `cert` and `key`."),
-    VALUE(OPT_FILE, "WEB", "cert", OPT_NOT_YET | OPT_TACIT, PAGES, web_cert,
+    VALUE(OPT_FILE, "WEB", "cert", 0, PAGES, web_cert,
         NULL, "/etc/opt/simplex/web.crt",
         "Certificate for `https`, with its chain, from an authority that browsers know."),
-    VALUE(OPT_FILE, "WEB", "key", OPT_NOT_YET | OPT_TACIT, PAGES, web_key,
+    VALUE(OPT_FILE, "WEB", "key", 0, PAGES, web_key,
         NULL, "/etc/opt/simplex/web.key",
         "Its private key."),
 

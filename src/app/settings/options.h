@@ -35,8 +35,7 @@ enum {
     OPT_SECRET = 4,  /* never printed; of OPT_SOCKS user and password */
     OPT_UNSET_0 = 8, /* the number 0, outside min..max, means not set */
     OPT_OFF_0 = 16,  /* the number 0, outside min..max, is written `off` */
-    OPT_OURS = 32,   /* the reference does not have it */
-    OPT_TACIT = 64   /* with NOT_YET: no remark, as init sets it */
+    OPT_OURS = 32    /* the reference does not have it */
 };
 
 struct opt {
