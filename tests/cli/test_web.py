@@ -347,6 +347,7 @@ def test_counted(site):
     port = free_port()
     site.program.set("TRANSPORT", "metrics", f"127.0.0.1:{port}")
     server = site.program.start()
+    server.wait("info start threads=", server.err)  # the last that it says of itself
     lines = len(server.err)
     for path in ("/", "/", "/nothing"):
         site.get(path)
