@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
-// Makes pages/ and media/ out of src/; with --check, tells what there is not what src/ gives.
+// Makes pages/, media/ and dashboard/ out of src/; with --check, tells what there is not what src/ gives.
 import { readFileSync, readdirSync, mkdirSync, writeFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,47 @@ const read = (...path) => readFileSync(join(ROOT, ...path), "utf8");
 
 // What a page would repeat: [[link x]], [[country x]], [[contact x]], [[flag x]] and [[ttl]].
 const TTL = ["month", "week", "day", "hour", "minute", "second"];
+
+// The plots of the dashboard: a text of their title, unit, and series of /data.json; `note`: there is a text of what it means.
+const PLOTS = [
+  { id: "sent", unit: "rate", series: ["messages_sent", "messages_received"] },
+  { id: "connections", unit: "rate", series: ["connections"] },
+  { id: "clients", unit: "count", series: ["clients"] },
+  { id: "answer", unit: "ms", series: ["answer_p50_ms", "answer_p99_ms"], note: true },
+  { id: "commit", unit: "ms", series: ["commit_p50_ms", "commit_p99_ms"], note: true },
+  { id: "queues", unit: "count", series: ["queues"] },
+  { id: "stored", unit: "count", series: ["messages"] },
+  { id: "memory", unit: "bytes", series: ["memory_bytes"] },
+  { id: "disk", unit: "bytes", series: ["storage_bytes"] },
+  { id: "errors", unit: "count", series: ["proxy_errors_connect", "proxy_errors_compat", "proxy_errors_other"], note: true },
+];
+const ONLY_IN_TABLE = { id: "free", unit: "bytes", series: ["storage_free_bytes"] };
+const DASHES = ["", ' stroke-dasharray="7 4"', ' stroke-dasharray="2 4"'];
+const label = ({ series }, name, t) => (series.length > 1 ? t[`dash.${name}`] : "");
+
+function plot(each, t) {
+  const swatch = (i) => `<svg class="of${i + 1}" viewBox="0 0 24 8" aria-hidden="true"><line x1="0" y1="4" x2="24" y2="4"${DASHES[i]}/></svg>`;
+  const values = each.series.map((name, i) => `<li>${each.series.length > 1 ? `${swatch(i)}<span>${label(each, name, t)}</span>` : ""}<b>–</b></li>`);
+  return `<figure data-unit="${each.unit}" data-series="${each.series.join(" ")}">
+<figcaption><h3>${t[`dash.${each.id}`]}</h3>${each.note ? `<p>${t[`dash.${each.id}.note`]}</p>` : ""}</figcaption>
+<ul class="now">${values.join("")}</ul>
+<div class="draw" role="img" tabindex="0" aria-label="${t[`dash.${each.id}`]}"></div>
+</figure>`;
+}
+
+const row = (each, name, text) =>
+  `<tr data-series="${name}" data-unit="${each.unit}"><th scope="row">${text}</th><td>–</td><td>–</td><td>–</td></tr>`;
+
+function rows(each, t) {
+  const title = t[`dash.${each.id}`];
+  if (each.series.length === 1) return `<tbody>${row(each, each.series[0], title)}</tbody>`;
+  const all = each.series.map((name) => row(each, name, label(each, name, t)));
+  return `<tbody class="group"><tr><th colspan="4" scope="rowgroup">${title}</th></tr>${all.join("")}</tbody>`;
+}
+
 const PARTS = {
+  plots: (_, t) => PLOTS.map((each) => plot(each, t)).join("\n"),
+  rows: (_, t) => [...PLOTS.slice(0, -1), ONLY_IN_TABLE, ...PLOTS.slice(-1)].map((each) => rows(each, t)).join("\n"),
   link: (x) => `{{#${x}_link}}<a href="{{${x}_link}}">{{${x}}}</a>{{/${x}_link}}{{^${x}_link}}{{${x}}}{{/${x}_link}}`,
   country: (x, t) => `{{#${x}_name}}{{${x}_name}}${t.open}{{${x}}}${t.close}{{/${x}_name}}{{^${x}_name}}{{${x}}}{{/${x}_name}}`,
   contact: (x, t) =>
@@ -52,12 +92,19 @@ function* results() {
   for (const lang of LANGUAGES) {
     const text = JSON.parse(read("src", "text", `${lang}.json`));
     for (const key in text) unused.add(`${key} in ${lang}.json`);
-    for (const name of PAGES) yield [`pages/${name}${lang === "en" ? "" : `.${lang}`}.html`, page(name, text)];
+    const end = lang === "en" ? ".html" : `.${lang}.html`;
+    for (const name of PAGES) yield [`pages/${name}${end}`, page(name, text)];
+    yield [`dashboard/index${end}`, page("dashboard", text)];
   }
   yield ["media/style.css", `${BANNER}\n${minify(read("src", "style.css"))}`];
   yield ["media/link.js", bundle("link.js")];
   yield ["media/icon.svg", read("src", "icon.svg")];
   yield ["media/lean-qr.txt", read("node_modules", "lean-qr", "LICENSE")];
+  const sheets = [read("src", "style.css"), read("node_modules", "uplot", "dist", "uPlot.min.css"), read("src", "dashboard.css")];
+  yield ["dashboard/dashboard.css", `${BANNER}\n${minify(sheets.join("\n"))}`];
+  yield ["dashboard/dashboard.js", bundle("dashboard.js")];
+  yield ["dashboard/icon.svg", read("src", "icon.svg")];
+  yield ["dashboard/uplot.txt", read("node_modules", "uplot", "LICENSE")];
 }
 
 const check = process.argv.includes("--check");
@@ -79,7 +126,7 @@ for (const [name, content] of made) {
     console.log(`web/${name}`);
   }
 }
-for (const folder of ["pages", "media"]) {
+for (const folder of ["pages", "media", "dashboard"]) {
   for (const name of readdirSync(join(ROOT, folder))) {
     if (made.has(`${folder}/${name}`)) continue;
     console.log(`web/${folder}/${name} is made from nothing in web/src: remove it`);

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "admin/metrics_http.h"
 
-#include <errno.h>
-#include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "net/addr.h"
+#include "admin/local_http.h"
 #include "stats/report.h"
 
 enum {
@@ -29,29 +26,6 @@ struct scrape {
     struct stats_gauges gauges;
     struct stats_report report;
 };
-
-static enum MHD_Result respond(struct MHD_Connection *c, unsigned status, struct MHD_Response *r) {
-    if (r == NULL) return MHD_NO;
-    const enum MHD_Result queued = MHD_queue_response(c, status, r);
-    MHD_destroy_response(r);
-    return queued;
-}
-
-/* text is static. */
-static struct MHD_Response *plain(const char *text) {
-    /* libmicrohttpd takes it as not const, and does not change it */
-    union {
-        const char *in;
-        void *out;
-    } body = {.in = text};
-    return MHD_create_response_from_buffer(strlen(text), body.out, MHD_RESPMEM_PERSISTENT);
-}
-
-static enum MHD_Result refuse_method(struct MHD_Connection *c) {
-    struct MHD_Response *r = plain("method not allowed\n");
-    if (r != NULL) (void)MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-    return respond(c, MHD_HTTP_METHOD_NOT_ALLOWED, r);
-}
 
 /* *ret_text is the caller's to free. */
 static enum err write_metrics(const struct metrics_http *m, char **ret_text, size_t *ret_n) {
@@ -79,7 +53,7 @@ static enum MHD_Result send_metrics(const struct metrics_http *m, struct MHD_Con
     char *text = NULL;
     size_t n = 0;
     if (write_metrics(m, &text, &n) != OK) {
-        return respond(c, MHD_HTTP_INTERNAL_SERVER_ERROR, plain("no figures\n"));
+        return local_respond(c, MHD_HTTP_INTERNAL_SERVER_ERROR, local_plain("no figures\n"));
     }
     struct MHD_Response *r = MHD_create_response_from_buffer(n, text, MHD_RESPMEM_MUST_FREE);
     if (r == NULL) {
@@ -88,7 +62,7 @@ static enum MHD_Result send_metrics(const struct metrics_http *m, struct MHD_Con
     }
     (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE,
                                   "text/plain; version=0.0.4; charset=utf-8");
-    return respond(c, MHD_HTTP_OK, r);
+    return local_respond(c, MHD_HTTP_OK, r);
 }
 
 /* Answers as soon as the headers are there: a body is never read. */
@@ -99,39 +73,29 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     (void)upload;
     (void)upload_n;
     (void)request;
-    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
-        return refuse_method(c);
+    if (!local_is_method_known(method)) return local_refuse_method(c);
     if (strcmp(url, "/metrics") != 0) {
-        return respond(c, MHD_HTTP_NOT_FOUND, plain("not found: see /metrics\n"));
+        return local_respond(c, MHD_HTTP_NOT_FOUND, local_plain("not found: see /metrics\n"));
     }
     return send_metrics(cls, c);
 }
 
 /* ---- start and stop ---- */
 
-/* A listening socket, or -1 with errno: libmicrohttpd 1.0 loses the errno of its own. */
-static int listen_at(const union addr *at) {
-    const int fd = addr_bind(at, false, false);
-    if (fd >= 0 && listen(fd, SOMAXCONN) == 0) return fd;
-    if (fd >= 0) addr_close(fd);
-    return -1;
-}
-
 enum err metrics_http_new(const struct metrics_http_opts *o, struct metrics_http **ret) {
-    union addr at;
-    if (!addr_parse(o->host, o->port, &at) || !addr_is_loopback(&at.any)) return E_HOST;
+    int fd = -1;
+    bool is_ipv6 = false;
+    const enum err e = local_listen(o->host, o->port, &fd, &is_ipv6);
+    if (e != OK) return e;
     struct metrics_http *m = calloc(1, sizeof *m);
-    if (m == NULL) return E_NO_MEMORY;
+    if (m == NULL) {
+        (void)close(fd);
+        return E_NO_MEMORY;
+    }
     m->o = *o;
     m->o.host = NULL;
-    m->is_ipv6 = at.any.sa_family == AF_INET6;
-    m->fd = listen_at(&at);
-    if (m->fd < 0) {
-        const int saved = errno;
-        free(m);
-        errno = saved;
-        return E_SYS;
-    }
+    m->is_ipv6 = is_ipv6;
+    m->fd = fd;
     *ret = m;
     return OK;
 }

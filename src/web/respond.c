@@ -49,27 +49,6 @@ static void set_body(struct web_answer *a, struct bytes body, bool is_head) {
 
 /* ---- files of the site ---- */
 
-/* The coding that is wanted most among those that there are; the smaller one of equals. */
-static enum web_coding choose_coding(const struct site_body *b, struct bytes accept) {
-    unsigned weights[N_WEB_CODINGS];
-    enum web_coding best = WEB_PLAIN;
-    accept_coding(accept, weights);
-    for (unsigned c = WEB_GZIP; c < N_WEB_CODINGS; c++) {
-        if (b->coded[c].n == 0 || weights[c] == 0) continue;
-        const bool is_smaller = b->coded[c].n < b->coded[best].n;
-        if (weights[c] > weights[best] || (weights[c] == weights[best] && is_smaller))
-            best = (enum web_coding)c;
-    }
-    return best;
-}
-
-static void add_coding(struct web_answer *a, const struct site_body *b, enum web_coding coding) {
-    static const char *const NAMES[N_WEB_CODINGS] = {NULL, "gzip", "br"};
-    static const char *const LETTERS[N_WEB_CODINGS] = {"", "g", "b"};
-    if (coding != WEB_PLAIN) add(a, "content-encoding", NAMES[coding]);
-    (void)snprintf(a->tag, sizeof a->tag, "\"%s%s\"", b->tag, LETTERS[coding]);
-}
-
 static void add_caching(struct web_answer *a, const struct site_file *f, int64_t since_s) {
     static const char *const CONTROL[] = {
         [SITE_REVALIDATE] = "no-cache",
@@ -77,7 +56,7 @@ static void add_caching(struct web_answer *a, const struct site_file *f, int64_t
         [SITE_FOREVER] = "public, max-age=31536000, immutable",
     };
     write_date(since_s, a->modified, sizeof a->modified);
-    add(a, "etag", a->tag);
+    add(a, "etag", a->form.tag);
     add(a, "last-modified", a->modified);
     add(a, "cache-control", CONTROL[f->cache]);
     add(a, "vary", f->by_lang ? "Accept-Encoding, Accept-Language" : "Accept-Encoding");
@@ -95,21 +74,21 @@ static void answer_file(const struct web *w, const struct web_ask *ask, const st
                         enum web_lang lang, int64_t since_s, struct web_answer *a) {
     const struct site_body *b = &f->bodies[f->by_lang ? lang : WEB_EN];
     const bool is_there = a->status == 200;
-    const enum web_coding coding = choose_coding(b, ask->accept_encoding);
+    site_choose(b, ask->accept_encoding, &a->form);
     add(a, "content-type", f->type);
     if (f->by_lang) add(a, "content-language", WEB_LANG_NAMES[lang]);
-    add_coding(a, b, coding);
+    if (a->form.coding != NULL) add(a, "content-encoding", a->form.coding);
     if (is_there) {
         add_caching(a, f, since_s);
         add_onion(w, ask, a);
     } else {
         add(a, "cache-control", "no-cache");
     }
-    const struct bytes tag = bytes_of(a->tag + 1, strlen(a->tag) - 2);
+    const struct bytes tag = bytes_of(a->form.tag + 1, strlen(a->form.tag) - 2);
     if (is_there && accept_has_tag(ask->if_none_match, tag)) {
         a->status = 304;
     } else {
-        set_body(a, b->coded[coding], ask->is_head);
+        set_body(a, a->form.body, ask->is_head);
     }
 }
 

@@ -140,7 +140,8 @@ static struct site_file *add_file(struct site *s, const char *path, enum site_ca
     return f;
 }
 
-static enum err add_page(struct site *s, const char *name, struct filling *f,
+/* path: of its files, without language and ending. */
+static enum err add_page(struct site *s, const char *page, struct filling *f,
                          const struct site_file **ret) {
     static const char *const ENDS[N_WEB_LANGS] = {".html", ".fr.html", ".ja.html"};
     struct site_file *file = add_file(s, ".html", SITE_REVALIDATE);
@@ -149,7 +150,7 @@ static enum err add_page(struct site *s, const char *name, struct filling *f,
     file->by_lang = true;
     for (unsigned i = 0; i < N_WEB_LANGS && e == OK; i++) {
         char path[PATH_MAX_BYTES];
-        (void)snprintf(path, sizeof path, "pages/%s%s", name, ENDS[i]);
+        (void)snprintf(path, sizeof path, "%s%s", page, ENDS[i]);
         f->lang = (enum web_lang)i;
         struct wr w = wr_init(buf, PAGE_MAX);
         e = template_fill(find_asset(path), value_of, &f, &w);
@@ -216,31 +217,57 @@ static int compare_places(const void *a, const void *b) {
 
 /* ---- the whole ---- */
 
+typedef enum err fill_fn(struct site *s, struct filling *f);
+
 static enum err fill(struct site *s, struct filling *f) {
     const struct site_file *index = NULL, *link = NULL;
-    enum err e = add_page(s, "index", f, &index);
-    if (e == OK) e = add_page(s, "link", f, &link);
-    if (e == OK) e = add_page(s, "404", f, &s->not_found);
+    enum err e = add_page(s, "pages/index", f, &index);
+    if (e == OK) e = add_page(s, "pages/link", f, &link);
+    if (e == OK) e = add_page(s, "pages/404", f, &s->not_found);
     if (e != OK) return e;
     add_index(s, index, "");
     add_link_pages(s, link);
-    e = add_assets(s);
-    qsort(s->places, s->n_places, sizeof s->places[0], compare_places);
+    return add_assets(s);
+}
+
+/* The files of web/dashboard lie beside their page. */
+static enum err fill_dashboard(struct site *s, struct filling *f) {
+    static const char FOLDER[] = "dashboard/";
+    const size_t n_folder = sizeof FOLDER - 1;
+    const struct site_file *index = NULL;
+    enum err e = add_page(s, "dashboard/index", f, &index);
+    if (e == OK) add_index(s, index, "");
+    for (size_t i = 0; i < N_WEB_ASSETS && e == OK; i++) {
+        const struct web_asset *a = &WEB_ASSETS[i];
+        if (strncmp(a->path, FOLDER, n_folder) != 0 || strstr(a->path, ".html") != NULL) continue;
+        struct site_file *file = add_file(s, a->path, SITE_REVALIDATE);
+        e = make_body(&file->bodies[0], bytes_of(a->p, a->n));
+        add_place(s, file, NO_LANG, false, "", a->path + n_folder);
+    }
     return e;
 }
 
-enum err site_new(const struct site_value *values, size_t n, struct site **ret) {
+static enum err make(const struct site_value *values, size_t n, fill_fn *fn, struct site **ret) {
     struct site *s = calloc(1, sizeof *s);
     if (s == NULL) return E_NO_MEMORY;
     atomic_init(&s->n_refs, 1);
     struct filling f = {.values = values, .n = n};
-    const enum err e = fill(s, &f);
+    const enum err e = fn(s, &f);
+    qsort(s->places, s->n_places, sizeof s->places[0], compare_places);
     if (e == OK) {
         *ret = s;
     } else {
         site_unref(s);
     }
     return e;
+}
+
+enum err site_new(const struct site_value *values, size_t n, struct site **ret) {
+    return make(values, n, fill, ret);
+}
+
+enum err site_new_dashboard(const struct site_value *values, size_t n, struct site **ret) {
+    return make(values, n, fill_dashboard, ret);
 }
 
 struct site *site_ref(struct site *s) {
@@ -280,6 +307,29 @@ const struct site_file *site_find(const struct site *s, struct bytes path,
 
 const struct site_file *site_not_found(const struct site *s) {
     return s->not_found;
+}
+
+/* The coding that is wanted most among those that there are; the smaller one of equals. */
+static enum web_coding choose_coding(const struct site_body *b, struct bytes accept) {
+    unsigned weights[N_WEB_CODINGS];
+    enum web_coding best = WEB_PLAIN;
+    accept_coding(accept, weights);
+    for (unsigned c = WEB_GZIP; c < N_WEB_CODINGS; c++) {
+        if (b->coded[c].n == 0 || weights[c] == 0) continue;
+        const bool is_smaller = b->coded[c].n < b->coded[best].n;
+        if (weights[c] > weights[best] || (weights[c] == weights[best] && is_smaller))
+            best = (enum web_coding)c;
+    }
+    return best;
+}
+
+void site_choose(const struct site_body *b, struct bytes accept, struct site_form *ret) {
+    static const char *const NAMES[N_WEB_CODINGS] = {NULL, "gzip", "br"};
+    static const char *const LETTERS[N_WEB_CODINGS] = {"", "g", "b"};
+    const enum web_coding coding = choose_coding(b, accept);
+    ret->body = b->coded[coding];
+    ret->coding = NAMES[coding];
+    (void)snprintf(ret->tag, sizeof ret->tag, "\"%s%s\"", b->tag, LETTERS[coding]);
 }
 
 enum err site_each_file(const struct site *s, site_visit *fn, void *ctx) {

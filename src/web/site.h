@@ -34,6 +34,8 @@ struct site_file {
 
 /* n values, borrowed. *ret: site_unref(). E_NO_MEMORY; E_NOT_FOUND, E_SYNTAX: a fault in a page. */
 MUST_USE enum err site_new(const struct site_value *values, size_t n, struct site **ret);
+/* The dashboard's, likewise. */
+MUST_USE enum err site_new_dashboard(const struct site_value *values, size_t n, struct site **ret);
 struct site *site_ref(struct site *s);
 void site_unref(struct site *s); /* NULL is a no-op */
 
@@ -41,6 +43,15 @@ void site_unref(struct site *s); /* NULL is a no-op */
  * there is none. */
 const struct site_file *site_find(const struct site *s, struct bytes path, enum web_lang *ret_lang);
 const struct site_file *site_not_found(const struct site *s); /* what is shown in its place */
+
+/* A body as it is sent. */
+struct site_form {
+    struct bytes body;  /* borrowed from the site */
+    const char *coding; /* Content-Encoding, or NULL; static */
+    char tag[24];       /* ETag, with its quotes */
+};
+/* accept: what the browser says of codings, in Accept-Encoding. */
+void site_choose(const struct site_body *b, struct bytes accept, struct site_form *ret);
 
 /* The files of static_path, by their paths below it, until fn returns an error. */
 typedef enum err site_visit(void *ctx, const char *path, struct bytes content);

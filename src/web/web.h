@@ -51,9 +51,10 @@ struct web_field {
 struct web_answer {
     unsigned status, n_fields;
     struct web_field fields[WEB_FIELDS_MAX];
-    struct bytes body; /* in site, or in own; empty where only fields are to be sent */
-    struct site *site; /* owned; NULL: body is not in it */
-    char tag[24], length[16], date[32], modified[32], location[640], onion[640];
+    struct bytes body;     /* in site, or in own; empty where only fields are to be sent */
+    struct site *site;     /* owned; NULL: body is not in it */
+    struct site_form form; /* of a file of the site */
+    char length[16], date[32], modified[32], location[640], onion[640];
     uint8_t own[WEB_CHALLENGE_MAX];
 };
 

@@ -557,6 +557,11 @@ static void values_of_each_kind(void **state) {
         {"PROXY", "own_server_domains", "", ""},
         {"PROXY", "own_server_domains", "a/b", NULL},
         {"WEB", "http", "8000", "8000"},
+        {"WEB", "dashboard", "off", "off"},
+        {"WEB", "dashboard", "127.0.0.1:8001", "127.0.0.1:8001"},
+        {"WEB", "dashboard", "[::1]:8001", "[::1]:8001"},
+        {"WEB", "dashboard", "0.0.0.0:8001", NULL},
+        {"WEB", "dashboard", "8001", NULL},
         {"WEB", "static_path", "www", "www"},
         {"WEB", "static_path", "", NULL},
     };

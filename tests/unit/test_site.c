@@ -222,12 +222,50 @@ static int set_up(void **state) {
     return crypto_init() == OK ? 0 : -1;
 }
 
+/* Its page in each language and its files, and nothing of the other site. */
+static void test_dashboard(void **state) {
+    (void)state;
+    struct site *other = make(true), *s = NULL;
+    site_unref(other);
+    assert_int_equal(site_new_dashboard(values.v, values.n, &s), OK);
+    static const char *const THERE[] = {
+        "/",
+        "/index.html",
+        "/index.en.html",
+        "/index.fr.html",
+        "/index.ja.html",
+        "/dashboard.css",
+        "/dashboard.js",
+        "/icon.svg",
+        "/uplot.txt",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(THERE); i++)
+        assert_true(plain_at(s, THERE[i], WEB_EN).n > 100);
+    assert_true(has(plain_at(s, "/", WEB_EN), "<h1>smp.example.org</h1>"));
+    assert_true(has(plain_at(s, "/", WEB_JA), "lang=\"ja\""));
+    assert_true(has(plain_at(s, "/uplot.txt", WEB_EN), "MIT License"));
+    static const char *const MISSING[] = {"/a", "/contact", "/index.de.html", "/link.html", ""};
+    for (size_t i = 0; i < ARRAY_LEN(MISSING); i++) {
+        enum web_lang lang = WEB_EN;
+        assert_null(site_find(s, bytes_str(MISSING[i]), &lang));
+    }
+    struct site_form form;
+    enum web_lang lang = WEB_EN;
+    const struct site_file *f = site_find(s, bytes_str("/dashboard.js"), &lang);
+    site_choose(&f->bodies[0], bytes_str("gzip"), &form);
+    assert_string_equal(form.coding, "gzip");
+    assert_true(form.body.n < f->bodies[0].coded[WEB_PLAIN].n / 2);
+    site_choose(&f->bodies[0], bytes_str(""), &form);
+    assert_null(form.coding);
+    site_unref(s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),      cmocka_unit_test(test_languages),
-        cmocka_unit_test(test_media),      cmocka_unit_test(test_values),
-        cmocka_unit_test(test_conditions), cmocka_unit_test(test_codings),
-        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_paths),     cmocka_unit_test(test_dashboard),
+        cmocka_unit_test(test_languages), cmocka_unit_test(test_media),
+        cmocka_unit_test(test_values),    cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_codings),   cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

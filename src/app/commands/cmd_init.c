@@ -34,6 +34,8 @@ static const struct cli_option OPTIONS[] = {
         "Password to create queues (default: a random one)"},
     {"control-port", 0, "[PORT]", AT(control_port),
         "Enable the control port (5224), with random passwords"},
+    {"dashboard", 0, "[ADDRESS:PORT]", AT(dashboard),
+        "Enable the page with the server's figures, on this\nmachine alone (127.0.0.1:8001), with a random password"},
     {"socks-proxy", 0, "[HOST:PORT]", AT(socks_proxy),
         "SOCKS proxy to forward messages to onion servers\n(localhost:9050)"},
     {"own-domains", 0, "DOMAINS", AT(own_domains),

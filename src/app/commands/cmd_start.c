@@ -105,11 +105,19 @@ static void print_url(const struct conf *c, bool is_secure) {
     enum { HTTP_PORT = 80, HTTPS_PORT = 443 };
     char host[CONF_TEXT_MAX], at[8] = "";
     const int port = (int)(is_secure ? c->web_https : c->web_http);
-    web_host(c, false, host, sizeof host);
-    if (*host == '\0') web_host(c, true, host, sizeof host);
+    web_name(c, host, sizeof host);
     if (port != (is_secure ? HTTPS_PORT : HTTP_PORT)) (void)snprintf(at, sizeof at, ":%d", port);
     printf("Page of this server: %s://%s%s/\n", is_secure ? "https" : "http",
            *host != '\0' ? host : "localhost", at);
+}
+
+static void print_dashboard(const struct conf *c) {
+    const struct conf_endpoint *at = &c->dashboard;
+    const bool is_v6 = strchr(at->host, ':') != NULL;
+    if (at->port == 0) return;
+    printf("Dashboard for the operator: http://%s%s%s:%u/ (password: [AUTH] "
+           "control_port_user_password)\n",
+           is_v6 ? "[" : "", at->host, is_v6 ? "]" : "", at->port);
 }
 
 /* The ports listen by now: those who wait for these lines connect at once. */
@@ -133,6 +141,7 @@ static void print_ports(const struct server *s, const struct conf *c) {
 
 static void print_serving(const struct server *s, const struct conf *c, const struct paths *paths) {
     print_ports(s, c);
+    print_dashboard(c);
     if (c->log_stats) printf("server stats log enabled: %s\n", paths->stats_daily);
     if (c->prometheus_interval_s != 0) {
         printf("Prometheus metrics saved every %" PRId64 " seconds to %s\n",

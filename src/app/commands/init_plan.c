@@ -69,6 +69,8 @@ static const struct setting SETTINGS[] = {
     {"--own-domains",      "PROXY",       "own_server_domains", AT(own_domains),      TEXT, NULL},
     {"--socks-proxy",      "PROXY",       "socks_proxy",        AT(socks_proxy),      TEXT,
         "localhost:9050"},
+    {"--dashboard",        "WEB",         "dashboard",          AT(dashboard),        TEXT,
+        "127.0.0.1:8001"},
     {"--web-path",         "WEB",         "static_path",        AT(web_path),         TEXT, NULL},
 };
 
@@ -277,9 +279,9 @@ static void plan_passwords(const struct init_args *a, struct init_plan *plan) {
     } else if (!a->no_password) {
         make_password(PASSWORD_BYTES, plan->password);
     }
-    if (a->control_port == NULL) return;
-    make_password(CONTROL_PASSWORD_BYTES, plan->admin_password);
-    make_password(CONTROL_PASSWORD_BYTES, plan->user_password);
+    if (a->control_port != NULL) make_password(CONTROL_PASSWORD_BYTES, plan->admin_password);
+    if (a->control_port != NULL || a->dashboard != NULL)
+        make_password(CONTROL_PASSWORD_BYTES, plan->user_password);
 }
 
 /* ---- paths of the pages ---- */

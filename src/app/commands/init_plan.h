@@ -15,6 +15,7 @@ struct init_args {
     const char *sign_algorithm, *ip, *fqdn, *password;
     const char *control_port, *socks_proxy, *source_code; /* may lack their value */
     const char *own_domains, *web_path;
+    const char *dashboard; /* may lack its value */
     const char *server_country, *operator, * operator_country, *website;
     const char *hosting, *hosting_country, *hosting_type;
     const char *database, *schema, *pool_size;

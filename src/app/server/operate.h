@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* operate.h -- what the server has for its operator alone: the control port and the metrics over
- * HTTP, as the settings want them. Main thread.
+/* operate.h -- what the server has for its operator alone: the control port, the metrics over
+ * HTTP and the dashboard, as the settings want them. Main thread.
  *
  * Order: operate_new() after the relay was made, operate_start() when its loops run, operate_stop()
  * before they stop, operate_free() after they were joined. */
 #pragma once
 
+#include "app/server/identity.h"
 #include "app/settings/conf.h"
 #include "stats/report.h"
 #include "store/store.h"
@@ -15,10 +16,10 @@ struct relay;
 struct stats_job;
 
 struct operate_opts {
-    const struct conf *conf; /* borrowed for the call */
-    const char *ini_path;    /* borrowed for the call; for messages */
-    const uint8_t *identity; /* borrowed for the call; SHA256_LEN bytes */
-    struct relay *relay;     /* borrowed, as all that follow */
+    const struct conf *conf;         /* borrowed for the call */
+    const char *ini_path;            /* borrowed for the call; for messages */
+    const struct identity *identity; /* borrowed for the call */
+    struct relay *relay;             /* borrowed, as all that follow */
     struct store *store;
     struct stats *stats;
     struct stats_sheet *sheet; /* of the control port's thread */

@@ -10,9 +10,9 @@
 
 const char PORTS_KEY[] = "[TRANSPORT] port", PORTS_HTTPS_KEY[] = "[WEB] https",
            PORTS_HTTP_KEY[] = "[WEB] http", PORTS_CONTROL_KEY[] = "[TRANSPORT] control_port",
-           PORTS_METRICS_KEY[] = "[TRANSPORT] metrics";
+           PORTS_METRICS_KEY[] = "[TRANSPORT] metrics", PORTS_DASHBOARD_KEY[] = "[WEB] dashboard";
 
-enum { MAX_OTHERS = 3 };
+enum { MAX_OTHERS = 4 };
 
 static bool has_http(const struct conf *c) {
     return c->web_http != 0 && c->web_static_path[0] != '\0';
@@ -79,6 +79,10 @@ static struct port_use get(const struct conf *c, unsigned i) {
                              false};
 }
 
+static struct port_use local_use(const struct conf_endpoint *at, const char *key) {
+    return (struct port_use){PORT_OPERATOR, {.host = at->host, .port = at->port}, key, false};
+}
+
 static unsigned list_others(const struct conf *c, struct port_use ret[MAX_OTHERS]) {
     unsigned n = 0;
     if (c->control_port != 0) {
@@ -92,11 +96,8 @@ static unsigned list_others(const struct conf *c, struct port_use ret[MAX_OTHERS
                                      PORTS_CONTROL_KEY,
                                      true};
     }
-    if (c->metrics.port != 0)
-        ret[n++] = (struct port_use){PORT_OPERATOR,
-                                     {.host = c->metrics.host, .port = c->metrics.port},
-                                     PORTS_METRICS_KEY,
-                                     false};
+    if (c->metrics.port != 0) ret[n++] = local_use(&c->metrics, PORTS_METRICS_KEY);
+    if (c->dashboard.port != 0) ret[n++] = local_use(&c->dashboard, PORTS_DASHBOARD_KEY);
     return n;
 }
 

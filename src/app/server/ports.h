@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ports.h -- where the server listens: each address of `bind` with each port, the control port and
- * the metrics; and what to tell the operator when one cannot be had. Main thread. */
+/* ports.h -- where the server listens: each address of `bind` with each port, the control port,
+ * the metrics and the dashboard; and what to tell the operator when one cannot be had. Main thread.
+ */
 #pragma once
 
 #include "app/settings/conf.h"
@@ -11,7 +12,7 @@ enum port_kind {
     PORT_SHARED,   /* SMP, and browsers with TLS */
     PORT_HTTPS,    /* browsers with TLS */
     PORT_HTTP,     /* browsers without */
-    PORT_OPERATOR, /* control port, metrics: not on the loops of clients */
+    PORT_OPERATOR, /* control port, metrics, dashboard: not on the loops of clients */
     N_PORT_KINDS
 };
 
@@ -38,7 +39,7 @@ struct port_use ports_use(const struct conf *c, unsigned i);
 struct port_use ports_use_of(const struct conf *c, const char *key);
 
 extern const char PORTS_KEY[], PORTS_HTTPS_KEY[], PORTS_HTTP_KEY[], PORTS_CONTROL_KEY[],
-    PORTS_METRICS_KEY[];
+    PORTS_METRICS_KEY[], PORTS_DASHBOARD_KEY[];
 
 /* Do the settings ask for pages with TLS, and say all that these need? */
 bool ports_have_https(const struct conf *c);

@@ -130,7 +130,7 @@ static void fill_gauges(void *ctx, struct stats_gauges *ret) {
         .smp_expires_s = (uint64_t)atomic_load_explicit(&s->smp_expires_s, memory_order_relaxed),
         .web_expires_s = web_expires_s != PAGE_CERT_NONE ? (uint64_t)web_expires_s : STATS_NO_VALUE,
     };
-    figures_read(&figures, s->store, s->relay, ret);
+    figures_read(&figures, s->o.storage, s->store, s->relay, ret);
     for (unsigned i = 0; i < s->n_sockets; i++) add_sockets(s, i, ret);
 }
 
@@ -618,7 +618,7 @@ static enum err up_operate(struct server *s, struct problem *p) {
     const struct operate_opts o = {
         .conf = s->o.conf,
         .ini_path = s->o.ini_path,
-        .identity = identity_fingerprint(s->o.identity).p,
+        .identity = s->o.identity,
         .relay = s->relay,
         .store = s->store,
         .stats = s->stats,

@@ -13,7 +13,8 @@ enum {
         48,                  /* of the journal up to 24, of compacting, saving, statistics, locks */
     LOOKUP_DESCRIPTORS = 64, /* names being looked up for the proxy, 32 at a time */
     LOOP_DESCRIPTORS = 8,    /* of each loop, with what it accepts and refuses */
-    OPERATE_DESCRIPTORS = 40, /* control port and metrics */
+    OPERATE_DESCRIPTORS = 40,   /* control port and metrics */
+    DASHBOARD_DESCRIPTORS = 24, /* its browsers, the files that it looks at */
     MIN_CLIENTS = 32,
     OUTGOING_SHARE = 4,        /* one in so many of the rest is kept for other relays */
     RESOLVER_SHARE = 8,        /* and for the resolver, but no more than it uses */
@@ -50,6 +51,7 @@ enum err shares_raise_limit(unsigned *ret) {
 
 static unsigned count_reserved(const struct conf *c, unsigned n_loops) {
     unsigned n = STORAGE_DESCRIPTORS + OPERATE_DESCRIPTORS;
+    if (c->dashboard.port != 0) n += DASHBOARD_DESCRIPTORS;
     if (c->proxy_enable) n += LOOKUP_DESCRIPTORS;
     return n + n_loops * (LOOP_DESCRIPTORS + ports_count(c));
 }

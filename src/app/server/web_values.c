@@ -72,6 +72,11 @@ void web_host(const struct conf *c, bool is_onion, char *ret, size_t cap) {
     }
 }
 
+void web_name(const struct conf *c, char *ret, size_t cap) {
+    web_host(c, false, ret, cap);
+    if (*ret == '\0') web_host(c, true, ret, cap);
+}
+
 static void add_address(struct web_values *v, const char *name, const char *id, const char *hosts,
                         unsigned port) {
     char suffix[8] = "";
@@ -84,11 +89,13 @@ static void add_address(struct web_values *v, const char *name, const char *id, 
 }
 
 static void add_hosts(struct web_values *v, const struct conf *c, struct bytes fingerprint) {
-    char host[CONF_TEXT_MAX], onion[CONF_TEXT_MAX], id[BASE64_LEN(SHA256_LEN) + 1];
+    char name[CONF_TEXT_MAX], host[CONF_TEXT_MAX], onion[CONF_TEXT_MAX],
+        id[BASE64_LEN(SHA256_LEN) + 1];
+    web_name(c, name, sizeof name);
     web_host(c, false, host, sizeof host);
     web_host(c, true, onion, sizeof onion);
     base64url_encode(fingerprint, id);
-    add_text(v, "name", "%s", *host != '\0' ? host : onion);
+    add_text(v, "name", "%s", name);
     add_text(v, "host", "%s", host);
     add_text(v, "onion_host", "%s", onion);
     add_text(v, "fingerprint", "%s", id);

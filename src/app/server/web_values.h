@@ -22,3 +22,5 @@ MUST_USE enum err web_values_make(const struct conf *c, struct bytes fingerprint
 /* The first of the hosts, and the first that is an onion service's, into cap bytes; "" where there
  * is none. */
 void web_host(const struct conf *c, bool is_onion, char *ret, size_t cap);
+/* Either of them: what the server is called. */
+void web_name(const struct conf *c, char *ret, size_t cap);

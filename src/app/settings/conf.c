@@ -353,23 +353,27 @@ static bool is_set(const struct conf *c, const char *section, const char *key) {
 /* What has an effect only together with something else. */
 static void warn_of_halves(const struct reader *r) {
     static const struct {
-        const char *section, *key, *needs;
+        const char *section, *key, *in, *needs;
     } ROWS[] = {
-        {"INFORMATION", "condition_amendments", "usage_conditions"},
-        {"INFORMATION", "operator_country", "operator"},
-        {"INFORMATION", "hosting_country", "hosting"},
-        {"INFORMATION", "admin_pgp", "admin_pgp_fingerprint"},
-        {"INFORMATION", "admin_pgp_fingerprint", "admin_pgp"},
-        {"INFORMATION", "complaints_pgp", "complaints_pgp_fingerprint"},
-        {"INFORMATION", "complaints_pgp_fingerprint", "complaints_pgp"},
-        {"WEB", "https", "cert"},
-        {"WEB", "https", "key"},
+        {"INFORMATION", "condition_amendments", "INFORMATION", "usage_conditions"},
+        {"INFORMATION", "operator_country", "INFORMATION", "operator"},
+        {"INFORMATION", "hosting_country", "INFORMATION", "hosting"},
+        {"INFORMATION", "admin_pgp", "INFORMATION", "admin_pgp_fingerprint"},
+        {"INFORMATION", "admin_pgp_fingerprint", "INFORMATION", "admin_pgp"},
+        {"INFORMATION", "complaints_pgp", "INFORMATION", "complaints_pgp_fingerprint"},
+        {"INFORMATION", "complaints_pgp_fingerprint", "INFORMATION", "complaints_pgp"},
+        {"WEB", "https", "WEB", "cert"},
+        {"WEB", "https", "WEB", "key"},
+        {"WEB", "dashboard", "AUTH", "control_port_user_password"},
     };
     for (size_t i = 0; i < ARRAY_LEN(ROWS); i++) {
-        const char *section = ROWS[i].section, *key = ROWS[i].key, *needs = ROWS[i].needs;
-        if (!is_set(r->conf, section, key) || is_set(r->conf, section, needs)) continue;
-        remark(r, "%s:%u: [%s] %s has no effect without %s: set that too", r->file,
-               line_of(r->conf, section, key), section, key, needs);
+        const char *section = ROWS[i].section, *key = ROWS[i].key;
+        const char *in = ROWS[i].in, *needs = ROWS[i].needs;
+        const bool is_elsewhere = strcmp(in, section) != 0;
+        if (!is_set(r->conf, section, key) || is_set(r->conf, in, needs)) continue;
+        remark(r, "%s:%u: [%s] %s has no effect without %s%s%s%s: set that too", r->file,
+               line_of(r->conf, section, key), section, key, is_elsewhere ? "[" : "",
+               is_elsewhere ? in : "", is_elsewhere ? "] " : "", needs);
     }
 }
 

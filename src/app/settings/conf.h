@@ -93,6 +93,7 @@ struct conf {
     char web_static_path[CONF_TEXT_MAX], web_cert[CONF_TEXT_MAX], web_key[CONF_TEXT_MAX];
     int64_t web_http, web_https; /* ports; 0: off */
     bool is_https_left_out;      /* not a setting: see ports_settle() */
+    struct conf_endpoint dashboard;
     /* [PROCESS] */
     char user[CONF_TEXT_MAX]; /* "": none */
     bool sandbox;

@@ -325,6 +325,11 @@ const struct opt OPTS[] = {
     VALUE(OPT_FILE, "WEB", "key", 0, PAGES, web_key,
         NULL, "/etc/opt/simplex/web.key",
         "Its private key."),
+    VALUE(OPT_ENDPOINT, "WEB", "dashboard", OPT_OURS, RESTART, dashboard,
+        "off", NULL,
+        "Address and port of a page with the course of this server's figures, for its operator, as in\n"
+        "127.0.0.1:8001. Only addresses of this machine itself; from elsewhere, through ssh. It asks for\n"
+        "[AUTH] control_port_user_password."),
 
     NUMBER("LIMITS", "message_queue_quota", OPT_OURS, RESTART, message_quota,
         BOUNDED(DEFAULT_MESSAGE_QUOTA), "messages",
