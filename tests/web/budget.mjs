@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 
 export const PAGE_BUDGET = { requests: 3, bytes: 12 * 1024 };
+export const DASHBOARD_BUDGET = { requests: 6, bytes: 40 * 1024 };
 export const LINK_BUDGET = { requests: 4, bytes: 20 * 1024 };
 const HEADERS_BYTES = 800; // of an answer without a body
 
 // What came over the network. The icon of the tab is the page's picture, which is in the cache then.
-async function visit(session, page, url) {
+export async function visit(session, page, url) {
   const seen = new Map();
   const entry = (id) => seen.get(id) ?? seen.set(id, { from: "", cached: false, bytes: 0 }).get(id);
   const response = ({ requestId, response: { url: from, fromDiskCache } }) => {

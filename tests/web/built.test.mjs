@@ -11,14 +11,15 @@ import { require } from "./browser.mjs";
 
 const { HtmlValidate } = require("html-validate");
 const validator = new HtmlValidate({ root: true, extends: ["html-validate:recommended"] });
-const pages = readdirSync(join(WEB, "pages"));
-const page = (name) => readFileSync(join(WEB, "pages", name), "utf8");
+const pages = ["pages", "dashboard"].flatMap((folder) => readdirSync(join(WEB, folder)).filter((name) => name.endsWith(".html"))
+  .map((name) => `${folder}/${name}`));
+const page = (name) => readFileSync(join(WEB, name), "utf8");
 const WHERE_APPS_ARE = [
   "https://apps.apple.com/us/app/simplex-chat/id1605771084", "https://play.google.com/store/apps/details?id=chat.simplex.app",
   "https://simplex.chat/fdroid", "https://simplex.chat/downloads",
 ];
 
-test("web/pages and web/media are what web/src gives", () => {
+test("web/pages, web/media and web/dashboard are what web/src gives", () => {
   execFileSync(process.execPath, [join(WEB, "build.mjs"), "--check"], { stdio: "inherit" });
 });
 

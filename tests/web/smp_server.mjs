@@ -11,7 +11,7 @@ import { ROOT } from "./site.mjs";
 const PROGRAM = process.env.SMP_SERVER ?? join(ROOT, "build", "smp-server");
 const START_MS = 60_000;
 
-async function freePort() {
+export async function freePort() {
   const server = createServer();
   await new Promise((done) => server.listen(0, "127.0.0.1", done));
   const { port } = server.address();
@@ -45,7 +45,7 @@ export async function startServer(settings, isSecure) {
   const [port, http] = [await freePort(), await freePort()];
   const web = isSecure ? withHttps(folder, port) : { http };
   writeFileSync(join(folder, "etc", "smp-server.ini"), iniOf({
-    ...settings, TRANSPORT: { port, ...settings.TRANSPORT }, WEB: { static_path: join(folder, "var", "www"), ...web },
+    ...settings, TRANSPORT: { port, ...settings.TRANSPORT }, WEB: { static_path: join(folder, "var", "www"), ...web, ...settings.WEB },
   }));
   const server = spawn(PROGRAM, ["start"], { env, stdio: ["ignore", "pipe", "pipe"] });
   const ended = new Promise((done) => server.on("exit", done));
@@ -67,6 +67,7 @@ export async function startServer(settings, isSecure) {
     origin: isSecure ? `https://${NAME}:${port}` : `http://${NAME}:${http}`,
     fingerprint: readFileSync(join(folder, "etc", "fingerprint"), "utf8").trim(),
     smpPort: port,
+    pid: server.pid,
     async stop() {
       server.kill("SIGTERM");
       await ended;
