@@ -214,6 +214,7 @@ static bool start_daemon(struct dashboard *d) {
 
 enum err dashboard_start(struct dashboard *d) {
     d->sample_ms = env_mono_ms(d->o.env);
+    take_sample(d, d->sample_ms); /* before anybody is answered */
     if (thread_start(&d->sampler, "dashboard", run, d) != OK) return E_SYS;
     if (start_daemon(d)) return OK;
     const int saved = errno;

@@ -33,7 +33,7 @@ struct dashboard {
     struct thread sampler;
     /* libmicrohttpd's thread */
     struct auth_gate gate;
-    /* the sampler's thread */
+    /* the sampler's thread; main thread until it starts */
     int64_t sample_ms; /* when next */
     struct stats_gauges gauges;
     struct stats_report report;
