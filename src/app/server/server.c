@@ -2,10 +2,8 @@
 #include "app/server/server.h"
 
 #include <errno.h>
-#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "app/server/doors.h"
 #include "app/server/figures.h"
@@ -16,6 +14,7 @@
 #include "app/server/shares.h"
 #include "app/terminal/progress.h"
 #include "app/server/stats_job.h"
+#include "app/server/workers.h"
 #include "app/files/version.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -29,17 +28,7 @@
 #include "proxy/proxy.h"
 #include "relay/relay.h"
 
-enum {
-    DRAIN_CHECK_MS = 20,
-    DRAIN_SPARE_MS = 3000,   /* beyond STOP_GRACE_MS: deadlines are checked once a second */
-    PROGRESS_DELAY_MS = 500, /* a shorter start needs no bar */
-};
-
-/* A port at one address. */
-struct opening {
-    uint16_t port; /* 0: left out */
-    enum port_kind kind;
-};
+enum { PROGRESS_DELAY_MS = 500 }; /* a shorter start needs no bar */
 
 /* What becomes of those who come to a port of clients and browsers: see up_shared(). */
 struct shared_opts {
@@ -69,12 +58,10 @@ struct server {
     struct server_opts o; /* conf and ini_path only while starting */
     struct stats *stats;
     struct stats_job *stats_job;
-    int64_t started_s;             /* Unix seconds */
-    struct shares shares;          /* of descriptors */
-    unsigned n_workers, n_sockets; /* n_sockets: addresses times ports */
-    struct opening *openings;      /* of each socket */
-    struct worker *workers;
-    struct loop **loops; /* borrowed from workers */
+    int64_t started_s;    /* Unix seconds */
+    struct shares shares; /* of descriptors */
+    unsigned n_loops;
+    struct workers *workers;
     struct admission *admission;
     struct pages *pages; /* NULL: there are none */
     struct doors doors;  /* main thread */
@@ -90,8 +77,6 @@ struct server {
     bool is_store_stopped;
     enum err stop_err;
     struct problem stop_problem;
-    /* posted by each worker that has no connection left */
-    sem_t drained;
 };
 
 /* ---- statistics ---- */
@@ -99,46 +84,25 @@ struct server {
 /* Who counts: each loop, on the sheet of its number, and behind them: */
 enum { SHEET_COMMIT, SHEET_OPERATE, N_OTHER_SHEETS };
 
-/* Sockets of one address, on all loops, go to their port. */
-static void add_sockets(const struct server *s, unsigned socket, struct stats_gauges *ret) {
-    unsigned i = 0;
-    const uint16_t port = s->openings[socket].port;
-    if (port == 0) return;
-    while (i < ret->n_ports && ret->port[i].port != port) i++;
-    if (i == STATS_PORTS_MAX) return; /* CONF_PORTS_MAX is not more */
-    struct stats_port *p = &ret->port[i];
-    if (i == ret->n_ports) ret->n_ports++;
-    p->port = port;
-    for (unsigned w = 0; w < s->n_workers; w++) {
-        const struct socket_counts *c = &s->workers[w].counts[socket];
-        /* In this order: what was closed had been accepted. */
-        const uint64_t closed = atomic_load_explicit(&c->closed, memory_order_acquire);
-        const uint64_t accepted = atomic_load_explicit(&c->accepted, memory_order_acquire);
-        p->closed += closed;
-        p->accepted += accepted;
-        p->active += accepted - closed;
-    }
-}
-
 /* Any thread, while there is a relay. */
 static void fill_gauges(void *ctx, struct stats_gauges *ret) {
     struct server *s = ctx;
     const int64_t web_expires_s = pages_cert_expires_s(s->pages);
     const struct server_figures figures = {
-        .n_workers = s->n_workers,
+        .n_workers = s->n_loops,
         .started_s = (uint64_t)s->started_s,
         .smp_expires_s = (uint64_t)atomic_load_explicit(&s->smp_expires_s, memory_order_relaxed),
         .web_expires_s = web_expires_s != PAGE_CERT_NONE ? (uint64_t)web_expires_s : STATS_NO_VALUE,
     };
     figures_read(&figures, s->o.storage, s->store, s->relay, ret);
-    for (unsigned i = 0; i < s->n_sockets; i++) add_sockets(s, i, ret);
+    workers_add_sockets(s->workers, ret);
 }
 
 static enum err up_stats(struct server *s, struct problem *p) {
     const struct conf *c = s->o.conf;
-    s->n_workers = shares_n_loops(c);
+    s->n_loops = shares_n_loops(c);
     s->started_s = env_now_s(&ENV_SYSTEM);
-    enum err e = stats_new(&ENV_SYSTEM, s->n_workers + N_OTHER_SHEETS, &s->stats);
+    enum err e = stats_new(&ENV_SYSTEM, s->n_loops + N_OTHER_SHEETS, &s->stats);
     if (e != OK) return problem_set(p, e, "cannot start: %s", err_reason(e));
     const struct stats_job_opts o = {
         .env = &ENV_SYSTEM,
@@ -185,7 +149,7 @@ static enum err up_descriptors(struct server *s, struct problem *p) {
     unsigned limit = 0;
     if (shares_raise_limit(&limit) != OK)
         return problem_sys(p, "cannot read the limit of open files");
-    return shares_divide(s->o.conf, s->n_workers, limit, &s->shares, p);
+    return shares_divide(s->o.conf, s->n_loops, limit, &s->shares, p);
 }
 
 /* ---- admission ---- */
@@ -247,7 +211,7 @@ static enum err up_store(struct server *s, struct problem *p) {
         .serves = !s->o.maintenance,
         .on_durable = on_durable,
         .ctx = s,
-        .commit_stats = stats_sheet(s->stats, s->n_workers + SHEET_COMMIT),
+        .commit_stats = stats_sheet(s->stats, s->n_loops + SHEET_COMMIT),
     };
     progress_begin(&ENV_SYSTEM, NULL, PROGRESS_DELAY_MS);
     const enum err e = storage_open(s->o.storage, &use, &s->store, p);
@@ -281,42 +245,15 @@ static void down_store(struct server *s) {
 
 /* ---- loops ---- */
 
-static void down_loops(struct server *s) {
-    for (unsigned i = 0; s->workers != NULL && i < s->n_workers; i++) {
-        loop_free(s->workers[i].loop);
-        free(s->workers[i].listeners);
-        free(s->workers[i].counts);
-    }
-    free(s->workers);
-    free(s->loops);
-    free(s->openings);
+static enum err up_loops(struct server *s, struct problem *p) {
+    const enum err e = workers_new(s->o.conf, s->n_loops, s->stats, &s->workers);
+    if (e == OK) return OK;
+    return problem_set(p, e, "cannot make %u event loops (see [TRANSPORT] threads): %s", s->n_loops,
+                       err_reason(e));
 }
 
-static enum err up_loops(struct server *s, struct problem *p) {
-    s->n_sockets = ports_count(s->o.conf);
-    s->workers = calloc(s->n_workers, sizeof *s->workers);
-    s->loops = calloc(s->n_workers, sizeof *s->loops);
-    s->openings = calloc(s->n_sockets, sizeof *s->openings);
-    enum err e = s->workers != NULL && s->loops != NULL && s->openings != NULL ? OK : E_NO_MEMORY;
-    for (unsigned i = 0; i < s->n_sockets && e == OK; i++) {
-        const struct port_use u = ports_use(s->o.conf, i);
-        s->openings[i] = (struct opening){u.addr.port, u.kind};
-    }
-    for (unsigned i = 0; i < s->n_workers && e == OK; i++) {
-        struct worker *w = &s->workers[i];
-        w->server = s;
-        w->listeners = calloc(s->n_sockets, sizeof(struct listener *));
-        w->counts = calloc(s->n_sockets, sizeof *w->counts);
-        e = w->listeners != NULL && w->counts != NULL ? loop_new(i, &ENV_SYSTEM, &w->loop)
-                                                      : E_NO_MEMORY;
-        s->loops[i] = w->loop;
-        if (e == OK) loop_set_stats(w->loop, stats_sheet(s->stats, i));
-    }
-    if (e == OK) return OK;
-    (void)problem_set(p, e, "cannot make %u event loops (see [TRANSPORT] threads): %s",
-                      s->n_workers, err_reason(e));
-    down_loops(s);
-    return e;
+static void down_loops(struct server *s) {
+    workers_free(s->workers);
 }
 
 /* ---- proxy ---- */
@@ -334,8 +271,8 @@ static enum err up_proxy(struct server *s, struct problem *p) {
     enum err e = has_socks ? socks_proxy_parse(c->socks_proxy, &socks) : OK;
     const struct proxy_opts o = {
         .env = &ENV_SYSTEM,
-        .loops = s->loops,
-        .n_loops = s->n_workers,
+        .loops = workers_loops(s->workers),
+        .n_loops = s->n_loops,
         .admission = s->admission,
         .version_max = RELAY_VERSION_MAX,
         .prefer_onion = strcmp(c->host_mode, "onion") == 0,
@@ -363,8 +300,8 @@ static enum err up_names(struct server *s, struct problem *p) {
     enum err e = conf_resolver(c, &endpoint, &key, &why);
     if (e != OK) return problem_set(p, e, "%s: [NAMES] %s: %s", s->o.ini_path, key, why);
     const struct resolver_opts o = {
-        .loops = s->loops,
-        .n_loops = s->n_workers,
+        .loops = workers_loops(s->workers),
+        .n_loops = s->n_loops,
         .endpoint = &endpoint,
         .settings = c->resolver,
         .transfers_max = s->shares.transfers,
@@ -385,8 +322,8 @@ static enum err up_relay(struct server *s, struct problem *p) {
     struct relay_opts o = {
         .env = &ENV_SYSTEM,
         .store = s->store,
-        .loops = s->loops,
-        .n_loops = s->n_workers,
+        .loops = workers_loops(s->workers),
+        .n_loops = s->n_loops,
         .admission = s->admission,
         .proxy = s->proxy,
         .resolver = s->resolver,
@@ -407,17 +344,8 @@ static void down_relay(struct server *s) {
 
 /* ---- ports ---- */
 
-static void close_listener(struct worker *w, unsigned i) {
-    listener_close(w->listeners[i]);
-    w->listeners[i] = NULL;
-}
-
-static void close_listeners(struct worker *w) {
-    for (unsigned i = 0; i < w->server->n_sockets; i++) close_listener(w, i);
-}
-
 static void down_ports(struct server *s) {
-    for (unsigned i = 0; i < s->n_workers; i++) close_listeners(&s->workers[i]);
+    workers_close_ports(s->workers);
 }
 
 /* The handshake has decided what it is. */
@@ -440,22 +368,6 @@ static enum err make_doors(struct server *s, SSL_CTX *smp) {
     return OK;
 }
 
-/* Our own sockets share their port, so only a probe finds another server that shares it too. */
-static enum err open_port(struct server *s, unsigned i, const struct port_use *u) {
-    const struct stream_opts *o = opts_of(s, u->kind);
-    enum err e = listener_probe(&u->addr);
-    for (unsigned j = 0; j < s->n_workers && e == OK; j++) {
-        struct worker *w = &s->workers[j];
-        e = listener_open(w->loop, &u->addr, s->doors.of[u->kind], o, &w->listeners[i]);
-        if (e == OK) listener_set_counts(w->listeners[i], &w->counts[i]);
-    }
-    if (e == OK) return OK;
-    const int number = errno;
-    for (unsigned j = 0; j < s->n_workers; j++) close_listener(&s->workers[j], i);
-    errno = number;
-    return e;
-}
-
 static void warn_left_out(const struct server *s, const struct port_use *u, enum err e) {
     struct problem why;
     ports_explain_left_out(u, e, s->o.ini_path, &why);
@@ -465,8 +377,9 @@ static void warn_left_out(const struct server *s, const struct port_use *u, enum
 /* Is there a port where browsers find pages with TLS? */
 static bool has_https(const struct server *s) {
     bool found = false;
-    for (unsigned i = 0; i < s->n_sockets && pages_tls(s->pages) != NULL; i++) {
-        const struct opening *o = &s->openings[i];
+    const unsigned n = pages_tls(s->pages) != NULL ? workers_n_sockets(s->workers) : 0;
+    for (unsigned i = 0; i < n; i++) {
+        const struct opening *o = workers_opening(s->workers, i);
         found = found || (o->port != 0 && (o->kind == PORT_SHARED || o->kind == PORT_HTTPS));
     }
     return found;
@@ -487,10 +400,12 @@ static enum err prepare_doors(struct server *s, struct problem *p) {
 
 /* Ports below 1024 are left out where they may not be bound to, if others are served. */
 static enum err open_ports(struct server *s, struct problem *p) {
+    const unsigned n = workers_n_sockets(s->workers);
     unsigned n_open = 0;
-    for (unsigned i = 0; i < s->n_sockets; i++) {
+    for (unsigned i = 0; i < n; i++) {
         const struct port_use u = ports_use(s->o.conf, i);
-        const enum err e = open_port(s, i, &u);
+        const enum err e =
+            workers_listen(s->workers, i, &u, s->doors.of[u.kind], opts_of(s, u.kind));
         if (e == OK && port_is_of_clients(u.kind)) n_open++;
         if (e == OK) continue;
         const bool is_dispensable = ports_is_dispensable(&u, e);
@@ -499,15 +414,15 @@ static enum err open_ports(struct server *s, struct problem *p) {
         } else {
             (void)ports_explain(&u, e, s->o.ini_path, p);
         }
-        s->openings[i].port = 0;
+        workers_leave_out(s->workers, i);
         if (is_dispensable) continue;
         down_ports(s);
         return e;
     }
     if (n_open == 0) return E_SYS;
-    for (unsigned i = 0; i < s->n_sockets; i++) {
+    for (unsigned i = 0; i < n; i++) {
         const struct port_use u = ports_use(s->o.conf, i);
-        if (s->openings[i].port != 0 || !port_is_of_clients(u.kind)) continue;
+        if (workers_opening(s->workers, i)->port != 0 || !port_is_of_clients(u.kind)) continue;
         errno = EACCES; /* for nothing else is one left out */
         warn_left_out(s, &u, E_SYS);
     }
@@ -523,93 +438,30 @@ static enum err up_ports(struct server *s, struct problem *p) {
 
 /* ---- threads ---- */
 
-/* Twice: for what one that was still running posted to one that had ended. */
-static void join_loops(struct server *s) {
-    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
-    for (unsigned i = 0; i < s->n_workers; i++) loop_join(s->loops[i]);
-}
-
 static void down_threads(struct server *s) {
     proxy_stop(s->proxy);
-    for (unsigned i = 0; i < s->n_workers; i++) loop_stop(s->loops[i]);
-    join_loops(s);
+    workers_stop(s->workers);
+    workers_join(s->workers);
 }
 
 /* What the store's threads have posted until they ended. */
 static void down_mail(struct server *s) {
-    join_loops(s);
+    workers_join(s->workers);
 }
 
 static enum err up_threads(struct server *s, struct problem *p) {
     enum err e = relay_start(s->relay);
     if (e == OK && s->proxy != NULL) e = proxy_start(s->proxy);
     if (e == OK && s->resolver != NULL) e = resolver_start(s->resolver);
-    for (unsigned i = 0; i < s->n_workers && e == OK; i++) e = loop_start(s->loops[i]);
+    if (e == OK) e = workers_start(s->workers);
     if (e == OK) return OK;
-    (void)problem_set(p, e, "cannot start %u threads: %s", s->n_workers, err_reason(e));
+    (void)problem_set(p, e, "cannot start %u threads: %s", s->n_loops, err_reason(e));
     down_threads(s);
     return e;
 }
 
-struct worker_msg {
-    struct loop_msg base;
-    struct worker *worker;
-    struct doors doors; /* owned; of a change of certificates */
-};
-
-static MUST_USE enum err post(struct worker *w, void (*run)(struct loop_msg *),
-                              const struct doors *doors) {
-    struct worker_msg *m = calloc(1, sizeof *m);
-    if (m == NULL) return E_NO_MEMORY;
-    m->base.run = run;
-    m->worker = w;
-    if (doors != NULL) m->doors = doors_ref(doors);
-    loop_post(w->loop, &m->base);
-    return OK;
-}
-
-static void check_drained(void *ctx) {
-    struct worker *w = ctx;
-    if (loop_n_conns(w->loop) != 0 && loop_now_ms(w->loop) < w->drain_deadline_ms) return;
-    loop_timer_stop(&w->drain_timer);
-    (void)sem_post(&w->server->drained);
-}
-
-/* On the loop: no new clients, and an end with those that are there. */
-static void run_drain(struct loop_msg *base) {
-    struct worker_msg *m = CONTAINER_OF(base, struct worker_msg, base);
-    struct worker *w = m->worker;
-    free(m);
-    close_listeners(w);
-    loop_close_conns(w->loop, STOP_GRACE_MS);
-    w->drain_deadline_ms = loop_now_ms(w->loop) + STOP_GRACE_MS + DRAIN_SPARE_MS / 2;
-    if (loop_timer_start(w->loop, &w->drain_timer, 0, DRAIN_CHECK_MS, check_drained, w) != OK) {
-        (void)sem_post(&w->server->drained);
-    }
-}
-
-/* Waits until n workers have said that they have nothing left to do, but not for ever. */
-static void wait_drained(struct server *s, unsigned n) {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (STOP_GRACE_MS + DRAIN_SPARE_MS) / 1000;
-    for (unsigned i = 0; i < n; i++) {
-        int failed = -1;
-        do failed = sem_clockwait(&s->drained, CLOCK_MONOTONIC, &until);
-        while (failed != 0 && errno == EINTR);
-        if (failed != 0) {
-            log_line(LOG_WARN, "stop", "loops_still_busy=%u", n - i);
-            return;
-        }
-    }
-}
-
 static void down_clients(struct server *s) {
-    unsigned n_told = 0;
-    for (unsigned i = 0; i < s->n_workers; i++) {
-        if (post(&s->workers[i], run_drain, NULL) == OK) n_told++;
-    }
-    wait_drained(s, n_told);
+    workers_drain(s->workers);
 }
 
 /* ---- the operator ---- */
@@ -622,11 +474,11 @@ static enum err up_operate(struct server *s, struct problem *p) {
         .relay = s->relay,
         .store = s->store,
         .stats = s->stats,
-        .sheet = stats_sheet(s->stats, s->n_workers + SHEET_OPERATE),
+        .sheet = stats_sheet(s->stats, s->n_loops + SHEET_OPERATE),
         .job = s->stats_job,
         .gauges = fill_gauges,
         .ctx = s,
-        .loop_index = s->n_workers,
+        .loop_index = s->n_loops,
     };
     return operate_new(&o, &s->operate, p);
 }
@@ -704,7 +556,6 @@ enum err server_stop(struct server *s, struct problem *ret_problem) {
     }
     const enum err e = s->stop_err;
     if (e != OK) *ret_problem = s->stop_problem;
-    (void)sem_destroy(&s->drained);
     free(s);
     return e;
 }
@@ -714,7 +565,6 @@ enum err server_start(const struct server_opts *o, struct server **ret,
     struct server *s = calloc(1, sizeof *s);
     if (s == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
     s->o = *o;
-    (void)sem_init(&s->drained, 0, 0);
     for (size_t i = 0; i < ARRAY_LEN(STEPS); i++) {
         if (STEPS[i].serving && o->maintenance) break;
         log_line(LOG_DEBUG, "start", "step=%s", STEPS[i].name);
@@ -736,22 +586,9 @@ enum err server_start(const struct server_opts *o, struct server **ret,
 
 /* ---- while it runs ---- */
 
-static void run_set_doors(struct loop_msg *base) {
-    struct worker_msg *m = CONTAINER_OF(base, struct worker_msg, base);
-    struct worker *w = m->worker;
-    for (unsigned i = 0; i < w->server->n_sockets; i++) {
-        SSL_CTX *tls = m->doors.of[w->server->openings[i].kind];
-        if (w->listeners[i] != NULL && tls != NULL) listener_set_tls(w->listeners[i], tls);
-    }
-    doors_done(&m->doors);
-    free(m);
-}
-
 static enum err change_doors(struct server *s, SSL_CTX *smp) {
-    enum err e = make_doors(s, smp);
-    for (unsigned i = 0; i < s->n_workers && e == OK; i++)
-        e = post(&s->workers[i], run_set_doors, &s->doors);
-    return e;
+    const enum err e = make_doors(s, smp);
+    return e == OK ? workers_set_doors(s->workers, &s->doors) : e;
 }
 
 enum err server_set_identity(struct server *s, const struct identity *id) {
@@ -782,28 +619,12 @@ void server_set_control(struct server *s, const struct control_settings *setting
     operate_set_control(s->operate, settings);
 }
 
-static void run_ping(struct loop_msg *base) {
-    struct worker *w = CONTAINER_OF(base, struct worker, ping);
-    atomic_store_explicit(&w->is_pinged, false, memory_order_release);
-}
-
 bool server_is_alive(struct server *s) {
-    bool all = true;
-    for (unsigned i = 0; i < s->n_workers; i++) {
-        struct worker *w = &s->workers[i];
-        if (atomic_load_explicit(&w->is_pinged, memory_order_acquire)) {
-            all = false;
-            continue;
-        }
-        atomic_store_explicit(&w->is_pinged, true, memory_order_relaxed);
-        w->ping = (struct loop_msg){NULL, run_ping};
-        loop_post(w->loop, &w->ping);
-    }
-    return all;
+    return workers_are_alive(s->workers);
 }
 
 unsigned server_n_threads(const struct server *s) {
-    return s->n_workers;
+    return s->n_loops;
 }
 
 bool server_has_https(const struct server *s) {
@@ -811,8 +632,8 @@ bool server_has_https(const struct server *s) {
 }
 
 bool server_has_port(const struct server *s, uint16_t port) {
-    for (unsigned i = 0; i < s->n_sockets; i++) {
-        if (s->openings[i].port == port) return true;
+    for (unsigned i = 0; i < workers_n_sockets(s->workers); i++) {
+        if (workers_opening(s->workers, i)->port == port) return true;
     }
     return false;
 }
