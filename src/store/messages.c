@@ -60,14 +60,13 @@ static enum err write_locked(struct store *s, struct queue *q, struct message *m
                              struct msg_written *ret) {
     if (q->refuses && q->n_messages != 0) return E_QUOTA;
     const bool over = q->n_messages >= s->quota;
-    const struct msg_written written = {.was_empty = q->n_messages == 0,
-                                        .sub = store__subscriber(q)};
+    const bool was_empty = q->n_messages == 0;
     lsn_t lsn = 0;
     const enum err e = over ? store_marker(s, q, msg, &lsn) : store_message(s, q, msg);
     if (e != OK && e != E_QUOTA) return e;
     q->refuses = over;
-    *ret = written;
-    ret->lsn = over ? lsn : msg->lsn;
+    *ret = (struct msg_written){.was_empty = was_empty, .lsn = over ? lsn : msg->lsn};
+    if (was_empty) ret->sub = store__subscriber(s, q);
     return e;
 }
 

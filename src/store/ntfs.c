@@ -21,7 +21,7 @@ static struct notifier_entry *detach(struct store *s, struct queue *q,
                                      struct sub_ended *ret_ended) {
     struct notifier_entry *n = queue_notifier_of(q);
     if (n == NULL) return NULL;
-    *ret_ended = (struct sub_ended){store__ntf_subscriber(n), n->rec.id};
+    *ret_ended = (struct sub_ended){store__end_ntf_sub(s, n), n->rec.id};
     store__count_ntfs(s, -(int64_t)n->n_ntfs);
     q->extra->notifier = NULL;
     return n;
@@ -118,8 +118,8 @@ enum err store_ntf_add(struct store *s, struct queue *q, const struct id *msg_id
     } else {
         *ret = (struct ntf_added){.was_empty = n->head == NULL,
                                   .dropped_one = n->n_ntfs == NTFS_PER_NOTIFIER_MAX,
-                                  .sub = store__ntf_subscriber(n),
                                   .notifier_id = n->rec.id};
+        if (ret->was_empty) ret->sub = store__ntf_subscriber(s, n);
         e = store__ntf_push(s, n, msg_id, ts_s);
     }
     store__unlock(s, q);
@@ -147,7 +147,7 @@ enum err store_ntf_take(struct store *s, struct queue *q, const struct id *notif
     if (e != OK) return e;
     struct notifier_entry *n = queue_notifier_of(q);
     if (n == NULL || !id_equal(&n->rec.id, notifier_id) ||
-        !subscriber_equal(store__ntf_subscriber(n), sub)) {
+        !subscriber_equal(store__ntf_subscriber(s, n), sub)) {
         e = E_AUTH;
     } else {
         take_locked(s, n, max, ret);

@@ -206,9 +206,13 @@ const uint8_t *queue_dh_secret(const struct queue *q) {
 /* ---- stripes ---- */
 
 /* High bits choose the stripe: the maps use the low ones, under another seed. */
+static uint8_t stripe_number(const struct queue_table *t, const struct id *id) {
+    return (uint8_t)(id_hash(t->stripe_seed, id) >> 32 & (N_STRIPES - 1));
+}
+
 static struct stripe *stripe_of(struct queue_table *t, enum queue_id_kind kind,
                                 const struct id *id) {
-    return &t->index[kind][id_hash(t->stripe_seed, id) >> 32 & (N_STRIPES - 1)];
+    return &t->index[kind][stripe_number(t, id)];
 }
 
 static enum err index_insert(struct queue_table *t, enum queue_id_kind kind, struct idnode *node) {
@@ -230,11 +234,11 @@ static void index_remove(struct queue_table *t, enum queue_id_kind kind,
 }
 
 void queue_lock(struct queue_table *t, const struct queue *q) {
-    lock_take(&stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->mtx);
+    lock_take(&t->index[ID_RECIPIENT][q->stripe].mtx);
 }
 
 void queue_unlock(struct queue_table *t, const struct queue *q) {
-    lock_give(&stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->mtx);
+    lock_give(&t->index[ID_RECIPIENT][q->stripe].mtx);
 }
 
 /* ---- the table ---- */
@@ -372,6 +376,7 @@ static enum err queue_new(struct queue_table *t, const struct queue_rec *rec, st
     if (q == NULL) return E_NO_MEMORY;
     q->rcv_node.id = rec->rcv_id;
     q->snd_node.id = rec->snd_id;
+    q->stripe = stripe_number(t, &rec->rcv_id);
     memcpy(q->dh_secret, rec->dh_secret, sizeof q->dh_secret);
     q->mode = (uint8_t)rec->mode;
     q->status = (uint8_t)rec->status;
@@ -409,7 +414,7 @@ static enum err index_others(struct queue_table *t, struct queue *q, const struc
 
 /* Under its lock: in the index of recipients, and live if it is admitted. */
 static enum err admit(struct queue_table *t, struct queue *q, struct queue_admission admission) {
-    struct idmap *map = &stripe_of(t, ID_RECIPIENT, queue_rcv_id(q))->map;
+    struct idmap *map = &t->index[ID_RECIPIENT][q->stripe].map;
     enum err e = idmap_insert(map, &q->rcv_node);
     if (e != OK) return e;
     if (admission.admit != NULL) e = admission.admit(q, admission.ctx);

@@ -40,7 +40,6 @@ struct notifier_entry {
     struct queue_alias alias;
     struct queue_notifier rec;     /* has_service, service_id: not used, see service */
     struct service *service;       /* borrowed from the service table; NULL: none */
-    struct subscriber sub;         /* nobody while there is a service */
     struct ntf_entry *head, *tail; /* owned, oldest first */
     unsigned n_ntfs;
 };
@@ -73,6 +72,7 @@ struct queue {
     /* fixed after queue_table_add() */
     struct idnode rcv_node, snd_node; /* chain pointers guarded by their stripes */
     uint8_t dh_secret[X25519_LEN];    /* secret */
+    uint8_t stripe;                   /* of its recipient id: whose lock guards what follows */
     /* atomic */
     _Atomic uint32_t refs; /* relaxed to take, release/acquire to drop */
     /* guarded by queue_lock() */
@@ -86,8 +86,7 @@ struct queue {
     uint8_t snd_key_type; /* KEY_NONE: see extra, or not secured */
     uint16_t log_mark;    /* the rewrite of the store log that has it (queue_log.h) */
     uint8_t rcv_key[SMALL_KEY_LEN], snd_key[SMALL_KEY_LEN];
-    struct queue_extra *extra; /* owned, or NULL */
-    struct subscriber sub;
+    struct queue_extra *extra;     /* owned, or NULL */
     struct msg_entry *head, *tail; /* owned */
 };
 

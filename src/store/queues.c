@@ -291,12 +291,11 @@ static enum err delete_by(struct store *s, struct queue *q, store_record_fn *rec
     }
     const struct notifier_entry *n = queue_notifier_of(q);
     q->live = false;
-    ret->recipient.sub = store__subscriber(q);
+    ret->recipient.sub = store__end_sub(s, q);
     if (n != NULL) {
-        ret->notifier = (struct sub_ended){store__ntf_subscriber(n), n->rec.id};
+        ret->notifier = (struct sub_ended){store__end_ntf_sub(s, n), n->rec.id};
         store__count_ntfs(s, -(int64_t)n->n_ntfs);
     }
-    q->sub = (struct subscriber){0};
     struct msg_entry *messages = q->head;
     store__count_messages(s, -(int64_t)q->n_messages);
     q->head = q->tail = NULL;

@@ -126,29 +126,6 @@ void service_uncount(struct service *svc, enum sub_party party, const struct id 
     lock_give(&svc->mtx);
 }
 
-struct subscriber service_subscriber(struct service *svc) {
-    lock_take(&svc->mtx);
-    const struct subscriber sub = svc->sub;
-    lock_give(&svc->mtx);
-    return sub;
-}
-
-struct subscriber service_take(struct service *svc, struct subscriber sub, enum sub_party party,
-                               struct ids_sum *ret_sum) {
-    lock_take(&svc->mtx);
-    const struct subscriber prev = svc->sub;
-    svc->sub = sub;
-    *ret_sum = svc->sums[party];
-    lock_give(&svc->mtx);
-    return prev;
-}
-
-void service_leave(struct service *svc, struct subscriber sub) {
-    lock_take(&svc->mtx);
-    if (subscriber_equal(svc->sub, sub)) svc->sub = (struct subscriber){0};
-    lock_give(&svc->mtx);
-}
-
 const struct id *service_id(const struct service *svc) {
     return &svc->by_id.id;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* service_table.h -- service clients in RAM: who they are, who serves them now, how many queues
- * they have.
+/* service_table.h -- service clients in RAM: who they are, and how many queues they have.
  *
  * A service is found by its id or by the hash of its identity certificate, and is never removed
  * while the store is open: a pointer to one stays good. A queue that is associated with a service
@@ -8,8 +7,8 @@
  * association, so that nobody has to count. A log may name a service before the line that describes
  * it: such a service has an id alone until then.
  *
- * Locks: the table's mutex, for finding and adding; each service's own, for its subscriber and
- * sums. The latter may be taken under a queue's stripe, the former may not. Any thread. */
+ * Locks: the table's mutex, for finding and adding; each service's own, for its sums. The latter
+ * may be taken under a queue's stripe, the former may not. Any thread. */
 #pragma once
 
 #include "base/env.h"
@@ -31,7 +30,6 @@ struct service {
     struct service *next; /* in the order of their lines */
     /* guarded by mtx */
     struct lock mtx;
-    struct subscriber sub;
     struct ids_sum sums[N_SUB_PARTIES];
 };
 
@@ -66,8 +64,3 @@ void service_table_counts(struct service_table *t, uint64_t ret_services[N_SUB_P
 /* A queue (or notifier) of this id was associated, or is no more; NULL is a no-op. */
 void service_count(struct service *svc, enum sub_party party, const struct id *id);
 void service_uncount(struct service *svc, enum sub_party party, const struct id *id);
-struct subscriber service_subscriber(struct service *svc);
-/* Makes `sub` the subscriber; who it was before. *ret_sum: the queues of this party. */
-struct subscriber service_take(struct service *svc, struct subscriber sub, enum sub_party party,
-                               struct ids_sum *ret_sum);
-void service_leave(struct service *svc, struct subscriber sub); /* if it still is the subscriber */

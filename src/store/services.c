@@ -32,21 +32,23 @@ enum err store_service_open(struct store *s, const struct service_rec *rec, bool
 
 /* ---- serving ---- */
 
-void store_service_subscribe(struct store *s, struct service *svc, enum sub_party party,
-                             struct subscriber sub, struct subscriber *ret_prev,
-                             struct ids_sum *ret_sum) {
-    (void)s;
-    *ret_prev = service_take(svc, sub, party, ret_sum);
+/* The sum is that of the instant in which `sub` takes over. */
+enum err store_service_subscribe(struct store *s, struct service *svc, enum sub_party party,
+                                 struct subscriber sub, struct subscriber *ret_prev,
+                                 struct ids_sum *ret_sum) {
+    lock_take(&svc->mtx);
+    const enum err e = subs_take(s->subs, SUBS_SERVICE, service_id(svc), sub, ret_prev);
+    if (e == OK) *ret_sum = svc->sums[party];
+    lock_give(&svc->mtx);
+    return e;
 }
 
 bool store_service_is_subscribed(struct store *s, struct service *svc, struct subscriber sub) {
-    (void)s;
-    return subscriber_equal(service_subscriber(svc), sub);
+    return subscriber_equal(subs_find(s->subs, SUBS_SERVICE, service_id(svc)), sub);
 }
 
 void store_service_unsubscribe(struct store *s, struct service *svc, struct subscriber sub) {
-    (void)s;
-    service_leave(svc, sub);
+    subs_leave(s->subs, SUBS_SERVICE, service_id(svc), sub);
 }
 
 struct service_scan {

@@ -100,13 +100,16 @@ enum err store__init(struct store *s, const struct store_ops *ops, const struct 
     s->ops = ops;
     s->quota = o->quota;
     s->table = NULL;
+    s->subs = NULL;
     atomic_init(&s->n_messages, 0);
     atomic_init(&s->n_ntfs, 0);
-    return queue_table_new(o->env, &s->table);
+    const enum err e = queue_table_new(o->env, &s->table);
+    return e == OK ? subs_new(o->env, &s->subs) : e;
 }
 
 void store__done(struct store *s) {
     queue_table_free(s->table);
+    subs_free(s->subs);
 }
 
 enum err store__lock_live(struct store *s, const struct queue *q) {

@@ -25,6 +25,7 @@
 #include "model/message.h"
 #include "model/queue.h"
 #include "model/service_record.h"
+#include "subs/subs.h"
 
 struct store;
 struct queue;
@@ -179,7 +180,6 @@ MUST_USE enum err store_queue_touch(struct store *s, struct queue *q, int32_t da
 
 /* For good, with a reason: recipient and sender are told so from then on. Takes a reference.
  * *ret_sub is who has to be told at once. */
-struct subscriber;
 MUST_USE enum err store_queue_block(struct store *s, struct queue *q, struct block_info *info,
                                     struct subscriber *ret_sub, lsn_t *ret_lsn);
 MUST_USE enum err store_queue_unblock(struct store *s, struct queue *q, lsn_t *ret_lsn);
@@ -187,19 +187,9 @@ MUST_USE enum err store_queue_unblock(struct store *s, struct queue *q, lsn_t *r
 /* ---- subscriptions ----
  *
  * A queue has one subscriber for its messages and one for its notifications. Each is a session, or
- * a service that the queue is associated with; then it is whatever session serves that service. */
-
-/* A session, named so that another process could be meant. */
-struct subscriber {
-    uint16_t node; /* 0: this process */
-    uint16_t loop;
-    uint32_t slot;       /* of the loop's session table */
-    uint64_t generation; /* 0: nobody; a slot that was used again has another one */
-};
-
-static inline bool subscriber_equal(struct subscriber a, struct subscriber b) {
-    return a.node == b.node && a.loop == b.loop && a.slot == b.slot && a.generation == b.generation;
-}
+ * a service that the queue is associated with; then it is whatever session serves that service.
+ * Associations are part of the record; which session it is, a registry of this process says
+ * (subs/subs.h), in which a store looks and writes under its queue's lock. */
 
 enum sub_party { SUB_RECIPIENT, SUB_NOTIFIER, N_SUB_PARTIES };
 
@@ -252,9 +242,9 @@ MUST_USE enum err store_notifier_delete(struct store *s, struct queue *q,
                                         lsn_t *ret_lsn); /* OK when there is none */
 
 struct ntf_added {
-    bool was_empty;   /* the subscriber, if any, waits for this one */
-    bool dropped_one; /* there were too many */
-    struct subscriber sub;
+    bool was_empty;        /* the subscriber, if any, waits for this one */
+    bool dropped_one;      /* there were too many */
+    struct subscriber sub; /* when was_empty */
     struct id notifier_id;
 };
 /* Keeps a notification of a message until it is taken; of more than NTFS_PER_NOTIFIER_MAX the
@@ -286,10 +276,10 @@ MUST_USE enum err store_service_open(struct store *s, const struct service_rec *
                                      bool may_create, struct service **ret, lsn_t *ret_lsn);
 const struct id *service_id(const struct service *svc); /* borrowed; never changes */
 /* Makes `sub` the session that serves all queues of this party; *ret_prev is who was, *ret_sum what
- * they are. */
-void store_service_subscribe(struct store *s, struct service *svc, enum sub_party party,
-                             struct subscriber sub, struct subscriber *ret_prev,
-                             struct ids_sum *ret_sum);
+ * they are. E_NO_MEMORY. */
+MUST_USE enum err store_service_subscribe(struct store *s, struct service *svc,
+                                          enum sub_party party, struct subscriber sub,
+                                          struct subscriber *ret_prev, struct ids_sum *ret_sum);
 bool store_service_is_subscribed(struct store *s, struct service *svc, struct subscriber sub);
 void store_service_unsubscribe(struct store *s, struct service *svc, struct subscriber sub);
 
@@ -306,8 +296,8 @@ bool store_service_scan(struct store *s, struct service *svc, enum sub_party par
 /* ---- messages ---- */
 
 struct msg_written {
-    bool was_empty; /* the subscriber, if any, waits for this message */
-    struct subscriber sub;
+    bool was_empty;        /* the subscriber, if any, waits for this message */
+    struct subscriber sub; /* when was_empty */
     lsn_t lsn;
 };
 /* Appends; ownership passes in any case. E_QUOTA when the queue is full or has not been read empty

@@ -47,6 +47,7 @@ struct store {
     /* fixed after open */
     unsigned quota;
     struct queue_table *table; /* owned */
+    struct subs *subs;         /* owned */
     /* atomic */
     _Atomic uint64_t n_messages, n_ntfs; /* relaxed: figures for reports */
 };
@@ -84,8 +85,12 @@ MUST_USE enum err store__msg_restore(struct store *s, const struct id *rcv_id,
 
 /* ---- subs.c ---- */
 struct notifier_entry;
-struct subscriber store__subscriber(const struct queue *q); /* under the queue's lock */
-struct subscriber store__ntf_subscriber(const struct notifier_entry *n); /* likewise */
+/* Who gets what comes to a queue, or to its notifier. Under the queue's lock. */
+struct subscriber store__subscriber(const struct store *s, const struct queue *q);
+struct subscriber store__ntf_subscriber(const struct store *s, const struct notifier_entry *n);
+/* The same, of a queue or notifier that is gone: nobody listens to it any more. */
+struct subscriber store__end_sub(const struct store *s, const struct queue *q);
+struct subscriber store__end_ntf_sub(const struct store *s, const struct notifier_entry *n);
 
 /* ---- ntfs.c ---- */
 /* Under the queue's lock, or before it is shared. E_NO_MEMORY. */

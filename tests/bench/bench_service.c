@@ -64,9 +64,10 @@ static double subscribe_all(struct store *s, struct service *svc, uint64_t n) {
     const double begun = cpu_s();
     struct subscriber prev;
     struct ids_sum sum;
-    store_service_subscribe(s, svc, SUB_RECIPIENT, (struct subscriber){.generation = 2}, &prev,
-                            &sum);
-    must((uint64_t)sum.n == n, "count");
+    const struct subscriber sub = {.generation = 2};
+    must(store_service_subscribe(s, svc, SUB_RECIPIENT, sub, &prev, &sum) == OK &&
+             (uint64_t)sum.n == n,
+         "count");
     struct store_cursor c = {0};
     uint64_t found = 0;
     while (store_service_scan(s, svc, SUB_RECIPIENT, &c, SCAN_STEP, count_found, &found)) continue;

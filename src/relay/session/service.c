@@ -240,11 +240,13 @@ static enum err serve(struct session *s, enum sub_party party) {
     struct session_service *svc = s->service;
     struct store *store = opts_of(s)->store;
     if (svc->serves_all && store_service_is_subscribed(store, svc->service, s->self)) return OK;
+    struct news served = {.kind = NEWS_SERVED, .service = svc->service};
+    const enum err e = store_service_subscribe(store, svc->service, party, s->self, &served.to,
+                                               &svc->subscribed);
+    if (e != OK) return e;
     svc->scan_cursor = (struct store_cursor){0};
     if (!svc->is_scanning) session_add_due(s, DUE_SCAN, NULL, false);
     svc->is_scanning = true;
-    struct news served = {.kind = NEWS_SERVED, .service = svc->service};
-    store_service_subscribe(store, svc->service, party, s->self, &served.to, &svc->subscribed);
     svc->serves_all = true;
     gauges_update_subs(s);
     if (!session_is(s, served.to)) news_send(s->rl, &served);
