@@ -26,6 +26,14 @@ struct message {
     uint8_t data[];
 };
 
+/* What is known of a message without having it. */
+struct msg_head {
+    struct id id;
+    int64_t ts_s; /* as above */
+    uint16_t body_len;
+    bool is_quota, notification;
+};
+
 /* A copy of body; refs = 1. E_NO_MEMORY. Any thread. */
 MUST_USE enum err message_new(const struct id *id, int64_t ts_s, bool notification,
                               struct bytes body, struct message **ret);

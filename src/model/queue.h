@@ -17,6 +17,13 @@ enum queue_mode {
     MODE_MESSAGING,
     MODE_CONTACT
 }; /* unknown: queues older than version 9 */
+/* What of a queue is looked at. */
+enum queue_want {
+    WANT_RECORD,   /* what authorization and policy look at */
+    WANT_MESSAGES, /* also how many messages wait, and what is known of the oldest */
+    WANT_LINK,     /* also its link data */
+    WANT_FREE      /* nothing: there should be none with this id */
+};
 enum queue_status { STATUS_ACTIVE, STATUS_OFF, STATUS_BLOCKED };
 
 /* Recipient keys, 1 to RCV_KEYS_MAX. */

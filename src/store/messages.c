@@ -107,7 +107,7 @@ enum err store__entry_message(const struct msg_entry *entry, struct message **re
     return message_new_absent(&entry->id, entry->ts_s, entry->notification, entry->body_len, ret);
 }
 
-enum err store_msg_peek(struct store *s, struct queue *q, struct message **ret) {
+enum err store__msg_peek(struct store *s, struct queue *q, struct message **ret) {
     enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     *ret = NULL;
@@ -119,21 +119,13 @@ enum err store_msg_peek(struct store *s, struct queue *q, struct message **ret) 
 bool store__next_in_ram(struct store *s, struct store_next *n) {
     struct message *m = NULL;
     n->ret_message = NULL;
-    n->ret_err = store_msg_peek(s, n->queue, &m);
+    n->ret_err = store__msg_peek(s, n->queue, &m);
     if (n->ret_err != OK || m == NULL || message_has_body(m)) {
         n->ret_message = m;
         return true;
     }
     message_unref(m);
     return false;
-}
-
-enum err store_msg_count(struct store *s, struct queue *q, unsigned *ret_n) {
-    const enum err e = store__lock_live(s, q);
-    if (e != OK) return e;
-    *ret_n = q->n_messages;
-    store__unlock(s, q);
-    return OK;
 }
 
 /* ---- deleting ---- */

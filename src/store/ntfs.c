@@ -38,7 +38,7 @@ static enum err show_notifier(struct store *s, struct queue *q, struct notifier_
                              .has_notifier = true,
                              .notifier = entry->rec};
     e = queue_need_extra(q);
-    if (e == OK) e = s->ops->record(s, q, &r, ret_lsn);
+    if (e == OK) e = store__record(s, q, &r, ret_lsn);
     if (e == OK) {
         *ret_old = detach(s, q, ret_ended);
         q->extra->notifier = entry;
@@ -70,7 +70,7 @@ enum err store_notifier_delete(struct store *s, struct queue *q, struct sub_ende
     if (e != OK) return e;
     if (queue_notifier_of(q) != NULL) {
         const struct record r = {.tag = RECORD_NDELETE, .rcv_id = *queue_rcv_id(q)};
-        e = s->ops->record(s, q, &r, ret_lsn);
+        e = store__record(s, q, &r, ret_lsn);
         if (e == OK) old = detach(s, q, ret_ended);
     }
     store__unlock(s, q);

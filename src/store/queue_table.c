@@ -108,6 +108,7 @@ enum err queue_set_rcv_keys(struct queue *q, struct keyset *keys) {
 }
 
 void queue_push(struct queue *q, struct msg_entry *owned) {
+    queue_changed(q);
     owned->next = NULL;
     if (q->tail != NULL) {
         q->tail->next = owned;
@@ -120,6 +121,7 @@ void queue_push(struct queue *q, struct msg_entry *owned) {
 
 struct msg_entry *queue_pop(struct queue *q) {
     struct msg_entry *m = q->head;
+    queue_changed(q);
     q->head = m->next;
     if (q->head == NULL) q->tail = NULL;
     q->n_messages--;
@@ -137,6 +139,7 @@ void queue_unlink(struct queue *q, struct msg_entry *m) {
         (void)queue_pop(q);
         return;
     }
+    queue_changed(q);
     struct msg_entry *before = q->head;
     while (before->next != m) before = before->next;
     before->next = m->next;
@@ -304,6 +307,30 @@ struct queue *queue_table_find(struct queue_table *t, enum queue_id_kind kind,
     return q;
 }
 
+/* A recipient's id is found under the lock of its queue: one lock is enough. */
+struct queue *queue_table_find_locked(struct queue_table *t, enum queue_id_kind kind,
+                                      const struct id *id) {
+    struct queue *q;
+    if (kind == ID_RECIPIENT) {
+        struct stripe *s = stripe_of(t, kind, id);
+        lock_take(&s->mtx);
+        struct idnode *node = idmap_find(&s->map, id);
+        if (node != NULL) {
+            q = CONTAINER_OF(node, struct queue, rcv_node);
+            if (q->live) return queue_ref(q);
+        }
+        lock_give(&s->mtx);
+        return NULL;
+    }
+    q = queue_table_find(t, kind, id);
+    if (q == NULL) return NULL;
+    queue_lock(t, q);
+    if (q->live) return q;
+    queue_unlock(t, q);
+    queue_unref(q);
+    return NULL;
+}
+
 /* ---- links ---- */
 
 enum err queue_table_add_link(struct queue_table *t, struct queue *q, struct link_data *data,
@@ -382,6 +409,7 @@ static enum err queue_new(struct queue_table *t, const struct queue_rec *rec, st
     q->status = (uint8_t)rec->status;
     q->updated_day = rec->updated_day;
     atomic_init(&q->refs, 1);
+    atomic_init(&q->version, 0);
     enum err e = queue_set_rcv_keys(q, rec->rcv_keys);
     if (e == OK) e = queue_set_snd_key(q, &rec->snd_key);
     if (e == OK) e = set_extra(t, q, rec);

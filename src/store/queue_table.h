@@ -74,7 +74,8 @@ struct queue {
     uint8_t dh_secret[X25519_LEN];    /* secret */
     uint8_t stripe;                   /* of its recipient id: whose lock guards what follows */
     /* atomic */
-    _Atomic uint32_t refs; /* relaxed to take, release/acquire to drop */
+    _Atomic uint32_t refs;    /* relaxed to take, release/acquire to drop */
+    _Atomic uint32_t version; /* release under queue_lock(), acquire by anybody */
     /* guarded by queue_lock() */
     int32_t updated_day;
     uint32_t n_messages;
@@ -110,6 +111,9 @@ MUST_USE enum err queue_table_add(struct queue_table *t, const struct queue_rec 
                                   struct queue_admission admission, struct queue **ret_queue);
 /* A reference, or NULL. */
 struct queue *queue_table_find(struct queue_table *t, enum queue_id_kind kind, const struct id *id);
+/* The same, live and under queue_lock(), or NULL. */
+struct queue *queue_table_find_locked(struct queue_table *t, enum queue_id_kind kind,
+                                      const struct id *id);
 
 void queue_lock(struct queue_table *t, const struct queue *q);
 void queue_unlock(struct queue_table *t, const struct queue *q);
@@ -140,6 +144,11 @@ struct service_table *queue_table_services(struct queue_table *t); /* borrowed *
 
 /* ---- one queue; under its lock, or before it is shared ---- */
 
+/* What of it was looked at before is old: a change is about to be made. */
+static inline void queue_changed(struct queue *q) {
+    const uint32_t now = atomic_load_explicit(&q->version, memory_order_relaxed);
+    atomic_store_explicit(&q->version, now + 1, memory_order_release);
+}
 MUST_USE enum err queue_need_extra(struct queue *q); /* q->extra is there afterwards; E_NO_MEMORY */
 struct link_entry *queue_link(const struct queue *q);            /* NULL: none */
 struct notifier_entry *queue_notifier_of(const struct queue *q); /* NULL: none */

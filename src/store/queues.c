@@ -12,29 +12,48 @@ enum { DAY_S = 86400 };
 
 /* ---- reading ---- */
 
-enum err store_queue_view(struct store *s, struct queue *q, struct queue_view *ret) {
+static struct msg_head head_of(const struct msg_entry *e) {
+    return (struct msg_head){.id = e->id,
+                             .ts_s = e->ts_s,
+                             .body_len = e->body_len,
+                             .is_quota = e->is_quota,
+                             .notification = e->notification};
+}
 
-    const enum err e = store__lock_live(s, q);
-    if (e != OK) return e;
+void store__view(const struct queue *q, enum queue_want want, struct queue_view *ret) {
     const struct queue_extra *x = q->extra;
     const struct notifier_entry *n = queue_notifier_of(q);
-    *ret = (struct queue_view){
-        .rcv_key = queue_small_rcv_key(q),
-        .rcv_keys = x != NULL && x->rcv_keys != NULL ? keyset_ref(x->rcv_keys) : NULL,
-        .snd_key = queue_snd_key(q),
-        .mode = (enum queue_mode)q->mode,
-        .status = (enum queue_status)q->status,
-        .block = x != NULL && x->block != NULL ? block_info_ref(x->block) : NULL,
-        .updated_day = q->updated_day,
-        .has_link = queue_link(q) != NULL,
-        .has_notifier = n != NULL,
-    };
+    const struct link_entry *link = queue_link(q);
+    ret->version = atomic_load_explicit(&q->version, memory_order_relaxed);
+    ret->rcv_key = queue_small_rcv_key(q);
+    ret->rcv_keys = x != NULL && x->rcv_keys != NULL ? keyset_ref(x->rcv_keys) : NULL;
+    ret->snd_key = queue_snd_key(q);
+    ret->mode = (enum queue_mode)q->mode;
+    ret->status = (enum queue_status)q->status;
+    ret->block = x != NULL && x->block != NULL ? block_info_ref(x->block) : NULL;
+    ret->updated_day = q->updated_day;
+    ret->has_link = link != NULL;
+    ret->has_notifier = n != NULL;
     if (n != NULL) {
         ret->ntf_id = n->rec.id;
         ret->ntf_key = n->rec.key;
     }
+    ret->n_messages = want == WANT_MESSAGES ? q->n_messages : 0;
+    if (ret->n_messages != 0) ret->head = head_of(q->head);
+    ret->link = want == WANT_LINK && link != NULL ? link_data_ref(link->data) : NULL;
+}
+
+enum err store_queue_view(struct store *s, struct queue *q, enum queue_want want,
+                          struct queue_view *ret) {
+    const enum err e = store__lock_live(s, q);
+    if (e != OK) return e;
+    store__view(q, want, ret);
     store__unlock(s, q);
     return OK;
+}
+
+bool queue_view_is_current(const struct queue *q, const struct queue_view *v) {
+    return atomic_load_explicit(&q->version, memory_order_acquire) == v->version;
 }
 
 const struct pubkey *queue_view_rcv_keys(const struct queue_view *v, size_t *ret_n) {
@@ -45,7 +64,7 @@ const struct pubkey *queue_view_rcv_keys(const struct queue_view *v, size_t *ret
 void queue_view_done(struct queue_view *v) {
     keyset_unref(v->rcv_keys);
     block_info_unref(v->block);
-    *v = (struct queue_view){0};
+    link_data_unref(v->link);
 }
 
 /* ---- creating ---- */
@@ -89,7 +108,7 @@ struct creation {
 static enum err log_create(struct queue *q, void *ctx) {
     struct creation *c = ctx;
     struct record r = create_record(c->rec);
-    const enum err e = c->store->ops->record(c->store, q, &r, &c->lsn);
+    const enum err e = store__record(c->store, q, &r, &c->lsn);
     crypto_wipe(&r, sizeof r);
     return e;
 }
@@ -105,21 +124,25 @@ enum err store_queue_create(struct store *s, const struct queue_rec *rec, struct
 
 /* ---- changing ---- */
 
+static enum err secure_locked(struct store *s, struct queue *q, const struct pubkey *key,
+                              lsn_t *ret_lsn) {
+    const struct pubkey old = queue_snd_key(q);
+    if (old.type != KEY_NONE) return pubkey_equal(&old, key) ? OK : E_AUTH;
+    const struct record r = {.tag = RECORD_SECURE, .rcv_id = *queue_rcv_id(q), .snd_key = *key};
+    enum err e = queue_reserve_snd_key(q, key);
+    if (e == OK) e = store__record(s, q, &r, ret_lsn);
+    return e == OK ? queue_set_snd_key(q, key) : e;
+}
+
 enum err store_queue_secure(struct store *s, struct queue *q, const struct pubkey *key,
-                            lsn_t *ret_lsn) {
+                            struct link_data **ret_link, lsn_t *ret_lsn) {
 
     *ret_lsn = 0;
     enum err e = store__lock_live(s, q);
     if (e != OK) return e;
-    const struct pubkey old = queue_snd_key(q);
-    if (old.type != KEY_NONE) {
-        e = pubkey_equal(&old, key) ? OK : E_AUTH;
-    } else {
-        const struct record r = {.tag = RECORD_SECURE, .rcv_id = *queue_rcv_id(q), .snd_key = *key};
-        e = queue_reserve_snd_key(q, key);
-        if (e == OK) e = s->ops->record(s, q, &r, ret_lsn);
-        if (e == OK) e = queue_set_snd_key(q, key);
-    }
+    e = secure_locked(s, q, key, ret_lsn);
+    const struct link_entry *link = queue_link(q);
+    if (e == OK && ret_link != NULL) *ret_link = link != NULL ? link_data_ref(link->data) : NULL;
     store__unlock(s, q);
     return e;
 }
@@ -135,7 +158,7 @@ enum err store_queue_set_keys(struct store *s, struct queue *q, struct keyset *k
                              .rcv_keys = keys->keys,
                              .n_rcv_keys = keys->n};
     e = queue_reserve_rcv_keys(q, keys);
-    if (e == OK) e = s->ops->record(s, q, &r, ret_lsn);
+    if (e == OK) e = store__record(s, q, &r, ret_lsn);
     if (e == OK) e = queue_set_rcv_keys(q, keys);
     store__unlock(s, q);
     return e;
@@ -147,7 +170,7 @@ enum err store_queue_suspend(struct store *s, struct queue *q, lsn_t *ret_lsn) {
     enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const struct record r = {.tag = RECORD_SUSPEND, .rcv_id = *queue_rcv_id(q)};
-    if (q->status != STATUS_OFF) e = s->ops->record(s, q, &r, ret_lsn);
+    if (q->status != STATUS_OFF) e = store__record(s, q, &r, ret_lsn);
     if (e == OK) q->status = STATUS_OFF;
     store__unlock(s, q);
     return e;
@@ -162,7 +185,7 @@ enum err store_queue_touch(struct store *s, struct queue *q, int32_t day, lsn_t 
                              .rcv_id = *queue_rcv_id(q),
                              .has_updated_at = true,
                              .updated_at_s = (int64_t)day * DAY_S};
-    e = s->ops->record(s, q, &r, ret_lsn);
+    e = store__record(s, q, &r, ret_lsn);
     if (e == OK) q->updated_day = day;
     store__unlock(s, q);
     return e;
@@ -190,7 +213,7 @@ static enum err log_link(struct store *s, struct queue *q, const struct link_dat
         .link_fixed = link_data_fixed(link),
         .link_user = link_data_user(link),
     };
-    return s->ops->record(s, q, &r, ret_lsn);
+    return store__record(s, q, &r, ret_lsn);
 }
 
 /* Replaces the user data of a link that the queue has already; *ret_done says whether there was
@@ -243,21 +266,6 @@ enum err store_link_set(struct store *s, struct queue *q, struct link_data *link
     return e;
 }
 
-enum err store_link_get(struct store *s, struct queue *q, const struct id *link_id,
-                        struct link_data **ret) {
-
-    enum err e = store__lock_live(s, q);
-    if (e != OK) return e;
-    const struct link_entry *link = queue_link(q);
-    if (link != NULL && id_equal(&link->data->link_id, link_id)) {
-        *ret = link_data_ref(link->data);
-    } else {
-        e = E_AUTH;
-    }
-    store__unlock(s, q);
-    return e;
-}
-
 enum err store_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn) {
 
     *ret_lsn = 0;
@@ -266,7 +274,7 @@ enum err store_link_delete(struct store *s, struct queue *q, lsn_t *ret_lsn) {
     if (e != OK) return e;
     if (queue_link(q) != NULL) {
         const struct record r = {.tag = RECORD_LDELETE, .rcv_id = *queue_rcv_id(q)};
-        e = s->ops->record(s, q, &r, ret_lsn);
+        e = store__record(s, q, &r, ret_lsn);
         if (e == OK) gone = STEAL(q->extra->link);
     }
     store__unlock(s, q);
@@ -289,6 +297,7 @@ static enum err delete_by(struct store *s, struct queue *q, store_record_fn *rec
         store__unlock(s, q);
         return e;
     }
+    queue_changed(q);
     const struct notifier_entry *n = queue_notifier_of(q);
     q->live = false;
     ret->recipient.sub = store__end_sub(s, q);
@@ -297,6 +306,7 @@ static enum err delete_by(struct store *s, struct queue *q, store_record_fn *rec
         store__count_ntfs(s, -(int64_t)n->n_ntfs);
     }
     struct msg_entry *messages = q->head;
+    ret->n_messages = q->n_messages;
     store__count_messages(s, -(int64_t)q->n_messages);
     q->head = q->tail = NULL;
     q->n_messages = 0;

@@ -83,6 +83,12 @@ bool store_load(struct store *s, struct store_lookup *lookups, size_t n, struct 
     return s->ops->load(s, lookups, n, w);
 }
 
+void store_lookup_done(struct store_lookup *l) {
+    if (l->ret_queue != NULL && l->want != WANT_FREE) queue_view_done(&l->ret_view);
+    queue_unref(l->ret_queue);
+    l->ret_queue = NULL;
+}
+
 void store_load_wait(struct store *s, struct store_lookup *lookups, size_t n) {
     struct store_blocking b;
     store__blocking_init(&b);
@@ -119,15 +125,28 @@ enum err store__lock_live(struct store *s, const struct queue *q) {
     return E_AUTH;
 }
 
+enum err store__record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
+    const enum err e = s->ops->record(s, q, r, ret_lsn);
+    if (e == OK) queue_changed(q);
+    return e;
+}
+
 void store__unlock(struct store *s, const struct queue *q) {
     queue_unlock(s->table, q);
 }
 
+static void find_one(struct store *s, struct store_lookup *l) {
+    struct queue *q = l->want == WANT_FREE ? queue_table_find(s->table, l->kind, &l->id)
+                                           : queue_table_find_locked(s->table, l->kind, &l->id);
+    l->ret_queue = q;
+    l->ret_err = q != NULL || l->want == WANT_FREE ? OK : E_AUTH;
+    if (q == NULL || l->want == WANT_FREE) return;
+    store__view(q, l->want, &l->ret_view);
+    queue_unlock(s->table, q);
+}
+
 void store__find(struct store *s, struct store_lookup *lookups, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        lookups[i].ret_queue = queue_table_find(s->table, lookups[i].kind, &lookups[i].id);
-        lookups[i].ret_err = lookups[i].ret_queue != NULL ? OK : E_AUTH;
-    }
+    for (size_t i = 0; i < n; i++) find_one(s, &lookups[i]);
 }
 
 struct store_counts store_counts(struct store *s) {

@@ -59,6 +59,12 @@ void store__done(struct store *s);                         /* also when store__i
 /* Locks a queue and asks whether it still is one; on E_AUTH nothing is locked. */
 MUST_USE enum err store__lock_live(struct store *s, const struct queue *q);
 void store__unlock(struct store *s, const struct queue *q);
+/* Tells the backend of a change, which must be made then: views of the queue are old from here on.
+ * Under its lock. E_STORE, E_NO_MEMORY. */
+MUST_USE enum err store__record(struct store *s, struct queue *q, const struct record *r,
+                                lsn_t *ret_lsn);
+/* Under the queue's lock. */
+void store__view(const struct queue *q, enum queue_want want, struct queue_view *ret);
 void store__count_messages(struct store *s, int64_t n);
 void store__count_ntfs(struct store *s, int64_t n);
 
@@ -78,6 +84,8 @@ void store__queue_undo(struct store *s, struct queue *q, store_record_fn *record
 /* A reference to an entry's message, whose body may be absent. Under the queue's lock. E_NO_MEMORY.
  */
 MUST_USE enum err store__entry_message(const struct msg_entry *entry, struct message **ret);
+/* The same of the oldest message of a queue, or NULL. E_AUTH, E_NO_MEMORY. */
+MUST_USE enum err store__msg_peek(struct store *s, struct queue *q, struct message **ret);
 /* Adds a message that was stored before: from the messages log. E_AUTH: no such queue. Before the
  * store is shared. */
 MUST_USE enum err store__msg_restore(struct store *s, const struct id *rcv_id,

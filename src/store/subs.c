@@ -70,7 +70,7 @@ static enum err associate(struct store *s, struct queue *q, const struct sub_req
         .has_service = r->service != NULL,
     };
     if (r->service != NULL) line.service_id = *service_id(r->service);
-    const enum err e = s->ops->record(s, q, &line, &ret->lsn);
+    const enum err e = store__record(s, q, &line, &ret->lsn);
     if (e != OK) return e;
     assert(p->service != NULL);
     struct service *old = *p->service;
@@ -164,7 +164,7 @@ enum err store_queue_block(struct store *s, struct queue *q, struct block_info *
                              .info = bytes_of(info->text, info->n)};
     struct block_info *old = NULL;
     e = queue_need_extra(q);
-    if (e == OK) e = s->ops->record(s, q, &r, ret_lsn);
+    if (e == OK) e = store__record(s, q, &r, ret_lsn);
     if (e == OK) {
         old = q->extra->block;
         q->extra->block = block_info_ref(info);
@@ -183,7 +183,7 @@ enum err store_queue_unblock(struct store *s, struct queue *q, lsn_t *ret_lsn) {
     if (e != OK) return e;
     const struct record r = {.tag = RECORD_UNBLOCK, .rcv_id = *queue_rcv_id(q)};
     struct block_info *old = NULL;
-    e = s->ops->record(s, q, &r, ret_lsn);
+    e = store__record(s, q, &r, ret_lsn);
     if (e == OK) {
         q->status = STATUS_ACTIVE;
         if (q->extra != NULL) old = STEAL(q->extra->block);

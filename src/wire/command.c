@@ -235,17 +235,19 @@ typedef void parse_fn(struct rd *r, uint16_t version, struct command *ret);
 #define FWD_NO   false
 
 static const struct command_row ROWS[N_COMMANDS] = {
-#define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
-            params)                                                                                \
-    [CMD_##tag] = {#tag,      since,           PARTY_##party,  CRED_##auth,       CRED_##entity,   \
-                   SIG_##sig, LOOKUP_##lookup, NEED_KEY_##key, BLOCKED_##blocked, FWD_##forward},
+#define CMD(tag, since, party, auth, entity, sig, lookup, want, key, blocked, forward, refused,    \
+            fn, params)                                                                            \
+    [CMD_##                                                                                        \
+        tag] = {#tag,         since,           PARTY_##party, CRED_##auth,    CRED_##entity,       \
+                SIG_##sig,    LOOKUP_##lookup, WANT_##want,   NEED_KEY_##key, BLOCKED_##blocked,   \
+                FWD_##forward},
 #include "wire/commands.def"
 #undef CMD
 };
 
 static parse_fn *const PARSERS[N_COMMANDS] = {
-#define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
-            params)                                                                                \
+#define CMD(tag, since, party, auth, entity, sig, lookup, want, key, blocked, forward, refused,    \
+            fn, params)                                                                            \
     [CMD_##tag] = parse_##params,
 #include "wire/commands.def"
 #undef CMD

@@ -7,13 +7,14 @@
 #pragma once
 
 #include "crypto/key.h"
+#include "model/queue.h"
 #include "model/service_record.h"
 #include "wire/transmission.h"
 #include "wire/version.h"
 
 enum command_tag {
-#define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
-            params)                                                                                \
+#define CMD(tag, since, party, auth, entity, sig, lookup, want, key, blocked, forward, refused,    \
+            fn, params)                                                                            \
     CMD_##tag,
 #include "wire/commands.def"
 #undef CMD
@@ -60,6 +61,7 @@ struct command_row {
     enum credential auth, entity;
     bool service_sig; /* needs the service signature in the session of a service */
     enum command_lookup lookup;
+    enum queue_want want; /* what of its queue it looks at; WANT_FREE: its own ids */
     enum command_key key;
     enum command_blocked blocked;
     bool may_be_forwarded;

@@ -303,7 +303,7 @@ static void write_sub(struct wr *w, const struct reply_info *info) {
     wr_str(w, "}");
 }
 
-static void write_head(struct wr *w, const struct message *m) {
+static void write_head(struct wr *w, const struct msg_head *m) {
     struct tm utc;
     char ts[sizeof "-2147481748-01-01T00:00:00Z"];
     const time_t t = (time_t)m->ts_s;

@@ -36,9 +36,9 @@ enum queue_sub_state { SUB_STATE_NONE, SUB_STATE_IDLE, SUB_STATE_PENDING, SUB_ST
 struct reply_info {
     bool secured, has_notifier;
     enum queue_sub_state sub;
-    const struct id *delivered; /* NULL: nothing waits for ACK */
-    unsigned size;              /* messages */
-    const struct message *head; /* NULL: none */
+    const struct id *delivered;  /* NULL: nothing waits for ACK */
+    unsigned size;               /* messages */
+    const struct msg_head *head; /* the oldest; NULL: none */
 };
 
 void reply_ok(struct wr *w, const struct wire_params *p, const struct reply_to *to);

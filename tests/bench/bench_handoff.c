@@ -63,7 +63,7 @@ static void one_operation(struct store *s, uint64_t n, struct message *m) {
         store_msg_ack(s, l.ret_queue, &m->id, &acked) != OK) {
         must(false, "acknowledge");
     }
-    queue_unref(l.ret_queue);
+    store_lookup_done(&l);
 }
 
 struct striped {

@@ -123,7 +123,9 @@ static inline void drop(struct made *m) {
 static inline struct queue *find(struct fixture *f, enum queue_id_kind kind, struct id id) {
     struct store_lookup l = {.kind = kind, .id = id};
     assert_true(store_load(f->store, &l, 1, NULL));
-    return l.ret_queue;
+    struct queue *q = l.ret_queue != NULL ? queue_ref(l.ret_queue) : NULL;
+    store_lookup_done(&l);
+    return q;
 }
 
 static inline struct id write_message(struct fixture *f, struct queue *q) {

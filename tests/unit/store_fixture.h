@@ -152,7 +152,22 @@ static inline struct queue *find(struct fixture *f, enum queue_id_kind kind, str
     struct store_lookup l = {.kind = kind, .id = id};
     assert_true(store_load(f->store, &l, 1, NULL)); /* these backends answer at once */
     assert_int_equal(l.ret_err, l.ret_queue != NULL ? OK : E_AUTH);
-    return l.ret_queue;
+    struct queue *q = l.ret_queue != NULL ? queue_ref(l.ret_queue) : NULL;
+    store_lookup_done(&l);
+    return q;
+}
+
+static inline struct queue_view view(struct fixture *f, struct queue *q, enum queue_want want) {
+    struct queue_view v = {0};
+    assert_int_equal(store_queue_view(f->store, q, want, &v), OK);
+    assert_true(queue_view_is_current(q, &v));
+    return v;
+}
+
+static inline unsigned count_messages(struct fixture *f, struct queue *q) {
+    struct queue_view v = view(f, q, WANT_MESSAGES);
+    queue_view_done(&v);
+    return v.n_messages;
 }
 
 /* ---- every test with every mode ---- */

@@ -99,7 +99,7 @@ static void assert_told(struct fixture *f, const char *text) {
 static enum queue_status status(struct fixture *f) {
     struct queue *q = sub_find(&f->session, &f->rcv_id)->queue;
     struct queue_view v;
-    assert_int_equal(store_queue_view(f->store, q, &v), OK);
+    assert_int_equal(store_queue_view(f->store, q, WANT_MESSAGES, &v), OK);
     const enum queue_status s = v.status;
     queue_view_done(&v);
     return s;

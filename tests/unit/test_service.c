@@ -107,16 +107,16 @@ static void a_record_of_a_queue_lasts_as_long_as_a_message_waits(void **state) {
 static void an_ack_right_behind_what_is_due_keeps_the_record(void **state) {
     (void)state;
     struct queue *q = served_queue(1);
-    struct message *one;
+    struct queue_view v;
     struct rig_block b;
     rig_put_message(q, "one");
     rig_put_message(q, "two");
     assert_true(sub_due(session, q, DUE_AMONG));
-    assert_int_equal(store_msg_peek(rig.store, q, &one), OK);
+    assert_int_equal(store_queue_view(rig.store, q, WANT_MESSAGES, &v), OK);
     rig_begin(&b, session);
-    rig_ack(&b, "a", queue_rcv_id(q), &one->id);
+    rig_ack(&b, "a", queue_rcv_id(q), &v.head.id);
     rig_write(&b);
-    message_unref(one);
+    queue_view_done(&v);
     assert_string_equal(rig_read(session), "MSG a");
     assert_non_null(sub_find(session, queue_rcv_id(q)));
     assert_string_equal(ack(session, q), "OK a");

@@ -93,22 +93,32 @@ static struct message *next(struct fixture *f, struct queue *q) {
     return n.ret_message;
 }
 
-static struct message *peek(struct fixture *f, struct queue *q) {
-    struct message *m = NULL;
-    assert_int_equal(store_msg_peek(f->store, q, &m), OK);
-    return m;
+static void assert_no_message(struct fixture *f, struct queue *q) {
+    assert_int_equal(count_messages(f, q), 0);
+}
+
+/* The oldest is the quota marker. */
+static struct msg_head marker(struct fixture *f, struct queue *q) {
+    struct queue_view v = view(f, q, WANT_MESSAGES);
+    assert_true(v.n_messages != 0 && v.head.is_quota);
+    queue_view_done(&v);
+    return v.head;
 }
 
 static void assert_head(struct fixture *f, struct queue *q, struct id id, unsigned seed) {
     uint8_t body[BODY_LEN];
     fill_body(body, sizeof body, seed);
-    struct message *m = next(f, q), *known = peek(f, q);
+    struct queue_view v = view(f, q, WANT_MESSAGES);
+    struct message *m = next(f, q);
     assert_non_null(m);
-    assert_true(id_equal(&m->id, &id) && id_equal(&known->id, &id));
+    assert_true(id_equal(&m->id, &id) && id_equal(&v.head.id, &id));
+    assert_int_equal(v.head.ts_s, m->ts_s);
+    assert_int_equal(v.head.body_len, m->body_len);
+    assert_true(v.head.notification == m->notification && v.head.is_quota == m->is_quota);
+    queue_view_done(&v);
     assert_int_equal(m->ts_s, NOW_S + seed);
     assert_int_equal(m->notification, seed % 2 == 0);
     assert_false(m->is_quota);
-    message_unref(known);
     assert_true(bytes_equal(message_body(m), bytes_of(body, sizeof body)));
     message_unref(m);
 }
@@ -118,12 +128,6 @@ static struct msg_acked ack(struct fixture *f, struct queue *q, struct id id) {
     assert_int_equal(store_msg_ack(f->store, q, &id, &acked), OK);
     wait_durable(f, acked.lsn);
     return acked;
-}
-
-static unsigned count(struct fixture *f, struct queue *q) {
-    unsigned n;
-    assert_int_equal(store_msg_count(f->store, q, &n), OK);
-    return n;
 }
 
 static enum err subscribe(struct fixture *f, struct queue *q, struct subscriber sub,
@@ -141,12 +145,6 @@ static enum err delete_queue(struct fixture *f, struct queue *q, struct subscrib
     const enum err e = store_queue_delete(f->store, q, &ended, ret_lsn);
     *ret_prev = ended.recipient.sub;
     return e;
-}
-
-static struct queue_view view(struct fixture *f, struct queue *q) {
-    struct queue_view v;
-    assert_int_equal(store_queue_view(f->store, q, &v), OK);
-    return v;
 }
 
 /* ---- records ---- */
@@ -187,16 +185,16 @@ static void a_queue_is_secured_once(struct fixture *f) {
         struct made a = make_queue(f, MODE_MESSAGING);
         const struct pubkey key = new_key(f, TYPES[i]), other = new_key(f, TYPES[i]);
         lsn_t lsn;
-        assert_int_equal(store_queue_secure(f->store, a.queue, &key, &lsn), OK);
-        assert_int_equal(store_queue_secure(f->store, a.queue, &key, &lsn), OK);
-        assert_int_equal(store_queue_secure(f->store, a.queue, &other, &lsn), E_AUTH);
+        assert_int_equal(store_queue_secure(f->store, a.queue, &key, NULL, &lsn), OK);
+        assert_int_equal(store_queue_secure(f->store, a.queue, &key, NULL, &lsn), OK);
+        assert_int_equal(store_queue_secure(f->store, a.queue, &other, NULL, &lsn), E_AUTH);
         if (survives_stop(f)) {
             const struct id rcv_id = a.rec.rcv_id;
             queue_unref(a.queue);
             (void)reopen(f);
             a.queue = find(f, ID_RECIPIENT, rcv_id);
         }
-        struct queue_view v = view(f, a.queue);
+        struct queue_view v = view(f, a.queue, WANT_RECORD);
         assert_true(pubkey_equal(&v.snd_key, &key));
         queue_view_done(&v);
         drop(&a);
@@ -218,7 +216,7 @@ static void recipient_keys_are_replaced(struct fixture *f) {
             (void)reopen(f);
             a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
         }
-        struct queue_view v = view(f, a.queue);
+        struct queue_view v = view(f, a.queue, WANT_RECORD);
         size_t n_got;
         const struct pubkey *got = queue_view_rcv_keys(&v, &n_got);
         assert_int_equal(n_got, n);
@@ -238,7 +236,7 @@ static void status_and_date_are_kept(struct fixture *f) {
         (void)reopen(f);
         a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
     }
-    struct queue_view v = view(f, a.queue);
+    struct queue_view v = view(f, a.queue, WANT_RECORD);
     assert_int_equal(v.updated_day, DAY + 1);
     assert_int_equal(v.status, STATUS_OFF);
     assert_int_equal(v.mode, MODE_MESSAGING);
@@ -260,13 +258,57 @@ static enum err set_link(struct fixture *f, struct queue *q, struct id link_id, 
 
 static void assert_link(struct fixture *f, struct id link_id, const char *fixed, const char *user) {
     struct queue *q = find(f, ID_LINK, link_id);
-    struct link_data *l;
     assert_non_null(q);
-    assert_int_equal(store_link_get(f->store, q, &link_id, &l), OK);
-    assert_true(bytes_equal(link_data_fixed(l), bytes_str(fixed)));
-    assert_true(bytes_equal(link_data_user(l), bytes_str(user)));
-    link_data_unref(l);
+    struct queue_view v = view(f, q, WANT_LINK);
+    assert_true(id_equal(&v.link->link_id, &link_id));
+    assert_true(bytes_equal(link_data_fixed(v.link), bytes_str(fixed)));
+    assert_true(bytes_equal(link_data_user(v.link), bytes_str(user)));
+    queue_view_done(&v);
     queue_unref(q);
+}
+
+/* Each change makes it old, and nothing else does. */
+static void a_view_is_old_after_a_change(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING), b = make_queue(f, MODE_MESSAGING);
+    const struct pubkey key = new_key(f, KEY_X25519);
+    struct store_lookup l = {.kind = ID_SENDER, .want = WANT_MESSAGES, .id = a.rec.snd_id};
+    assert_true(store_load(f->store, &l, 1, NULL));
+    struct id id, other;
+    struct msg_written w;
+    lsn_t lsn;
+    for (unsigned i = 0; i < 5; i++) {
+        (void)write_message(f, b.queue, 1, &other, &w);
+        assert_true(queue_view_is_current(l.ret_queue, &l.ret_view));
+        if (i == 0) assert_int_equal(write_message(f, a.queue, 1, &id, &w), OK);
+        if (i == 1) (void)ack(f, a.queue, id);
+        if (i == 2) assert_int_equal(store_queue_secure(f->store, a.queue, &key, NULL, &lsn), OK);
+        if (i == 3) assert_int_equal(store_queue_touch(f->store, a.queue, DAY + 1, &lsn), OK);
+        if (i == 4) assert_int_equal(store_queue_suspend(f->store, a.queue, &lsn), OK);
+        assert_false(queue_view_is_current(l.ret_queue, &l.ret_view));
+        store_lookup_done(&l);
+        assert_true(store_load(f->store, &l, 1, NULL));
+        assert_int_equal(l.ret_view.n_messages, i == 0);
+    }
+    store_lookup_done(&l);
+    drop(&a);
+    drop(&b);
+}
+
+/* What is brought of an id that should be free, is what a new queue collides with. */
+static void an_id_that_should_be_free_is_no_error(struct fixture *f) {
+    struct made a = make_queue(f, MODE_MESSAGING);
+    struct store_lookup l[] = {
+        {.kind = ID_SENDER, .want = WANT_FREE, .id = a.rec.snd_id},
+        {.kind = ID_SENDER, .want = WANT_FREE, .id = new_id(f)},
+        {.kind = ID_LINK, .want = WANT_FREE, .id = new_id(f)},
+    };
+    assert_true(store_load(f->store, l, ARRAY_LEN(l), NULL));
+    for (size_t i = 0; i < ARRAY_LEN(l); i++) {
+        assert_int_equal(l[i].ret_err, OK);
+        assert_int_equal(l[i].ret_queue != NULL, i == 0);
+        store_lookup_done(&l[i]);
+    }
+    drop(&a);
 }
 
 static void links_follow_the_rules(struct fixture *f) {
@@ -283,13 +325,13 @@ static void links_follow_the_rules(struct fixture *f) {
     (void)reopen(f);
     assert_link(f, link_id, "fixed", "two");
     a.queue = find(f, ID_LINK, link_id);
-    struct link_data *l;
     lsn_t lsn;
-    assert_int_equal(store_link_get(f->store, a.queue, &other_id, &l), E_AUTH);
     assert_int_equal(store_link_delete(f->store, a.queue, &lsn), OK);
     assert_int_equal(store_link_delete(f->store, a.queue, &lsn), OK);
     assert_false(exists(f, ID_LINK, link_id));
-    assert_int_equal(store_link_get(f->store, a.queue, &link_id, &l), E_AUTH);
+    struct queue_view v = view(f, a.queue, WANT_LINK);
+    assert_null(v.link);
+    queue_view_done(&v);
     drop(&a);
     drop(&b);
 }
@@ -298,7 +340,7 @@ static void a_secured_messaging_queue_takes_no_link(struct fixture *f) {
     struct made a = make_queue(f, MODE_MESSAGING);
     const struct pubkey key = new_key(f, KEY_X25519);
     lsn_t lsn;
-    assert_int_equal(store_queue_secure(f->store, a.queue, &key, &lsn), OK);
+    assert_int_equal(store_queue_secure(f->store, a.queue, &key, NULL, &lsn), OK);
     assert_int_equal(set_link(f, a.queue, new_id(f), "fixed", "user"), E_AUTH);
     drop(&a);
 }
@@ -324,7 +366,7 @@ static void a_queue_is_made_with_link_and_notifier(struct fixture *f) {
     a.queue = find(f, ID_NOTIFIER, notifier.id);
     assert_non_null(a.queue);
     assert_true(id_equal(queue_rcv_id(a.queue), &a.rec.rcv_id));
-    struct queue_view v = view(f, a.queue);
+    struct queue_view v = view(f, a.queue, WANT_RECORD);
     assert_true(v.has_link);
     assert_true(v.has_notifier);
     queue_view_done(&v);
@@ -372,9 +414,9 @@ static void messages_come_in_order_and_are_deleted_by_ack(struct fixture *f) {
     struct msg_written w;
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(write_message(f, a.queue, i, &ids[i], &w), OK);
-    assert_int_equal(count(f, a.queue), 3);
+    assert_int_equal(count_messages(f, a.queue), 3);
     assert_false(ack(f, a.queue, ids[1]).was_deleted); /* not the oldest: nothing happens */
-    assert_int_equal(count(f, a.queue), 3);
+    assert_int_equal(count_messages(f, a.queue), 3);
     for (unsigned i = 0; i < 3; i++) {
         assert_head(f, a.queue, ids[i], i);
         struct msg_acked acked;
@@ -384,7 +426,7 @@ static void messages_come_in_order_and_are_deleted_by_ack(struct fixture *f) {
         assert_true(acked.was_deleted && acked.notification == (i % 2 == 0));
         assert_int_equal(acked.has_next, i != 2);
     }
-    assert_null(peek(f, a.queue));
+    assert_no_message(f, a.queue);
     assert_null(next(f, a.queue));
     assert_int_equal(store_counts(f->store).n_messages, 0);
     drop(&a);
@@ -401,7 +443,7 @@ static void messages_survive_a_stop(struct fixture *f) {
     queue_unref(a.queue);
     for (unsigned round = 0; round < 3; round++) (void)reopen(f);
     a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
-    assert_int_equal(count(f, a.queue), 2);
+    assert_int_equal(count_messages(f, a.queue), 2);
     for (unsigned i = 1; i < 3; i++) {
         assert_head(f, a.queue, ids[i], i);
         ack(f, a.queue, ids[i]);
@@ -409,7 +451,7 @@ static void messages_survive_a_stop(struct fixture *f) {
     queue_unref(a.queue);
     (void)reopen(f);
     a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
-    assert_int_equal(count(f, a.queue), 0);
+    assert_int_equal(count_messages(f, a.queue), 0);
     drop(&a);
 }
 
@@ -420,9 +462,9 @@ static void a_full_queue_stays_full_until_it_is_empty(struct fixture *f) {
     for (unsigned i = 0; i < QUOTA; i++)
         assert_int_equal(write_message(f, a.queue, i, &ids[i], &w), OK);
     assert_int_equal(write_message(f, a.queue, 9, &id, &w), E_QUOTA);
-    assert_int_equal(count(f, a.queue), QUOTA + 1); /* and the marker */
+    assert_int_equal(count_messages(f, a.queue), QUOTA + 1); /* and the marker */
     assert_int_equal(write_message(f, a.queue, 9, &id, &w), E_QUOTA);
-    assert_int_equal(count(f, a.queue), QUOTA + 1);
+    assert_int_equal(count_messages(f, a.queue), QUOTA + 1);
     for (unsigned i = 0; i < QUOTA; i++) ack(f, a.queue, ids[i]);
     assert_int_equal(write_message(f, a.queue, 9, &id, &w), E_QUOTA);
     queue_unref(a.queue);
@@ -430,11 +472,8 @@ static void a_full_queue_stays_full_until_it_is_empty(struct fixture *f) {
     a.queue = find(f, ID_RECIPIENT, a.rec.rcv_id);
     assert_int_equal(write_message(f, a.queue, 9, &id, &w),
                      E_QUOTA); /* known after a restart as well */
-    struct message *marker = peek(f, a.queue);
-    assert_true(marker->is_quota);
-    assert_int_equal(marker->ts_s, NOW_S + 9);
-    assert_false(ack(f, a.queue, marker->id).was_deleted); /* not a message */
-    message_unref(marker);
+    assert_int_equal(marker(f, a.queue).ts_s, NOW_S + 9);
+    assert_false(ack(f, a.queue, marker(f, a.queue).id).was_deleted); /* not a message */
     assert_int_equal(write_message(f, a.queue, 3, &id, &w), OK);
     assert_true(w.was_empty);
     drop(&a);
@@ -476,8 +515,8 @@ static void old_messages_expire(struct fixture *f) {
         all += n;
     }
     assert_int_equal(all, 3);
-    assert_int_equal(count(f, a.queue), 1);
-    assert_int_equal(count(f, b.queue), 0);
+    assert_int_equal(count_messages(f, a.queue), 1);
+    assert_int_equal(count_messages(f, b.queue), 0);
     assert_head(f, a.queue, ids[2], 2);
     drop(&a);
     drop(&b);
@@ -490,26 +529,22 @@ static void a_deleted_queue_is_as_if_it_had_never_been(struct fixture *f) {
     struct msg_written w;
     struct subscriber prev;
     lsn_t lsn;
-    struct message *m = NULL;
     struct queue_view v;
-    unsigned n;
     assert_int_equal(write_message(f, a.queue, 1, &id, &w), OK);
     assert_int_equal(delete_queue(f, a.queue, &prev, &lsn), OK);
     wait_durable(f, lsn);
     assert_false(exists(f, ID_RECIPIENT, a.rec.rcv_id));
     assert_false(exists(f, ID_SENDER, a.rec.snd_id));
-    assert_int_equal(store_queue_view(f->store, a.queue, &v), E_AUTH);
-    assert_int_equal(store_queue_secure(f->store, a.queue, &key, &lsn), E_AUTH);
+    assert_int_equal(store_queue_view(f->store, a.queue, WANT_MESSAGES, &v), E_AUTH);
+    assert_int_equal(store_queue_secure(f->store, a.queue, &key, NULL, &lsn), E_AUTH);
     assert_int_equal(store_queue_suspend(f->store, a.queue, &lsn), E_AUTH);
     assert_int_equal(store_queue_touch(f->store, a.queue, 1, &lsn), E_AUTH);
     assert_int_equal(set_link(f, a.queue, new_id(f), "a", "b"), E_AUTH);
     assert_int_equal(store_link_delete(f->store, a.queue, &lsn), E_AUTH);
     assert_int_equal(subscribe(f, a.queue, prev, &prev), E_AUTH);
-    assert_int_equal(store_msg_peek(f->store, a.queue, &m), E_AUTH);
     struct store_next next_of = {.queue = a.queue};
     assert_true(store_msg_next(f->store, &next_of, NULL));
     assert_int_equal(next_of.ret_err, E_AUTH);
-    assert_int_equal(store_msg_count(f->store, a.queue, &n), E_AUTH);
     struct msg_acked acked;
     assert_int_equal(store_msg_ack(f->store, a.queue, &id, &acked), E_AUTH);
     assert_int_equal(write_message(f, a.queue, 2, &id, &w), E_AUTH);
@@ -541,7 +576,7 @@ static void messages_go_out_to_a_log_and_come_back(struct fixture *f) {
     assert_int_equal(store_export_messages(f->store, path, &n, &problem), OK);
     assert_int_equal(n, QUOTA + 1);
     for (unsigned i = 0; i <= QUOTA; i++) ack(f, a.queue, ids[i]);
-    assert_int_equal(count(f, a.queue), 0);
+    assert_int_equal(count_messages(f, a.queue), 0);
     assert_int_equal(store_import_messages(f->store, path, &n, &problem), OK);
     assert_int_equal(n, QUOTA + 1);
     assert_int_equal(access(path, F_OK), -1); /* set aside as .bak */
@@ -552,9 +587,7 @@ static void messages_go_out_to_a_log_and_come_back(struct fixture *f) {
         assert_head(f, a.queue, ids[i], i);
         ack(f, a.queue, ids[i]);
     }
-    struct message *marker = peek(f, a.queue);
-    assert_true(marker->is_quota);
-    message_unref(marker);
+    (void)marker(f, a.queue);
     drop(&a);
 }
 
@@ -587,15 +620,17 @@ static void *hammer(void *arg) {
         const unsigned tag = w->seed * N_ROUNDS + i;
         memcpy(id.b, &tag, sizeof tag);
         id.b[ID_LEN - 1] = 0xa5;
-        struct message *m = NULL, *head = NULL;
+        struct message *m = NULL;
+        struct queue_view v;
         struct msg_written written;
         struct msg_acked acked;
         if (message_new(&id, NOW_S, false, bytes_str("body"), &m) != OK) abort();
         const enum err e = store_msg_write(w->f->store, w->queue, m, &written);
         if (e != OK && e != E_QUOTA) abort();
-        if (store_msg_peek(w->f->store, w->queue, &head) != OK) abort();
-        if (head != NULL && store_msg_ack(w->f->store, w->queue, &head->id, &acked) != OK) abort();
-        message_unref(head);
+        if (store_queue_view(w->f->store, w->queue, WANT_MESSAGES, &v) != OK) abort();
+        if (v.n_messages != 0 && store_msg_ack(w->f->store, w->queue, &v.head.id, &acked) != OK)
+            abort();
+        queue_view_done(&v);
     }
     return NULL;
 }
@@ -609,9 +644,11 @@ static void threads_share_a_queue(struct fixture *f) {
         assert_int_equal(pthread_create(&threads[i], NULL, hammer, &workers[i]), 0);
     }
     for (unsigned i = 0; i < N_THREADS; i++) pthread_join(threads[i], NULL);
-    for (struct message *m; (m = peek(f, a.queue)) != NULL; message_unref(m))
-        ack(f, a.queue, m->id);
-    assert_int_equal(count(f, a.queue), 0);
+    for (struct queue_view v; (v = view(f, a.queue, WANT_MESSAGES)).n_messages != 0;) {
+        ack(f, a.queue, v.head.id);
+        queue_view_done(&v);
+    }
+    assert_int_equal(count_messages(f, a.queue), 0);
     assert_int_equal(store_counts(f->store).n_messages, 0);
     drop(&a);
 }
@@ -622,6 +659,8 @@ static const struct scenario SCENARIOS[] = {
     SCENARIO(a_queue_is_secured_once),
     SCENARIO(recipient_keys_are_replaced),
     SCENARIO(status_and_date_are_kept),
+    SCENARIO(a_view_is_old_after_a_change),
+    SCENARIO(an_id_that_should_be_free_is_no_error),
     SCENARIO(links_follow_the_rules),
     SCENARIO(a_secured_messaging_queue_takes_no_link),
     SCENARIO(a_queue_is_made_with_link_and_notifier),

@@ -121,10 +121,10 @@ static void test_a_queue_made_again_is_empty(void **state) {
         open_store(&f);
         assert_int_equal(store_counts(f.store).n_messages, 1);
         struct queue *q = find(&f, ID_RECIPIENT, m.rec.rcv_id);
-        struct message *msg;
-        assert_int_equal(store_msg_peek(f.store, q, &msg), OK);
-        assert_true(id_equal(&msg->id, &mine));
-        message_unref(msg);
+        struct queue_view v;
+        assert_int_equal(store_queue_view(f.store, q, WANT_MESSAGES, &v), OK);
+        assert_true(id_equal(&v.head.id, &mine));
+        queue_view_done(&v);
         queue_unref(q);
     }
     drop(&m);

@@ -27,7 +27,7 @@ struct change {
 
 static enum err do_secure(struct change *c) {
     lsn_t lsn;
-    return store_queue_secure(c->f->store, c->q, &c->long_key, &lsn);
+    return store_queue_secure(c->f->store, c->q, &c->long_key, NULL, &lsn);
 }
 
 static enum err do_set_keys(struct change *c) {
@@ -133,8 +133,8 @@ static struct seen look(struct fixture *f, struct id rcv_id) {
     unsigned n = 0;
     struct queue *q = find(f, ID_RECIPIENT, rcv_id);
     if (q == NULL) return s;
-    assert_int_equal(store_queue_view(f->store, q, &v), OK);
-    assert_int_equal(store_msg_count(f->store, q, &n), OK);
+    assert_int_equal(store_queue_view(f->store, q, WANT_MESSAGES, &v), OK);
+    n = v.n_messages;
     size_t n_keys;
     (void)queue_view_rcv_keys(&v, &n_keys);
     (void)snprintf(s.text, sizeof s.text,

@@ -22,7 +22,7 @@ static void *secure_all(void *arg) {
         struct queue *q = find(s->f, ID_SENDER, s->ids[i]);
         if (q == NULL) continue;
         const struct pubkey key = new_key(&keys, KEY_ED25519);
-        if (store_queue_secure(s->f->store, q, &key, &lsn) == OK) i++;
+        if (store_queue_secure(s->f->store, q, &key, NULL, &lsn) == OK) i++;
         queue_unref(q);
     }
     return NULL;
@@ -102,7 +102,7 @@ static bool change_queue(struct fixture *f, struct model *m, unsigned i) {
     } else if (m->fate[i] == PRESENT) {
         const struct pubkey key = new_key(f, KEY_ED25519);
         next = SECURED;
-        e = store_queue_secure(f->store, x->queue, &key, &lsn);
+        e = store_queue_secure(f->store, x->queue, &key, NULL, &lsn);
     } else {
         struct queue_ended ended;
         next = ABSENT;
@@ -150,7 +150,7 @@ static void assert_as_told(struct fixture *f, const struct model *m) {
         struct queue *q = find(f, ID_RECIPIENT, m->made[i].rec.rcv_id);
         assert_int_equal(q != NULL, m->fate[i] != ABSENT);
         if (q == NULL) continue;
-        assert_int_equal(store_queue_view(f->store, q, &v), OK);
+        assert_int_equal(store_queue_view(f->store, q, WANT_MESSAGES, &v), OK);
         assert_int_equal(v.snd_key.type != KEY_NONE, m->fate[i] == SECURED);
         if (!m->notifier_unsure) assert_int_equal(v.has_notifier, m->notifier_of == i);
         queue_view_done(&v);

@@ -86,7 +86,7 @@ static void a_blocked_queue_says_why(struct fixture *f) {
     block_info_unref(info);
     for (unsigned i = 0; i < 2; i++) {
         struct queue_view v;
-        assert_int_equal(store_queue_view(f->store, q, &v), OK);
+        assert_int_equal(store_queue_view(f->store, q, WANT_MESSAGES, &v), OK);
         assert_int_equal(v.status, STATUS_BLOCKED);
         assert_true(bytes_equal(bytes_of(v.block->text, v.block->n),
                                 bytes_str("reason=spam,notice={\"ttl\":1}")));
@@ -100,7 +100,7 @@ static void a_blocked_queue_says_why(struct fixture *f) {
     (void)reopen(f);
     q = get(f, id);
     struct queue_view v;
-    assert_int_equal(store_queue_view(f->store, q, &v), OK);
+    assert_int_equal(store_queue_view(f->store, q, WANT_MESSAGES, &v), OK);
     assert_true(v.status == STATUS_ACTIVE && v.block == NULL);
     queue_view_done(&v);
     queue_unref(q);

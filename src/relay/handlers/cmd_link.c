@@ -25,24 +25,24 @@ struct answer cmd_ldel(struct request *rq) {
     return answer_result(e, lsn);
 }
 
-static struct answer link_of(const struct request *rq, lsn_t lsn) {
-    struct id link_id;
-    struct link_data *link = NULL;
-    enum err e = id_from_bytes(rq->to.entity, &link_id) ? OK : E_AUTH;
-    if (e == OK) e = store_link_get(store_of(rq), rq->queue, &link_id, &link);
-    if (e != OK) return answer_err(e);
-    return (struct answer){.kind = ANSWER_LINK, .lsn = lsn, .owned_link = link};
+/* Unless it is gone by now, or another one's. */
+static struct answer answer_link(const struct request *rq, struct link_data *owned, lsn_t lsn) {
+    if (owned != NULL && bytes_equal(rq->to.entity, id_bytes(&owned->link_id)))
+        return (struct answer){.kind = ANSWER_LINK, .lsn = lsn, .owned_link = owned};
+    link_data_unref(owned);
+    return answer_err(E_AUTH);
 }
 
 struct answer cmd_lkey(struct request *rq) {
+    struct link_data *link = NULL;
     lsn_t lsn = 0;
-    const enum err e = store_queue_secure(store_of(rq), rq->queue, &rq->cmd->key, &lsn);
+    const enum err e = store_queue_secure(store_of(rq), rq->queue, &rq->cmd->key, &link, &lsn);
     if (e != OK) return answer_err(e);
     session_count(rq->session, STAT_Q_SECURED);
-    return link_of(rq, lsn);
+    return answer_link(rq, link, lsn);
 }
 
 struct answer cmd_lget(struct request *rq) {
     if (!queue_is_contact(rq->view->mode, &rq->view->snd_key)) return answer_err(E_AUTH);
-    return link_of(rq, 0);
+    return answer_link(rq, rq->view->link != NULL ? link_data_ref(rq->view->link) : NULL, 0);
 }

@@ -62,13 +62,12 @@ static void count_get(const struct request *rq, bool has_msg, bool again) {
 struct answer cmd_get(struct request *rq) {
     struct session *s = rq->session;
     struct sub *sub = sub_find(s, queue_rcv_id(rq->queue));
-    unsigned n = 0;
+    const unsigned n = rq->view->n_messages;
     enum err e = OK;
     if (sub != NULL && !sub->by_get) {
         session_count(s, STAT_MSG_GET_PROHIBITED);
         e = E_CMD_PROHIBITED;
     }
-    if (e == OK) e = store_msg_count(store_of(rq), rq->queue, &n);
     if (e == OK && sub == NULL) e = sub_add(s, rq->queue, SUB_BY_GET, &sub);
     if (e != OK) return answer_err(e);
     count_get(rq, n != 0, sub->has_delivered);
@@ -81,7 +80,7 @@ struct answer cmd_get(struct request *rq) {
  * acknowledgeMsg). */
 static bool names_delivered(const struct request *rq, const struct sub *sub, struct id *ret) {
     const struct bytes msg_id = rq->cmd->ack.msg_id;
-    return sub_is_delivered(rq->session, sub, ret) &&
+    return sub_is_delivered(sub, rq->view, ret) &&
            (msg_id.n == 0 || bytes_equal(msg_id, id_bytes(ret)));
 }
 

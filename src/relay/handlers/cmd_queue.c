@@ -205,7 +205,7 @@ struct answer cmd_new(struct request *rq) {
 
 struct answer cmd_key(struct request *rq) {
     lsn_t lsn = 0;
-    const enum err e = store_queue_secure(store_of(rq), rq->queue, &rq->cmd->key, &lsn);
+    const enum err e = store_queue_secure(store_of(rq), rq->queue, &rq->cmd->key, NULL, &lsn);
     if (e == OK) session_count(rq->session, STAT_Q_SECURED);
     return answer_result(e, lsn);
 }
@@ -268,20 +268,17 @@ static enum queue_sub_state sub_state(const struct sub *sub) {
 
 struct answer cmd_que(struct request *rq) {
     const struct sub *sub = sub_find(rq->session, queue_rcv_id(rq->queue));
-    struct message *head = NULL;
+    const struct queue_view *v = rq->view;
     struct id delivered;
     struct reply_info info = {
-        .secured = rq->view->snd_key.type != KEY_NONE,
-        .has_notifier = rq->view->has_notifier,
+        .secured = v->snd_key.type != KEY_NONE,
+        .has_notifier = v->has_notifier,
         .sub = sub_state(sub),
-        .delivered = sub_is_delivered(rq->session, sub, &delivered) ? &delivered : NULL,
+        .delivered = sub_is_delivered(sub, v, &delivered) ? &delivered : NULL,
+        .size = v->n_messages,
+        .head = v->n_messages != 0 ? &v->head : NULL,
     };
-    enum err e = store_msg_count(store_of(rq), rq->queue, &info.size);
-    if (e == OK) e = store_msg_peek(store_of(rq), rq->queue, &head);
-    if (e != OK) return answer_err(e);
-    info.head = head;
     struct wr w = answer_begin(rq);
     reply_info(&w, &rq->session->params, &rq->to, &info);
-    message_unref(head);
     return answer_text(&w, 0);
 }

@@ -9,27 +9,26 @@ static enum err find(struct relay *r, enum queue_id_kind kind, const struct id *
                      struct queue **ret) {
     struct store_lookup l = {.kind = kind, .id = *id};
     store_load_wait(r->o.store, &l, 1);
-    *ret = l.ret_queue;
-    return l.ret_err;
+    const enum err e = l.ret_err;
+    if (e == OK) *ret = queue_ref(l.ret_queue);
+    store_lookup_done(&l);
+    return e;
 }
 
 enum err relay_queue_state(struct relay *r, enum queue_id_kind kind, const struct id *id,
                            struct relay_queue_state *ret) {
-    struct queue *q;
-    struct queue_view v;
-    enum err e = find(r, kind, id, &q);
-    if (e != OK) return e;
-    e = store_queue_view(r->o.store, q, &v);
-    queue_unref(q);
-    if (e != OK) return e;
+    struct store_lookup l = {.kind = kind, .id = *id};
+    store_load_wait(r->o.store, &l, 1);
+    if (l.ret_err != OK) return l.ret_err;
+    const struct queue_view *v = &l.ret_view;
     *ret = (struct relay_queue_state){
-        .status = v.status,
-        .block = v.block != NULL ? block_info_ref(v.block) : NULL,
-        .updated_day = v.updated_day,
-        .mode = v.mode,
-        .is_secured = v.snd_key.type != KEY_NONE,
+        .status = v->status,
+        .block = v->block != NULL ? block_info_ref(v->block) : NULL,
+        .updated_day = v->updated_day,
+        .mode = v->mode,
+        .is_secured = v->snd_key.type != KEY_NONE,
     };
-    queue_view_done(&v);
+    store_lookup_done(&l);
     return OK;
 }
 
@@ -76,8 +75,8 @@ enum err relay_delete_queue(struct relay *r, enum queue_id_kind kind, const stru
     struct queue_ended ended;
     enum err e = find(r, kind, id, &q);
     if (e != OK) return e;
-    e = store_msg_count(r->o.store, q, ret_n_messages);
-    if (e == OK) e = store_queue_delete(r->o.store, q, &ended, ret_lsn);
+    e = store_queue_delete(r->o.store, q, &ended, ret_lsn);
+    *ret_n_messages = ended.n_messages;
     if (e == OK) send_deleted(r, q, &ended);
     queue_unref(q);
     return e;

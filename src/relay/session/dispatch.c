@@ -23,8 +23,8 @@ struct answer cmd_taken_apart(struct request *rq) {
 }
 
 static cmd_fn *const HANDLERS[N_COMMANDS] = {
-#define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
-            params)                                                                                \
+#define CMD(tag, since, party, auth, entity, sig, lookup, want, key, blocked, forward, refused,    \
+            fn, params)                                                                            \
     [CMD_##tag] = cmd_##fn,
 #include "wire/commands.def"
 #undef CMD
@@ -34,8 +34,8 @@ enum { STAT_UNCOUNTED = N_STATS };
 
 /* Who counts a refused authorization. */
 static const unsigned REFUSED[N_COMMANDS] = {
-#define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
-            params)                                                                                \
+#define CMD(tag, since, party, auth, entity, sig, lookup, want, key, blocked, forward, refused,    \
+            fn, params)                                                                            \
     [CMD_##tag] = (unsigned)STAT_##refused,
 #include "wire/commands.def"
 #undef CMD
@@ -169,28 +169,42 @@ void dispatch_bad_block(struct session *s) {
     session_adjust_reading(s);
 }
 
-bool command_run(struct request *rq, const struct store_lookup *lookup, struct verifying *at) {
+/* What was found, as it is now: a command in front, or another thread, may have changed it. E_AUTH:
+ * there is no such queue; E_STORE: nobody knows. */
+static enum err look(struct store *s, struct store_lookup *lookups, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        struct store_lookup *l = &lookups[i];
+        if (l->ret_err != OK) return l->ret_err;
+        if (l->want == WANT_FREE || queue_view_is_current(l->ret_queue, &l->ret_view)) continue;
+        queue_view_done(&l->ret_view);
+        l->ret_err = store_queue_view(s, l->ret_queue, l->want, &l->ret_view);
+        if (l->ret_err == OK) continue;
+        queue_unref(l->ret_queue);
+        l->ret_queue = NULL;
+        return l->ret_err;
+    }
+    return OK;
+}
+
+bool command_run(struct request *rq, struct store_lookup *lookups, size_t n_lookups,
+                 struct verifying *at) {
     struct store *store = rq->session->rl->relay->o.store;
     const struct command_row *row = command_row(rq->cmd->tag);
-    struct queue_view view = {0};
-    enum err e = lookup == NULL ? OK : lookup->ret_err;
-    if (lookup != NULL && e == OK) e = store_queue_view(store, lookup->ret_queue, &view);
+    const enum err e = look(store, lookups, n_lookups);
     if (e != OK && e != E_AUTH) {
         command_refuse(rq, e);
         return true;
     }
-    const struct queue_view *v = lookup != NULL && e == OK ? &view : NULL;
-    rq->queue = v != NULL ? lookup->ret_queue : NULL;
-    rq->view = v;
-    const enum authz_verdict verdict = verify(rq, row, v, at);
+    const bool is_found = e == OK && row->lookup != LOOKUP_NOTHING;
+    rq->queue = is_found ? lookups->ret_queue : NULL;
+    rq->view = is_found ? &lookups->ret_view : NULL;
+    const enum authz_verdict verdict = verify(rq, row, rq->view, at);
     if (verdict == AUTHZ_YES) {
-        const struct answer a = run(rq, row, v);
+        const struct answer a = run(rq, row, rq->view);
         answer_deliver(rq, &a);
     } else if (verdict == AUTHZ_NO) {
         count_unauthorized(rq);
         command_refuse(rq, E_AUTH);
     }
-    rq->view = NULL;
-    queue_view_done(&view);
     return verdict != AUTHZ_MORE;
 }

@@ -15,8 +15,9 @@
 struct job_item {
     struct transmission t;
     struct command cmd;
-    enum err parse_err;          /* OK: cmd is set */
-    size_t lookup;               /* index + 1 into lookups; 0: none */
+    enum err parse_err; /* OK: cmd is set */
+    size_t lookup;      /* index + 1 into lookups: its first; 0: none */
+    size_t n_lookups;
     struct queue *deliver_after; /* counted; NULL: none */
     bool is_new_sub;
     struct forwarded *fwd; /* owned; an RFWD taken apart: what is inside is run. Or NULL */
@@ -34,9 +35,9 @@ struct job {
     struct store_waiter waiter;
     unsigned n, next;    /* items, and of the stage the next one */
     struct verifying at; /* of the next one */
-    size_t n_lookups;
+    size_t n_lookups, room_lookups;
     struct job_item *items;       /* owned, n of them */
-    struct store_lookup *lookups; /* owned, room for n */
+    struct store_lookup *lookups; /* owned, room for room_lookups */
     struct bytes content;         /* views the connection's buffer, or: */
     uint8_t *copy;                /* owned; NULL: none */
 };
@@ -48,7 +49,7 @@ static struct job *job_of(struct list *in_session) {
 /* ---- making and freeing ---- */
 
 static void forget_lookups(struct job *j) {
-    for (size_t i = 0; i < j->n_lookups; i++) queue_unref(j->lookups[i].ret_queue);
+    for (size_t i = 0; i < j->n_lookups; i++) store_lookup_done(&j->lookups[i]);
 }
 
 static void job_free(struct job *j) {
@@ -73,6 +74,7 @@ static enum err job_new(struct session *s, unsigned n, struct job **ret) {
     list_init(&j->in_session);
     j->session = s;
     j->n = n;
+    j->room_lookups = n;
     j->items = calloc(n, sizeof *j->items);
     j->lookups = calloc(n, sizeof *j->lookups);
     if (j->items == NULL || j->lookups == NULL) {
@@ -101,17 +103,44 @@ static const enum queue_id_kind LOOKUP_KINDS[] = {
     [LOOKUP_NOTIFIER] = ID_NOTIFIER,
 };
 
+static enum err need_room(struct job *j) {
+    if (j->n_lookups < j->room_lookups) return OK;
+    const size_t room = j->room_lookups * 2;
+    struct store_lookup *more = realloc(j->lookups, room * sizeof *more);
+    if (more == NULL) return E_NO_MEMORY;
+    j->lookups = more;
+    j->room_lookups = room;
+    return OK;
+}
+
 /* An entity that is no id of ours belongs to no queue: it is looked up as one that nobody can have
  * been given. */
-static void add_lookup(struct job *j, struct job_item *item) {
-    const struct forwarded_command *in = item->fwd != NULL ? forwarded_command(item->fwd) : NULL;
-    const struct command_row *row = command_row(item_command(item)->tag);
-    const enum err parse_err = in != NULL ? in->parse_err : item->parse_err;
-    if (parse_err != OK || row->lookup == LOOKUP_NOTHING) return;
+static enum err add_lookup(struct job *j, struct job_item *item, enum queue_id_kind kind,
+                           struct bytes id) {
+    const enum err e = need_room(j);
+    if (e != OK) return e;
     struct store_lookup *l = &j->lookups[j->n_lookups++];
-    *l = (struct store_lookup){.kind = LOOKUP_KINDS[row->lookup]};
-    (void)id_from_bytes(in != NULL ? in->t.entity : item->t.entity, &l->id);
-    item->lookup = j->n_lookups;
+    l->kind = kind;
+    l->want = command_row(item_command(item)->tag)->want;
+    l->id = (struct id){0};
+    l->ret_queue = NULL;
+    (void)id_from_bytes(id, &l->id);
+    if (item->n_lookups++ == 0) item->lookup = j->n_lookups;
+    return OK;
+}
+
+/* The queue of its command, or the ids that a new one would have. */
+static enum err add_lookups(struct job *j, struct job_item *item) {
+    const struct forwarded_command *in = item->fwd != NULL ? forwarded_command(item->fwd) : NULL;
+    const struct command *c = item_command(item);
+    const struct command_row *row = command_row(c->tag);
+    const struct bytes entity = in != NULL ? in->t.entity : item->t.entity;
+    if (row->lookup != LOOKUP_NOTHING)
+        return add_lookup(j, item, LOOKUP_KINDS[row->lookup], entity);
+    if (row->want != WANT_FREE || !c->new_queue.data.present) return OK;
+    const enum err e = add_lookup(j, item, ID_SENDER, c->new_queue.data.snd_id);
+    if (e != OK || !c->new_queue.is_contact) return e;
+    return add_lookup(j, item, ID_LINK, c->new_queue.data.link_id);
 }
 
 static bool is_forwarded(const struct job_item *item) {
@@ -136,7 +165,10 @@ static bool parse(struct job *j) {
         if (is_costly) {
             item->parse_err = forwarded_open(j->session, &item->t, item->cmd.rfwd.body, &item->fwd);
         }
-        add_lookup(j, item);
+        const struct forwarded_command *in =
+            item->fwd != NULL ? forwarded_command(item->fwd) : NULL;
+        if (item->parse_err == OK && (in == NULL || in->parse_err == OK))
+            item->parse_err = add_lookups(j, item);
         j->next++;
         if (is_costly && j->next < j->n && share_is_used(j)) return false;
     }
@@ -232,7 +264,6 @@ static bool must_look_again(const struct job *j) {
 
 static void look_again(struct job *j) {
     forget_lookups(j);
-    for (size_t i = 0; i < j->n_lookups; i++) j->lookups[i].ret_queue = NULL;
     load(j);
 }
 
@@ -251,7 +282,8 @@ static bool run_item(struct job *j, struct job_item *item) {
         .cmd = cmd,
         .to = {.corr_id = t->corr_id, .entity = t->entity},
     };
-    const enum err parse_err = in != NULL ? in->parse_err : item->parse_err;
+    const enum err parse_err =
+        item->parse_err == OK && in != NULL ? in->parse_err : item->parse_err;
     const struct command_row *row = command_row(cmd->tag);
     const bool is_begun = j->at.steps.next != 0;
     bool done = true;
@@ -262,7 +294,8 @@ static bool run_item(struct job *j, struct job_item *item) {
     } else if (!is_begun && (in != NULL ? t->has_service_sig : !service_signature_fits(&rq, row))) {
         command_refuse(&rq, E_SERVICE);
     } else {
-        done = command_run(&rq, item->lookup != 0 ? &j->lookups[item->lookup - 1] : NULL, &j->at);
+        done = command_run(&rq, item->lookup != 0 ? &j->lookups[item->lookup - 1] : NULL,
+                           item->n_lookups, &j->at);
     }
     item->fwd = rq.fwd; /* unless it was taken */
     item->deliver_after = rq.deliver_after;

@@ -29,8 +29,8 @@ struct verifying {
 };
 void verifying_done(struct verifying *at);
 
-/* Verifies and runs one command; its answer is delivered. False: the share of this turn is used,
- * and the command is to be run again, with the same `at`. */
-MUST_USE bool command_run(struct request *rq, const struct store_lookup *lookup,
+/* Verifies and runs one command, for which these were looked up; its answer is delivered. False:
+ * the share of this turn is used, and the command is to be run again, with the same `at`. */
+MUST_USE bool command_run(struct request *rq, struct store_lookup *lookups, size_t n_lookups,
                           struct verifying *at);
 void command_refuse(const struct request *rq, enum err e); /* answers without running it */

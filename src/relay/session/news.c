@@ -37,7 +37,7 @@ static void end_sub(struct session *s, struct sub *sub, struct queue *q, enum ne
 
 static void add_blocked(struct session *s, struct queue *q) {
     struct queue_view v;
-    if (store_queue_view(s->rl->relay->o.store, q, &v) != OK) return;
+    if (store_queue_view(s->rl->relay->o.store, q, WANT_RECORD, &v) != OK) return;
     if (v.block != NULL) {
         const struct reply_to to = {.entity = id_bytes(queue_rcv_id(q))};
         struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);

@@ -17,7 +17,7 @@ struct request {
     const struct command *cmd;
     struct reply_to to;
     struct queue *queue;           /* NULL for commands without one */
-    const struct queue_view *view; /* NULL as above */
+    const struct queue_view *view; /* NULL as above; what its row of commands.def wants */
     struct queue *deliver_after;   /* counted; set by SUB when a message follows the answers */
     bool is_new_sub;               /* of a SUB: there was no subscription in this session */
 };
@@ -27,8 +27,8 @@ void dispatch_bad_block(struct session *s); /* ERR BLOCK for a block that cannot
 typedef struct answer cmd_fn(struct request *rq);
 /* cmd_<fn> of each row of commands.def: a row whose handler is missing does not link. They are
  * called only for verified requests. */
-#define CMD(tag, since, party, auth, entity, sig, lookup, key, blocked, forward, refused, fn,      \
-            params)                                                                                \
+#define CMD(tag, since, party, auth, entity, sig, lookup, want, key, blocked, forward, refused,    \
+            fn, params)                                                                            \
     cmd_fn cmd_##fn;
 #include "wire/commands.def"
 #undef CMD

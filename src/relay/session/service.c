@@ -192,7 +192,7 @@ static void add_found(struct session *s, enum sub_party party, struct queue *q) 
     struct queue_view v;
     if (party == SUB_RECIPIENT) {
         (void)sub_due(s, q, DUE_BEHIND);
-    } else if (store_queue_view(opts_of(s)->store, q, &v) == OK) {
+    } else if (store_queue_view(opts_of(s)->store, q, WANT_RECORD, &v) == OK) {
         if (v.has_notifier) ntf_due(s, q, &v.ntf_id);
         queue_view_done(&v);
     }
@@ -241,8 +241,8 @@ static enum err serve(struct session *s, enum sub_party party) {
     struct store *store = opts_of(s)->store;
     if (svc->serves_all && store_service_is_subscribed(store, svc->service, s->self)) return OK;
     struct news served = {.kind = NEWS_SERVED, .service = svc->service};
-    const enum err e = store_service_subscribe(store, svc->service, party, s->self, &served.to,
-                                               &svc->subscribed);
+    const enum err e =
+        store_service_subscribe(store, svc->service, party, s->self, &served.to, &svc->subscribed);
     if (e != OK) return e;
     svc->scan_cursor = (struct store_cursor){0};
     if (!svc->is_scanning) session_add_due(s, DUE_SCAN, NULL, false);

@@ -77,18 +77,10 @@ void sub_set_delivered(struct session *s, struct sub *sub, const struct message 
     count_delivered(s, 1);
 }
 
-bool sub_is_delivered(struct session *s, const struct sub *sub, struct id *ret) {
-    ASSERT_ON_LOOP(s->rl->loop);
-    struct message *head = NULL;
+bool sub_is_delivered(const struct sub *sub, const struct queue_view *v, struct id *ret) {
     if (sub == NULL || (!sub->has_delivered && !sub->is_due && !sub->is_asked)) return false;
-    if (sub->has_delivered) {
-        *ret = sub->delivered;
-        return true;
-    }
-    if (store_msg_peek(s->rl->relay->o.store, sub->queue, &head) != OK || head == NULL)
-        return false;
-    *ret = head->id;
-    message_unref(head);
+    if (!sub->has_delivered && v->n_messages == 0) return false;
+    *ret = sub->has_delivered ? sub->delivered : v->head.id;
     return true;
 }
 

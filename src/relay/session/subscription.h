@@ -26,8 +26,8 @@ MUST_USE enum err sub_add(struct session *s, struct queue *q, enum sub_kind kind
 void sub_set_delivered(struct session *s, struct sub *sub, const struct message *m);
 void sub_clear_delivered(struct session *s, struct sub *sub);
 /* The message that an ACK may name: what waits for one or, from the command on that makes it due
- * and not only when it is written, the queue's oldest. sub may be NULL. */
-bool sub_is_delivered(struct session *s, const struct sub *sub, struct id *ret);
+ * and not only when it is written, the queue's oldest. sub may be NULL; v: with messages. */
+bool sub_is_delivered(const struct sub *sub, const struct queue_view *v, struct id *ret);
 void sub_remove(struct session *s, struct sub *owned); /* tells the store unless by_get */
 /* The session serves q no more: `owned` was its place; NULL: its service serves it. */
 void sub_leave(struct session *s, struct sub *owned, const struct queue *q);

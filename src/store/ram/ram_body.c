@@ -170,7 +170,7 @@ static bool next_start(struct next_read *r) {
     do {
         r->message = NULL;
         n->ret_message = NULL;
-        n->ret_err = store_msg_peek(&r->store->base, n->queue, &r->message);
+        n->ret_err = store__msg_peek(&r->store->base, n->queue, &r->message);
         if (n->ret_err != OK || r->message == NULL) return true;
         if (message_has_body(r->message)) {
             n->ret_message = r->message;
