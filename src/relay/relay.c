@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#include "relay/operations/expiry.h"
 #include "relay/session/ntf.h"
 #include "relay/session/session.h"
 #include "relay/session/slowed.h"
@@ -116,14 +115,13 @@ enum err relay_start(struct relay *r) {
         const enum err e = start_loop(r, i);
         if (e != OK) return e;
     }
-    return expiry_start(&r->loops[0]);
+    return OK;
 }
 
 void relay_free(struct relay *r) {
     if (r == NULL) return;
     for (unsigned i = 0; r->loops != NULL && i < r->o.n_loops; i++) {
         loop_timer_stop(&r->loops[i].inactive_timer);
-        expiry_stop(&r->loops[i]);
         loop_timer_stop(&r->loops[i].ends_timer);
         loop_timer_stop(&r->loops[i].retry_timer);
         ntf_stop(&r->loops[i]);

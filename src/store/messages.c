@@ -180,8 +180,8 @@ static void expire_locked(struct queue *q, void *ctx) {
     }
 }
 
-bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
-                       unsigned max_queues, unsigned *ret_expired) {
+bool store__expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                        unsigned max_queues, unsigned *ret_expired) {
     struct expiry x = {.store = s, .before_ts_s = before_ts_s};
     const bool more = queue_table_scan(s->table, c, max_queues, expire_locked, &x);
     *ret_expired = x.n;

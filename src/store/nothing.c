@@ -65,6 +65,18 @@ static bool msg_next(struct store *s, struct store_next *n, struct store_waiter 
     return store__next_in_ram(s, n);
 }
 
+static bool service_open(struct store *s, struct store_service_open *o, struct store_waiter *w) {
+    (void)w;
+    store__service_open(s, o);
+    return true;
+}
+
+static bool service_scan(struct store *s, struct store_scan *scan, struct store_waiter *w) {
+    (void)w;
+    store__service_scan(s, scan);
+    return true;
+}
+
 static unsigned state(const struct store *s) {
     (void)s;
     return 0;
@@ -88,6 +100,8 @@ static const struct store_ops NOTHING_OPS = {
     .fate = fate,
     .load = load,
     .msg_next = msg_next,
+    .service_open = service_open,
+    .service_scan = service_scan,
     .state = state,
 };
 

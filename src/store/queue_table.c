@@ -505,16 +505,17 @@ static void scan_node(struct idnode *node, void *ctx) {
 bool queue_table_scan(struct queue_table *t, struct store_cursor *c, unsigned max,
                       void (*visit)(struct queue *q, void *ctx), void *ctx) {
     struct scan scan = {visit, ctx, 0};
-    while (c->shard < N_STRIPES && scan.n < max) {
-        struct stripe *s = &t->index[ID_RECIPIENT][c->shard];
+    uint64_t *stripe = &c->at[0], *bucket = &c->at[1];
+    while (*stripe < N_STRIPES && scan.n < max) {
+        struct stripe *s = &t->index[ID_RECIPIENT][*stripe];
         lock_take(&s->mtx);
         do {
-            c->bucket = idmap_scan(&s->map, c->bucket, scan_node, &scan);
-        } while (c->bucket != 0 && scan.n < max);
+            *bucket = idmap_scan(&s->map, (size_t)*bucket, scan_node, &scan);
+        } while (*bucket != 0 && scan.n < max);
         lock_give(&s->mtx);
-        if (c->bucket == 0) c->shard++;
+        if (*bucket == 0) ++*stripe;
     }
-    return c->shard < N_STRIPES;
+    return *stripe < N_STRIPES;
 }
 
 struct service_table *queue_table_services(struct queue_table *t) {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* services.c -- service clients: who they are, who serves them, what waits for them. */
+#include <stdlib.h>
+
 #include "model/limits.h"
 #include "store/queue_table.h"
 #include "store/service_table.h"
@@ -13,21 +15,20 @@ static enum err create_locked(struct store *s, const struct service_rec *rec,
 }
 
 /* What a full disk refused is tried again when the service comes back. */
-enum err store_service_open(struct store *s, const struct service_rec *rec, bool may_create,
-                            struct service **ret, lsn_t *ret_lsn) {
+void store__service_open(struct store *s, struct store_service_open *o) {
     struct service_table *t = queue_table_services(s->table);
     lock_take(&t->mtx);
-    struct service *svc = service_table_by_cert(t, rec->cert_hash);
+    struct service *svc = service_table_by_cert(t, o->rec.cert_hash);
     enum err e = OK;
-    if (svc == NULL) e = may_create ? create_locked(s, rec, &svc) : E_NOT_FOUND;
-    if (e == OK && svc->role != rec->role) e = E_SERVICE;
-    if (e == OK) e = s->ops->service(s, svc, rec);
+    if (svc == NULL) e = o->may_create ? create_locked(s, &o->rec, &svc) : E_NOT_FOUND;
+    if (e == OK && svc->role != o->rec.role) e = E_SERVICE;
+    if (e == OK) e = s->ops->service(s, svc, &o->rec);
     if (e == OK) {
-        *ret = svc;
-        *ret_lsn = svc->lsn;
+        o->ret_service = svc;
+        o->ret_lsn = svc->lsn;
     }
+    o->ret_err = e;
     lock_give(&t->mtx);
-    return e;
 }
 
 /* ---- serving ---- */
@@ -51,26 +52,41 @@ void store_service_unsubscribe(struct store *s, struct service *svc, struct subs
     subs_leave(s->subs, SUBS_SERVICE, service_id(svc), sub);
 }
 
-struct service_scan {
-    const struct service *service;
-    enum sub_party party;
-    void (*found)(struct queue *q, void *ctx);
-    void *ctx;
-};
+/* ---- what waits for one ---- */
+
+/* Has the queue, or its notifier, something for the service? */
+static bool has_due(const struct queue *q, const struct notifier_entry *n,
+                    const struct store_scan *scan) {
+    if (scan->party == SUB_RECIPIENT)
+        return queue_rcv_service(q) == scan->service && q->head != NULL;
+    return n != NULL && n->service == scan->service && n->head != NULL;
+}
 
 /* Under the queue's lock. */
 static void visit(struct queue *q, void *ctx) {
-    const struct service_scan *scan = ctx;
+    struct store_scan *scan = ctx;
     const struct notifier_entry *n = queue_notifier_of(q);
-    const bool is_found = scan->party == SUB_RECIPIENT
-                              ? queue_rcv_service(q) == scan->service && q->head != NULL
-                              : n != NULL && n->service == scan->service && n->head != NULL;
-    if (is_found) scan->found(q, scan->ctx);
+    if (!has_due(q, n, scan)) return;
+    struct store_found *f = malloc(sizeof *f);
+    if (f == NULL) {
+        scan->ret_err = E_NO_MEMORY;
+        return;
+    }
+    *f = (struct store_found){.next = scan->ret_found, .queue = queue_ref(q)};
+    if (scan->party == SUB_NOTIFIER) f->notifier_id = n->rec.id;
+    scan->ret_found = f;
 }
 
-bool store_service_scan(struct store *s, struct service *svc, enum sub_party party,
-                        struct store_cursor *c, unsigned max_queues,
-                        void (*found)(struct queue *q, void *ctx), void *ctx) {
-    struct service_scan scan = {svc, party, found, ctx};
-    return queue_table_scan(s->table, c, max_queues, visit, &scan);
+void store__service_scan(struct store *s, struct store_scan *scan) {
+    scan->ret_found = NULL;
+    scan->ret_err = OK;
+    scan->ret_more = queue_table_scan(s->table, &scan->cursor, scan->max_queues, visit, scan);
+}
+
+void store_scan_done(struct store_scan *scan) {
+    for (struct store_found *f; (f = scan->ret_found) != NULL;) {
+        scan->ret_found = f->next;
+        queue_unref(f->queue);
+        free(f);
+    }
 }

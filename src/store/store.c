@@ -60,15 +60,19 @@ void store__blocking_done(struct store_blocking *b) {
 /* ---- what a backend answers ---- */
 
 enum err store_start(struct store *s) {
-    return s->ops->start(s);
+    const enum err e = s->ops->start(s);
+    return e == OK ? expiry_start(s) : e;
 }
 
 enum err store_stop(struct store *s, struct store_problem *ret_problem) {
+    expiry_stop(s);
     return s->ops->stop(s, ret_problem);
 }
 
 void store_close(struct store *s) {
-    if (s != NULL) s->ops->close(s);
+    if (s == NULL) return;
+    expiry_stop(s);
+    s->ops->close(s);
 }
 
 enum err store_save(struct store *s, struct store_problem *ret_problem) {
@@ -96,6 +100,14 @@ void store_load_wait(struct store *s, struct store_lookup *lookups, size_t n) {
     store__blocking_done(&b);
 }
 
+bool store_service_open(struct store *s, struct store_service_open *o, struct store_waiter *w) {
+    return s->ops->service_open(s, o, w);
+}
+
+bool store_service_scan(struct store *s, struct store_scan *scan, struct store_waiter *w) {
+    return s->ops->service_scan(s, scan, w);
+}
+
 bool store_msg_next(struct store *s, struct store_next *n, struct store_waiter *w) {
     return s->ops->msg_next(s, n, w);
 }
@@ -109,6 +121,7 @@ enum err store__init(struct store *s, const struct store_ops *ops, const struct 
     s->subs = NULL;
     atomic_init(&s->n_messages, 0);
     atomic_init(&s->n_ntfs, 0);
+    expiry_init(&s->expiry, o);
     const enum err e = queue_table_new(o->env, &s->table);
     return e == OK ? subs_new(o->env, &s->subs) : e;
 }
@@ -116,6 +129,7 @@ enum err store__init(struct store *s, const struct store_ops *ops, const struct 
 void store__done(struct store *s) {
     queue_table_free(s->table);
     subs_free(s->subs);
+    expiry_done(&s->expiry);
 }
 
 enum err store__lock_live(struct store *s, const struct queue *q) {

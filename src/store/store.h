@@ -9,16 +9,16 @@
  * Callbacks (on_durable, store_waiter) come between store_start() and the return of store_stop(),
  * which calls those that are still due; none comes later.
  *
- * Functions never block on I/O. Two may answer later: store_load(), which finds queues, and
- * store_msg_next(), whose message may have its body on disk. Both answer before they return (true),
- * or call the waiter that they were given, once, from any thread: a store knows no loops, so
- * whoever asks posts the answer to its own. Until then what was handed in belongs to the store. The
- * order of answers is any; who needs one waits before asking again. All functions may be called
- * from any thread, and for one queue from several threads at once; each takes effect at one
- * instant. A struct queue is counted and stays valid, though perhaps deleted, while a reference is
- * held: on a deleted queue everything answers E_AUTH, as if it had never been. Other errors:
- * E_STORE (storage failed; nothing changed), E_NO_MEMORY. Semantics: SMP protocol, "SMP Queues";
- * spec: behaviour. */
+ * Functions never block on I/O. Four may answer later: store_load(), which finds queues,
+ * store_msg_next(), whose message may have its body on disk, store_service_open() and
+ * store_service_scan(). They answer before they return (true), or call the waiter that they were
+ * given, once, from any thread: a store knows no loops, so whoever asks posts the answer to its
+ * own. Until then what was handed in belongs to the store. The order of answers is any; who needs
+ * one waits before asking again. All functions may be called from any thread, and for one queue
+ * from several threads at once; each takes effect at one instant. A struct queue is counted and
+ * stays valid, though perhaps deleted, while a reference is held: on a deleted queue everything
+ * answers E_AUTH, as if it had never been. Other errors: E_STORE (storage failed; nothing changed),
+ * E_NO_MEMORY. Semantics: SMP protocol, "SMP Queues"; spec: behaviour. */
 #pragma once
 
 #include "base/env.h"
@@ -32,6 +32,14 @@ struct queue;
 struct vfs;
 struct stats_sheet;
 typedef uint64_t lsn_t;
+
+/* What expires, and how often it is looked for. */
+struct store_expiry {
+    int64_t message_ttl_s, ntf_ttl_s; /* 0: never */
+    int64_t interval_s;               /* between two passes */
+    bool at_start;                    /* messages: the first pass at once, not after an interval */
+    struct stats_sheet *stats;        /* of its thread; borrowed; may be NULL */
+};
 
 struct store_opts {
     const struct env *env;         /* borrowed */
@@ -50,8 +58,9 @@ struct store_opts {
     size_t journal_segment_len; /* bytes; 0: as always. Tests use small ones */
     unsigned sync_interval_ms;  /* 0: sync before anything is acknowledged */
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
-    bool skip_warnings;               /* go on with what is readable; what is not is set aside */
-    bool compact_log; /* write the store log anew even if there is nothing to remove */
+    struct store_expiry expiry;
+    bool skip_warnings; /* go on with what is readable; what is not is set aside */
+    bool compact_log;   /* write the store log anew even if there is nothing to remove */
     /* A log of at least this length is compacted after the start, while the store is used; 0: at
      * the start, however long it is. */
     uint64_t compact_later_len;
@@ -281,11 +290,17 @@ MUST_USE enum err store_ntf_take(struct store *s, struct queue *q, const struct 
 
 /* ---- services ---- */
 
-/* The service known by rec->cert_hash, or a new one of this record. E_SERVICE when it is known in
- * another role, E_LIMIT when there are too many. may_create false: E_NOT_FOUND for an unknown one.
- * What depends on it waits for *ret_lsn. */
-MUST_USE enum err store_service_open(struct store *s, const struct service_rec *rec,
-                                     bool may_create, struct service **ret, lsn_t *ret_lsn);
+struct store_service_open {
+    struct service_rec rec;      /* what it points to is borrowed until it is answered */
+    bool may_create;             /* false: only a service that is known */
+    struct service *ret_service; /* when OK */
+    lsn_t ret_lsn;               /* what depends on it waits for this */
+    enum err ret_err; /* OK; E_NOT_FOUND: unknown; E_SERVICE: known in another role; E_LIMIT: there
+                         are too many; E_STORE, E_NO_MEMORY */
+};
+/* The service known by rec.cert_hash, or a new one of this record. As store_load(). */
+MUST_USE bool store_service_open(struct store *s, struct store_service_open *o,
+                                 struct store_waiter *w);
 const struct id *service_id(const struct service *svc); /* borrowed; never changes */
 /* Makes `sub` the session that serves all queues of this party; *ret_prev is who was, *ret_sum what
  * they are. E_NO_MEMORY. */
@@ -296,14 +311,26 @@ bool store_service_is_subscribed(struct store *s, struct service *svc, struct su
 void store_service_unsubscribe(struct store *s, struct service *svc, struct subscriber sub);
 
 struct store_cursor {
-    size_t shard, bucket; /* private to the backend; start with zeroes */
+    uint64_t at[4]; /* private to the backend; start with zeroes */
 };
-/* Calls found() for those of about max_queues queues that are associated with the service and have
- * something to deliver to it, and moves on: under the queue's lock, for taking a reference and no
- * more. True: more to look at. */
-bool store_service_scan(struct store *s, struct service *svc, enum sub_party party,
-                        struct store_cursor *c, unsigned max_queues,
-                        void (*found)(struct queue *q, void *ctx), void *ctx);
+/* A queue that is associated with a service and has something to deliver to it. */
+struct store_found {
+    struct store_found *next;
+    struct queue *queue;   /* counted */
+    struct id notifier_id; /* SUB_NOTIFIER */
+};
+struct store_scan {
+    struct service *service;
+    enum sub_party party;
+    struct store_cursor cursor; /* moves on */
+    unsigned max_queues;        /* about so many are looked at */
+    struct store_found *ret_found;
+    bool ret_more;    /* there are queues yet to be looked at */
+    enum err ret_err; /* OK, E_STORE, E_NO_MEMORY: some may be missing */
+};
+/* Finds some of a service's queues. As store_load(). */
+MUST_USE bool store_service_scan(struct store *s, struct store_scan *scan, struct store_waiter *w);
+void store_scan_done(struct store_scan *scan); /* gives back what was found */
 
 /* ---- messages ---- */
 
@@ -340,17 +367,10 @@ MUST_USE bool store_msg_next(struct store *s, struct store_next *n, struct store
 
 /* ---- expiry ---- */
 
-/* Deletes messages received before before_ts_s in about max_queues queues and moves on. True: more
- * to look at. */
-bool store_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
-                       unsigned max_queues, unsigned *ret_expired);
+/* Messages and notifications do not wait for ever: a thread of the store's goes over all queues,
+ * again and again, as struct store_expiry says. This is for one queue, at once. */
 MUST_USE enum err store_expire_queue(struct store *s, struct queue *q, int64_t before_ts_s,
                                      unsigned *ret_expired);
-
-/* Deletes notifications of messages received before before_ts_s, as store_expire_step() does
- * messages. */
-bool store_ntf_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
-                           unsigned max_queues, unsigned *ret_expired);
 
 struct store_counts {
     uint64_t n_queues, n_messages;

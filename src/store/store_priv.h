@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/lock.h"
+#include "base/thread.h"
 #include "store/store.h"
 
 struct record;
@@ -38,7 +39,21 @@ struct store_ops {
 
     bool (*load)(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w);
     bool (*msg_next)(struct store *s, struct store_next *n, struct store_waiter *w);
+    bool (*service_open)(struct store *s, struct store_service_open *o, struct store_waiter *w);
+    bool (*service_scan)(struct store *s, struct store_scan *scan, struct store_waiter *w);
     unsigned (*state)(const struct store *s); /* as in struct store_counts */
+};
+
+/* The thread that looks for what has expired: expiry.c. */
+struct expiry_thread {
+    /* fixed while it runs */
+    const struct env *env;
+    struct store_expiry opts;
+    struct thread thread;
+    struct lock mtx;
+    struct lock_cond cond;
+    /* guarded by mtx */
+    bool stop;
 };
 
 /* First field of each backend's struct. */
@@ -48,6 +63,7 @@ struct store {
     unsigned quota;
     struct queue_table *table; /* owned */
     struct subs *subs;         /* owned */
+    struct expiry_thread expiry;
     /* atomic */
     _Atomic uint64_t n_messages, n_ntfs; /* relaxed: figures for reports */
 };
@@ -80,7 +96,25 @@ typedef enum err store_record_fn(struct store *s, struct queue *q, const struct 
                                  lsn_t *ret_lsn);
 void store__queue_undo(struct store *s, struct queue *q, store_record_fn *record);
 
+/* What is loaded: they are filled in. */
+void store__service_open(struct store *s, struct store_service_open *o);
+void store__service_scan(struct store *s, struct store_scan *scan);
+
+/* ---- expiry.c ---- */
+void expiry_init(struct expiry_thread *x, const struct store_opts *o);
+void expiry_done(struct expiry_thread *x);       /* it does not run */
+MUST_USE enum err expiry_start(struct store *s); /* E_SYS; nothing when nothing expires */
+void expiry_stop(struct store *s);               /* also when it was not started */
+/* One pass over all queues: what was received before this is deleted; how many that were. It ends
+ * early at a stop, and when the storage refuses changes. */
+uint64_t expiry_pass_messages(struct store *s, int64_t before_ts_s);
+uint64_t expiry_pass_ntfs(struct store *s, int64_t before_ts_s);
+
 /* ---- messages.c ---- */
+/* Deletes messages received before before_ts_s in about max_queues queues and moves on. True: more
+ * to look at. */
+bool store__expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                        unsigned max_queues, unsigned *ret_expired);
 /* A reference to an entry's message, whose body may be absent. Under the queue's lock. E_NO_MEMORY.
  */
 MUST_USE enum err store__entry_message(const struct msg_entry *entry, struct message **ret);
@@ -101,6 +135,9 @@ struct subscriber store__end_sub(const struct store *s, const struct queue *q);
 struct subscriber store__end_ntf_sub(const struct store *s, const struct notifier_entry *n);
 
 /* ---- ntfs.c ---- */
+/* As store__expire_step(), notifications of such messages. */
+bool store__ntf_expire_step(struct store *s, struct store_cursor *c, int64_t before_ts_s,
+                            unsigned max_queues, unsigned *ret_expired);
 /* Under the queue's lock, or before it is shared. E_NO_MEMORY. */
 MUST_USE enum err store__ntf_push(struct store *s, struct notifier_entry *n,
                                   const struct id *msg_id, int64_t ts_s);

@@ -54,11 +54,6 @@ static void associate(struct store *s, struct queue **queues, uint64_t n, struct
     }
 }
 
-static void count_found(struct queue *q, void *ctx) {
-    (void)q;
-    ++*(uint64_t *)ctx;
-}
-
 /* What SUBS does: take over, then look for what waits. */
 static double subscribe_all(struct store *s, struct service *svc, uint64_t n) {
     const double begun = cpu_s();
@@ -68,26 +63,25 @@ static double subscribe_all(struct store *s, struct service *svc, uint64_t n) {
     must(store_service_subscribe(s, svc, SUB_RECIPIENT, sub, &prev, &sum) == OK &&
              (uint64_t)sum.n == n,
          "count");
-    struct store_cursor c = {0};
-    uint64_t found = 0;
-    while (store_service_scan(s, svc, SUB_RECIPIENT, &c, SCAN_STEP, count_found, &found)) continue;
-    must(found == 0, "scan");
+    struct store_scan scan = {.service = svc, .party = SUB_RECIPIENT, .max_queues = SCAN_STEP};
+    do {
+        must(store_service_scan(s, &scan, NULL) && scan.ret_found == NULL, "scan");
+    } while (scan.ret_more);
     return cpu_s() - begun;
 }
 
 int main(int argc, char **argv) {
     const uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : DEFAULT_QUEUES;
     const struct store_opts o = {.env = &ENV_SYSTEM, .quota = 128};
-    const struct service_rec rec = {.role = SERVICE_MESSAGING};
+    struct store_service_open first = {.rec.role = SERVICE_MESSAGING, .may_create = true};
     struct store *s;
-    struct service *svc;
     struct store_problem problem = {0};
-    lsn_t lsn;
     must(n > 0 && crypto_init() == OK, "start");
     must(store_open("memory", &o, &s, &problem) == OK, "store");
     struct queue **queues = calloc(n, sizeof(struct queue *));
     must(queues != NULL, "memory");
-    must(store_service_open(s, &rec, true, &svc, &lsn) == OK, "service");
+    must(store_service_open(s, &first, NULL) && first.ret_err == OK, "service");
+    struct service *svc = first.ret_service;
     make_queues(s, queues, n);
     const double before = allocated();
     associate(s, queues, n, svc);

@@ -16,14 +16,16 @@
 
 enum { LATER_MAX_MS = 6, LATER_MAX = 1 << 16 };
 
-/* What is asked: queues are to be found, or a queue's next message. */
+/* What is asked: queues are to be found, a queue's next message, a service or what waits for it. */
 struct question {
     struct store_waiter *waiter;  /* borrowed: whom to tell */
     struct store_lookup *lookups; /* borrowed; NULL: a message */
     size_t n_lookups;
-    bool is_found;           /* already, at the beginning */
-    struct store_next *next; /* borrowed; NULL: queues */
-    struct store_waiter own; /* for the real backend's answer */
+    bool is_found;                   /* already, at the beginning */
+    struct store_next *next;         /* borrowed; NULL: no message */
+    struct store_service_open *open; /* borrowed; NULL: no service */
+    struct store_scan *scan;         /* borrowed; NULL: not what waits for one */
+    struct store_waiter own;         /* for the real backend's answer */
     int64_t due_us;
 };
 
@@ -70,6 +72,9 @@ static void answer(struct question *owned) {
     struct store_waiter *w = owned->waiter;
     if (owned->lookups != NULL && !owned->is_found)
         must(later.real->load(later.store, owned->lookups, owned->n_lookups, NULL), "find");
+    if (owned->open != NULL)
+        must(later.real->service_open(later.store, owned->open, NULL), "open a service");
+    if (owned->scan != NULL) must(later.real->service_scan(later.store, owned->scan, NULL), "scan");
     free(owned);
     w->ready(w);
 }
@@ -176,6 +181,23 @@ static bool later_msg_next(struct store *s, struct store_next *n, struct store_w
     return false;
 }
 
+static bool later_service_open(struct store *s, struct store_service_open *o,
+                               struct store_waiter *w) {
+    (void)s;
+    struct question *q = new_question(w);
+    q->open = o;
+    keep(q);
+    return false;
+}
+
+static bool later_service_scan(struct store *s, struct store_scan *scan, struct store_waiter *w) {
+    (void)s;
+    struct question *q = new_question(w);
+    q->scan = scan;
+    keep(q);
+    return false;
+}
+
 /* ---- start and stop ---- */
 
 static enum err later_start(struct store *s) {
@@ -210,6 +232,8 @@ static void take_over(struct store *s) {
     later.ops = *s->ops;
     later.ops.load = later_load;
     later.ops.msg_next = later_msg_next;
+    later.ops.service_open = later_service_open;
+    later.ops.service_scan = later_service_scan;
     later.ops.start = later_start;
     later.ops.stop = later_stop;
     s->ops = &later.ops;

@@ -65,6 +65,23 @@ void rig_answer_load(unsigned i) {
     rig_run_posted();
 }
 
+static bool scan_service(struct store *s, struct store_scan *scan, struct store_waiter *w) {
+    if (!rig.is_scan_later) return real->service_scan(s, scan, w);
+    assert_true(rig.n_scans < RIG_QUESTIONS_MAX);
+    rig.scans[rig.n_scans++] = (struct rig_scan){scan, w};
+    return false;
+}
+
+void rig_answer_scan(unsigned i) {
+    assert_true(i < rig.n_scans);
+    const struct rig_scan x = rig.scans[i];
+    rig.n_scans--;
+    memmove(&rig.scans[i], &rig.scans[i + 1], (rig.n_scans - i) * sizeof rig.scans[0]);
+    assert_true(real->service_scan(rig.store, x.scan, NULL));
+    x.waiter->ready(x.waiter);
+    rig_run_posted();
+}
+
 void rig_set_durable(lsn_t lsn) {
     rig.durable = lsn;
     relay_on_durable(rig.relay);
@@ -89,6 +106,7 @@ static void open_store(void) {
     real = rig.store->ops;
     switched = *real;
     switched.load = load;
+    switched.service_scan = scan_service;
     switched.msg_next = msg_next;
     switched.message = message;
     switched.fate = fate;
@@ -130,6 +148,7 @@ int rig_teardown(void **state) {
     }
     while (rig.n_questions != 0) rig_answer(0);
     while (rig.n_loads != 0) rig_answer_load(0);
+    while (rig.n_scans != 0) rig_answer_scan(0);
     rig_run_posted();
     relay_free(rig.relay);
     loop_rig_close();

@@ -25,6 +25,11 @@ struct rig_question {
     struct store_waiter *waiter;
 };
 
+struct rig_scan {
+    struct store_scan *scan;
+    struct store_waiter *waiter;
+};
+
 struct rig_load {
     struct store_lookup *lookups;
     size_t n;
@@ -47,6 +52,9 @@ struct rig {
     bool is_load_later; /* queues are found when rig_answer_load() says so */
     unsigned n_loads;
     struct rig_load loads[RIG_QUESTIONS_MAX];
+    bool is_scan_later; /* what waits for a service is found when rig_answer_scan() says so */
+    unsigned n_scans;
+    struct rig_scan scans[RIG_QUESTIONS_MAX];
 };
 extern struct rig rig;
 
@@ -59,6 +67,7 @@ void rig_set_lost(lsn_t lsn);
 /* The store answers the i-th of its open questions. */
 void rig_answer(unsigned i);
 void rig_answer_load(unsigned i); /* likewise, where queues are */
+void rig_answer_scan(unsigned i); /* likewise, what waits for a service */
 
 /* A session that runs, unencrypted, of this version of the protocol. */
 struct session *rig_session(uint16_t version);

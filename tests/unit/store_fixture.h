@@ -35,6 +35,7 @@ struct fixture {
     const struct mode *mode;
     char dir[64], log[96], messages[96], ntfs[96], journal[96];
     struct store *store;
+    struct store_expiry expiry;
     unsigned n_ids; /* for ids that differ */
     pthread_mutex_t mtx;
     pthread_cond_t cond;
@@ -61,6 +62,7 @@ static inline void open_store(struct fixture *f) {
         .ntfs_log = f->mode->has_log ? f->ntfs : NULL,
         .journal_dir = f->mode->has_journal ? f->journal : NULL,
         .restore_messages = true,
+        .expiry = f->expiry,
     };
     struct store_problem problem = {0};
     const enum err e = store_open(f->mode->backend, &o, &f->store, &problem);

@@ -95,7 +95,7 @@ static void defaults_are_within_their_range(void **state) {
     }
     assert_int_equal(c.message_quota, 128);
     assert_int_equal(c.expire_messages_days, 21);
-    assert_true(c.relay.expire_on_start);
+    assert_true(c.expire_on_start);
     assert_false(c.relay.expire_on_send);
     assert_true(c.rules.allow_new_queues);
     assert_string_equal(c.rules.create_password, "");

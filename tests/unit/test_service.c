@@ -14,14 +14,18 @@ static struct session *service_session(enum service_role role) {
     struct session *s = rig_session(VERSION);
     struct session_service *svc = calloc(1, sizeof *svc);
     assert_non_null(svc);
-    const struct service_rec rec = {.id = {{200}},
-                                    .role = role,
-                                    .cert_hash = {1},
-                                    .cert_chain = bytes_str("\1\0\1x"),
-                                    .created_at_s = RIG_EPOCH_S};
+    struct store_service_open o = {.rec = {.id = {{200}},
+                                           .role = role,
+                                           .cert_hash = {1},
+                                           .cert_chain = bytes_str("\1\0\1x"),
+                                           .created_at_s = RIG_EPOCH_S},
+                                   .may_create = true};
     svc->role = role;
     svc->key = pubkey_from_ed25519(&service_key);
-    assert_int_equal(store_service_open(rig.store, &rec, true, &svc->service, &svc->lsn), OK);
+    assert_true(store_service_open(rig.store, &o, NULL));
+    assert_int_equal(o.ret_err, OK);
+    svc->service = o.ret_service;
+    svc->lsn = o.ret_lsn;
     s->service = svc;
     return s;
 }
@@ -182,6 +186,72 @@ static void a_session_may_end_while_it_looks_for_them(void **state) {
     queue_unref(q);
 }
 
+/* Sessions of a service with a message that waits; the store has been asked for it. */
+static struct queue *scan_later(void) {
+    struct queue *q = served_queue(1);
+    rig_put_message(q, "hello");
+    rig_close(session);
+    session = service_session(SERVICE_MESSAGING);
+    rig.is_scan_later = true;
+    assert_string_equal(subscribe_all(session, "SUBS", &service_key), "SOKS all");
+    assert_string_equal(rig_read(session), "nothing");
+    rig_pass_ms(0);
+    assert_int_equal(rig.n_scans, 1);
+    return q;
+}
+
+static void what_had_waited_may_be_found_later(void **state) {
+    (void)state;
+    struct queue *q = scan_later();
+    assert_string_equal(rig_read(session), "nothing");
+    rig_answer_scan(0);
+    assert_string_equal(rig_read(session), "MSG #1");
+    assert_string_equal(rig_read(session), "ALLS");
+    assert_string_equal(rig_read(session), "nothing");
+    assert_int_equal(rig.n_scans, 0);
+    queue_unref(q);
+}
+
+static void nobody_is_told_of_it_who_has_gone(void **state) {
+    (void)state;
+    struct queue *q = scan_later();
+    rig_close(session);
+    rig_answer_scan(0);
+    queue_unref(q);
+}
+
+static void nor_who_does_not_serve_any_more(void **state) {
+    (void)state;
+    struct queue *q = scan_later();
+    struct session *other = service_session(SERVICE_MESSAGING);
+    assert_string_equal(subscribe_all(other, "SUBS", &service_key), "SOKS all");
+    assert_string_equal(rig_read(session), "ENDS #200");
+    rig_answer_scan(0);
+    assert_string_equal(rig_read(session), "nothing");
+    queue_unref(q);
+}
+
+/* Its first answer is of a time before. */
+static void who_serves_again_begins_anew(void **state) {
+    (void)state;
+    struct queue *q = scan_later();
+    struct session *other = service_session(SERVICE_MESSAGING);
+    assert_string_equal(subscribe_all(other, "SUBS", &service_key), "SOKS all");
+    assert_string_equal(rig_read(session), "ENDS #200");
+    assert_string_equal(subscribe_all(session, "SUBS", &service_key), "SOKS all");
+    assert_string_equal(rig_read(session), "nothing");
+    rig_pass_ms(0);
+    assert_int_equal(rig.n_scans, 1); /* one at a time */
+    rig_answer_scan(0);
+    assert_string_equal(rig_read(session), "MSG #1");
+    assert_string_equal(rig_read(session), "nothing");
+    rig_pass_ms(0);
+    assert_int_equal(rig.n_scans, 1);
+    rig_answer_scan(0);
+    assert_string_equal(rig_read(session), "ALLS");
+    queue_unref(q);
+}
+
 /* ---- another one serves ---- */
 
 static void who_served_before_is_told_the_sum(void **state) {
@@ -272,6 +342,10 @@ int main(void) {
         TEST(what_had_waited_comes_behind_the_answer_and_before_alls),
         TEST(alls_follows_all_that_had_waited),
         TEST(a_session_may_end_while_it_looks_for_them),
+        TEST(what_had_waited_may_be_found_later),
+        TEST(nobody_is_told_of_it_who_has_gone),
+        TEST(nor_who_does_not_serve_any_more),
+        TEST(who_serves_again_begins_anew),
         TEST(who_served_before_is_told_the_sum),
         TEST(who_serves_again_is_told_nothing),
         TEST(a_queue_that_subscribes_itself_leaves_the_service),

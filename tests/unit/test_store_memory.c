@@ -151,10 +151,11 @@ static void prepare(struct change *c, struct fixture *f, struct queue *q, bool w
     const struct id link_id = new_id(f);
     const struct pubkey keys[] = {new_key(f, KEY_ED25519), new_key(f, KEY_ED25519)};
     static const uint8_t CHAIN[] = {1, 0, 1, 'c'};
-    const struct service_rec service = {.id = new_id(f),
-                                        .role = SERVICE_MESSAGING,
-                                        .cert_chain = bytes_of(CHAIN, sizeof CHAIN),
-                                        .created_at_s = NOW_S};
+    struct store_service_open service = {.rec = {.id = new_id(f),
+                                                 .role = SERVICE_MESSAGING,
+                                                 .cert_chain = bytes_of(CHAIN, sizeof CHAIN),
+                                                 .created_at_s = NOW_S},
+                                         .may_create = true};
     lsn_t lsn;
     *c = (struct change){.f = f, .q = q, .long_key = new_key(f, KEY_ED448)};
     assert_int_equal(link_data_new(&link_id, bytes_str("f"), bytes_str("u"), &c->link), OK);
@@ -162,7 +163,9 @@ static void prepare(struct change *c, struct fixture *f, struct queue *q, bool w
                      OK);
     assert_int_equal(keyset_new(keys, 2, &c->keys), OK);
     assert_int_equal(block_info_new(bytes_str("reason=spam"), &c->block), OK);
-    assert_int_equal(store_service_open(f->store, &service, true, &c->service, &lsn), OK);
+    assert_true(store_service_open(f->store, &service, NULL));
+    assert_int_equal(service.ret_err, OK);
+    c->service = service.ret_service;
     c->notifier = (struct queue_notifier){.id = new_id(f), .key = new_key(f, KEY_ED25519)};
     c->first_msg = write_message(f, q);
     (void)write_message(f, q);

@@ -2,6 +2,7 @@
 /* test_store_subs.c -- the contract of store.h about notifiers, notifications, services and
  * blocking, run against every backend and mode. */
 #include "model/limits.h"
+#include "store/store_priv.h"
 #include "store_fixture.h"
 
 /* ---- things to store ---- */
@@ -58,17 +59,15 @@ static struct sub_moved subscribe(struct fixture *f, struct id rcv_id, const str
 
 static struct service *open_service(struct fixture *f, enum service_role role, uint8_t cert) {
     static const uint8_t CHAIN[] = {2, 0, 3, 'a', 'b', 'c', 0, 1, 'd'};
-    struct service_rec rec = {
-        .id = new_id(f),
-        .role = role,
-        .cert_hash = {cert},
-        .cert_chain = bytes_of(CHAIN, sizeof CHAIN),
-        .created_at_s = NOW_S,
-    };
-    struct service *svc = NULL;
-    lsn_t lsn;
-    assert_int_equal(store_service_open(f->store, &rec, true, &svc, &lsn), OK);
-    return svc;
+    struct store_service_open o = {.rec = {.id = new_id(f),
+                                           .role = role,
+                                           .cert_hash = {cert},
+                                           .cert_chain = bytes_of(CHAIN, sizeof CHAIN),
+                                           .created_at_s = NOW_S},
+                                   .may_create = true};
+    assert_true(store_service_open(f->store, &o, NULL)); /* these backends answer at once */
+    assert_int_equal(o.ret_err, OK);
+    return o.ret_service;
 }
 
 /* ---- blocking ---- */
@@ -195,11 +194,7 @@ static void of_too_many_notifications_the_oldest_go(struct fixture *f) {
     assert_int_equal(store_counts(f->store).n_ntfs, NTFS_PER_NOTIFIER_MAX);
     (void)subscribe(f, id, &ntf_id, session(1), NULL);
     assert_int_equal(take(f, id, ntf_id, session(1)).items[0].ts_s, NOW_S + 7);
-    struct store_cursor c = {0};
-    unsigned n = 0, step;
-    for (bool more = true; more; n += step)
-        more = store_ntf_expire_step(f->store, &c, NOW_S + 7 + NTF_BATCH_MAX + 5, 100, &step);
-    assert_int_equal(n, 5);
+    assert_int_equal(expiry_pass_ntfs(f->store, NOW_S + 7 + NTF_BATCH_MAX + 5), 5);
     struct queue *q = get(f, id);
     struct queue_ended gone;
     lsn_t lsn;
@@ -218,16 +213,16 @@ static void a_service_is_known_by_its_certificate(struct fixture *f) {
     for (unsigned i = 0; i < 3; i++) {
         const struct service *svc = open_service(f, SERVICE_NOTIFIER, 1);
         assert_true(id_equal(service_id(svc), &id));
-        const struct service_rec as_other = {.id = new_id(f),
-                                             .role = SERVICE_PROXY,
-                                             .cert_hash = {1}};
-        struct service *ret;
-        lsn_t lsn;
-        assert_int_equal(store_service_open(f->store, &as_other, true, &ret, &lsn), E_SERVICE);
-        const struct service_rec unknown = {.id = new_id(f),
-                                            .role = SERVICE_PROXY,
-                                            .cert_hash = {9}};
-        assert_int_equal(store_service_open(f->store, &unknown, false, &ret, &lsn), E_NOT_FOUND);
+        struct store_service_open o = {.rec = {.id = new_id(f),
+                                               .role = SERVICE_PROXY,
+                                               .cert_hash = {1}},
+                                       .may_create = true};
+        assert_true(store_service_open(f->store, &o, NULL));
+        assert_int_equal(o.ret_err, E_SERVICE);
+        o.rec.cert_hash[0] = 9;
+        o.may_create = false;
+        assert_true(store_service_open(f->store, &o, NULL));
+        assert_int_equal(o.ret_err, E_NOT_FOUND);
         if (!reopen(f)) break;
     }
 }
@@ -276,9 +271,21 @@ static void associations_move_and_are_counted(struct fixture *f) {
     assert_sum(f, one, SUB_RECIPIENT, NULL, 0);
 }
 
-static void count_found(struct queue *q, void *ctx) {
-    (void)q;
-    ++*(unsigned *)ctx;
+/* How many notifiers of the service have something for it, of all that it has. */
+static unsigned count_due(struct fixture *f, struct service *svc, const struct id *notifier_ids) {
+    struct store_scan scan = {.service = svc, .party = SUB_NOTIFIER, .max_queues = 2};
+    unsigned n = 0;
+    do {
+        assert_true(store_service_scan(f->store, &scan, NULL));
+        assert_int_equal(scan.ret_err, OK);
+        for (const struct store_found *x = scan.ret_found; x != NULL; x = x->next, n++) {
+            unsigned i = 0;
+            while (i < 4 && !id_equal(&x->notifier_id, &notifier_ids[i])) i++;
+            assert_true(i < 4);
+        }
+        store_scan_done(&scan);
+    } while (scan.ret_more);
+    return n;
 }
 
 static void a_service_is_told_what_waits(struct fixture *f) {
@@ -294,10 +301,8 @@ static void a_service_is_told_what_waits(struct fixture *f) {
     }
     assert_true(subscriber_equal(added.sub, session(1)));
     for (unsigned i = 0; i < 2; i++) {
-        struct store_cursor c = {0};
-        unsigned n = 0;
-        while (store_service_scan(f->store, svc, SUB_NOTIFIER, &c, 2, count_found, &n)) continue;
-        assert_int_equal(n, 2); /* of the six with a notification: those of the service */
+        assert_int_equal(count_due(f, svc, ntf_ids),
+                         2); /* of the six with a notification: those of the service */
         assert_sum(f, svc, SUB_NOTIFIER, ntf_ids, 4);
         if (!reopen(f)) return;
         svc = open_service(f, SERVICE_NOTIFIER, 1);

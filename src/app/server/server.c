@@ -82,7 +82,7 @@ struct server {
 /* ---- statistics ---- */
 
 /* Who counts: each loop, on the sheet of its number, and behind them: */
-enum { SHEET_COMMIT, SHEET_OPERATE, N_OTHER_SHEETS };
+enum { SHEET_COMMIT, SHEET_EXPIRY, SHEET_OPERATE, N_OTHER_SHEETS };
 
 /* Any thread, while there is a relay. */
 static void fill_gauges(void *ctx, struct stats_gauges *ret) {
@@ -204,6 +204,19 @@ static void on_durable(void *ctx) {
     relay_on_durable(s->relay);
 }
 
+/* Nothing while nobody is served. */
+static struct store_expiry expiry_of(const struct server *s) {
+    const struct conf *c = s->o.conf;
+    if (s->o.maintenance) return (struct store_expiry){0};
+    return (struct store_expiry){
+        .message_ttl_s = conf_message_ttl_s(c),
+        .ntf_ttl_s = conf_ntf_ttl_s(c),
+        .interval_s = c->expiry_interval_s,
+        .at_start = c->expire_on_start,
+        .stats = stats_sheet(s->stats, s->n_loops + SHEET_EXPIRY),
+    };
+}
+
 static enum err up_store(struct server *s, struct problem *p) {
     const struct storage_use use = {
         .skip_warnings = s->o.skip_warnings,
@@ -212,6 +225,7 @@ static enum err up_store(struct server *s, struct problem *p) {
         .on_durable = on_durable,
         .ctx = s,
         .commit_stats = stats_sheet(s->stats, s->n_loops + SHEET_COMMIT),
+        .expiry = expiry_of(s),
     };
     progress_begin(&ENV_SYSTEM, NULL, PROGRESS_DELAY_MS);
     const enum err e = storage_open(s->o.storage, &use, &s->store, p);
@@ -328,7 +342,6 @@ static enum err up_relay(struct server *s, struct problem *p) {
         .proxy = s->proxy,
         .resolver = s->resolver,
         .message_ttl_s = conf_message_ttl_s(c),
-        .ntf_ttl_s = conf_ntf_ttl_s(c),
         .rules = c->rules,
         .settings = c->relay,
     };

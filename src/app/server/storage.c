@@ -333,6 +333,7 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
         .on_durable = use->on_durable,
         .ctx = use->ctx,
         .commit_stats = use->commit_stats,
+        .expiry = use->expiry,
         .vfs = use->vfs != NULL ? use->vfs : &VFS_SYSTEM,
         .store_log = s->on_disk ? paths->store_log : NULL,
         .messages_log = in_log ? paths->messages_log : NULL,

@@ -59,6 +59,7 @@ struct storage_use {
     bool serves;                   /* for long: the store log is also compacted while it is used */
     void (*on_durable)(void *ctx); /* any thread; may be NULL */
     void *ctx;
+    struct store_expiry expiry;
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
 };
 /* Opens the store and logs what is in it. Shows progress between progress_begin() and

@@ -67,6 +67,7 @@ struct conf {
     char journal_path[CONF_TEXT_MAX]; /* "": `journal` in the state directory */
     int64_t expire_messages_days;
     int64_t expire_ntfs_hours;
+    bool expire_on_start;
     bool log_stats;
     int64_t prometheus_interval_s;                               /* 0: off */
     char db_connection[CONF_TEXT_MAX], db_schema[CONF_TEXT_MAX]; /* the first may be secret */
@@ -101,6 +102,7 @@ struct conf {
     int64_t message_quota;
     int64_t message_ttl_s; /* 0: expire_messages_days */
     int64_t ntf_ttl_s;     /* 0: expire_ntfs_hours */
+    int64_t expiry_interval_s;
     /* What goes to one part as it is: the part's own struct, so that a setting of it is a field
      * there and a row of the table, and nothing in between. */
     struct admission_opts admission; /* its limits in all are the server's */

@@ -23,16 +23,6 @@ struct session_slot {
     uint32_t next_free;
 };
 
-/* One pass after the other over all queues: operations/expiry.c */
-enum expiring { EXPIRING_MESSAGES, EXPIRING_NTFS, N_EXPIRING };
-struct expiry {
-    struct relay_loop *rl; /* borrowed */
-    enum expiring kind;
-    struct loop_timer timer;
-    struct store_cursor cursor;
-    uint64_t n; /* in this pass */
-};
-
 /* The relay's part on one loop. */
 struct relay_loop {
     /* fixed after relay_start() */
@@ -55,7 +45,6 @@ struct relay_loop {
     struct list slowed;        /* sessions that go on at the next tick: slowed.c */
     bool ntf_ticking, ends_ticking, retry_ticking, slowed_ticking;
     struct loop_timer slowed_timer, inactive_timer, ntf_timer, ends_timer, retry_timer;
-    struct expiry expiry[N_EXPIRING]; /* of the first loop */
     uint8_t
         scratch[SMP_BLOCK_LEN]; /* where one answer is encoded before it is copied to an outbox */
     /* atomic */

@@ -48,42 +48,128 @@ static enum err check_proof(const struct session *s, const struct client_service
     return e == OK ? hash_identity(chain, ret->cert_hash) : e;
 }
 
-/* The first contact of a service makes its record, at the pace at which its address may make
- * queues. */
-static enum err find_record(struct session *s, const struct client_service *hello,
-                            struct session_service *ret) {
-    struct service_rec rec = {
-        .role = ret->role,
-        .cert_chain = hello->cert_chain,
-        .created_at_s = env_now_s(opts_of(s)->env),
-    };
-    env_random(opts_of(s)->env, &rec.id, sizeof rec.id);
-    memcpy(rec.cert_hash, ret->cert_hash, sizeof rec.cert_hash);
-    struct store *store = opts_of(s)->store;
-    const enum err e = store_service_open(store, &rec, false, &ret->service, &ret->lsn);
-    if (e != E_NOT_FOUND) return e;
-    if (!conn_take_new_queue(s->conn)) return E_QUOTA;
-    return store_service_open(store, &rec, true, &ret->service, &ret->lsn);
+/* The service's third message: its id, or why it is refused; then the connection ends. */
+static void refuse_service(struct session *s, enum transport_error why) {
+    s->refusal = why;
+    s->state = SESSION_REFUSED;
+    conn_finish(s->conn);
+    conn_want_write(s->conn);
 }
 
-enum err service_open(struct session *s, const struct client_service *hello,
-                      enum transport_error *ret_refusal) {
-    ASSERT_ON_LOOP(s->rl->loop);
+static void accept_service(struct session *s, struct session_service *owned) {
+    s->service = owned;
+    s->state = SESSION_ACCEPTED;
+    conn_want_write(s->conn);
+}
+
+/* While the store is asked for the record; the session may be gone when it answers. */
+struct opening {
+    struct loop_msg msg;
+    struct store_waiter waiter;
+    struct relay_loop *rl; /* borrowed */
+    struct subscriber who;
+    struct session_service *service; /* owned */
+    struct store_service_open open;  /* its chain is that below */
+    uint8_t chain[];
+};
+
+static void opening_free(struct opening *o) {
+    free(o->service);
+    free(o);
+}
+
+static void ask_for_record(struct opening *o);
+
+/* The first contact of a service makes its record, at the pace at which its address may make
+ * queues. */
+static void take_record(struct opening *o) {
+    struct session *s = session_find(o->rl, o->who);
+    enum err e = o->open.ret_err;
+    if (s == NULL) {
+        opening_free(o);
+        return;
+    }
+    if (e == E_NOT_FOUND && !o->open.may_create && conn_take_new_queue(s->conn)) {
+        o->open.may_create = true;
+        ask_for_record(o);
+        return;
+    }
+    if (e == OK) {
+        o->service->service = o->open.ret_service;
+        o->service->lsn = o->open.ret_lsn;
+        accept_service(s, STEAL(o->service));
+    } else {
+        refuse_service(s, TRANSPORT_HS_BAD_SERVICE);
+    }
+    opening_free(o);
+}
+
+static void record_came(struct loop_msg *msg) {
+    take_record(CONTAINER_OF(msg, struct opening, msg));
+}
+
+/* On any thread. */
+static void record_ready(struct store_waiter *w) {
+    struct opening *o = CONTAINER_OF(w, struct opening, waiter);
+    loop_post(o->rl->loop, &o->msg);
+}
+
+static void ask_for_record(struct opening *o) {
+    if (store_service_open(o->rl->relay->o.store, &o->open, &o->waiter)) take_record(o);
+}
+
+/* NULL: out of memory. */
+static struct opening *opening_new(struct session *s, struct session_service *owned,
+                                   struct bytes chain) {
+    struct opening *o = malloc(sizeof *o + chain.n);
+    if (o == NULL) return NULL;
+    memcpy(o->chain, chain.p, chain.n);
+    *o = (struct opening){
+        .msg = {.run = record_came},
+        .waiter = {record_ready},
+        .rl = s->rl,
+        .who = s->self,
+        .service = owned,
+        .open.rec = {.role = owned->role,
+                     .cert_chain = bytes_of(o->chain, chain.n),
+                     .created_at_s = env_now_s(opts_of(s)->env)},
+    };
+    env_random(opts_of(s)->env, &o->open.rec.id, sizeof o->open.rec.id);
+    memcpy(o->open.rec.cert_hash, owned->cert_hash, sizeof owned->cert_hash);
+    return o;
+}
+
+/* Who the client says it is, if it can show that. OK: *ret is the caller's. */
+static enum err identify(struct session *s, const struct client_service *hello,
+                         struct session_service **ret) {
     struct session_service *svc = calloc(1, sizeof *svc);
     if (svc == NULL) return E_NO_MEMORY;
     svc->role = (enum service_role)hello->role;
-    enum err e = check_proof(s, hello, svc);
-    *ret_refusal = TRANSPORT_HS_BAD_AUTH;
-    if (e == OK) {
-        *ret_refusal = TRANSPORT_HS_BAD_SERVICE;
-        e = opts_of(s)->settings.accept_services ? find_record(s, hello, svc) : E_SERVICE;
-    }
+    const enum err e = check_proof(s, hello, svc);
     if (e != OK) {
         free(svc);
         return e;
     }
-    s->service = svc;
+    *ret = svc;
     return OK;
+}
+
+void service_open(struct session *s, const struct client_service *hello) {
+    ASSERT_ON_LOOP(s->rl->loop);
+    struct session_service *svc;
+    if (identify(s, hello, &svc) != OK) {
+        refuse_service(s, TRANSPORT_HS_BAD_AUTH);
+        return;
+    }
+    struct opening *o =
+        opts_of(s)->settings.accept_services ? opening_new(s, svc, hello->cert_chain) : NULL;
+    if (o == NULL) {
+        free(svc);
+        refuse_service(s, TRANSPORT_HS_BAD_SERVICE);
+        return;
+    }
+    s->state = SESSION_OPENING;
+    ask_for_record(o);
 }
 
 void service_done(struct session *s) {
@@ -167,34 +253,22 @@ void service_take_news(struct session *s, const struct news *n) {
 
 /* ---- what had waited ---- */
 
-/* Queues found by one step. */
-struct found {
-    struct found *next;
-    struct queue *queue; /* counted */
-};
-struct finds {
-    struct found *first;
-    bool out_of_memory;
+/* While the store goes through some of the queues; the session may be gone when it answers. */
+struct scanning {
+    struct loop_msg msg;
+    struct store_waiter waiter;
+    struct relay_loop *rl; /* borrowed */
+    struct subscriber who;
+    struct store_scan scan;
 };
 
-static void collect(struct queue *q, void *ctx) {
-    struct finds *finds = ctx;
-    struct found *f = malloc(sizeof *f);
-    if (f == NULL) {
-        finds->out_of_memory = true;
-        return;
-    }
-    *f = (struct found){finds->first, queue_ref(q)};
-    finds->first = f;
-}
-
-static void add_found(struct session *s, enum sub_party party, struct queue *q) {
-    struct queue_view v;
-    if (party == SUB_RECIPIENT) {
-        (void)sub_due(s, q, DUE_BEHIND);
-    } else if (store_queue_view(opts_of(s)->store, q, WANT_RECORD, &v) == OK) {
-        if (v.has_notifier) ntf_due(s, q, &v.ntf_id);
-        queue_view_done(&v);
+static void add_found(struct session *s, const struct store_scan *scan) {
+    for (const struct store_found *f = scan->ret_found; f != NULL; f = f->next) {
+        if (scan->party == SUB_RECIPIENT) {
+            (void)sub_due(s, f->queue, DUE_BEHIND);
+        } else {
+            ntf_due(s, f->queue, &f->notifier_id);
+        }
     }
 }
 
@@ -204,26 +278,62 @@ static void scan_end(struct session *s, enum sub_party party) {
         session_add_due(s, DUE_ALLS, NULL, true);
 }
 
-static void scan_step(void *ctx) {
-    struct session *s = ctx;
+/* Unless the session has ceased to serve since. */
+static void take_scan(struct session *s, const struct store_scan *scan) {
     struct session_service *svc = s->service;
-    const enum sub_party party = svc->role == SERVICE_NOTIFIER ? SUB_NOTIFIER : SUB_RECIPIENT;
-    struct finds finds = {0};
-    const bool more = store_service_scan(opts_of(s)->store, svc->service, party, &svc->scan_cursor,
-                                         SERVICE_SCAN_QUEUES, collect, &finds);
-    for (struct found *f; (f = finds.first) != NULL;) {
-        finds.first = f->next;
-        add_found(s, party, f->queue);
-        queue_unref(f->queue);
-        free(f);
-    }
-    if (finds.out_of_memory) {
+    svc->is_asked = false;
+    if (!svc->is_scanning) return;
+    if (!svc->begins_anew) svc->scan_cursor = scan->cursor;
+    const bool more = scan->ret_more || svc->begins_anew;
+    svc->begins_anew = false;
+    add_found(s, scan);
+    if (scan->ret_err != OK) {
         conn_close(s->conn); /* the client must not take for delivered what was left out */
     } else if (more) {
         session_add_due(s, DUE_SCAN, NULL, false);
     } else {
-        scan_end(s, party);
+        scan_end(s, scan->party);
     }
+}
+
+static void scanned(struct scanning *sc) {
+    struct session *s = session_find(sc->rl, sc->who);
+    if (s != NULL) take_scan(s, &sc->scan);
+    store_scan_done(&sc->scan);
+    free(sc);
+}
+
+static void scan_came(struct loop_msg *msg) {
+    scanned(CONTAINER_OF(msg, struct scanning, msg));
+}
+
+/* On any thread. */
+static void scan_ready(struct store_waiter *w) {
+    struct scanning *sc = CONTAINER_OF(w, struct scanning, waiter);
+    loop_post(sc->rl->loop, &sc->msg);
+}
+
+static void scan_step(void *ctx) {
+    struct session *s = ctx;
+    struct session_service *svc = s->service;
+    if (svc->is_asked) return; /* its answer goes on */
+    struct scanning *sc = malloc(sizeof *sc);
+    if (sc == NULL) {
+        conn_close(s->conn); /* as above */
+        return;
+    }
+    *sc = (struct scanning){
+        .msg = {.run = scan_came},
+        .waiter = {scan_ready},
+        .rl = s->rl,
+        .who = s->self,
+        .scan = {.service = svc->service,
+                 .party = svc->role == SERVICE_NOTIFIER ? SUB_NOTIFIER : SUB_RECIPIENT,
+                 .cursor = svc->scan_cursor,
+                 .max_queues = SERVICE_SCAN_QUEUES},
+    };
+    svc->is_asked = true;
+    if (store_service_scan(opts_of(s)->store, &sc->scan, &sc->waiter)) scanned(sc);
 }
 
 void service_scan(struct session *s) {
@@ -245,6 +355,7 @@ static enum err serve(struct session *s, enum sub_party party) {
         store_service_subscribe(store, svc->service, party, s->self, &served.to, &svc->subscribed);
     if (e != OK) return e;
     svc->scan_cursor = (struct store_cursor){0};
+    svc->begins_anew = svc->is_asked;
     if (!svc->is_scanning) session_add_due(s, DUE_SCAN, NULL, false);
     svc->is_scanning = true;
     svc->serves_all = true;

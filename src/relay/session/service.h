@@ -19,11 +19,13 @@ struct session_service {
     struct loop_timer scan_timer;
     struct store_cursor scan_cursor;
     bool is_scanning;
+    bool is_asked;    /* the store goes through some of them */
+    bool begins_anew; /* what it answers is not where to go on */
 };
 
-/* A service's handshake; on an error it is refused, and *ret_refusal says how. */
-MUST_USE enum err service_open(struct session *s, const struct client_service *hello,
-                               enum transport_error *ret_refusal);
+/* A service's handshake: the session is SESSION_ACCEPTED or SESSION_REFUSED, now or, while the
+ * store is asked, later. */
+void service_open(struct session *s, const struct client_service *hello);
 void service_done(struct session *s);
 /* The service for which this session subscribes to queues of this party; NULL: for itself. */
 struct service *service_of(const struct session *s, enum sub_party party);

@@ -221,17 +221,6 @@ static enum err write_hello(const struct session *s, uint8_t *block) {
     return block_seal(block, &content, NULL);
 }
 
-/* The service's third message: its id, or why it is refused; then the connection ends. */
-static void take_service(struct session *s, const struct client_service *hello) {
-    if (service_open(s, hello, &s->refusal) == OK) {
-        s->state = SESSION_ACCEPTED;
-    } else {
-        s->state = SESSION_REFUSED;
-        conn_finish(s->conn);
-    }
-    conn_want_write(s->conn);
-}
-
 static enum err start_encryption(struct session *s, const struct pubkey *client_key) {
     uint8_t secret[X25519_LEN];
     enum err e = x25519_dh(s->priv, client_key->b, secret);
@@ -267,7 +256,7 @@ static enum err take_hello(struct session *s, uint8_t *block) {
     conn_set_deadline(s->conn, 0);
     s->state = SESSION_RUNNING;
     gauge_set(s, GAUGE_CLIENTS, true);
-    if (hello.has_service) take_service(s, &hello.service);
+    if (hello.has_service) service_open(s, &hello.service);
     return OK;
 }
 
@@ -386,6 +375,7 @@ static bool fill(void *session, uint8_t *block) {
         s->state = SESSION_HANDSHAKE;
         return fill_plain(s, block, write_hello);
     case SESSION_HANDSHAKE:
+    case SESSION_OPENING:
         return false;
     case SESSION_ACCEPTED:
         return fill_acceptance(s, block);
@@ -401,8 +391,8 @@ static bool fill(void *session, uint8_t *block) {
 /* At a stop: does something wait for the store? */
 static bool awaits(void *session) {
     const struct session *s = session;
-    return s->state == SESSION_ACCEPTED || !list_is_empty(&s->jobs) ||
-           !outbox_is_empty(&s->outbox) || due_awaits(&s->due);
+    return s->state == SESSION_OPENING || s->state == SESSION_ACCEPTED ||
+           !list_is_empty(&s->jobs) || !outbox_is_empty(&s->outbox) || due_awaits(&s->due);
 }
 
 const struct conn_ops SESSION_OPS = {

@@ -17,6 +17,7 @@ struct session_service;
 enum session_state {
     SESSION_HELLO,     /* the server's hello is to be written */
     SESSION_HANDSHAKE, /* the client's hello is awaited */
+    SESSION_OPENING,   /* the store is asked for the record of a service */
     SESSION_ACCEPTED,  /* a service is to be told its id */
     SESSION_REFUSED, /* a service is to be told that it is not accepted; then the connection ends */
     SESSION_RUNNING

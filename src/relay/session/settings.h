@@ -26,8 +26,7 @@ struct relay_settings {
     unsigned resolver_concurrency; /* of one session: names under way */
     unsigned pending_bytes_max;    /* per session */
     int64_t handshake_timeout_s;   /* of TLS, and again of SMP; 0: the two defaults of limits.def */
-    int64_t expiry_interval_s;
-    bool expire_on_start, expire_on_send;
+    bool expire_on_send;
     bool disconnect_inactive; /* without it idle connections are kept */
     int64_t inactive_ttl_s, inactive_check_s;
     int64_t ntf_interval_ms; /* notifications of this time go out together */
@@ -43,7 +42,6 @@ struct relay_opts {
     struct proxy *proxy;         /* borrowed; NULL: nothing is forwarded to other relays */
     struct resolver *resolver;   /* borrowed; NULL: names are not resolved */
     int64_t message_ttl_s;       /* 0: never expire */
-    int64_t ntf_ttl_s;           /* 0: likewise */
     struct relay_rules rules;    /* to begin with */
     struct relay_settings settings;
 };

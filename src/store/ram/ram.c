@@ -23,6 +23,19 @@ static bool ram_load(struct store *s, struct store_lookup *lookups, size_t n,
     return true;
 }
 
+static bool ram_service_open(struct store *s, struct store_service_open *o,
+                             struct store_waiter *w) {
+    (void)w;
+    store__service_open(s, o);
+    return true;
+}
+
+static bool ram_service_scan(struct store *s, struct store_scan *scan, struct store_waiter *w) {
+    (void)w;
+    store__service_scan(s, scan);
+    return true;
+}
+
 /* ---- durability ---- */
 
 static enum err ram_fate(const struct store *s, lsn_t lsn) {
@@ -154,6 +167,8 @@ static const struct store_ops MEMORY_OPS = {
     .fate = ram_fate,
     .load = ram_load,
     .msg_next = ram_memory_next,
+    .service_open = ram_service_open,
+    .service_scan = ram_service_scan,
     .state = ram_state,
 };
 
@@ -169,6 +184,8 @@ static const struct store_ops JOURNAL_OPS = {
     .fate = ram_fate,
     .load = ram_load,
     .msg_next = ram_journal_next,
+    .service_open = ram_service_open,
+    .service_scan = ram_service_scan,
     .state = ram_state,
 };
 
