@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* nothing.c -- the backend that keeps nothing (enable: off): what is loaded is all there is. */
+#include "store/nothing.h"
+
 #include <stdlib.h>
 
 #include "store/queue_table.h"
@@ -105,9 +107,7 @@ static const struct store_ops NOTHING_OPS = {
     .state = state,
 };
 
-enum err nothing_open(const struct store_opts *o, struct store **ret,
-                      struct store_problem *ret_problem) {
-    (void)ret_problem; /* it can lack memory only */
+enum err nothing_open(const struct store_opts *o, struct store **ret) {
     struct store *s = malloc(sizeof *s);
     if (s == NULL) return E_NO_MEMORY;
     const enum err e = store__init(s, &NOTHING_OPS, o);

@@ -15,8 +15,8 @@
 
 #include "base/env.h"
 #include "base/idmap.h"
-#include "store/disk/journal.h"
-#include "store/store.h"
+#include "store/records.h"
+#include "store/subscribe.h"
 
 /* An entry of the link or notifier index. */
 struct queue_alias {
@@ -60,8 +60,8 @@ struct msg_entry {
     struct msg_entry *next;
     struct message *ram; /* counted: the message with its body; NULL: on disk only */
     struct id id;
-    struct journal_loc loc; /* journal only */
-    uint32_t ts_s;          /* Unix seconds; enough until 2106 */
+    uint64_t place; /* the backend's: where it is to be found again */
+    uint32_t ts_s;  /* Unix seconds; enough until 2106 */
     uint16_t body_len;
     bool is_quota, notification;
 };

@@ -15,7 +15,7 @@
 #include "base/idmap.h"
 #include "base/lock.h"
 #include "model/service_record.h"
-#include "store/store.h"
+#include "store/subscribe.h"
 
 struct service {
     /* guarded by the table's mutex; fixed once described */

@@ -1,33 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* store.c -- the list of backends; what is asked of them alone, and what all of them share. */
-#include "store/store.h"
+/* store.c -- what is asked of backends alone, and what all of them share. */
+#include "store/messages.h"
+#include "store/records.h"
+#include "store/subscribe.h"
 
 #include "store/queue_table.h"
 #include "store/service_table.h"
 #include "store/store_priv.h"
-
-/* Without a log nothing is kept. */
-static enum err open_memory(const struct store_opts *o, struct store **ret,
-                            struct store_problem *ret_problem) {
-    return o->store_log != NULL ? ram_open_memory(o, ret, ret_problem)
-                                : nothing_open(o, ret, ret_problem);
-}
-
-const struct store_backend STORE_BACKENDS[] = {
-    {"memory", open_memory},
-    {"journal", ram_open_journal},
-};
-const size_t N_STORE_BACKENDS = ARRAY_LEN(STORE_BACKENDS);
-
-enum err store_open(const char *backend, const struct store_opts *o, struct store **ret,
-                    struct store_problem *ret_problem) {
-    for (size_t i = 0; i < N_STORE_BACKENDS; i++) {
-        if (strcmp(STORE_BACKENDS[i].name, backend) == 0) {
-            return STORE_BACKENDS[i].open(o, ret, ret_problem);
-        }
-    }
-    return E_NOT_FOUND;
-}
 
 /* ---- threads that wait ---- */
 

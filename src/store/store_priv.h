@@ -12,7 +12,10 @@
 
 #include "base/lock.h"
 #include "base/thread.h"
-#include "store/store.h"
+#include "store/messages.h"
+#include "store/ntfs.h"
+#include "store/records.h"
+#include "store/subscribe.h"
 
 struct record;
 struct msg_entry;
@@ -125,7 +128,7 @@ MUST_USE enum err store__msg_peek(struct store *s, struct queue *q, struct messa
 MUST_USE enum err store__msg_restore(struct store *s, const struct id *rcv_id,
                                      struct message *owned);
 
-/* ---- subs.c ---- */
+/* ---- subscribe.c ---- */
 struct notifier_entry;
 /* Who gets what comes to a queue, or to its notifier. Under the queue's lock. */
 struct subscriber store__subscriber(const struct store *s, const struct queue *q);
@@ -154,11 +157,3 @@ struct store_blocking {
 void store__blocking_init(struct store_blocking *b);
 void store__wait(struct store_blocking *b);
 void store__blocking_done(struct store_blocking *b);
-
-/* ---- the backends ---- */
-enum err nothing_open(const struct store_opts *o, struct store **ret,
-                      struct store_problem *ret_problem);
-enum err ram_open_memory(const struct store_opts *o, struct store **ret,
-                         struct store_problem *ret_problem);
-enum err ram_open_journal(const struct store_opts *o, struct store **ret,
-                          struct store_problem *ret_problem);

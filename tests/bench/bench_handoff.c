@@ -13,7 +13,9 @@
 #include <time.h>
 
 #include "net/loop.h"
-#include "store/store.h"
+#include "store/nothing.h"
+#include "store/messages.h"
+#include "store/records.h"
 
 enum { N_QUEUES = 10000, DEFAULT_OPS = 1000000 };
 
@@ -155,8 +157,7 @@ int main(int argc, char **argv) {
     const uint64_t n_ops = argc > 1 ? strtoull(argv[1], NULL, 10) : DEFAULT_OPS;
     const struct store_opts o = {.env = &ENV_SYSTEM, .quota = 128};
     struct store *s;
-    struct store_problem problem = {0};
-    must(n_ops > 0 && store_open("memory", &o, &s, &problem) == OK, "store");
+    must(n_ops > 0 && nothing_open(&o, &s) == OK, "store");
     make_queues(s);
     bench_stripes(s, 1, n_ops);
     bench_stripes(s, 2, n_ops);

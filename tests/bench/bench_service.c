@@ -10,7 +10,9 @@
 #include <time.h>
 
 #include "crypto/crypto.h"
-#include "store/store.h"
+#include "store/nothing.h"
+#include "store/records.h"
+#include "store/subscribe.h"
 
 enum { DEFAULT_QUEUES = 1000000, MAX_BYTES = 100, SCAN_STEP = 2000 };
 
@@ -75,9 +77,8 @@ int main(int argc, char **argv) {
     const struct store_opts o = {.env = &ENV_SYSTEM, .quota = 128};
     struct store_service_open first = {.rec.role = SERVICE_MESSAGING, .may_create = true};
     struct store *s;
-    struct store_problem problem = {0};
     must(n > 0 && crypto_init() == OK, "start");
-    must(store_open("memory", &o, &s, &problem) == OK, "store");
+    must(nothing_open(&o, &s) == OK, "store");
     struct queue **queues = calloc(n, sizeof(struct queue *));
     must(queues != NULL, "memory");
     must(store_service_open(s, &first, NULL) && first.ret_err == OK, "service");

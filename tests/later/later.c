@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "store/files.h"
 #include "store/store_priv.h"
 
 enum { LATER_MAX_MS = 6, LATER_MAX = 1 << 16 };
@@ -239,28 +240,29 @@ static void take_over(struct store *s) {
     s->ops = &later.ops;
 }
 
-typedef enum err open_fn(const struct store_opts *o, struct store **ret,
+enum err __real_nothing_open(const struct store_opts *o, struct store **ret);
+enum err __wrap_nothing_open(const struct store_opts *o, struct store **ret);
+typedef enum err open_fn(const struct store_opts *o, const struct files_opts *f, struct store **ret,
                          struct store_problem *ret_problem);
-open_fn __real_nothing_open, __real_ram_open_memory, __real_ram_open_journal;
-open_fn __wrap_nothing_open, __wrap_ram_open_memory, __wrap_ram_open_journal;
+open_fn __real_files_open_memory, __real_files_open_journal;
+open_fn __wrap_files_open_memory, __wrap_files_open_journal;
 
-enum err __wrap_nothing_open(const struct store_opts *o, struct store **ret,
-                             struct store_problem *ret_problem) {
-    const enum err e = __real_nothing_open(o, ret, ret_problem);
+enum err __wrap_nothing_open(const struct store_opts *o, struct store **ret) {
+    const enum err e = __real_nothing_open(o, ret);
     if (e == OK) take_over(*ret);
     return e;
 }
 
-enum err __wrap_ram_open_memory(const struct store_opts *o, struct store **ret,
-                                struct store_problem *ret_problem) {
-    const enum err e = __real_ram_open_memory(o, ret, ret_problem);
+enum err __wrap_files_open_memory(const struct store_opts *o, const struct files_opts *f,
+                                  struct store **ret, struct store_problem *ret_problem) {
+    const enum err e = __real_files_open_memory(o, f, ret, ret_problem);
     if (e == OK) take_over(*ret);
     return e;
 }
 
-enum err __wrap_ram_open_journal(const struct store_opts *o, struct store **ret,
-                                 struct store_problem *ret_problem) {
-    const enum err e = __real_ram_open_journal(o, ret, ret_problem);
+enum err __wrap_files_open_journal(const struct store_opts *o, const struct files_opts *f,
+                                   struct store **ret, struct store_problem *ret_problem) {
+    const enum err e = __real_files_open_journal(o, f, ret, ret_problem);
     if (e == OK) take_over(*ret);
     return e;
 }

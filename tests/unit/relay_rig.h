@@ -16,6 +16,8 @@
 #include "relay/session/session.h"
 #include "relay/session/subscription.h"
 #include "store/store_priv.h"
+#include "store/messages.h"
+#include "store/subscribe.h"
 
 enum { RIG_QUESTIONS_MAX = 64, RIG_QUOTA = 8 };
 

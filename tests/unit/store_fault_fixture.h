@@ -16,7 +16,11 @@
 #include "base/log.h"
 #include "crypto/crypto.h"
 #include "faultfs.h"
-#include "store/store.h"
+#include "store/files.h"
+#include "store/messages.h"
+#include "store/ntfs.h"
+#include "store/records.h"
+#include "store/subscribe.h"
 
 enum { DAY = 20000, NOW_S = 1700000000 };
 
@@ -36,9 +40,8 @@ struct fixture {
 };
 
 static inline enum err try_open(struct fixture *f) {
-    const struct store_opts o = {
-        .env = &ENV_SYSTEM,
-        .quota = 16,
+    const struct store_opts o = {.env = &ENV_SYSTEM, .quota = 16};
+    const struct files_opts files = {
         .vfs = faultfs_vfs(f->fs),
         .store_log = LOG,
         .messages_log = f->in_journal ? NULL : MESSAGES,
@@ -53,7 +56,8 @@ static inline enum err try_open(struct fixture *f) {
         .stop_takes = f->stop_takes,
     };
     f->problem.text[0] = '\0';
-    return store_open(f->in_journal ? "journal" : "memory", &o, &f->store, &f->problem);
+    return f->in_journal ? files_open_journal(&o, &files, &f->store, &f->problem)
+                         : files_open_memory(&o, &files, &f->store, &f->problem);
 }
 
 static inline void open_store(struct fixture *f) {

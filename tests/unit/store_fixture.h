@@ -15,20 +15,22 @@
 
 #include "base/vfs.h"
 #include "crypto/crypto.h"
-#include "store/store.h"
+#include "store/files.h"
+#include "store/nothing.h"
+#include "store/records.h"
 
 enum { QUOTA = 4, DAY = 20000, NOW_S = 1700000000 };
 
 /* Nothing on disk; store log and messages log; store log and journal. */
 struct mode {
-    const char *name, *backend;
+    const char *name;
     bool has_log, has_messages_log, has_journal; /* the notifications log is there with the first */
 };
 
 static const struct mode MODES[] = {
-    {"off", "memory", false, false, false},
-    {"memory", "memory", true, true, false},
-    {"journal", "journal", true, false, true},
+    {"off", false, false, false},
+    {"memory", true, true, false},
+    {"journal", true, false, true},
 };
 
 struct fixture {
@@ -50,22 +52,28 @@ static inline void on_durable(void *ctx) {
     pthread_mutex_unlock(&f->mtx);
 }
 
-static inline void open_store(struct fixture *f) {
-    const struct store_opts o = {
-        .env = &ENV_SYSTEM,
-        .quota = QUOTA,
-        .on_durable = on_durable,
-        .ctx = f,
+static inline enum err open_backend(struct fixture *f, struct store_problem *ret_problem) {
+    const struct store_opts o = {.env = &ENV_SYSTEM,
+                                 .quota = QUOTA,
+                                 .on_durable = on_durable,
+                                 .ctx = f,
+                                 .expiry = f->expiry};
+    const struct files_opts files = {
         .vfs = &VFS_SYSTEM,
-        .store_log = f->mode->has_log ? f->log : NULL,
+        .store_log = f->log,
         .messages_log = f->mode->has_messages_log ? f->messages : NULL,
-        .ntfs_log = f->mode->has_log ? f->ntfs : NULL,
-        .journal_dir = f->mode->has_journal ? f->journal : NULL,
+        .ntfs_log = f->ntfs,
+        .journal_dir = f->journal,
         .restore_messages = true,
-        .expiry = f->expiry,
     };
+    if (!f->mode->has_log) return nothing_open(&o, &f->store);
+    return f->mode->has_journal ? files_open_journal(&o, &files, &f->store, ret_problem)
+                                : files_open_memory(&o, &files, &f->store, ret_problem);
+}
+
+static inline void open_store(struct fixture *f) {
     struct store_problem problem = {0};
-    const enum err e = store_open(f->mode->backend, &o, &f->store, &problem);
+    const enum err e = open_backend(f, &problem);
     if (e != OK) fail_msg("%s: %s", err_name(e), problem.text);
     assert_int_equal(store_start(f->store), OK);
 }

@@ -4,6 +4,7 @@
 #include "relay_rig.h"
 
 #include "relay/session/due.h"
+#include "store/ntfs.h"
 
 enum { VERSION = 18, MINUTE_MS = 60 * 1000 };
 

@@ -9,6 +9,7 @@
 
 #include "crypto/crypto.h"
 #include "relay/operations/inspect.h"
+#include "store/nothing.h"
 #include "relay/relay.h"
 #include "relay/session/news.h"
 #include "relay/session/ntf.h"
@@ -51,11 +52,10 @@ static void fill(struct fixture *f, unsigned loop) {
 static void setup(struct fixture *f) {
     *f = (struct fixture){0};
     const struct store_opts so = {.env = &ENV_SYSTEM, .quota = 8};
-    struct store_problem problem;
     for (unsigned i = 0; i < N_LOOPS; i++)
         assert_int_equal(loop_new(i, &ENV_SYSTEM, &f->loops[i]), OK);
     assert_int_equal(loop_new(N_LOOPS, &ENV_SYSTEM, &f->back), OK);
-    assert_int_equal(store_open("memory", &so, &f->store, &problem), OK);
+    assert_int_equal(nothing_open(&so, &f->store), OK);
     const struct relay_opts ro = {.env = &ENV_SYSTEM,
                                   .store = f->store,
                                   .loops = f->loops,

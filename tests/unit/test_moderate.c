@@ -10,6 +10,7 @@
 
 #include "crypto/crypto.h"
 #include "relay/operations/moderate.h"
+#include "store/nothing.h"
 #include "relay/relay.h"
 #include "relay/session/news.h"
 #include "relay/session/ntf.h"
@@ -46,9 +47,8 @@ static void make_queue(struct fixture *f) {
 static void setup(struct fixture *f, uint16_t version) {
     *f = (struct fixture){0};
     const struct store_opts so = {.env = &ENV_SYSTEM, .quota = 8};
-    struct store_problem problem;
     assert_int_equal(loop_new(0, &ENV_SYSTEM, &f->loop), OK);
-    assert_int_equal(store_open("memory", &so, &f->store, &problem), OK);
+    assert_int_equal(nothing_open(&so, &f->store), OK);
     const struct relay_opts ro = {.env = &ENV_SYSTEM,
                                   .store = f->store,
                                   .loops = &f->loop,

@@ -694,19 +694,10 @@ static const struct scenario SCENARIOS[] = {
     SCENARIO(threads_share_a_queue),
 };
 
-static void unknown_backends_are_refused(void **state) {
-    (void)state;
-    struct store *s = NULL;
-    struct store_problem problem = {0};
-    const struct store_opts o = {.env = &ENV_SYSTEM, .quota = QUOTA};
-    assert_int_equal(store_open("tape", &o, &s, &problem), E_NOT_FOUND);
-}
-
 int main(void) {
     static struct run runs[ARRAY_LEN(SCENARIOS) * ARRAY_LEN(MODES)];
-    static struct CMUnitTest tests[ARRAY_LEN(runs) + 1];
+    static struct CMUnitTest tests[ARRAY_LEN(runs)];
     if (crypto_init() != OK) return 1;
     in_every_mode(SCENARIOS, ARRAY_LEN(SCENARIOS), runs, tests);
-    tests[ARRAY_LEN(runs)] = (struct CMUnitTest)cmocka_unit_test(unknown_backends_are_refused);
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
 }

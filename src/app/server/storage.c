@@ -20,6 +20,8 @@
 #include "app/terminal/progress.h"
 #include "base/log.h"
 #include "base/vfs_dry.h"
+#include "store/files.h"
+#include "store/nothing.h"
 
 enum {
     SYNC_INTERVAL_MS = 1000, /* as the explanation of `sync` says */
@@ -323,25 +325,19 @@ static unsigned save_retry_ms(const struct storage_use *use) {
     return notify_is_heard() ? SAVE_RETRY_HEARD_MS : SAVE_RETRY_MS;
 }
 
-enum err storage_open(const struct storage *s, const struct storage_use *use, struct store **ret,
-                      struct problem *ret_problem) {
+static struct files_opts files_of(const struct storage *s, const struct storage_use *use) {
     const struct paths *paths = s->paths;
-    const bool in_log = s->on_disk && !s->in_journal && s->saves_messages;
-    const struct store_opts o = {
-        .env = &ENV_SYSTEM,
-        .quota = s->quota,
-        .on_durable = use->on_durable,
-        .ctx = use->ctx,
-        .commit_stats = use->commit_stats,
-        .expiry = use->expiry,
+    const bool in_log = !s->in_journal && s->saves_messages;
+    return (struct files_opts){
         .vfs = use->vfs != NULL ? use->vfs : &VFS_SYSTEM,
-        .store_log = s->on_disk ? paths->store_log : NULL,
+        .store_log = paths->store_log,
         .messages_log = in_log ? paths->messages_log : NULL,
         .restore_messages = in_log,
         .ntfs_log = in_log || s->in_journal ? paths->ntfs_log : NULL,
         .journal_dir = s->in_journal ? s->journal : NULL,
         .journal_mark = s->in_journal ? paths->journal_mark : NULL,
         .sync_interval_ms = s->sync_interval_ms,
+        .commit_stats = use->commit_stats,
         .skip_warnings = use->skip_warnings,
         .compact_log = use->compact_log,
         .compact_later_len = use->serves ? COMPACT_LATER_LEN : 0,
@@ -351,9 +347,28 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
         .compact_look_ms = use->serves ? COMPACT_LOOK_MS : 0,
         .progress = progress_report,
     };
+}
+
+static enum err open_backend(const struct storage *s, const struct storage_use *use,
+                             struct store **ret, struct store_problem *ret_problem) {
+    const struct store_opts o = {
+        .env = &ENV_SYSTEM,
+        .quota = s->quota,
+        .on_durable = use->on_durable,
+        .ctx = use->ctx,
+        .expiry = use->expiry,
+    };
+    if (!s->on_disk) return nothing_open(&o, ret);
+    const struct files_opts f = files_of(s, use);
+    return s->in_journal ? files_open_journal(&o, &f, ret, ret_problem)
+                         : files_open_memory(&o, &f, ret, ret_problem);
+}
+
+enum err storage_open(const struct storage *s, const struct storage_use *use, struct store **ret,
+                      struct problem *ret_problem) {
     struct store_problem problem = {0};
     errno = 0;
-    const enum err e = store_open(s->in_journal ? "journal" : "memory", &o, ret, &problem);
+    const enum err e = open_backend(s, use, ret, &problem);
     if (e != OK) {
         return problem_set(ret_problem, e, "%s",
                            problem.text[0] != '\0' ? problem.text : err_meaning(e));

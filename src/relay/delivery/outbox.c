@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "relay/delivery/way_back.h"
+#include "store/records.h"
 
 enum out_kind { OUT_TEXT, OUT_MSG, OUT_LINK };
 

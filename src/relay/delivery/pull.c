@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "crypto/crypto.h"
+#include "store/records.h"
 
 /* A question that the store answers later. The store's thread has it until it is posted; who asked
  * may be gone by then. */

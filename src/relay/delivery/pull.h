@@ -7,7 +7,7 @@
 #pragma once
 
 #include "net/loop.h"
-#include "store/store.h"
+#include "store/messages.h"
 #include "wire/reply.h"
 
 /* For all sessions of a loop; fixed before the first question, and it outlives the last answer. */

@@ -5,6 +5,7 @@
 #include "relay/session/request.h"
 #include "relay/session/service.h"
 #include "relay/session/subscription.h"
+#include "store/messages.h"
 
 static struct store *store_of(const struct request *rq) {
     return rq->session->rl->relay->o.store;

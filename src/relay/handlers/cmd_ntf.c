@@ -5,6 +5,7 @@
 #include "relay/session/news.h"
 #include "relay/session/ntf.h"
 #include "relay/session/service.h"
+#include "store/ntfs.h"
 
 enum { NKEY_ATTEMPTS = 3 }; /* random ids do not collide; a broken generator must not loop */
 

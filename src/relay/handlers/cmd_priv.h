@@ -3,6 +3,7 @@
 #pragma once
 
 #include "relay/session/request.h"
+#include "store/records.h"
 
 /* Tells whoever was subscribed to a notifier that it is gone. cmd_ntf.c */
 void send_notifier_gone(const struct request *rq, const struct sub_ended *ended);

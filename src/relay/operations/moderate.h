@@ -7,7 +7,7 @@
  * the store has made it durable. Errors: E_AUTH (no such queue), E_STORE, E_NO_MEMORY. */
 #pragma once
 
-#include "store/store.h"
+#include "store/records.h"
 
 struct relay;
 

@@ -6,7 +6,7 @@
 #include "base/wr.h"
 #include "relay/delivery/outbox.h"
 #include "stats/stats.h"
-#include "store/store.h"
+#include "store/records.h"
 
 struct request;
 

@@ -10,6 +10,7 @@
 #include "relay/session/service.h"
 #include "relay/session/slowed.h"
 #include "relay/session/subscription.h"
+#include "store/records.h"
 #include "wire/forward.h"
 
 struct job_item {

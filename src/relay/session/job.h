@@ -9,7 +9,7 @@
 
 #include "crypto/authz.h"
 #include "relay/session/request.h"
-#include "store/store.h"
+#include "store/records.h"
 
 /* Takes a block's content, which came at now_us (loop_now_us()); answers go to the outbox, at once
  * or when its turn has come. E_NO_MEMORY. */

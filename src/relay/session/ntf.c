@@ -13,6 +13,8 @@
 #include "relay/session/gauges.h"
 #include "relay/session/service.h"
 #include "relay/session/subscription.h"
+#include "store/ntfs.h"
+#include "store/subscribe.h"
 
 static const struct relay_opts *opts_of(const struct session *s) {
     return &s->rl->relay->o;

@@ -5,6 +5,7 @@
 #include "relay/session/answer.h"
 #include "relay/session/forwarded.h"
 #include "relay/session/session.h"
+#include "store/records.h"
 #include "wire/command.h"
 
 /* One command while it is run. Everything borrowed from its job. */

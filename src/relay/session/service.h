@@ -5,6 +5,7 @@
 
 #include "relay/session/news.h"
 #include "relay/session/request.h"
+#include "store/subscribe.h"
 
 /* What a service's session has beyond others. Owner loop only. */
 struct session_service {

@@ -4,6 +4,8 @@
 #pragma once
 
 #include "relay/session/session.h"
+#include "store/records.h"
+#include "store/subscribe.h"
 
 struct sub {
     struct idnode node;  /* recipient id */

@@ -17,6 +17,7 @@
 #pragma once
 
 #include "base/vfs.h"
+#include "model/message.h"
 #include "store/disk/commit.h"
 
 struct journal;

@@ -18,6 +18,7 @@
  * Formats: docs/FORMATS.md. */
 #pragma once
 
+#include "base/id.h"
 #include "base/vfs.h"
 #include "store/disk/commit.h"
 

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_place.c -- are the files still where they are looked for? A directory that is removed,
+/* files_place.c -- are the files still where they are looked for? A directory that is removed,
  * replaced or unmounted under the server takes with it what is still acknowledged. */
 #include <stdio.h>
 #include <string.h>
 
-#include "store/ram/ram_priv.h"
+#include "store/files/files_priv.h"
 
-static enum err note(const struct ram_store *m, const char *path, struct place *ret) {
+static enum err note(const struct files_store *m, const char *path, struct place *ret) {
     const int n = snprintf(ret->path, sizeof ret->path, "%s", path);
     if (n < 0 || (size_t)n >= sizeof ret->path) return E_LIMIT;
     return m->o.vfs->identity(m->o.vfs->ctx, ret->path, &ret->id);
 }
 
-static enum err note_directory_of(const struct ram_store *m, const char *file, struct place *ret) {
+static enum err note_directory_of(const struct files_store *m, const char *file,
+                                  struct place *ret) {
     char path[NEW_FILE_PATH_MAX];
     const char *slash = strrchr(file, '/');
     if (slash == NULL) return note(m, ".", ret);
@@ -23,13 +24,13 @@ static enum err note_directory_of(const struct ram_store *m, const char *file, s
     return note(m, path, ret);
 }
 
-enum err ram_note_places(struct ram_store *m) {
+enum err files_note_places(struct files_store *m) {
     enum err e = note_directory_of(m, m->o.store_log, &m->state_place);
     if (e == OK && m->journal != NULL) e = note(m, m->o.journal_dir, &m->journal_place);
     return e;
 }
 
-static bool is_there(const struct ram_store *m, const struct place *p) {
+static bool is_there(const struct files_store *m, const struct place *p) {
     struct vfs_identity now;
     if (p->path[0] == '\0') return true; /* not noted */
     return m->o.vfs->identity(m->o.vfs->ctx, p->path, &now) == OK && now.device == p->id.device &&
@@ -37,8 +38,8 @@ static bool is_there(const struct ram_store *m, const struct place *p) {
 }
 
 /* The store log is another file after each rewrite: that there is one must do. */
-const char *ram_missing(void *ctx) {
-    const struct ram_store *m = ctx;
+const char *files_missing(void *ctx) {
+    const struct files_store *m = ctx;
     struct vfs_identity log;
     if (!is_there(m, &m->state_place)) return m->state_place.path;
     if (m->o.vfs->identity(m->o.vfs->ctx, m->o.store_log, &log) == E_NOT_FOUND)

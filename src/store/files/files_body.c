@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_body.c -- bodies between RAM and journal.
+/* files_body.c -- bodies between RAM and journal.
  *
  * What was just written is likely to be delivered at once, so the bodies of the last
  * MESSAGE_CACHE_BYTES stay in RAM; older ones are on disk only and are read back for delivery by
@@ -8,11 +8,11 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "store/ram/ram_priv.h"
+#include "store/files/files_priv.h"
 
 /* ---- the cache of recent bodies ---- */
 
-void ram_cache_add(struct ram_store *m, struct queue *q, const struct message *msg) {
+void files_cache_add(struct files_store *m, struct queue *q, const struct message *msg) {
     struct cached *c = malloc(sizeof *c);
     if (c == NULL) return; /* this body stays in RAM until its message goes */
     *c = (struct cached){.queue = queue_ref(q), .msg_id = msg->id, .lsn = msg->lsn};
@@ -29,7 +29,7 @@ void ram_cache_add(struct ram_store *m, struct queue *q, const struct message *m
 }
 
 /* The oldest, if it is over the limit and safe on disk; else NULL. */
-static struct cached *cache_take(struct ram_store *m, size_t limit, lsn_t durable) {
+static struct cached *cache_take(struct files_store *m, size_t limit, lsn_t durable) {
     lock_take(&m->cache.mtx);
     struct cached *c = m->cache.head;
     if (c != NULL && (m->cache.n_bytes <= limit || c->lsn > durable)) c = NULL;
@@ -47,7 +47,7 @@ static void cached_free(struct cached *c) {
     free(c);
 }
 
-void ram_cache_trim(struct ram_store *m) {
+void files_cache_trim(struct files_store *m) {
     const lsn_t durable = commit_durable_lsn(m->commit);
     for (struct cached *c; (c = cache_take(m, MESSAGE_CACHE_BYTES, durable)) != NULL;
          cached_free(c)) {
@@ -60,7 +60,7 @@ void ram_cache_trim(struct ram_store *m) {
     }
 }
 
-void ram_cache_done(struct ram_store *m) {
+void files_cache_done(struct files_store *m) {
     for (struct cached *c; (c = cache_take(m, 0, UINT64_MAX)) != NULL;) cached_free(c);
 }
 
@@ -74,13 +74,13 @@ static struct journal_msg journal_msg_of(const struct id *rcv_id, const struct m
         .notification = e->notification,
         .is_quota = e->is_quota,
         .body_len = e->body_len,
-        .loc = e->loc,
+        .loc = files_loc(e),
     };
 }
 
 /* A body on its way from disk. */
 struct fetch {
-    struct ram_store *store;
+    struct files_store *store;
     struct queue *queue;     /* counted */
     struct message *message; /* counted; nobody else looks at it yet */
     struct journal_msg where;
@@ -92,7 +92,7 @@ struct fetch {
 };
 
 /* Where the message is now. False: it is gone. */
-static bool find_again(struct ram_store *m, struct queue *q, const struct id *msg_id,
+static bool find_again(struct files_store *m, struct queue *q, const struct id *msg_id,
                        struct journal_msg *ret) {
     queue_lock(m->base.table, q);
     const struct msg_entry *entry = q->live ? queue_find_msg(q, msg_id) : NULL;
@@ -137,7 +137,7 @@ static void fetch_done(void *arg, enum err e) {
 }
 
 /* OK: done(ctx) will be called. E_NOT_FOUND: the message is gone; E_NO_MEMORY, E_STORE. */
-static enum err fetch_start(struct ram_store *m, struct queue *q, struct message *msg,
+static enum err fetch_start(struct files_store *m, struct queue *q, struct message *msg,
                             void (*done)(void *ctx, enum err e), void *ctx) {
     struct journal_msg where;
     if (!find_again(m, q, &msg->id, &where)) return E_NOT_FOUND;
@@ -154,7 +154,7 @@ static enum err fetch_start(struct ram_store *m, struct queue *q, struct message
 /* ---- the next message ---- */
 
 struct next_read {
-    struct ram_store *store;
+    struct files_store *store;
     struct store_next *next;     /* borrowed from who asked */
     struct store_waiter *waiter; /* likewise */
     struct message *message;     /* counted; its body is being read */
@@ -199,7 +199,7 @@ static void next_read_done(void *ctx, enum err e) {
     w->ready(w);
 }
 
-bool ram_journal_next(struct store *s, struct store_next *n, struct store_waiter *w) {
+bool files_journal_next(struct store *s, struct store_next *n, struct store_waiter *w) {
     if (store__next_in_ram(s, n)) return true;
     if (w == NULL) return false;
     struct next_read *r = malloc(sizeof *r);
@@ -207,7 +207,7 @@ bool ram_journal_next(struct store *s, struct store_next *n, struct store_waiter
         n->ret_err = E_NO_MEMORY;
         return true;
     }
-    *r = (struct next_read){ram_of(s), n, w, NULL};
+    *r = (struct next_read){files_of(s), n, w, NULL};
     const bool is_here = next_start(r);
     if (is_here) free(r);
     return is_here;
@@ -216,7 +216,7 @@ bool ram_journal_next(struct store *s, struct store_next *n, struct store_waiter
 /* ---- the journal's questions ---- */
 
 static enum err recovered(void *ctx, const struct journal_msg *jm) {
-    struct ram_store *m = ctx;
+    struct files_store *m = ctx;
     struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, &jm->queue);
     if (q == NULL) return E_NOT_FOUND;
     struct msg_entry *entry = calloc(1, sizeof *entry);
@@ -225,7 +225,7 @@ static enum err recovered(void *ctx, const struct journal_msg *jm) {
         return E_NO_MEMORY;
     }
     entry->id = jm->msg;
-    entry->loc = jm->loc;
+    entry->place = files_place_of(jm->loc);
     entry->ts_s = (uint32_t)jm->ts_s;
     entry->body_len = jm->body_len;
     entry->is_quota = jm->is_quota;
@@ -240,7 +240,7 @@ static enum err recovered(void *ctx, const struct journal_msg *jm) {
 }
 
 static bool has_queue(void *ctx, const struct id *rcv_id) {
-    struct ram_store *m = ctx;
+    struct files_store *m = ctx;
     struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, rcv_id);
     queue_unref(q);
     return q != NULL;
@@ -248,13 +248,13 @@ static bool has_queue(void *ctx, const struct id *rcv_id) {
 
 /* The entry of a message that lies at loc, with its queue locked and referenced; NULL: nothing is.
  */
-static struct msg_entry *lock_entry(struct ram_store *m, const struct journal_msg *jm,
+static struct msg_entry *lock_entry(struct files_store *m, const struct journal_msg *jm,
                                     struct journal_loc loc, struct queue **ret_queue) {
     struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, &jm->queue);
     if (q == NULL) return NULL;
     queue_lock(m->base.table, q);
     struct msg_entry *entry = q->live ? queue_find_msg(q, &jm->msg) : NULL;
-    if (entry != NULL && same_place(entry->loc, loc)) {
+    if (entry != NULL && same_place(files_loc(entry), loc)) {
         *ret_queue = q;
         return entry;
     }
@@ -264,7 +264,7 @@ static struct msg_entry *lock_entry(struct ram_store *m, const struct journal_ms
 }
 
 static void relocate(void *ctx, const struct journal_msg *jm, struct bytes body) {
-    struct ram_store *m = ctx;
+    struct files_store *m = ctx;
     struct queue *q;
     if (lock_entry(m, jm, jm->loc, &q) == NULL) return;
     lsn_t lsn;
@@ -278,18 +278,18 @@ static void relocate(void *ctx, const struct journal_msg *jm, struct bytes body)
 }
 
 static bool moved(void *ctx, const struct journal_msg *jm, struct journal_loc from) {
-    struct ram_store *m = ctx;
+    struct files_store *m = ctx;
     struct queue *q;
     struct msg_entry *entry = lock_entry(m, jm, from, &q);
     if (entry == NULL) return false;
-    entry->loc = jm->loc;
+    entry->place = files_place_of(jm->loc);
     store__unlock(&m->base, q);
     queue_unref(q);
     return true;
 }
 
 static void lost(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
-    struct ram_store *m = ctx;
+    struct files_store *m = ctx;
     struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, rcv_id);
     if (q == NULL) return;
     queue_lock(m->base.table, q);
@@ -304,7 +304,7 @@ static void lost(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
     queue_unref(q);
 }
 
-struct journal_owner ram_journal_owner(struct ram_store *m) {
+struct journal_owner files_journal_owner(struct files_store *m) {
     return (struct journal_owner){
         .recovered = recovered,
         .has_queue = has_queue,
@@ -328,7 +328,7 @@ static void brought(void *ctx, enum err e) {
     b->wait.waiter.ready(&b->wait.waiter);
 }
 
-enum err ram_bring_body(struct ram_store *m, struct queue *q, struct message *msg) {
+enum err files_bring_body(struct files_store *m, struct queue *q, struct message *msg) {
     if (message_has_body(msg)) return OK;
     struct brought b = {.err = OK};
     store__blocking_init(&b.wait);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_messages_log.c -- messages into the store from a log of the reference's form, and out of it
+/* files_messages_log.c -- messages into the store from a log of the reference's form, and out of it
  * (docs/FORMATS.md "Messages log").
  *
  * Saving takes no queue's lock while it reads or writes files: a queue's entries are copied under
@@ -12,7 +12,7 @@
 #include "base/rd.h"
 #include "crypto/box.h"
 #include "crypto/crypto.h"
-#include "store/ram/ram_priv.h"
+#include "store/files/files_priv.h"
 #include "store/text/msg_line.h"
 
 enum { WRITE_BUFFER_LEN = 1 << 20, FLUSH_EVERY = 512, QUEUES_PER_STEP = 256 };
@@ -20,13 +20,13 @@ enum { WRITE_BUFFER_LEN = 1 << 20, FLUSH_EVERY = 512, QUEUES_PER_STEP = 256 };
 /* ---- into the store ---- */
 
 struct restorer {
-    struct ram_store *store;
+    struct files_store *store;
     struct msg_line_scratch *scratch; /* owned */
     uint64_t n, n_unknown;
 };
 
 /* Lines of 2.x hold what the recipient was to get: the box is opened with the queue's secret. */
-static enum err unseal(struct ram_store *m, struct msg_line *line,
+static enum err unseal(struct files_store *m, struct msg_line *line,
                        struct msg_line_scratch *scratch) {
     struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, &line->rcv_id);
     if (q == NULL) return E_AUTH;
@@ -42,7 +42,7 @@ static enum err unseal(struct ram_store *m, struct msg_line *line,
     return rd_err(&r);
 }
 
-enum err ram_restore_message(struct ram_store *m, const struct msg_line *line) {
+enum err files_restore_message(struct files_store *m, const struct msg_line *line) {
     struct message *msg = NULL;
     const enum err e = line->is_quota ? message_new_quota(&line->msg_id, line->ts_s, &msg)
                                       : message_new(&line->msg_id, line->ts_s, line->notification,
@@ -55,7 +55,7 @@ static enum err restore_line(void *ctx, struct bytes text) {
     struct msg_line line;
     enum err e = msg_line_parse(text, x->scratch, &line);
     if (e == OK && line.is_sealed) e = unseal(x->store, &line, x->scratch);
-    if (e == OK) e = ram_restore_message(x->store, &line);
+    if (e == OK) e = files_restore_message(x->store, &line);
     if (e == E_AUTH) {
         x->n_unknown++;
         return OK;
@@ -67,18 +67,18 @@ static enum err restore_line(void *ctx, struct bytes text) {
     return flush ? commit_flush(x->store->commit) : OK;
 }
 
-enum err ram_end_log(struct new_file *owned, enum err so_far) {
+enum err files_end_log(struct new_file *owned, enum err so_far) {
     if (so_far == OK) return new_file_commit(owned);
     new_file_discard(owned);
     return so_far;
 }
 
-enum err ram_restore_messages(struct ram_store *m, struct saved_log *l, uint64_t *ret_n,
-                              struct store_problem *ret_problem) {
+enum err files_restore_messages(struct files_store *m, struct saved_log *l, uint64_t *ret_n,
+                                struct store_problem *ret_problem) {
     struct restorer x = {.store = m, .scratch = malloc(sizeof *x.scratch)};
     if (x.scratch == NULL) return E_NO_MEMORY;
     l->lost = "the messages at its end";
-    const enum err e = ram_read_saved(m, l, restore_line, &x, ret_problem);
+    const enum err e = files_read_saved(m, l, restore_line, &x, ret_problem);
     free(x.scratch);
     if (x.n_unknown > 0) {
         log_line(LOG_WARN, "messages-skipped", "count=%llu their queues do not exist",
@@ -91,7 +91,7 @@ enum err ram_restore_messages(struct ram_store *m, struct saved_log *l, uint64_t
 /* ---- out of the store ---- */
 
 struct saver {
-    struct ram_store *store;
+    struct files_store *store;
     struct new_file file;
     uint64_t n;
     struct queue **queues; /* owned; counted references of one step */
@@ -117,7 +117,7 @@ static void save_message(struct saver *x, const struct queue *q, const struct me
 }
 
 /* All messages of a queue as references, oldest first; *ret owned. */
-static enum err copy_messages(struct ram_store *m, struct queue *q, struct message ***ret,
+static enum err copy_messages(struct files_store *m, struct queue *q, struct message ***ret,
                               size_t *ret_n) {
     *ret = NULL;
     *ret_n = 0;
@@ -140,7 +140,7 @@ static void save_queue(struct saver *x, struct queue *q) {
     const enum err e = copy_messages(x->store, q, &messages, &n);
     if (x->err == OK) x->err = e;
     for (size_t i = 0; i < n; i++) {
-        if (x->err == OK) x->err = ram_bring_body(x->store, q, messages[i]);
+        if (x->err == OK) x->err = files_bring_body(x->store, q, messages[i]);
         if (x->err == OK) {
             save_message(x, q, messages[i]);
         } else if (x->err == E_NOT_FOUND) {
@@ -191,14 +191,14 @@ static void save_all(struct saver *x) {
     }
 }
 
-enum err ram_save_messages(struct ram_store *m, const char *path, uint64_t *ret_n,
-                           struct store_problem *ret_problem) {
+enum err files_save_messages(struct files_store *m, const char *path, uint64_t *ret_n,
+                             struct store_problem *ret_problem) {
     struct saver x = {.store = m};
     *ret_n = 0;
     enum err e = new_file_open(&x.file, m->o.vfs, path, 0640, WRITE_BUFFER_LEN);
     if (e == OK) {
         save_all(&x);
-        e = ram_end_log(&x.file, x.err);
+        e = files_end_log(&x.file, x.err);
         free(x.queues);
         *ret_n = x.n;
     }

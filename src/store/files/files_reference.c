@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_reference.c -- messages into the store from the reference's journal, a directory for each
+/* files_reference.c -- messages into the store from the reference's journal, a directory for each
  * queue (docs/FORMATS.md "The reference's journal").
  *
  * A line of a queue's state counts if it is whole, as for the reference: the last one, or the one
@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "store/ram/ram_priv.h"
+#include "store/files/files_priv.h"
 #include "store/import.h"
 #include "store/text/field.h"
 #include "store/text/msg_line.h"
@@ -34,7 +34,7 @@ struct path {
 };
 
 struct import {
-    struct ram_store *store;
+    struct files_store *store;
     struct msg_line_scratch *scratch; /* owned */
     uint8_t *buf;                     /* owned, BUF_LEN */
     uint64_t n, n_unknown, n_bad;
@@ -82,7 +82,7 @@ static enum err import_message(struct import *x, const struct id *rcv_id, struct
         return damage(x, path, what);
     }
     m.rcv_id = *rcv_id;
-    const enum err e = ram_restore_message(x->store, &m);
+    const enum err e = files_restore_message(x->store, &m);
     if (e != OK) return e;
     x->n++;
     const bool flush = x->store->started && x->n % FLUSH_EVERY == 0;
@@ -300,7 +300,7 @@ static enum err set_aside(struct import *x, const char *dir) {
 
 enum err store_import_reference(struct store *s, const char *dir, uint64_t *ret_n,
                                 struct store_problem *ret_problem) {
-    struct ram_store *m = ram_of(s);
+    struct files_store *m = files_of(s);
     struct import x = {
         .store = m,
         .scratch = malloc(sizeof *x.scratch),

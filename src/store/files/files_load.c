@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_load.c -- the store log into RAM, and RAM into a compact log (docs/FORMATS.md
+/* files_load.c -- the store log into RAM, and RAM into a compact log (docs/FORMATS.md
  * "Store log").
  *
  * A line that names a queue which is not there is no damage: the reference leaves such lines too.
@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "crypto/crypto.h"
-#include "store/ram/ram_priv.h"
+#include "store/files/files_priv.h"
 #include "store/service_table.h"
 
 enum { DAY_S = 86400 };
@@ -18,7 +18,7 @@ enum { DAY_S = 86400 };
 /* ---- one record into the table ---- */
 
 struct loader {
-    struct ram_store *store;
+    struct files_store *store;
     struct record_scratch *scratch; /* owned */
     uint64_t n_unknown; /* lines for queues that are not there, or that are there already */
 };
@@ -116,7 +116,7 @@ static void apply_unblock(struct queue *q) {
 static enum err apply_queue_service(struct loader *l, struct queue *q, const struct record *r) {
     struct service *svc;
     struct notifier_entry *n = queue_notifier_of(q);
-    enum err e = ram_service_find(l->store, r, &svc);
+    enum err e = files_service_find(l->store, r, &svc);
     if (e != OK) return e;
     if (r->party == 'N') {
         if (n == NULL) return E_NOT_FOUND;
@@ -184,7 +184,7 @@ static enum err apply_to_queue(struct loader *l, struct queue *q, const struct r
 
 static enum err apply(struct loader *l, const struct record *r, struct bytes line) {
     if (r->tag == RECORD_CREATE) return apply_create(l, r);
-    if (r->tag == RECORD_NEW_SERVICE) return ram_service_load(l->store, r, line);
+    if (r->tag == RECORD_NEW_SERVICE) return files_service_load(l->store, r, line);
     struct queue *q = queue_table_find(l->store->base.table, ID_RECIPIENT, &r->rcv_id);
     if (q == NULL) return E_NOT_FOUND;
     const enum err e = apply_to_queue(l, q, r);
@@ -212,7 +212,7 @@ struct compaction {
     enum err err;
 };
 
-uint64_t ram_n_log_lines(const struct ram_store *m) {
+uint64_t files_n_log_lines(const struct files_store *m) {
     struct service_table *t = queue_table_services(m->base.table);
     lock_take(&t->mtx);
     const uint64_t n_services = t->n;
@@ -254,7 +254,7 @@ static struct record record_of(const struct queue *q, const struct pubkey *small
     return r;
 }
 
-enum err ram_queue_line(const struct queue *q, uint8_t *buf, struct bytes *ret) {
+enum err files_queue_line(const struct queue *q, uint8_t *buf, struct bytes *ret) {
     const struct pubkey small_key = queue_small_rcv_key(q);
     struct record r = record_of(q, &small_key);
     struct wr w = wr_init(buf, RECORD_LINE_MAX);
@@ -267,7 +267,7 @@ enum err ram_queue_line(const struct queue *q, uint8_t *buf, struct bytes *ret) 
 static void put_queue(struct queue *q, void *ctx) {
     struct compaction *c = ctx;
     struct bytes line;
-    if (c->err == OK) c->err = ram_queue_line(q, c->line, &line);
+    if (c->err == OK) c->err = files_queue_line(q, c->line, &line);
     if (c->err == OK) c->err = queue_log_put(c->writer, line);
 }
 
@@ -276,10 +276,10 @@ static enum err put_line(void *ctx, struct bytes line) {
 }
 
 static enum err write_all(void *ctx, struct queue_log_writer *writer) {
-    struct ram_store *m = ctx;
+    struct files_store *m = ctx;
     struct compaction c = {.writer = writer, .line = malloc(RECORD_LINE_MAX)};
     if (c.line == NULL) return E_NO_MEMORY;
-    c.err = ram_service_each_line(m, put_line, writer);
+    c.err = files_service_each_line(m, put_line, writer);
     struct store_cursor cursor = {0};
     while (c.err == OK &&
            queue_table_scan(m->base.table, &cursor, EXPIRY_QUEUES_PER_STEP, put_queue, &c))
@@ -292,15 +292,15 @@ static enum err write_all(void *ctx, struct queue_log_writer *writer) {
 /* ---- when it is compacted ---- */
 
 /* What is not whole is kept as it was before anything is appended, so that cannot wait. */
-static bool must_compact(const struct ram_store *m, const struct queue_log_stats *stats) {
+static bool must_compact(const struct files_store *m, const struct queue_log_stats *stats) {
     return m->o.compact_log || stats->n_bad > 0 || stats->torn_bytes > 0;
 }
 
-static bool can_compact(const struct ram_store *m, const struct queue_log_stats *stats) {
-    return stats->n_lines > ram_n_log_lines(m);
+static bool can_compact(const struct files_store *m, const struct queue_log_stats *stats) {
+    return stats->n_lines > files_n_log_lines(m);
 }
 
-static bool is_later(const struct ram_store *m, const struct queue_log_stats *stats) {
+static bool is_later(const struct files_store *m, const struct queue_log_stats *stats) {
     return m->o.compact_later_len != 0 && m->o.compact_look_ms != 0 &&
            stats->len_bytes >= m->o.compact_later_len;
 }
@@ -308,11 +308,11 @@ static bool is_later(const struct ram_store *m, const struct queue_log_stats *st
 /* ---- the store log ---- */
 
 static void log_progress(void *ctx, uint64_t done, uint64_t total) {
-    const struct ram_store *m = ctx;
+    const struct files_store *m = ctx;
     if (m->o.progress != NULL) m->o.progress("queues", done, total);
 }
 
-static enum err read_log(struct ram_store *m, const struct queue_log_opts *lo,
+static enum err read_log(struct files_store *m, const struct queue_log_opts *lo,
                          struct queue_log_stats *ret, struct store_problem *ret_problem) {
     struct loader l = {.store = m, .scratch = malloc(sizeof *l.scratch)};
     if (l.scratch == NULL) return E_NO_MEMORY;
@@ -333,10 +333,10 @@ static enum err read_log(struct ram_store *m, const struct queue_log_opts *lo,
     return e;
 }
 
-static enum err compact(struct ram_store *m, struct queue_log_opts *io_lo,
+static enum err compact(struct files_store *m, struct queue_log_opts *io_lo,
                         struct store_problem *ret_problem) {
     const enum err e = queue_log_compact(io_lo, write_all, m);
-    io_lo->n_lines = ram_n_log_lines(m);
+    io_lo->n_lines = files_n_log_lines(m);
     if (e == OK) return OK;
     const char *log = m->o.store_log;
     if (e == E_STORE) { /* half exchanged */
@@ -351,16 +351,16 @@ static enum err compact(struct ram_store *m, struct queue_log_opts *io_lo,
     return e;
 }
 
-enum err ram_load_log(struct ram_store *m, struct store_problem *ret_problem) {
+enum err files_load_log(struct files_store *m, struct store_problem *ret_problem) {
     struct queue_log_opts lo = {
-        .env = m->o.env,
+        .env = m->shared.env,
         .vfs = m->o.vfs,
         .path = m->o.store_log,
         .skip_warnings = m->o.skip_warnings,
         .has_sums = true,
         .progress = log_progress,
         .progress_ctx = m,
-        .creation_lost = ram_creation_lost,
+        .creation_lost = files_creation_lost,
         .creation_ctx = m,
     };
     struct queue_log_stats stats = {0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* subs.c -- who gets the messages and notifications of a queue: a session, or the session that
+/* subscribe.c -- who gets the messages and notifications of a queue: a session, or the session that
  * serves the service which the queue is associated with. Associations are part of the record, so a
  * change of one is logged; who listens is in the registry of this process, where a queue that has a
  * service has no entry of its own. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram.c -- opening, starting, stopping; finding queues; subscribers. The parts are listed in
- * ram_priv.h. */
-#include "store/ram/ram_priv.h"
+/* files.c -- opening, starting, stopping; what the backend answers. The parts are listed in
+ * files_priv.h. */
+#include "store/files/files_priv.h"
 #include "store/import.h"
 #include "store/service_table.h"
 
@@ -16,21 +16,21 @@
 
 /* ---- finding ---- */
 
-static bool ram_load(struct store *s, struct store_lookup *lookups, size_t n,
-                     struct store_waiter *w) {
+static bool files_load(struct store *s, struct store_lookup *lookups, size_t n,
+                       struct store_waiter *w) {
     (void)w;
     store__find(s, lookups, n);
     return true;
 }
 
-static bool ram_service_open(struct store *s, struct store_service_open *o,
-                             struct store_waiter *w) {
+static bool files_service_open(struct store *s, struct store_service_open *o,
+                               struct store_waiter *w) {
     (void)w;
     store__service_open(s, o);
     return true;
 }
 
-static bool ram_service_scan(struct store *s, struct store_scan *scan, struct store_waiter *w) {
+static bool files_service_scan(struct store *s, struct store_scan *scan, struct store_waiter *w) {
     (void)w;
     store__service_scan(s, scan);
     return true;
@@ -38,80 +38,80 @@ static bool ram_service_scan(struct store *s, struct store_scan *scan, struct st
 
 /* ---- durability ---- */
 
-static enum err ram_fate(const struct store *s, lsn_t lsn) {
-    return commit_fate(ram_of_const(s)->commit, lsn);
+static enum err files_fate(const struct store *s, lsn_t lsn) {
+    return commit_fate(files_of_const(s)->commit, lsn);
 }
 
 /* Commit thread. */
 static void on_durable(void *ctx) {
-    struct ram_store *m = ctx;
-    if (m->journal != NULL) ram_cache_trim(m);
-    if (m->o.on_durable != NULL) m->o.on_durable(m->o.ctx);
+    struct files_store *m = ctx;
+    if (m->journal != NULL) files_cache_trim(m);
+    if (m->shared.on_durable != NULL) m->shared.on_durable(m->shared.ctx);
 }
 
-static unsigned ram_state(const struct store *s) {
-    return commit_state(ram_of_const(s)->commit);
+static unsigned files_state(const struct store *s) {
+    return commit_state(files_of_const(s)->commit);
 }
 
 /* ---- start and stop ---- */
 
 /* Messages first: a notification of one that is not there does no harm. */
-static enum err ram_start(struct store *s) {
-    struct ram_store *m = ram_of(s);
+static enum err files_start(struct store *s) {
+    struct files_store *m = files_of(s);
     queue_log_start(m->log);
-    enum err e = ram_note_places(m);
+    enum err e = files_note_places(m);
     if (e == OK) e = commit_start(m->commit);
     if (e != OK) return e;
     m->started = true;
     if (m->journal != NULL) e = journal_start(m->journal);
     m->was_started = e == OK;
-    if (e == OK) e = ram_set_aside(m, &m->saved_messages);
-    if (e == OK) e = ram_set_aside(m, &m->saved_ntfs);
-    if (e == OK) e = ram_compactor_start(m);
+    if (e == OK) e = files_set_aside(m, &m->saved_messages);
+    if (e == OK) e = files_set_aside(m, &m->saved_ntfs);
+    if (e == OK) e = files_compactor_start(m);
     return e;
 }
 
 /* What is not written as it happens. */
-static enum err ram_save(struct store *s, struct store_problem *ret_problem) {
-    struct ram_store *m = ram_of(s);
+static enum err files_save(struct store *s, struct store_problem *ret_problem) {
+    struct files_store *m = files_of(s);
     enum err e = OK;
     if (!m->was_started) return OK;
-    if (m->o.ntfs_log != NULL) e = ram_save_ntfs(m, m->o.ntfs_log, ret_problem);
+    if (m->o.ntfs_log != NULL) e = files_save_ntfs(m, m->o.ntfs_log, ret_problem);
     if (m->journal != NULL || m->o.messages_log == NULL) return e;
     uint64_t n;
-    const enum err saved = ram_save_messages(m, m->o.messages_log, &n, ret_problem);
+    const enum err saved = files_save_messages(m, m->o.messages_log, &n, ret_problem);
     return saved != OK ? saved : e;
 }
 
 /* At a stop with a full disk: waits for somebody to make room, as long as it may. */
-static enum err save_patiently(struct ram_store *m, struct store_problem *ret_problem) {
+static enum err save_patiently(struct files_store *m, struct store_problem *ret_problem) {
     enum { AGAIN_MS = 1000, TRY_MS = 60 * 1000 }; /* a wait; a try that writes all, at most */
-    const int64_t until_ms = env_mono_ms(m->o.env) + m->o.save_retry_ms;
-    enum err e = ram_save(&m->base, ret_problem);
-    for (bool is_told = false;
-         e == E_SYS && (errno == ENOSPC || errno == EDQUOT) && env_mono_ms(m->o.env) < until_ms;
+    const int64_t until_ms = env_mono_ms(m->shared.env) + m->o.save_retry_ms;
+    enum err e = files_save(&m->base, ret_problem);
+    for (bool is_told = false; e == E_SYS && (errno == ENOSPC || errno == EDQUOT) &&
+                               env_mono_ms(m->shared.env) < until_ms;
          is_told = true) {
         if (!is_told) {
             log_line(LOG_ERROR, "no-room-to-save",
                      "needed=%" PRIu64 " reason=\"%s\": make room on this disk: it is tried again "
                      "every second for %u s, then the messages in memory are lost; SIGTERM or "
                      "SIGINT ends the server without them at once",
-                     ram_messages_len(m), ret_problem->text, m->o.save_retry_ms / 1000);
+                     files_messages_len(m), ret_problem->text, m->o.save_retry_ms / 1000);
         }
         if (m->o.stop_takes != NULL) m->o.stop_takes(AGAIN_MS + TRY_MS);
         const struct timespec pause = {AGAIN_MS / 1000, AGAIN_MS % 1000 * 1000000L};
         (void)nanosleep(&pause, NULL);
-        e = ram_save(&m->base, ret_problem);
+        e = files_save(&m->base, ret_problem);
     }
     return e;
 }
 
-static enum err ram_stop(struct store *s, struct store_problem *ret_problem) {
-    struct ram_store *m = ram_of(s);
+static enum err files_stop(struct store *s, struct store_problem *ret_problem) {
+    struct files_store *m = files_of(s);
     enum err e = OK;
     if (m->started) {
         m->started = false;
-        ram_compactor_stop(m);
+        files_compactor_stop(m);
         if (m->journal != NULL) journal_stop(m->journal);
         e = commit_stop(m->commit);
         if (e != OK) {
@@ -124,17 +124,17 @@ static enum err ram_stop(struct store *s, struct store_problem *ret_problem) {
     return saved != OK ? saved : e;
 }
 
-static void ram_close(struct store *s) {
-    struct ram_store *m = ram_of(s);
+static void files_close(struct store *s) {
+    struct files_store *m = files_of(s);
     if (m->started) {
-        ram_compactor_stop(m);
+        files_compactor_stop(m);
         if (m->journal != NULL) journal_stop(m->journal);
         if (commit_stop(m->commit) != OK)
             m->started = false; /* an unorderly end: nobody was promised more */
     }
     journal_close(m->journal);
     queue_log_close(m->log);
-    ram_cache_done(m);
+    files_cache_done(m);
     commit_free(m->commit);
     store__done(&m->base);
     lock_done(&m->cache.mtx);
@@ -143,67 +143,67 @@ static void ram_close(struct store *s) {
 
 enum err store_import_messages(struct store *s, const char *path, uint64_t *ret_n,
                                struct store_problem *ret_problem) {
-    struct ram_store *m = ram_of(s);
+    struct files_store *m = files_of(s);
     struct saved_log log = {.path = path};
-    enum err e = ram_restore_messages(m, &log, ret_n, ret_problem);
+    enum err e = files_restore_messages(m, &log, ret_n, ret_problem);
     if (e == OK) e = commit_flush(m->commit);
-    return e == OK ? ram_set_aside(m, &log) : e;
+    return e == OK ? files_set_aside(m, &log) : e;
 }
 
 enum err store_export_messages(struct store *s, const char *path, uint64_t *ret_n,
                                struct store_problem *ret_problem) {
-    return ram_save_messages(ram_of(s), path, ret_n, ret_problem);
+    return files_save_messages(files_of(s), path, ret_n, ret_problem);
 }
 
 static const struct store_ops MEMORY_OPS = {
-    .start = ram_start,
-    .stop = ram_stop,
-    .save = ram_save,
-    .close = ram_close,
-    .record = ram_record,
-    .service = ram_service,
-    .message = ram_memory_message,
-    .forget = ram_memory_forget,
-    .fate = ram_fate,
-    .load = ram_load,
-    .msg_next = ram_memory_next,
-    .service_open = ram_service_open,
-    .service_scan = ram_service_scan,
-    .state = ram_state,
+    .start = files_start,
+    .stop = files_stop,
+    .save = files_save,
+    .close = files_close,
+    .record = files_record,
+    .service = files_service,
+    .message = files_memory_message,
+    .forget = files_memory_forget,
+    .fate = files_fate,
+    .load = files_load,
+    .msg_next = files_memory_next,
+    .service_open = files_service_open,
+    .service_scan = files_service_scan,
+    .state = files_state,
 };
 
 static const struct store_ops JOURNAL_OPS = {
-    .start = ram_start,
-    .stop = ram_stop,
-    .save = ram_save,
-    .close = ram_close,
-    .record = ram_journal_record,
-    .service = ram_service,
-    .message = ram_journal_message,
-    .forget = ram_journal_forget,
-    .fate = ram_fate,
-    .load = ram_load,
-    .msg_next = ram_journal_next,
-    .service_open = ram_service_open,
-    .service_scan = ram_service_scan,
-    .state = ram_state,
+    .start = files_start,
+    .stop = files_stop,
+    .save = files_save,
+    .close = files_close,
+    .record = files_journal_record,
+    .service = files_service,
+    .message = files_journal_message,
+    .forget = files_journal_forget,
+    .fate = files_fate,
+    .load = files_load,
+    .msg_next = files_journal_next,
+    .service_open = files_service_open,
+    .service_scan = files_service_scan,
+    .state = files_state,
 };
 
 /* ---- opening ---- */
 
 static void journal_progress(void *ctx, uint64_t done, uint64_t total) {
-    const struct ram_store *m = ctx;
+    const struct files_store *m = ctx;
     if (m->o.progress != NULL) m->o.progress("messages", done, total);
 }
 
-static enum err open_journal(struct ram_store *m, struct store_problem *ret_problem) {
+static enum err open_journal(struct files_store *m, struct store_problem *ret_problem) {
     const struct journal_opts jo = {
-        .env = m->o.env,
+        .env = m->shared.env,
         .vfs = m->o.vfs,
         .dir = m->o.journal_dir,
         .mark_path = m->o.journal_mark,
         .commit = m->commit,
-        .owner = ram_journal_owner(m),
+        .owner = files_journal_owner(m),
         .skip_warnings = m->o.skip_warnings,
         .segment_len = m->o.journal_segment_len,
         .progress = journal_progress,
@@ -223,33 +223,35 @@ static enum err place(enum err e, const char *path, struct store_problem *ret_pr
     return e;
 }
 
-static enum err open_disk(struct ram_store *m, bool with_journal,
+static enum err open_disk(struct files_store *m, bool with_journal,
                           struct store_problem *ret_problem) {
     const struct commit_opts co = {
-        .env = m->o.env,
+        .env = m->shared.env,
         .interval_ms = m->o.sync_interval_ms,
         .on_durable = on_durable,
         .ctx = m,
         .stats = m->o.commit_stats,
-        .missing = ram_missing,
+        .missing = files_missing,
     };
     enum err e = commit_new(&co, &m->commit);
-    if (e == OK) e = place(ram_load_log(m, ret_problem), m->o.store_log, ret_problem);
+    if (e == OK) e = place(files_load_log(m, ret_problem), m->o.store_log, ret_problem);
     if (e == OK && with_journal)
         e = place(open_journal(m, ret_problem), m->o.journal_dir, ret_problem);
     m->saved_ntfs.path = m->o.ntfs_log;
     m->saved_messages.path = m->o.messages_log;
-    if (e == OK && m->o.ntfs_log != NULL) e = ram_restore_ntfs(m, &m->saved_ntfs, ret_problem);
+    if (e == OK && m->o.ntfs_log != NULL) e = files_restore_ntfs(m, &m->saved_ntfs, ret_problem);
     if (e != OK || with_journal || !m->o.restore_messages || m->o.messages_log == NULL) return e;
     uint64_t n;
-    return ram_restore_messages(m, &m->saved_messages, &n, ret_problem);
+    return files_restore_messages(m, &m->saved_messages, &n, ret_problem);
 }
 
-static enum err open_ram(const struct store_opts *o, bool with_journal, struct store **ret,
-                         struct store_problem *ret_problem) {
-    struct ram_store *m = calloc(1, sizeof *m);
+static enum err open_files(const struct store_opts *o, const struct files_opts *f,
+                           bool with_journal, struct store **ret,
+                           struct store_problem *ret_problem) {
+    struct files_store *m = calloc(1, sizeof *m);
     if (m == NULL) return E_NO_MEMORY;
-    m->o = *o;
+    m->shared = *o;
+    m->o = *f;
     lock_init(&m->cache.mtx, LOCK_BODIES);
     enum err e = store__init(&m->base, with_journal ? &JOURNAL_OPS : &MEMORY_OPS, o);
     if (e == OK) e = open_disk(m, with_journal, ret_problem);
@@ -258,20 +260,20 @@ static enum err open_ram(const struct store_opts *o, bool with_journal, struct s
             (void)snprintf(ret_problem->text, sizeof ret_problem->text,
                            "store cannot be opened: %s", err_reason(e));
         }
-        ram_close(&m->base);
+        files_close(&m->base);
         return e;
     }
     *ret = &m->base;
     return OK;
 }
 
-enum err ram_open_memory(const struct store_opts *o, struct store **ret,
-                         struct store_problem *ret_problem) {
-    return open_ram(o, false, ret, ret_problem);
+enum err files_open_memory(const struct store_opts *o, const struct files_opts *f,
+                           struct store **ret, struct store_problem *ret_problem) {
+    return open_files(o, f, false, ret, ret_problem);
 }
 
-enum err ram_open_journal(const struct store_opts *o, struct store **ret,
-                          struct store_problem *ret_problem) {
-    assert(o->store_log != NULL && o->journal_dir != NULL);
-    return open_ram(o, true, ret, ret_problem);
+enum err files_open_journal(const struct store_opts *o, const struct files_opts *f,
+                            struct store **ret, struct store_problem *ret_problem) {
+    assert(f->journal_dir != NULL);
+    return open_files(o, f, true, ret, ret_problem);
 }

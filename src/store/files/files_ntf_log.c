@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_ntf_log.c -- notifications into their log at an orderly stop, and back at start
+/* files_ntf_log.c -- notifications into their log at an orderly stop, and back at start
  * (docs/FORMATS.md, "Notifications log"). A line holds what the notifier's client would have been
  * sent, as the reference writes it, and beside it what it was made from. */
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "crypto/crypto.h"
 #include "model/ntf_meta.h"
-#include "store/ram/ram_priv.h"
+#include "store/files/files_priv.h"
 #include "store/text/ntf_line.h"
 
 enum {
@@ -21,7 +21,7 @@ enum {
 /* ---- restoring ---- */
 
 struct restorer {
-    struct ram_store *store;
+    struct files_store *store;
     uint64_t n, n_unknown;
 };
 
@@ -42,11 +42,11 @@ static enum err restore_line(void *ctx, struct bytes text) {
     return e;
 }
 
-enum err ram_restore_ntfs(struct ram_store *m, struct saved_log *l,
-                          struct store_problem *ret_problem) {
+enum err files_restore_ntfs(struct files_store *m, struct saved_log *l,
+                            struct store_problem *ret_problem) {
     struct restorer x = {.store = m};
     l->lost = "the notifications at its end";
-    const enum err e = ram_read_saved(m, l, restore_line, &x, ret_problem);
+    const enum err e = files_read_saved(m, l, restore_line, &x, ret_problem);
     if (x.n_unknown > 0) {
         log_line(LOG_WARN, "notifications-skipped",
                  "count=%" PRIu64 " their notifiers do not exist", x.n_unknown);
@@ -60,7 +60,7 @@ enum err ram_restore_ntfs(struct ram_store *m, struct saved_log *l,
  */
 
 struct saver {
-    struct ram_store *store;
+    struct files_store *store;
     struct new_file file;
     uint8_t *lines; /* owned: those of one step */
     size_t n_lines, cap_lines;
@@ -89,7 +89,7 @@ static void save_entry(struct saver *x, const struct notifier_entry *n,
         .ts_s = ntf->ts_s,
         .n_meta = NTF_META_LEN,
     };
-    env_random(x->store->o.env, line.nonce, sizeof line.nonce);
+    env_random(x->store->shared.env, line.nonce, sizeof line.nonce);
     ntf_seal_meta(n->rec.dh_secret, line.nonce, &ntf->msg_id, ntf->ts_s, line.meta);
     struct wr w = wr_init(x->lines + x->n_lines, x->cap_lines - x->n_lines);
     ntf_line_write(&line, &w);
@@ -126,12 +126,13 @@ static void save_all(struct saver *x) {
     free(x->lines);
 }
 
-enum err ram_save_ntfs(struct ram_store *m, const char *path, struct store_problem *ret_problem) {
+enum err files_save_ntfs(struct files_store *m, const char *path,
+                         struct store_problem *ret_problem) {
     struct saver x = {.store = m};
     enum err e = new_file_open(&x.file, m->o.vfs, path, 0640, WRITE_BUFFER_LEN);
     if (e == OK) {
         save_all(&x);
-        e = ram_end_log(&x.file, OK);
+        e = files_end_log(&x.file, OK);
     }
     if (e != OK) {
         (void)snprintf(ret_problem->text, sizeof ret_problem->text,

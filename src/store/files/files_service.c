@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_service.c -- the lines of service clients in the store log. */
+/* files_service.c -- the lines of service clients in the store log. */
 #include <stdlib.h>
 
 #include "base/rd.h"
 #include "crypto/base64.h"
-#include "store/ram/ram_priv.h"
+#include "store/files/files_priv.h"
 #include "store/service_table.h"
 
 enum { DAY_S = 86400 };
@@ -63,12 +63,12 @@ static enum err describe(const struct service_rec *rec, struct service *svc) {
     return e;
 }
 
-enum err ram_service(struct store *s, struct service *svc, const struct service_rec *rec) {
+enum err files_service(struct store *s, struct service *svc, const struct service_rec *rec) {
     if (svc->is_logged) return OK;
     const struct queue_log_of of = {NULL, true, NULL};
     enum err e = svc->line == NULL ? describe(rec, svc) : OK;
     if (e != OK) return e;
-    e = ram_log_line(ram_of(s), &of, bytes_of(svc->line, svc->n_line), &svc->lsn);
+    e = files_log_line(files_of(s), &of, bytes_of(svc->line, svc->n_line), &svc->lsn);
     svc->is_logged = e == OK;
     return e;
 }
@@ -81,7 +81,7 @@ static enum err hash_from_text(struct bytes text, uint8_t ret[SHA256_LEN]) {
     return e == OK && n == SHA256_LEN ? OK : E_SYNTAX;
 }
 
-enum err ram_service_load(struct ram_store *m, const struct record *r, struct bytes line) {
+enum err files_service_load(struct files_store *m, const struct record *r, struct bytes line) {
     struct service_table *t = queue_table_services(m->base.table);
     struct service_rec rec = {
         .id = r->service_id,
@@ -100,15 +100,15 @@ enum err ram_service_load(struct ram_store *m, const struct record *r, struct by
     return e;
 }
 
-enum err ram_service_find(struct ram_store *m, const struct record *r, struct service **ret) {
+enum err files_service_find(struct files_store *m, const struct record *r, struct service **ret) {
     *ret = NULL;
     return r->has_service
                ? service_table_need(queue_table_services(m->base.table), &r->service_id, ret)
                : OK;
 }
 
-enum err ram_service_each_line(struct ram_store *m, enum err (*line)(void *ctx, struct bytes text),
-                               void *ctx) {
+enum err files_service_each_line(struct files_store *m,
+                                 enum err (*line)(void *ctx, struct bytes text), void *ctx) {
     const struct service_table *t = queue_table_services(m->base.table);
     enum err e = OK;
     for (const struct service *svc = t->first; svc != NULL && e == OK; svc = svc->next) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_compact.c -- a thread that writes the store log anew, with one line a queue, while the store
- * is used: after a start with a large log, and whenever lines that say nothing any more have piled
- * up (store/disk/queue_log.h).
+/* files_compact.c -- a thread that writes the store log anew, with one line a queue, while the
+ * store is used: after a start with a large log, and whenever lines that say nothing any more have
+ * piled up (store/disk/queue_log.h).
  *
  * It is in no hurry: a lock is held for some queues, the disk gets a part at a time, and between
  * two parts it rests for as long as the last one took. */
@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "crypto/crypto.h"
-#include "store/ram/ram_priv.h"
+#include "store/files/files_priv.h"
 #include "store/service_table.h"
 
 enum {
@@ -43,7 +43,7 @@ static bool is_stopping(struct compactor *c) {
 /* ---- one rewrite ---- */
 
 struct copy {
-    struct ram_store *store;
+    struct files_store *store;
     uint8_t *line; /* owned, RECORD_LINE_MAX */
     enum err err;
 };
@@ -53,7 +53,7 @@ static void copy_queue(struct queue *q, void *ctx) {
     struct copy *c = ctx;
     struct bytes line;
     if (c->err != OK) return;
-    c->err = ram_queue_line(q, c->line, &line);
+    c->err = files_queue_line(q, c->line, &line);
     if (c->err == OK) c->err = queue_log_rewrite_put(c->store->log, line, &q->log_mark);
 }
 
@@ -63,12 +63,12 @@ static void unmark(struct queue *q, void *ctx) {
 }
 
 /* The lines of services stand before those of queues that name them, so they are copied at once. */
-static enum err begin_locked(struct ram_store *m) {
+static enum err begin_locked(struct files_store *m) {
     const enum err e = queue_log_rewrite_begin(m->log);
-    return e == OK ? ram_service_each_line(m, queue_log_rewrite_put_first, m->log) : e;
+    return e == OK ? files_service_each_line(m, queue_log_rewrite_put_first, m->log) : e;
 }
 
-static enum err begin(struct ram_store *m) {
+static enum err begin(struct files_store *m) {
     struct service_table *t = queue_table_services(m->base.table);
     lock_take(&t->mtx);
     enum err e = begin_locked(m);
@@ -85,19 +85,19 @@ static enum err begin(struct ram_store *m) {
 
 /* A few steps, a write, a rest. E_STORE when the thread is to end. */
 static enum err copy_part(struct copy *c, struct store_cursor *cursor, bool *ret_more) {
-    const int64_t begun_ms = env_mono_ms(c->store->o.env);
+    const int64_t begun_ms = env_mono_ms(c->store->shared.env);
     for (unsigned i = 0; i < STEPS_PER_PART && *ret_more && c->err == OK; i++) {
         *ret_more = queue_table_scan(c->store->base.table, cursor, QUEUES_PER_STEP, copy_queue, c);
     }
     size_t n;
     if (c->err == OK) c->err = queue_log_rewrite_flush(c->store->log, &n);
-    const int64_t took_ms = env_mono_ms(c->store->o.env) - begun_ms;
+    const int64_t took_ms = env_mono_ms(c->store->shared.env) - begun_ms;
     if (c->err == OK && !rest(&c->store->compactor, took_ms > REST_MIN_MS ? took_ms : REST_MIN_MS))
         c->err = E_STORE;
     return c->err;
 }
 
-static enum err rewrite(struct ram_store *m, bool keep_backup) {
+static enum err rewrite(struct files_store *m, bool keep_backup) {
     struct copy c = {.store = m, .line = malloc(RECORD_LINE_MAX)};
     struct store_cursor cursor = {0};
     bool more = true;
@@ -118,20 +118,20 @@ static enum err rewrite(struct ram_store *m, bool keep_backup) {
 
 /* ---- when ---- */
 
-static bool has_waste(const struct ram_store *m) {
-    const uint64_t n = queue_log_n_lines(m->log), needed = ram_n_log_lines(m);
+static bool has_waste(const struct files_store *m) {
+    const uint64_t n = queue_log_n_lines(m->log), needed = files_n_log_lines(m);
     return m->o.compact_waste_lines != 0 && n > needed + needed / 2 + m->o.compact_waste_lines;
 }
 
 /* A rewrite needs room for a second log; what is left then is for messages. */
-static bool has_room(const struct ram_store *m) {
+static bool has_room(const struct files_store *m) {
     const uint64_t room = m->o.vfs->room(m->o.vfs->ctx, m->o.store_log);
     return room / 4 > queue_log_len(m->log);
 }
 
-static enum err compact(struct ram_store *m, bool keep_backup) {
+static enum err compact(struct files_store *m, bool keep_backup) {
     const uint64_t before = queue_log_len(m->log);
-    const int64_t begun_ms = env_mono_ms(m->o.env);
+    const int64_t begun_ms = env_mono_ms(m->shared.env);
     if (!has_room(m)) {
         log_line(LOG_WARN, "store-log-not-compacted", "path=%s reason=\"too little room\"",
                  m->o.store_log);
@@ -141,7 +141,7 @@ static enum err compact(struct ram_store *m, bool keep_backup) {
     if (e == OK) {
         log_line(LOG_INFO, "store-log-compacted",
                  "bytes=%" PRIu64 " before=%" PRIu64 " ms=%" PRId64, queue_log_len(m->log), before,
-                 env_mono_ms(m->o.env) - begun_ms);
+                 env_mono_ms(m->shared.env) - begun_ms);
     } else if (!is_stopping(&m->compactor)) {
         log_line(LOG_WARN, "store-log-not-compacted", "path=%s reason=\"%s\"", m->o.store_log,
                  err_reason(e));
@@ -150,25 +150,25 @@ static enum err compact(struct ram_store *m, bool keep_backup) {
 }
 
 static void run(void *ctx) {
-    struct ram_store *m = ctx;
+    struct files_store *m = ctx;
     struct compactor *c = &m->compactor;
     int64_t not_before_ms = 0;
     bool goes_on = true;
     while (goes_on) {
-        const bool is_time = env_mono_ms(m->o.env) >= not_before_ms;
+        const bool is_time = env_mono_ms(m->shared.env) >= not_before_ms;
         if (is_time && (c->is_due || has_waste(m))) {
             const bool done = compact(m, c->is_due) == OK;
             if (done) c->is_due = false;
-            not_before_ms = env_mono_ms(m->o.env) + (done ? 0 : RETRY_MS);
+            not_before_ms = env_mono_ms(m->shared.env) + (done ? 0 : RETRY_MS);
         }
-        ram_watch_room(m);
+        files_watch_room(m);
         goes_on = rest(c, m->o.compact_look_ms);
     }
 }
 
 /* ---- start and stop ---- */
 
-enum err ram_compactor_start(struct ram_store *m) {
+enum err files_compactor_start(struct files_store *m) {
     struct compactor *c = &m->compactor;
     if (m->o.compact_look_ms == 0) return OK;
     lock_init(&c->mtx, LOCK_COMPACTOR);
@@ -181,7 +181,7 @@ enum err ram_compactor_start(struct ram_store *m) {
     return e;
 }
 
-void ram_compactor_stop(struct ram_store *m) {
+void files_compactor_stop(struct files_store *m) {
     struct compactor *c = &m->compactor;
     if (!c->thread.is_started) return;
     lock_take(&c->mtx);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_change.c -- changes into the store log and the journal. What is logged cannot fail any more.
+/* files_change.c -- changes into the store log and the journal. What is logged cannot fail any
+ * more.
  */
-#include "store/ram/ram_priv.h"
+#include "store/files/files_priv.h"
 
 enum { RECORD_SHORT_LINE_MAX = 64 };
 
@@ -13,8 +14,8 @@ static enum err make_line(const struct record *r, uint8_t *buf, size_t cap, stru
     return wr_err(&w) == OK ? OK : E_INTERNAL;
 }
 
-enum err ram_log_line(struct ram_store *m, const struct queue_log_of *of, struct bytes line,
-                      lsn_t *ret_lsn) {
+enum err files_log_line(struct files_store *m, const struct queue_log_of *of, struct bytes line,
+                        lsn_t *ret_lsn) {
     enum err e = commit_begin(m->commit, ret_lsn);
     if (e != OK) return e;
     e = queue_log_append(m->log, line, of);
@@ -22,13 +23,13 @@ enum err ram_log_line(struct ram_store *m, const struct queue_log_of *of, struct
     return e;
 }
 
-enum err ram_record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
+enum err files_record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
     const bool creates = r->tag == RECORD_CREATE;
     const struct queue_log_of of = {&q->log_mark, creates, creates ? queue_rcv_id(q) : NULL};
     uint8_t buf[RECORD_LINE_MAX];
     struct bytes line;
     const enum err e = make_line(r, buf, sizeof buf, &line);
-    return e == OK ? ram_log_line(ram_of(s), &of, line, ret_lsn) : e;
+    return e == OK ? files_log_line(files_of(s), &of, line, ret_lsn) : e;
 }
 
 /* ---- a creation that is lost ---- */
@@ -41,11 +42,11 @@ static enum err record_undo(struct store *s, struct queue *q, const struct recor
     struct bytes line;
     const enum err e = make_line(r, buf, sizeof buf, &line);
     *ret_lsn = 0;
-    return e == OK ? queue_log_append_undo(ram_of(s)->log, line, &of) : e;
+    return e == OK ? queue_log_append_undo(files_of(s)->log, line, &of) : e;
 }
 
-void ram_creation_lost(void *ctx, const struct id *rcv_id) {
-    struct ram_store *m = ctx;
+void files_creation_lost(void *ctx, const struct id *rcv_id) {
+    struct files_store *m = ctx;
     struct queue *q = queue_table_find(m->base.table, ID_RECIPIENT, rcv_id);
     if (q == NULL) return; /* deleted since */
     store__queue_undo(&m->base, q, record_undo);
@@ -55,7 +56,7 @@ void ram_creation_lost(void *ctx, const struct id *rcv_id) {
 /* ---- messages in the journal ---- */
 
 /* The line, and the record that says of the queue's messages what it says of the queue. */
-static enum err log_delete_all(struct ram_store *m, struct queue *q, const struct record *r,
+static enum err log_delete_all(struct files_store *m, struct queue *q, const struct record *r,
                                lsn_t *ret_lsn) {
     const struct queue_log_of of = {&q->log_mark, false, NULL};
     uint8_t buf[RECORD_SHORT_LINE_MAX];
@@ -77,38 +78,41 @@ static enum err log_delete_all(struct ram_store *m, struct queue *q, const struc
     return e;
 }
 
-enum err ram_journal_record(struct store *s, struct queue *q, const struct record *r,
-                            lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
-    if (r->tag != RECORD_DELETE || q->head == NULL) return ram_record(s, q, r, ret_lsn);
+enum err files_journal_record(struct store *s, struct queue *q, const struct record *r,
+                              lsn_t *ret_lsn) {
+    struct files_store *m = files_of(s);
+    if (r->tag != RECORD_DELETE || q->head == NULL) return files_record(s, q, r, ret_lsn);
     const enum err e = log_delete_all(m, q, r, ret_lsn);
     if (e != OK) return e;
     for (const struct msg_entry *msg = q->head; msg != NULL; msg = msg->next) {
-        journal_forget(m->journal, msg->loc, msg->body_len, *ret_lsn);
+        journal_forget(m->journal, files_loc(msg), msg->body_len, *ret_lsn);
     }
     return OK;
 }
 
-enum err ram_journal_message(struct store *s, struct queue *q, struct message *msg,
-                             struct msg_entry *e) {
-    struct ram_store *m = ram_of(s);
+enum err files_journal_message(struct store *s, struct queue *q, struct message *msg,
+                               struct msg_entry *e) {
+    struct files_store *m = files_of(s);
     lsn_t lsn;
     enum err err = commit_begin(m->commit, &lsn);
     if (err != OK) return err;
     msg->lsn = lsn;
-    err = journal_append(m->journal, queue_rcv_id(q), msg, &e->loc);
+    struct journal_loc loc;
+    err = journal_append(m->journal, queue_rcv_id(q), msg, &loc);
     commit_end(m->commit);
-    if (err == OK) ram_cache_add(m, q, msg);
-    return err;
+    if (err != OK) return err;
+    e->place = files_place_of(loc);
+    files_cache_add(m, q, msg);
+    return OK;
 }
 
-enum err ram_journal_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
-                            lsn_t *ret_lsn) {
-    struct ram_store *m = ram_of(s);
+enum err files_journal_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
+                              lsn_t *ret_lsn) {
+    struct files_store *m = files_of(s);
     lsn_t lsn;
     enum err err = commit_begin(m->commit, &lsn);
     if (err != OK) return err;
-    err = journal_delete(m->journal, queue_rcv_id(q), &e->id, e->loc, e->body_len, lsn);
+    err = journal_delete(m->journal, queue_rcv_id(q), &e->id, files_loc(e), e->body_len, lsn);
     commit_end(m->commit);
     if (err == OK) *ret_lsn = lsn;
     return err;
@@ -116,8 +120,8 @@ enum err ram_journal_forget(struct store *s, const struct queue *q, const struct
 
 /* ---- messages in RAM, which are saved at a stop ---- */
 
-enum err ram_memory_message(struct store *s, struct queue *q, struct message *msg,
-                            struct msg_entry *e) {
+enum err files_memory_message(struct store *s, struct queue *q, struct message *msg,
+                              struct msg_entry *e) {
     (void)s;
     (void)q;
     (void)e;
@@ -125,8 +129,8 @@ enum err ram_memory_message(struct store *s, struct queue *q, struct message *ms
     return OK;
 }
 
-enum err ram_memory_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
-                           lsn_t *ret_lsn) {
+enum err files_memory_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
+                             lsn_t *ret_lsn) {
     (void)s;
     (void)q;
     (void)e;
@@ -134,7 +138,7 @@ enum err ram_memory_forget(struct store *s, const struct queue *q, const struct 
     return OK;
 }
 
-bool ram_memory_next(struct store *s, struct store_next *n, struct store_waiter *w) {
+bool files_memory_next(struct store *s, struct store_next *n, struct store_waiter *w) {
     (void)w;
     return store__next_in_ram(s, n);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* ram_saved_log.c -- the logs of an orderly stop, when they are read: messages, notifications.
+/* files_saved_log.c -- the logs of an orderly stop, when they are read: messages, notifications.
  *
  * Reading leaves the file where it is; it is set aside when nothing that was read can get lost any
  * more. So a start that fails can be repeated, whichever of the files it failed at. */
@@ -8,29 +8,29 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "store/ram/ram_priv.h"
+#include "store/files/files_priv.h"
 #include "store/text/msg_line.h"
 
 static void progress(void *ctx, uint64_t done, uint64_t total) {
-    const struct ram_store *m = ctx;
+    const struct files_store *m = ctx;
     if (m->o.progress != NULL) m->o.progress("messages", done, total);
 }
 
 /* What the file becomes: one that was not whole is not overwritten by the next. */
-static enum err choose_name(const struct ram_store *m, struct saved_log *l, bool is_whole) {
+static enum err choose_name(const struct files_store *m, struct saved_log *l, bool is_whole) {
     const int n = is_whole ? snprintf(l->aside, sizeof l->aside, "%s.bak", l->path)
                            : snprintf(l->aside, sizeof l->aside, "%s.damaged-%" PRId64, l->path,
-                                      env_now_s(m->o.env));
+                                      env_now_s(m->shared.env));
     if (n >= 0 && (size_t)n < sizeof l->aside) return OK;
     errno = ENAMETOOLONG;
     return E_SYS;
 }
 
-enum err ram_read_saved(struct ram_store *m, struct saved_log *l,
-                        enum err (*line)(void *ctx, struct bytes text), void *ctx,
-                        struct store_problem *ret_problem) {
+enum err files_read_saved(struct files_store *m, struct saved_log *l,
+                          enum err (*line)(void *ctx, struct bytes text), void *ctx,
+                          struct store_problem *ret_problem) {
     const struct queue_log_opts lo = {
-        .env = m->o.env,
+        .env = m->shared.env,
         .vfs = m->o.vfs,
         .path = l->path,
         .skip_warnings = m->o.skip_warnings,
@@ -57,7 +57,7 @@ enum err ram_read_saved(struct ram_store *m, struct saved_log *l,
     return e;
 }
 
-enum err ram_set_aside(struct ram_store *m, struct saved_log *l) {
+enum err files_set_aside(struct files_store *m, struct saved_log *l) {
     if (l->aside[0] == '\0') return OK;
     enum err e = m->o.vfs->rename(m->o.vfs->ctx, l->path, l->aside);
     if (e == OK) e = vfs_sync_parent(m->o.vfs, l->path);
@@ -71,13 +71,13 @@ enum err ram_set_aside(struct ram_store *m, struct saved_log *l) {
 
 /* ---- room for the messages ---- */
 
-uint64_t ram_messages_len(const struct ram_store *m) {
+uint64_t files_messages_len(const struct files_store *m) {
     if (m->journal != NULL || m->o.messages_log == NULL) return 0;
     return atomic_load_explicit(&m->base.n_messages, memory_order_relaxed) * (MSG_LINE_MAX + 1);
 }
 
-void ram_watch_room(struct ram_store *m) {
-    const uint64_t needed = ram_messages_len(m);
+void files_watch_room(struct files_store *m) {
+    const uint64_t needed = files_messages_len(m);
     const uint64_t room = needed != 0 ? m->o.vfs->room(m->o.vfs->ctx, m->o.messages_log) : 0;
     if (needed > room && !m->compactor.is_short) {
         m->compactor.is_short = true;
