@@ -59,13 +59,14 @@ static enum err grow(struct idmap *m) {
 }
 
 enum err idmap_insert(struct idmap *m, struct idnode *node) {
-    if (idmap_find(m, &node->id) != NULL) return E_EXISTS;
-    if (m->n_entries == m->n_buckets) {
+    struct idnode **to = m->n_buckets != 0 ? find_link(m, &node->id) : NULL;
+    if (to != NULL && *to != NULL) return E_EXISTS;
+    if (to == NULL || m->n_entries == m->n_buckets) {
         const enum err e = grow(m);
         if (e != OK) return e;
+        to = find_link(m, &node->id);
     }
-    struct idnode **to = &m->buckets[id_hash(m->seed, &node->id) & (m->n_buckets - 1)];
-    node->next = *to;
+    node->next = NULL;
     *to = node;
     m->n_entries++;
     return OK;

@@ -142,13 +142,10 @@ bool store_is_subscribed(struct store *s, struct queue *q, enum sub_party party,
     return is;
 }
 
-void store_unsubscribe(struct store *s, struct queue *q, enum sub_party party,
+/* Without the queue: what is gone has no listener. */
+void store_unsubscribe(struct store *s, enum sub_party party, const struct id *id,
                        struct subscriber sub) {
-    if (store__lock_live(s, q) != OK) return;
-    const struct notifier_entry *n = queue_notifier_of(q);
-    if (party == SUB_RECIPIENT) subs_leave(s->subs, SUBS_QUEUE, queue_rcv_id(q), sub);
-    if (party == SUB_NOTIFIER && n != NULL) subs_leave(s->subs, SUBS_NOTIFIER, &n->rec.id, sub);
-    store__unlock(s, q);
+    subs_leave(s->subs, party == SUB_RECIPIENT ? SUBS_QUEUE : SUBS_NOTIFIER, id, sub);
 }
 
 /* ---- blocking ---- */

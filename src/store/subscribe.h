@@ -32,8 +32,10 @@ MUST_USE enum err store_subscribe(struct store *s, struct queue *q, const struct
 /* Is `sub` the subscriber now? False for a deleted queue. */
 bool store_is_subscribed(struct store *s, struct queue *q, enum sub_party party,
                          struct subscriber sub);
-/* Takes `sub` out, if it is the subscriber itself. */
-void store_unsubscribe(struct store *s, struct queue *q, enum sub_party party,
+/* Takes `sub` out, if it is the subscriber itself. id: of the queue's recipient, or of its
+ * notifier.
+ */
+void store_unsubscribe(struct store *s, enum sub_party party, const struct id *id,
                        struct subscriber sub);
 
 /* ---- services ---- */

@@ -36,20 +36,19 @@ static struct listener *listener_of(struct idnode *node) {
     return node != NULL ? CONTAINER_OF(node, struct listener, node) : NULL;
 }
 
-/* The entry, new or not. */
+/* The entry, new or not; most are. One that is there is found without memory. */
 static enum err need_locked(struct stripe *st, const struct id *id, struct listener **ret) {
-    *ret = listener_of(idmap_find(&st->map, id));
-    if (*ret != NULL) return OK;
     struct listener *l = malloc(sizeof *l);
-    if (l == NULL) return E_NO_MEMORY;
-    *l = (struct listener){.node.id = *id};
-    const enum err e = idmap_insert(&st->map, &l->node);
-    if (e != OK) {
+    if (l != NULL) {
+        *l = (struct listener){.node.id = *id};
+        if (idmap_insert(&st->map, &l->node) == OK) {
+            *ret = l;
+            return OK;
+        }
         free(l);
-        return e;
     }
-    *ret = l;
-    return OK;
+    *ret = listener_of(idmap_find(&st->map, id));
+    return *ret != NULL ? OK : E_NO_MEMORY;
 }
 
 /* Nobody listens any more. */

@@ -391,7 +391,7 @@ static void the_subscriber_is_the_last_who_asked(struct fixture *f) {
     assert_int_equal(subscribe(f, a.queue, two, &prev), OK);
     assert_int_equal(prev.generation, 1);
     assert_false(store_is_subscribed(f->store, a.queue, SUB_RECIPIENT, one));
-    store_unsubscribe(f->store, a.queue, SUB_RECIPIENT, one); /* too late: changes nothing */
+    store_unsubscribe(f->store, SUB_RECIPIENT, &a.rec.rcv_id, one); /* too late: changes nothing */
     assert_true(store_is_subscribed(f->store, a.queue, SUB_RECIPIENT, two));
     struct id id;
     struct msg_written w;

@@ -54,7 +54,7 @@ static enum err nsub_add(struct session *s, struct queue *q, const struct id *no
 static void nsub_free(struct session *s, struct nsub *n) {
     if (!n->by_service) {
         count_own(s, -1);
-        store_unsubscribe(opts_of(s)->store, n->queue, SUB_NOTIFIER, s->self);
+        store_unsubscribe(opts_of(s)->store, SUB_NOTIFIER, &n->node.id, s->self);
     }
     queue_unref(n->queue);
     free(n);

@@ -90,7 +90,7 @@ static void sub_free(struct session *s, struct sub *sub) {
     sub_clear_delivered(s, sub);
     count_sub(s, sub, -1);
     if (!sub->by_get && !sub->by_service)
-        store_unsubscribe(s->rl->relay->o.store, sub->queue, SUB_RECIPIENT, s->self);
+        store_unsubscribe(s->rl->relay->o.store, SUB_RECIPIENT, &sub->node.id, s->self);
     queue_unref(sub->queue);
     free(sub);
 }
