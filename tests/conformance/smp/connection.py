@@ -33,7 +33,8 @@ class ServiceKey:
 
 
 class Connection:
-    """A client after its handshake. `blocks` is how many blocks the server has sent so far."""
+    """A client after its handshake, on a `link` of its own or the one it is given. `blocks` is how
+    many blocks the server has sent so far."""
 
     def __init__(self, address, version=None, **options):
         self.address = address
@@ -42,7 +43,8 @@ class Connection:
             options["service"] = ServiceSession(service)
         if service:
             options.setdefault("certificate", options["service"].service.pem)
-        self.link = Link(address, **{k: options.pop(k) for k in LINK_OPTIONS if k in options})
+        self.link = options.pop("link", None) or Link(
+            address, **{k: options.pop(k) for k in LINK_OPTIONS if k in options})
         self.events = deque()
         self.answers = {}
         self.blocks = 0
