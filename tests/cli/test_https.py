@@ -46,6 +46,7 @@ class Web:
 
     def start(self):
         self.server = self.program.start()
+        self.server.wait("info start threads=", self.server.err)  # the last that it says of itself
         return self
 
     def reload(self):

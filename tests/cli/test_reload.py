@@ -15,6 +15,7 @@ from smp import Queue
 
 def reload(server):
     """SIGHUP, waits until it was dealt with, and gives the lines that it wrote."""
+    server.wait("info start threads=", server.err)  # the last that a start says
     before = len(server.err)
     server.process.send_signal(signal.SIGHUP)
     deadline = time.monotonic() + TIMEOUT
