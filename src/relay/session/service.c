@@ -123,7 +123,6 @@ static struct opening *opening_new(struct session *s, struct session_service *ow
                                    struct bytes chain) {
     struct opening *o = malloc(sizeof *o + chain.n);
     if (o == NULL) return NULL;
-    memcpy(o->chain, chain.p, chain.n);
     *o = (struct opening){
         .msg = {.run = record_came},
         .waiter = {record_ready},
@@ -134,6 +133,7 @@ static struct opening *opening_new(struct session *s, struct session_service *ow
                      .cert_chain = bytes_of(o->chain, chain.n),
                      .created_at_s = env_now_s(opts_of(s)->env)},
     };
+    memcpy(o->chain, chain.p, chain.n);
     env_random(opts_of(s)->env, &o->open.rec.id, sizeof o->open.rec.id);
     memcpy(o->open.rec.cert_hash, owned->cert_hash, sizeof owned->cert_hash);
     return o;
