@@ -76,7 +76,8 @@ def start(binary: str, env: dict) -> tuple:
 
 def set_port(ini: str, port: int) -> None:
     with open(ini, encoding="utf-8") as f:
-        lines = [f"port: {port}\n" if line.startswith("port:") else line for line in f]
+        lines = [f"port = {port}\n" if line.startswith("port = ") else line for line in f]
+    assert f"port = {port}\n" in lines
     with open(ini, "w", encoding="utf-8") as f:
         f.writelines(lines)
 
