@@ -150,7 +150,7 @@ def test_floods(own_server):
                         other.ping()
                 except Closed:
                     pass
-                assert server.rss_kib() - before < GROWTH_KIB
+                assert server.rss_kib() - before < GROWTH_KIB or server.is_sanitized()
     assert is_served(server.address)
 
 
@@ -316,7 +316,7 @@ def test_memory_is_bounded(own_server):
     for link in links:
         link.send_message(hello)
     assert is_served(server.address)
-    assert server.rss_kib() - before < 100 * 300 + GROWTH_KIB
+    assert server.rss_kib() - before < 100 * 300 + GROWTH_KIB or server.is_sanitized()
     for link in links:
         link.close()
     assert is_served(server.address)

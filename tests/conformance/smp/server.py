@@ -239,6 +239,11 @@ class Server:
         """Resident memory of the server."""
         return rss_kib(self.process.pid)
 
+    def is_sanitized(self):
+        """Whether it carries a sanitizer, whose own memory hides that of the server."""
+        data = Path(self.binary).read_bytes()
+        return b"__asan_init" in data or b"__tsan_init" in data
+
     def cpu_seconds(self):
         """CPU time of the server."""
         return cpu_seconds(self.process.pid)
