@@ -85,7 +85,7 @@ struct queue {
     bool refuses; /* the quota was met: nothing is accepted until the queue has been read empty */
     uint8_t rcv_key_type; /* KEY_NONE: see extra */
     uint8_t snd_key_type; /* KEY_NONE: see extra, or not secured */
-    uint16_t log_mark;    /* the rewrite of the store log that has it (queue_log.h) */
+    uint16_t log_mark;    /* the rewrite of the store log that has it (store_log.h) */
     uint8_t rcv_key[SMALL_KEY_LEN], snd_key[SMALL_KEY_LEN];
     struct queue_extra *extra;     /* owned, or NULL */
     struct msg_entry *head, *tail; /* owned */

@@ -130,7 +130,7 @@ void rig_done(struct rig *r) {
     pthread_mutex_destroy(&r->mtx);
 }
 
-/* ---- the queue log: lines that are written may be on the disk after a crash ---- */
+/* ---- the store log: lines that are written may be on the disk after a crash ---- */
 
 static bool lines_take(void *sink, lsn_t upto) {
     struct rig *r = sink;

@@ -51,7 +51,7 @@ struct rig {
     lsn_t queue_delete_lsn[RIG_MAX_MESSAGES]; /* by generation: when that queue was deleted;
                                                  RIG_GONE: durably */
     uint32_t next_generation;
-    lsn_t line_taken, line_written; /* by a sink that stands for the queue log */
+    lsn_t line_taken, line_written; /* by a sink that stands for the store log */
     uint64_t random;
     uint64_t n_moved, n_lost;
     /* of the last recovery */
@@ -74,7 +74,7 @@ unsigned rig_chance(struct rig *r, unsigned n);
 enum err rig_changes(struct rig *r, unsigned n);
 enum err rig_append(struct rig *r, unsigned queue, uint16_t body_len);
 void rig_delete(struct rig *r, size_t message);       /* nothing happens when refused */
-void rig_delete_queue(struct rig *r, unsigned queue); /* with what the queue log would say of it */
+void rig_delete_queue(struct rig *r, unsigned queue); /* with what the store log would say of it */
 enum err rig_flush(struct rig *r);
 size_t rig_n_live(struct rig *r);
 struct id rig_msg_id(size_t message);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* commit.h -- one thread that makes changes durable in groups.
  *
- * A sink (the queue log, the message journal) collects what is appended to it; every append gets
+ * A sink (the store log, the message journal) collects what is appended to it; every append gets
  * the next lsn. The commit thread takes all that has collected, in all sinks, writes and syncs it,
  * and publishes the lsn: each group is what came in during the last sync, so the group adapts to
  * the disk. Appending takes one mutex and does no I/O.
@@ -18,7 +18,7 @@
  * log line per change of state.
  *
  * What is lost and what is kept in COMMIT_FULL: a message can be taken back, and is (its sender is
- * told to try again). A line of the queue log or a deletion has changed the state in RAM already
+ * told to try again). A line of the store log or a deletion has changed the state in RAM already
  * and is harmless to have: it stays queued and is written first when there is room, although
  * whoever asked for it was told that it failed. So RAM and disk agree again without anybody rolling
  * back records. But a new queue, whose ids nobody was told, is deleted: asked for again it is

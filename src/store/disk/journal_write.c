@@ -6,7 +6,7 @@
  * themselves. A group may end segments and begin new ones. sync() makes all that was written
  * durable; what it has made durable is said by the durable_n of the records that follow, which is
  * how the next start tells a torn group from damage. A group with a PURGE is synced by write()
- * already: what the queue log says of a queue that is deleted must not be on the disk without it.
+ * already: what the store log says of a queue that is deleted must not be on the disk without it.
  *
  * When there is no room, undo() overwrites with zeros what the group has written to the segment
  * where it began, and retires the segments that it began; drop() gives the places and numbers back.

@@ -58,7 +58,7 @@ static unsigned files_state(const struct store *s) {
 /* Messages first: a notification of one that is not there does no harm. */
 static enum err files_start(struct store *s) {
     struct files_store *m = files_of(s);
-    queue_log_start(m->log);
+    store_log_start(m->log);
     enum err e = files_note_places(m);
     if (e == OK) e = commit_start(m->commit);
     if (e != OK) return e;
@@ -133,7 +133,7 @@ static void files_close(struct store *s) {
             m->started = false; /* an unorderly end: nobody was promised more */
     }
     journal_close(m->journal);
-    queue_log_close(m->log);
+    store_log_close(m->log);
     files_cache_done(m);
     commit_free(m->commit);
     store__done(&m->base);

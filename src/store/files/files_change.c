@@ -14,18 +14,18 @@ static enum err make_line(const struct record *r, uint8_t *buf, size_t cap, stru
     return wr_err(&w) == OK ? OK : E_INTERNAL;
 }
 
-enum err files_log_line(struct files_store *m, const struct queue_log_of *of, struct bytes line,
+enum err files_log_line(struct files_store *m, const struct store_log_of *of, struct bytes line,
                         lsn_t *ret_lsn) {
     enum err e = commit_begin(m->commit, ret_lsn);
     if (e != OK) return e;
-    e = queue_log_append(m->log, line, of);
+    e = store_log_append(m->log, line, of);
     commit_end(m->commit);
     return e;
 }
 
 enum err files_record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
     const bool creates = r->tag == RECORD_CREATE;
-    const struct queue_log_of of = {&q->log_mark, creates, creates ? queue_rcv_id(q) : NULL};
+    const struct store_log_of of = {&q->log_mark, creates, creates ? queue_rcv_id(q) : NULL};
     uint8_t buf[RECORD_LINE_MAX];
     struct bytes line;
     const enum err e = make_line(r, buf, sizeof buf, &line);
@@ -37,12 +37,12 @@ enum err files_record(struct store *s, struct queue *q, const struct record *r, 
 /* While changes are refused: store__queue_undo(). */
 static enum err record_undo(struct store *s, struct queue *q, const struct record *r,
                             lsn_t *ret_lsn) {
-    const struct queue_log_of of = {&q->log_mark, false, NULL};
+    const struct store_log_of of = {&q->log_mark, false, NULL};
     uint8_t buf[RECORD_SHORT_LINE_MAX];
     struct bytes line;
     const enum err e = make_line(r, buf, sizeof buf, &line);
     *ret_lsn = 0;
-    return e == OK ? queue_log_append_undo(files_of(s)->log, line, &of) : e;
+    return e == OK ? store_log_append_undo(files_of(s)->log, line, &of) : e;
 }
 
 void files_creation_lost(void *ctx, const struct id *rcv_id) {
@@ -58,7 +58,7 @@ void files_creation_lost(void *ctx, const struct id *rcv_id) {
 /* The line, and the record that says of the queue's messages what it says of the queue. */
 static enum err log_delete_all(struct files_store *m, struct queue *q, const struct record *r,
                                lsn_t *ret_lsn) {
-    const struct queue_log_of of = {&q->log_mark, false, NULL};
+    const struct store_log_of of = {&q->log_mark, false, NULL};
     uint8_t buf[RECORD_SHORT_LINE_MAX];
     struct bytes line;
     enum err e = make_line(r, buf, sizeof buf, &line);
@@ -67,7 +67,7 @@ static enum err log_delete_all(struct files_store *m, struct queue *q, const str
     struct journal_purge purge;
     e = journal_purge_new(m->journal, queue_rcv_id(q), &purge);
     if (e == OK) {
-        e = queue_log_append(m->log, line, &of);
+        e = store_log_append(m->log, line, &of);
         if (e == OK) {
             journal_purge_append(m->journal, purge);
         } else {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* files_compact.c -- a thread that writes the store log anew, with one line a queue, while the
  * store is used: after a start with a large log, and whenever lines that say nothing any more have
- * piled up (store/disk/queue_log.h).
+ * piled up (store/disk/store_log.h).
  *
  * It is in no hurry: a lock is held for some queues, the disk gets a part at a time, and between
  * two parts it rests for as long as the last one took. */
@@ -54,7 +54,7 @@ static void copy_queue(struct queue *q, void *ctx) {
     struct bytes line;
     if (c->err != OK) return;
     c->err = files_queue_line(q, c->line, &line);
-    if (c->err == OK) c->err = queue_log_rewrite_put(c->store->log, line, &q->log_mark);
+    if (c->err == OK) c->err = store_log_rewrite_put(c->store->log, line, &q->log_mark);
 }
 
 static void unmark(struct queue *q, void *ctx) {
@@ -64,8 +64,8 @@ static void unmark(struct queue *q, void *ctx) {
 
 /* The lines of services stand before those of queues that name them, so they are copied at once. */
 static enum err begin_locked(struct files_store *m) {
-    const enum err e = queue_log_rewrite_begin(m->log);
-    return e == OK ? files_service_each_line(m, queue_log_rewrite_put_first, m->log) : e;
+    const enum err e = store_log_rewrite_begin(m->log);
+    return e == OK ? files_service_each_line(m, store_log_rewrite_put_first, m->log) : e;
 }
 
 static enum err begin(struct files_store *m) {
@@ -76,7 +76,7 @@ static enum err begin(struct files_store *m) {
     if (e != E_LIMIT) return e;
     struct store_cursor cursor = {0};
     while (queue_table_scan(m->base.table, &cursor, QUEUES_PER_STEP, unmark, NULL)) continue;
-    queue_log_rewrite_renumber(m->log);
+    store_log_rewrite_renumber(m->log);
     lock_take(&t->mtx);
     e = begin_locked(m);
     lock_give(&t->mtx);
@@ -90,7 +90,7 @@ static enum err copy_part(struct copy *c, struct store_cursor *cursor, bool *ret
         *ret_more = queue_table_scan(c->store->base.table, cursor, QUEUES_PER_STEP, copy_queue, c);
     }
     size_t n;
-    if (c->err == OK) c->err = queue_log_rewrite_flush(c->store->log, &n);
+    if (c->err == OK) c->err = store_log_rewrite_flush(c->store->log, &n);
     const int64_t took_ms = env_mono_ms(c->store->shared.env) - begun_ms;
     if (c->err == OK && !rest(&c->store->compactor, took_ms > REST_MIN_MS ? took_ms : REST_MIN_MS))
         c->err = E_STORE;
@@ -105,10 +105,10 @@ static enum err rewrite(struct files_store *m, bool keep_backup) {
     enum err e = begin(m);
     while (e == OK && more) e = copy_part(&c, &cursor, &more);
     if (e == OK) {
-        e = queue_log_rewrite_end(m->log, keep_backup);
+        e = store_log_rewrite_end(m->log, keep_backup);
     } else {
         const int error = errno;
-        queue_log_rewrite_abort(m->log);
+        store_log_rewrite_abort(m->log);
         errno = error;
     }
     crypto_wipe(c.line, RECORD_LINE_MAX);
@@ -119,18 +119,18 @@ static enum err rewrite(struct files_store *m, bool keep_backup) {
 /* ---- when ---- */
 
 static bool has_waste(const struct files_store *m) {
-    const uint64_t n = queue_log_n_lines(m->log), needed = files_n_log_lines(m);
+    const uint64_t n = store_log_n_lines(m->log), needed = files_n_log_lines(m);
     return m->o.compact_waste_lines != 0 && n > needed + needed / 2 + m->o.compact_waste_lines;
 }
 
 /* A rewrite needs room for a second log; what is left then is for messages. */
 static bool has_room(const struct files_store *m) {
     const uint64_t room = m->o.vfs->room(m->o.vfs->ctx, m->o.store_log);
-    return room / 4 > queue_log_len(m->log);
+    return room / 4 > store_log_len(m->log);
 }
 
 static enum err compact(struct files_store *m, bool keep_backup) {
-    const uint64_t before = queue_log_len(m->log);
+    const uint64_t before = store_log_len(m->log);
     const int64_t begun_ms = env_mono_ms(m->shared.env);
     if (!has_room(m)) {
         log_line(LOG_WARN, "store-log-not-compacted", "path=%s reason=\"too little room\"",
@@ -140,7 +140,7 @@ static enum err compact(struct files_store *m, bool keep_backup) {
     const enum err e = rewrite(m, keep_backup);
     if (e == OK) {
         log_line(LOG_INFO, "store-log-compacted",
-                 "bytes=%" PRIu64 " before=%" PRIu64 " ms=%" PRId64, queue_log_len(m->log), before,
+                 "bytes=%" PRIu64 " before=%" PRIu64 " ms=%" PRId64, store_log_len(m->log), before,
                  env_mono_ms(m->shared.env) - begun_ms);
     } else if (!is_stopping(&m->compactor)) {
         log_line(LOG_WARN, "store-log-not-compacted", "path=%s reason=\"%s\"", m->o.store_log,

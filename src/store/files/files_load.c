@@ -207,7 +207,7 @@ static enum err load_line(void *ctx, struct bytes line) {
 /* ---- the whole table as a compact log ---- */
 
 struct compaction {
-    struct queue_log_writer *writer;
+    struct store_log_writer *writer;
     uint8_t *line; /* owned, RECORD_LINE_MAX */
     enum err err;
 };
@@ -268,14 +268,14 @@ static void put_queue(struct queue *q, void *ctx) {
     struct compaction *c = ctx;
     struct bytes line;
     if (c->err == OK) c->err = files_queue_line(q, c->line, &line);
-    if (c->err == OK) c->err = queue_log_put(c->writer, line);
+    if (c->err == OK) c->err = store_log_put(c->writer, line);
 }
 
 static enum err put_line(void *ctx, struct bytes line) {
-    return queue_log_put(ctx, line);
+    return store_log_put(ctx, line);
 }
 
-static enum err write_all(void *ctx, struct queue_log_writer *writer) {
+static enum err write_all(void *ctx, struct store_log_writer *writer) {
     struct files_store *m = ctx;
     struct compaction c = {.writer = writer, .line = malloc(RECORD_LINE_MAX)};
     if (c.line == NULL) return E_NO_MEMORY;
@@ -292,15 +292,15 @@ static enum err write_all(void *ctx, struct queue_log_writer *writer) {
 /* ---- when it is compacted ---- */
 
 /* What is not whole is kept as it was before anything is appended, so that cannot wait. */
-static bool must_compact(const struct files_store *m, const struct queue_log_stats *stats) {
+static bool must_compact(const struct files_store *m, const struct store_log_stats *stats) {
     return m->o.compact_log || stats->n_bad > 0 || stats->torn_bytes > 0;
 }
 
-static bool can_compact(const struct files_store *m, const struct queue_log_stats *stats) {
+static bool can_compact(const struct files_store *m, const struct store_log_stats *stats) {
     return stats->n_lines > files_n_log_lines(m);
 }
 
-static bool is_later(const struct files_store *m, const struct queue_log_stats *stats) {
+static bool is_later(const struct files_store *m, const struct store_log_stats *stats) {
     return m->o.compact_later_len != 0 && m->o.compact_look_ms != 0 &&
            stats->len_bytes >= m->o.compact_later_len;
 }
@@ -312,12 +312,12 @@ static void log_progress(void *ctx, uint64_t done, uint64_t total) {
     if (m->o.progress != NULL) m->o.progress("queues", done, total);
 }
 
-static enum err read_log(struct files_store *m, const struct queue_log_opts *lo,
-                         struct queue_log_stats *ret, struct store_problem *ret_problem) {
+static enum err read_log(struct files_store *m, const struct store_log_opts *lo,
+                         struct store_log_stats *ret, struct store_problem *ret_problem) {
     struct loader l = {.store = m, .scratch = malloc(sizeof *l.scratch)};
     if (l.scratch == NULL) return E_NO_MEMORY;
-    struct queue_log_problem problem = {0};
-    const enum err e = queue_log_read(lo, load_line, &l, ret, &problem);
+    struct store_log_problem problem = {0};
+    const enum err e = store_log_read(lo, load_line, &l, ret, &problem);
     free(l.scratch);
     if (e != OK) (void)snprintf(ret_problem->text, sizeof ret_problem->text, "%s", problem.text);
     if (ret->torn_bytes > 0) {
@@ -333,9 +333,9 @@ static enum err read_log(struct files_store *m, const struct queue_log_opts *lo,
     return e;
 }
 
-static enum err compact(struct files_store *m, struct queue_log_opts *io_lo,
+static enum err compact(struct files_store *m, struct store_log_opts *io_lo,
                         struct store_problem *ret_problem) {
-    const enum err e = queue_log_compact(io_lo, write_all, m);
+    const enum err e = store_log_compact(io_lo, write_all, m);
     io_lo->n_lines = files_n_log_lines(m);
     if (e == OK) return OK;
     const char *log = m->o.store_log;
@@ -352,7 +352,7 @@ static enum err compact(struct files_store *m, struct queue_log_opts *io_lo,
 }
 
 enum err files_load_log(struct files_store *m, struct store_problem *ret_problem) {
-    struct queue_log_opts lo = {
+    struct store_log_opts lo = {
         .env = m->shared.env,
         .vfs = m->o.vfs,
         .path = m->o.store_log,
@@ -363,7 +363,7 @@ enum err files_load_log(struct files_store *m, struct store_problem *ret_problem
         .creation_lost = files_creation_lost,
         .creation_ctx = m,
     };
-    struct queue_log_stats stats = {0};
+    struct store_log_stats stats = {0};
     enum err e = read_log(m, &lo, &stats, ret_problem);
     lo.n_lines = stats.n_lines;
     lo.sums = stats.sums;
@@ -374,7 +374,7 @@ enum err files_load_log(struct files_store *m, struct store_problem *ret_problem
         if (!m->compactor.is_due) e = compact(m, &lo, ret_problem);
     }
     if (e != OK) return e;
-    e = queue_log_open(&lo, m->commit, &m->log);
+    e = store_log_open(&lo, m->commit, &m->log);
     if (e != OK) {
         (void)snprintf(ret_problem->text, sizeof ret_problem->text, "cannot append to %s: %s",
                        m->o.store_log, err_reason(e));

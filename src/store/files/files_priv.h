@@ -14,7 +14,7 @@
 #include "model/limits.h"
 #include "store/disk/commit.h"
 #include "store/disk/journal.h"
-#include "store/disk/queue_log.h"
+#include "store/disk/store_log.h"
 #include "store/files.h"
 #include "store/queue_table.h"
 #include "store/store_priv.h"
@@ -68,7 +68,7 @@ struct files_store {
     struct store_opts shared;
     struct files_opts o;
     struct commit *commit;   /* owned */
-    struct queue_log *log;   /* owned */
+    struct store_log *log;   /* owned */
     struct journal *journal; /* owned; NULL: messages in RAM */
     bool started;
     bool was_started; /* the saved logs have been set aside, so they have to be written again */
@@ -110,10 +110,10 @@ enum err files_memory_message(struct store *s, struct queue *q, struct message *
 enum err files_memory_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
                              lsn_t *ret_lsn);
 bool files_memory_next(struct store *s, struct store_next *n, struct store_waiter *w);
-/* queue_log_opts.creation_lost; ctx is the store */
+/* store_log_opts.creation_lost; ctx is the store */
 void files_creation_lost(void *ctx, const struct id *rcv_id);
 /* Appends a line to the store log. Under the lock of what it is about. E_STORE, E_NO_MEMORY. */
-MUST_USE enum err files_log_line(struct files_store *m, const struct queue_log_of *of,
+MUST_USE enum err files_log_line(struct files_store *m, const struct store_log_of *of,
                                  struct bytes line, lsn_t *ret_lsn);
 
 /* ---- files_body.c: bodies between RAM and journal ---- */

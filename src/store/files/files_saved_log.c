@@ -29,7 +29,7 @@ static enum err choose_name(const struct files_store *m, struct saved_log *l, bo
 enum err files_read_saved(struct files_store *m, struct saved_log *l,
                           enum err (*line)(void *ctx, struct bytes text), void *ctx,
                           struct store_problem *ret_problem) {
-    const struct queue_log_opts lo = {
+    const struct store_log_opts lo = {
         .env = m->shared.env,
         .vfs = m->o.vfs,
         .path = l->path,
@@ -37,9 +37,9 @@ enum err files_read_saved(struct files_store *m, struct saved_log *l,
         .progress = progress,
         .progress_ctx = m,
     };
-    struct queue_log_stats stats = {0};
-    struct queue_log_problem problem = {0};
-    enum err e = queue_log_read(&lo, line, ctx, &stats, &problem);
+    struct store_log_stats stats = {0};
+    struct store_log_problem problem = {0};
+    enum err e = store_log_read(&lo, line, ctx, &stats, &problem);
     if (e == OK) e = choose_name(m, l, stats.torn_bytes == 0 && stats.n_bad == 0);
     if (e == OK && stats.torn_bytes > 0) {
         log_line(LOG_WARN, "log-cut-short",

@@ -65,7 +65,7 @@ static enum err describe(const struct service_rec *rec, struct service *svc) {
 
 enum err files_service(struct store *s, struct service *svc, const struct service_rec *rec) {
     if (svc->is_logged) return OK;
-    const struct queue_log_of of = {NULL, true, NULL};
+    const struct store_log_of of = {NULL, true, NULL};
     enum err e = svc->line == NULL ? describe(rec, svc) : OK;
     if (e != OK) return e;
     e = files_log_line(files_of(s), &of, bytes_of(svc->line, svc->n_line), &svc->lsn);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_log_sums.h -- checksums of the store log's lines, in a file beside it: `<path>.sums`
+/* store_log_sums.h -- checksums of the store log's lines, in a file beside it: `<path>.sums`
  * (docs/FORMATS.md "Checksums of the store log", ADR 11).
  *
  * They say of a front part of the log, of whole lines that are on stable storage, what was written.
@@ -9,7 +9,7 @@
 #pragma once
 
 #include "base/vfs.h"
-#include "store/disk/queue_log.h"
+#include "store/disk/store_log.h"
 
 enum { SUMS_NAME_LEN = 64 };
 
@@ -27,7 +27,7 @@ struct sums_map {
     char backup[SUMS_NAME_LEN]; /* the newest timed backup then; empty: none */
 };
 /* Empty when there is no file, or none of ours. E_SYS, E_NO_MEMORY. */
-MUST_USE enum err sums_load(const struct queue_log_opts *o, struct sums_map *ret);
+MUST_USE enum err sums_load(const struct store_log_opts *o, struct sums_map *ret);
 void sums_map_done(struct sums_map *m);
 /* The rows one by one; begin with a cursor of zeros. False: there are no more. */
 struct sums_cursor {
@@ -36,7 +36,7 @@ struct sums_cursor {
 };
 bool sums_next(const struct sums_map *m, struct sums_cursor *io_c, struct log_row *ret);
 
-/* ---- is the log as it was written? (queue_log_sums_check.c) ---- */
+/* ---- is the log as it was written? (store_log_sums_check.c) ---- */
 
 struct sums_check {
     struct sums_map map;
@@ -49,15 +49,15 @@ struct sums_check {
     bool match_after_bad;
 };
 /* E_NO_MEMORY. */
-MUST_USE enum err sums_check_begin(struct sums_check *c, const struct queue_log_opts *o);
+MUST_USE enum err sums_check_begin(struct sums_check *c, const struct store_log_opts *o);
 void sums_check_feed(struct sums_check *c, struct bytes b); /* all of the log, in order */
 /* After the last byte of a log of this size. E_STORE: it is damaged, *ret_problem says how; with
  * skip_warnings that is said, and counted in n_bad. Sets sums when they are those of the log.
  * E_SYS.
  */
-MUST_USE enum err sums_check_end(struct sums_check *c, const struct queue_log_opts *o,
-                                 uint64_t size, struct queue_log_stats *io_stats,
-                                 struct queue_log_problem *ret_problem);
+MUST_USE enum err sums_check_end(struct sums_check *c, const struct store_log_opts *o,
+                                 uint64_t size, struct store_log_stats *io_stats,
+                                 struct store_log_problem *ret_problem);
 void sums_check_done(struct sums_check *c);
 
 /* ---- writing ---- */
@@ -72,9 +72,9 @@ struct log_sums {
 };
 /* Opens the file and brings it up to this length of the log, which is on stable storage there.
  * Failures are logged: then it is off. */
-void sums_open(struct log_sums *s, const struct queue_log_opts *o, uint64_t log_end);
+void sums_open(struct log_sums *s, const struct store_log_opts *o, uint64_t log_end);
 void sums_add(struct log_sums *s, const void *line, size_t n);       /* with its newline */
-void sums_write(struct log_sums *s, const struct queue_log_opts *o); /* the rows that wait */
-void sums_close(struct log_sums *s, const struct queue_log_opts *o); /* leaves out what waits */
+void sums_write(struct log_sums *s, const struct store_log_opts *o); /* the rows that wait */
+void sums_close(struct log_sums *s, const struct store_log_opts *o); /* leaves out what waits */
 /* E_SYS. */
-MUST_USE enum err sums_remove(const struct queue_log_opts *o);
+MUST_USE enum err sums_remove(const struct store_log_opts *o);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_log_rewrite.c -- the log written anew while it is used; see queue_log.h for the idea.
+/* store_log_rewrite.c -- the log written anew while it is used; see store_log.h for the idea.
  *
  * What goes to the new file collects in one list, in the order in which it was made, so that a line
  * that frees an id stands before the copy of what took it since. The rewriting thread writes the
@@ -11,13 +11,13 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "store/disk/queue_log_priv.h"
+#include "store/disk/store_log_priv.h"
 
-static void lock(struct queue_log *l) {
+static void lock(struct store_log *l) {
     lock_take(&l->rewrite.mtx);
 }
 
-static void unlock(struct queue_log *l) {
+static void unlock(struct store_log *l) {
     lock_give(&l->rewrite.mtx);
 }
 
@@ -29,15 +29,15 @@ static bool collects(const struct rewrite *r) {
 
 static enum err collect(struct rewrite *r, struct bytes text, lsn_t lsn) {
     struct log_line *x;
-    const enum err e = queue_log__line(text, lsn, &x);
+    const enum err e = store_log__line(text, lsn, &x);
     if (e != OK) return e;
-    queue_log__push(&r->collected, x);
+    store_log__push(&r->collected, x);
     r->n_lines++;
     return OK;
 }
 
-enum err queue_log__rewrite_append(struct queue_log *l, struct bytes text, lsn_t lsn,
-                                   const struct queue_log_of *of) {
+enum err store_log__rewrite_append(struct store_log *l, struct bytes text, lsn_t lsn,
+                                   const struct store_log_of *of) {
     struct rewrite *r = &l->rewrite;
     enum err e = OK;
     lock(l);
@@ -52,7 +52,7 @@ enum err queue_log__rewrite_append(struct queue_log *l, struct bytes text, lsn_t
 /* ---- the commit thread ---- */
 
 /* The log is another file, or its checksums were removed for one. */
-static void let_go_of_sums(struct queue_log *l) {
+static void let_go_of_sums(struct store_log *l) {
     struct rewrite *r = &l->rewrite;
     r->idle_sums_fd = l->sums.fd;
     r->sums_end = l->file.end;
@@ -63,7 +63,7 @@ static void let_go_of_sums(struct queue_log *l) {
     r->no_sums = false;
 }
 
-void queue_log__rewrite_take_sums(struct queue_log *l) {
+void store_log__rewrite_take_sums(struct store_log *l) {
     struct rewrite *r = &l->rewrite;
     if (!r->has_sums) return;
     r->has_sums = false;
@@ -74,10 +74,10 @@ void queue_log__rewrite_take_sums(struct queue_log *l) {
     r->sums = (struct log_sums){.fd = -1};
 }
 
-void queue_log__rewrite_settle(struct queue_log *l) {
+void store_log__rewrite_settle(struct store_log *l) {
     struct rewrite *r = &l->rewrite;
     lock(l);
-    queue_log__rewrite_take_sums(l);
+    store_log__rewrite_take_sums(l);
     if (r->adopt || r->give_up) {
         r->idle_fd = r->adopt ? l->file.fd : r->file.fd;
         if (r->adopt) {
@@ -98,7 +98,7 @@ static void join(struct rewrite *r, lsn_t upto) {
         struct log_line *x = r->collected.head;
         r->collected.head = x->next;
         if (x->lsn <= upto) {
-            queue_log__push(&r->joining, x);
+            store_log__push(&r->joining, x);
         } else {
             free(x);
             r->n_lines--;
@@ -107,7 +107,7 @@ static void join(struct rewrite *r, lsn_t upto) {
     r->state = REWRITE_BOTH;
 }
 
-bool queue_log__rewrite_take(struct queue_log *l, lsn_t upto) {
+bool store_log__rewrite_take(struct store_log *l, lsn_t upto) {
     struct rewrite *r = &l->rewrite;
     r->lines = NULL;
     lock(l);
@@ -122,58 +122,58 @@ bool queue_log__rewrite_take(struct queue_log *l, lsn_t upto) {
     return r->lines == &r->joining;
 }
 
-enum err queue_log__rewrite_write(struct queue_log *l) {
+enum err store_log__rewrite_write(struct store_log *l) {
     struct rewrite *r = &l->rewrite;
-    return r->lines != NULL ? queue_log__write(l->vfs, &r->file, r->lines) : OK;
+    return r->lines != NULL ? store_log__write(l->vfs, &r->file, r->lines) : OK;
 }
 
 /* From the join on; before it the file is not the commit thread's. */
-static bool has_file(struct queue_log *l) {
+static bool has_file(struct store_log *l) {
     lock(l);
     const bool yes = l->rewrite.state == REWRITE_BOTH && !l->rewrite.failed;
     unlock(l);
     return yes;
 }
 
-enum err queue_log__rewrite_sync(struct queue_log *l) {
-    return has_file(l) ? queue_log__sync(l->vfs, &l->rewrite.file) : OK;
+enum err store_log__rewrite_sync(struct store_log *l) {
+    return has_file(l) ? store_log__sync(l->vfs, &l->rewrite.file) : OK;
 }
 
-enum err queue_log__rewrite_undo(struct queue_log *l) {
-    return has_file(l) ? queue_log__cut(l->vfs, &l->rewrite.file) : OK;
+enum err store_log__rewrite_undo(struct store_log *l) {
+    return has_file(l) ? store_log__cut(l->vfs, &l->rewrite.file) : OK;
 }
 
 /* A rewrite takes room and is no duty: it ends, unless its file may be the log by now. */
-void queue_log__rewrite_drop(struct queue_log *l) {
+void store_log__rewrite_drop(struct store_log *l) {
     struct rewrite *r = &l->rewrite;
     lock(l);
     if (r->state != REWRITE_NONE && !r->exchanging) {
         r->failed = true;
-        queue_log__free_lines(&r->collected);
+        store_log__free_lines(&r->collected);
     }
     unlock(l);
     r->lines = NULL;
 }
 
-void queue_log__rewrite_done(struct queue_log *l, bool ok) {
+void store_log__rewrite_done(struct store_log *l, bool ok) {
     struct rewrite *r = &l->rewrite;
     if (ok && r->lines != NULL && r->lines->head != NULL) r->file.end = r->file.written;
     r->lines = NULL;
-    queue_log__free_lines(&r->joining);
+    store_log__free_lines(&r->joining);
 }
 
 /* ---- the rewriting thread ---- */
 
 /* Waits until the commit thread has done with all groups so far. With ret_lsn: the last of them is
  * that one. E_STORE. */
-static enum err pass(struct queue_log *l, lsn_t *ret_lsn) {
+static enum err pass(struct store_log *l, lsn_t *ret_lsn) {
     enum err e = commit_begin(l->commit, ret_lsn);
     if (e != OK) return e;
     commit_end(l->commit);
     return commit_flush(l->commit);
 }
 
-static void close_idle(struct queue_log *l) {
+static void close_idle(struct store_log *l) {
     lock(l);
     const int fd = l->rewrite.idle_fd, sums_fd = l->rewrite.idle_sums_fd;
     l->rewrite.idle_fd = l->rewrite.idle_sums_fd = -1;
@@ -183,7 +183,7 @@ static void close_idle(struct queue_log *l) {
 }
 
 /* After a pass: all that the log had when the old ones were let go is on stable storage. */
-static void make_sums(struct queue_log *l) {
+static void make_sums(struct store_log *l) {
     struct rewrite *r = &l->rewrite;
     struct log_sums s;
     lock(l);
@@ -199,7 +199,7 @@ static void make_sums(struct queue_log *l) {
     unlock(l);
 }
 
-enum err queue_log_rewrite_begin(struct queue_log *l) {
+enum err store_log_rewrite_begin(struct store_log *l) {
     struct rewrite *r = &l->rewrite;
     struct log_path path;
     int fd;
@@ -209,7 +209,7 @@ enum err queue_log_rewrite_begin(struct queue_log *l) {
     unlock(l);
     if (!is_free || commit_state(l->commit) != COMMIT_OK) return E_STORE;
     if (!is_numbered) return E_LIMIT;
-    enum err e = queue_log__path(&l->o, ".new", &path);
+    enum err e = store_log__path(&l->o, ".new", &path);
     if (e != OK) return e;
     e = l->vfs->open(l->vfs->ctx, path.s, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd);
     if (e != OK) return E_SYS;
@@ -223,14 +223,14 @@ enum err queue_log_rewrite_begin(struct queue_log *l) {
     return OK;
 }
 
-void queue_log_rewrite_renumber(struct queue_log *l) {
+void store_log_rewrite_renumber(struct store_log *l) {
     lock(l);
     assert(l->rewrite.state == REWRITE_NONE);
     l->rewrite.nr = 0;
     unlock(l);
 }
 
-enum err queue_log_rewrite_put(struct queue_log *l, struct bytes line, uint16_t *mark) {
+enum err store_log_rewrite_put(struct store_log *l, struct bytes line, uint16_t *mark) {
     struct rewrite *r = &l->rewrite;
     enum err e = OK;
     lock(l);
@@ -242,11 +242,11 @@ enum err queue_log_rewrite_put(struct queue_log *l, struct bytes line, uint16_t 
     return e;
 }
 
-enum err queue_log_rewrite_put_first(void *ctx, struct bytes line) {
-    return queue_log_rewrite_put(ctx, line, NULL);
+enum err store_log_rewrite_put_first(void *ctx, struct bytes line) {
+    return store_log_rewrite_put(ctx, line, NULL);
 }
 
-enum err queue_log_rewrite_flush(struct queue_log *l, size_t *ret_n) {
+enum err store_log_rewrite_flush(struct store_log *l, size_t *ret_n) {
     struct rewrite *r = &l->rewrite;
     lock(l);
     struct log_lines lines = r->collected;
@@ -254,15 +254,15 @@ enum err queue_log_rewrite_flush(struct queue_log *l, size_t *ret_n) {
     const bool failed = r->failed;
     unlock(l);
     const uint64_t before = r->file.end;
-    enum err e = failed ? E_STORE : queue_log__write(l->vfs, &r->file, &lines);
-    queue_log__free_lines(&lines);
+    enum err e = failed ? E_STORE : store_log__write(l->vfs, &r->file, &lines);
+    store_log__free_lines(&lines);
     if (e == OK) r->file.end = r->file.written;
-    if (e == OK) e = queue_log__sync(l->vfs, &r->file);
+    if (e == OK) e = store_log__sync(l->vfs, &r->file);
     *ret_n = (size_t)(r->file.end - before);
     return e;
 }
 
-void queue_log_rewrite_abort(struct queue_log *l) {
+void store_log_rewrite_abort(struct store_log *l) {
     struct rewrite *r = &l->rewrite;
     struct log_path path;
     lock(l);
@@ -270,20 +270,20 @@ void queue_log_rewrite_abort(struct queue_log *l) {
     const int fd = r->file.fd;
     r->file.fd = -1;
     r->state = REWRITE_NONE;
-    queue_log__free_lines(&r->collected);
+    store_log__free_lines(&r->collected);
     unlock(l);
     if (fd < 0) return;
     l->vfs->close(l->vfs->ctx, fd);
-    if (queue_log__path(&l->o, ".new", &path) == OK) (void)l->vfs->unlink(l->vfs->ctx, path.s);
+    if (store_log__path(&l->o, ".new", &path) == OK) (void)l->vfs->unlink(l->vfs->ctx, path.s);
 }
 
 /* The last of what was copied, then the request to the commit thread. */
-static enum err join_files(struct queue_log *l) {
+static enum err join_files(struct store_log *l) {
     enum { FEW = 64 << 10, ROUNDS = 8 };
     struct rewrite *r = &l->rewrite;
     size_t n = SIZE_MAX;
     enum err e = OK;
-    for (unsigned i = 0; i < ROUNDS && n > FEW && e == OK; i++) e = queue_log_rewrite_flush(l, &n);
+    for (unsigned i = 0; i < ROUNDS && n > FEW && e == OK; i++) e = store_log_rewrite_flush(l, &n);
     lsn_t lsn;
     if (e == OK) e = commit_begin(l->commit, &lsn);
     if (e != OK) return e;
@@ -295,18 +295,18 @@ static enum err join_files(struct queue_log *l) {
     return commit_flush(l->commit);
 }
 
-static enum err replace(struct queue_log *l, bool keep_backup) {
-    if (keep_backup) return queue_log__exchange(&l->o);
+static enum err replace(struct store_log *l, bool keep_backup) {
+    if (keep_backup) return store_log__exchange(&l->o);
     struct log_path new;
-    enum err e = queue_log__path(&l->o, ".new", &new);
+    enum err e = store_log__path(&l->o, ".new", &new);
     if (e == OK) e = sums_remove(&l->o);
     if (e == OK) e = l->vfs->rename(l->vfs->ctx, new.s, l->o.path);
     if (e != OK) return E_SYS;
-    const struct log_path dir = queue_log__dir(&l->o);
+    const struct log_path dir = store_log__dir(&l->o);
     return l->vfs->sync_dir(l->vfs->ctx, dir.s) == OK ? OK : E_STORE;
 }
 
-enum err queue_log_rewrite_end(struct queue_log *l, bool keep_backup) {
+enum err store_log_rewrite_end(struct store_log *l, bool keep_backup) {
     struct rewrite *r = &l->rewrite;
     enum err e = join_files(l);
     lock(l);
@@ -314,7 +314,7 @@ enum err queue_log_rewrite_end(struct queue_log *l, bool keep_backup) {
     r->exchanging = e == OK;
     unlock(l);
     if (e != OK) {
-        queue_log_rewrite_abort(l);
+        store_log_rewrite_abort(l);
         return e;
     }
     e = replace(l, keep_backup);
@@ -325,7 +325,7 @@ enum err queue_log_rewrite_end(struct queue_log *l, bool keep_backup) {
     unlock(l);
     if (e == E_SYS) {
         struct log_path new;
-        if (queue_log__path(&l->o, ".new", &new) == OK) (void)l->vfs->unlink(l->vfs->ctx, new.s);
+        if (store_log__path(&l->o, ".new", &new) == OK) (void)l->vfs->unlink(l->vfs->ctx, new.s);
     }
     lsn_t lsn;
     (void)!pass(l, &lsn); /* if that fails now, the next group settles it */

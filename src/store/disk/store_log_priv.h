@@ -1,39 +1,39 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_log_priv.h -- what reading, compacting, rewriting and appending share: the names beside the
+/* store_log_priv.h -- what reading, compacting, rewriting and appending share: the names beside the
  * log, and the log that is open. */
 #pragma once
 
 #include <stdatomic.h>
 
 #include "base/lock.h"
-#include "store/disk/queue_log.h"
-#include "store/disk/queue_log_sums.h"
+#include "store/disk/store_log.h"
+#include "store/disk/store_log_sums.h"
 
-enum { QUEUE_LOG_MAX_PATH = 1024 };
+enum { STORE_LOG_MAX_PATH = 1024 };
 
 struct log_path {
-    char s[QUEUE_LOG_MAX_PATH];
+    char s[STORE_LOG_MAX_PATH];
 };
 
 /* `<path><suffix>`. E_SYS (ENAMETOOLONG). */
-MUST_USE enum err queue_log__path(const struct queue_log_opts *o, const char *suffix,
+MUST_USE enum err store_log__path(const struct store_log_opts *o, const char *suffix,
                                   struct log_path *ret);
-struct log_path queue_log__dir(const struct queue_log_opts *o);
+struct log_path store_log__dir(const struct store_log_opts *o);
 /* OK or E_NOT_FOUND or E_SYS. */
-MUST_USE enum err queue_log__exists(const struct queue_log_opts *o, const char *path);
+MUST_USE enum err store_log__exists(const struct store_log_opts *o, const char *path);
 /* Renames, durably. */
-MUST_USE enum err queue_log__rename(const struct queue_log_opts *o, const char *from,
+MUST_USE enum err store_log__rename(const struct store_log_opts *o, const char *from,
                                     const char *to);
 
-/* ---- queue_log_compact.c ---- */
+/* ---- store_log_compact.c ---- */
 
 /* Puts `<path>.new` in the place of the log, which becomes a timed backup. E_SYS: the log is as it
  * was; E_STORE: it is not known which of the two has which name. */
-MUST_USE enum err queue_log__exchange(const struct queue_log_opts *o);
+MUST_USE enum err store_log__exchange(const struct store_log_opts *o);
 /* What the newest timed backup has behind the name of the log; empty: there is none. E_SYS. */
-MUST_USE enum err queue_log__newest_backup(const struct queue_log_opts *o, char ret[SUMS_NAME_LEN]);
+MUST_USE enum err store_log__newest_backup(const struct store_log_opts *o, char ret[SUMS_NAME_LEN]);
 /* Of two such ends: < 0 when a is older. */
-int queue_log__compare_backups(const char *a, const char *b);
+int store_log__compare_backups(const char *a, const char *b);
 
 /* ---- an open log ---- */
 
@@ -50,9 +50,9 @@ struct log_lines {
     struct log_line *head, *last; /* last is valid if head is not NULL */
 };
 
-void queue_log__push(struct log_lines *l, struct log_line *owned);
-void queue_log__free_lines(struct log_lines *l);
-MUST_USE enum err queue_log__line(struct bytes text, lsn_t lsn,
+void store_log__push(struct log_lines *l, struct log_line *owned);
+void store_log__free_lines(struct log_lines *l);
+MUST_USE enum err store_log__line(struct bytes text, lsn_t lsn,
                                   struct log_line **ret); /* E_LIMIT, E_NO_MEMORY */
 
 struct log_file {
@@ -62,13 +62,13 @@ struct log_file {
     size_t unsynced;  /* bytes */
 };
 
-MUST_USE enum err queue_log__write(const struct vfs *v, struct log_file *f,
+MUST_USE enum err store_log__write(const struct vfs *v, struct log_file *f,
                                    const struct log_lines *lines);
 /* Back to the whole groups, durably. */
-MUST_USE enum err queue_log__cut(const struct vfs *v, struct log_file *f);
-MUST_USE enum err queue_log__sync(const struct vfs *v, struct log_file *f);
+MUST_USE enum err store_log__cut(const struct vfs *v, struct log_file *f);
+MUST_USE enum err store_log__sync(const struct vfs *v, struct log_file *f);
 
-/* How far a rewrite has come (queue_log_rewrite.c). */
+/* How far a rewrite has come (store_log_rewrite.c). */
 enum rewrite_state {
     REWRITE_NONE,
     REWRITE_COPYING, /* lines collect for the new file, which the rewriting thread writes */
@@ -100,9 +100,9 @@ struct rewrite {
     const struct log_lines *lines; /* of this group; NULL: none for the new file */
 };
 
-struct queue_log {
+struct store_log {
     /* fixed after open */
-    struct queue_log_opts o;
+    struct store_log_opts o;
     const struct vfs *vfs;
     struct commit *commit;
     /* guarded by the mutex of commit */
@@ -117,19 +117,19 @@ struct queue_log {
     struct rewrite rewrite;
 };
 
-/* ---- queue_log_rewrite.c: its part in a group; the commit thread ---- */
+/* ---- store_log_rewrite.c: its part in a group; the commit thread ---- */
 
 /* A line that was appended, under commit's mutex: does it go to the new file too? The same line is
  * left to the caller. E_NO_MEMORY. */
-MUST_USE enum err queue_log__rewrite_append(struct queue_log *l, struct bytes text, lsn_t lsn,
-                                            const struct queue_log_of *of);
+MUST_USE enum err store_log__rewrite_append(struct store_log *l, struct bytes text, lsn_t lsn,
+                                            const struct store_log_of *of);
 /* Before the lines of a group are taken, and after. True: there is something to write. */
-void queue_log__rewrite_settle(struct queue_log *l);
+void store_log__rewrite_settle(struct store_log *l);
 /* Takes over the checksums that were made for the new log, if there are any. */
-void queue_log__rewrite_take_sums(struct queue_log *l);
-bool queue_log__rewrite_take(struct queue_log *l, lsn_t upto);
-MUST_USE enum err queue_log__rewrite_write(struct queue_log *l);
-MUST_USE enum err queue_log__rewrite_sync(struct queue_log *l);
-MUST_USE enum err queue_log__rewrite_undo(struct queue_log *l);
-void queue_log__rewrite_drop(struct queue_log *l);
-void queue_log__rewrite_done(struct queue_log *l, bool ok);
+void store_log__rewrite_take_sums(struct store_log *l);
+bool store_log__rewrite_take(struct store_log *l, lsn_t upto);
+MUST_USE enum err store_log__rewrite_write(struct store_log *l);
+MUST_USE enum err store_log__rewrite_sync(struct store_log *l);
+MUST_USE enum err store_log__rewrite_undo(struct store_log *l);
+void store_log__rewrite_drop(struct store_log *l);
+void store_log__rewrite_done(struct store_log *l, bool ok);

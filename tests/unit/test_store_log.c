@@ -13,11 +13,11 @@
 
 #include "base/log.h"
 #include "faultfs.h"
-#include "store/disk/queue_log.h"
+#include "store/disk/store_log.h"
 
 static const char *const PATH = "/d/log";
 
-static const struct queue_log_of ANY = {NULL, false, NULL};
+static const struct store_log_of ANY = {NULL, false, NULL};
 
 /* ---- a clock of ours ---- */
 
@@ -32,8 +32,8 @@ static int64_t fake_mono_us(void *ctx) {
 }
 static const struct env FAKE_ENV = {fake_now_s, fake_mono_us, NULL, NULL};
 
-static struct queue_log_opts opts_of(struct faultfs *fs) {
-    return (struct queue_log_opts){.env = &FAKE_ENV, .vfs = faultfs_vfs(fs), .path = PATH};
+static struct store_log_opts opts_of(struct faultfs *fs) {
+    return (struct store_log_opts){.env = &FAKE_ENV, .vfs = faultfs_vfs(fs), .path = PATH};
 }
 
 /* ---- reading into one string ---- */
@@ -59,19 +59,19 @@ static enum err take_line(void *ctx, struct bytes text) {
 struct result {
     enum err err;
     struct lines lines;
-    struct queue_log_stats stats;
-    struct queue_log_problem problem;
+    struct store_log_stats stats;
+    struct store_log_problem problem;
 };
 
-static struct result *read_with(const struct queue_log_opts *o, const char *bad) {
+static struct result *read_with(const struct store_log_opts *o, const char *bad) {
     static struct result r;
     r = (struct result){.lines = {.bad = bad}};
-    r.err = queue_log_read(o, take_line, &r.lines, &r.stats, &r.problem);
+    r.err = store_log_read(o, take_line, &r.lines, &r.stats, &r.problem);
     return &r;
 }
 
 static struct result *read_log(struct faultfs *fs) {
-    const struct queue_log_opts o = opts_of(fs);
+    const struct store_log_opts o = opts_of(fs);
     return read_with(&o, "BAD");
 }
 
@@ -100,7 +100,7 @@ static void test_bad_line_says_where(void **state) {
     const struct result *r = read_log(fs);
     assert_int_equal(r->err, E_STORE);
     assert_non_null(strstr(r->problem.text, "/d/log, line 3 (offset 8)"));
-    struct queue_log_opts o = opts_of(fs);
+    struct store_log_opts o = opts_of(fs);
     o.skip_warnings = true;
     r = read_with(&o, "BAD");
     assert_int_equal(r->err, OK);
@@ -136,7 +136,7 @@ static void test_torn_group_with_holes(void **state) {
 /* A group of which only the length of the file has reached the disk, or little more. */
 static void test_torn_group_of_zeros(void **state) {
     (void)state;
-    const size_t n = QUEUE_LOG_TORN_WINDOW / 2;
+    const size_t n = STORE_LOG_TORN_WINDOW / 2;
     char *text = calloc(1, n);
     assert_non_null(text);
     for (int variant = 0; variant < 3; variant++) {
@@ -159,17 +159,17 @@ static void test_torn_group_of_zeros(void **state) {
 static void test_holes_far_from_the_end_are_damage(void **state) {
     (void)state;
     struct faultfs *fs = faultfs_new(1);
-    const size_t n = 2 * QUEUE_LOG_TORN_WINDOW;
+    const size_t n = 2 * STORE_LOG_TORN_WINDOW;
     char *text = malloc(n);
     assert_non_null(text);
     memset(text, '\n', n);
     memset(text + 100, 0, 50);
     faultfs_put(fs, PATH, bytes_of(text, n));
-    struct queue_log_opts o = opts_of(fs);
-    static struct queue_log_stats stats;
-    struct queue_log_problem problem;
+    struct store_log_opts o = opts_of(fs);
+    static struct store_log_stats stats;
+    struct store_log_problem problem;
     static struct lines lines;
-    assert_int_equal(queue_log_read(&o, take_line, &lines, &stats, &problem), E_STORE);
+    assert_int_equal(store_log_read(&o, take_line, &lines, &stats, &problem), E_STORE);
     assert_non_null(strstr(problem.text, "zero bytes"));
     free(text);
     faultfs_free(fs);
@@ -190,7 +190,7 @@ static void test_lines_span_chunks(void **state) {
     assert_non_null(text);
     size_t at = 0;
     uint64_t n_lines = 0, n_bytes = 0;
-    for (size_t n = 0; at + n + 1 < 12 << 20; n = (n * 7 + 13) % (QUEUE_LOG_LINE_LEN - 1)) {
+    for (size_t n = 0; at + n + 1 < 12 << 20; n = (n * 7 + 13) % (STORE_LOG_LINE_LEN - 1)) {
         memset(text + at, 'a' + (int)(n % 26), n);
         at += n;
         text[at++] = '\n';
@@ -199,11 +199,11 @@ static void test_lines_span_chunks(void **state) {
     }
     faultfs_put(fs, PATH, bytes_of(text, at));
     free(text);
-    const struct queue_log_opts o = opts_of(fs);
-    struct queue_log_stats stats;
-    struct queue_log_problem problem;
+    const struct store_log_opts o = opts_of(fs);
+    struct store_log_stats stats;
+    struct store_log_problem problem;
     uint64_t sum[2] = {0, 0};
-    assert_int_equal(queue_log_read(&o, count_line, sum, &stats, &problem), OK);
+    assert_int_equal(store_log_read(&o, count_line, sum, &stats, &problem), OK);
     assert_int_equal(sum[0], n_lines);
     assert_int_equal(sum[1], n_bytes);
     faultfs_free(fs);
@@ -221,14 +221,14 @@ static void test_line_too_long(void **state) {
     text[n - 1] = '\n';
     faultfs_put(fs, PATH, bytes_of(text, n));
     free(text);
-    struct queue_log_opts o = opts_of(fs);
-    struct queue_log_stats stats;
-    struct queue_log_problem problem;
+    struct store_log_opts o = opts_of(fs);
+    struct store_log_stats stats;
+    struct store_log_problem problem;
     uint64_t sum[2] = {0, 0};
-    assert_int_equal(queue_log_read(&o, count_line, sum, &stats, &problem), E_STORE);
+    assert_int_equal(store_log_read(&o, count_line, sum, &stats, &problem), E_STORE);
     assert_non_null(strstr(problem.text, "too long"));
     o.skip_warnings = true;
-    assert_int_equal(queue_log_read(&o, count_line, sum, &stats, &problem), OK);
+    assert_int_equal(store_log_read(&o, count_line, sum, &stats, &problem), OK);
     assert_int_equal(sum[0], 1);
     faultfs_free(fs);
 }
@@ -240,28 +240,28 @@ static void test_start_is_the_true_state(void **state) {
     struct faultfs *fs = faultfs_new(1);
     put(fs, "half of the ne");
     faultfs_put(fs, "/d/log.start", bytes_str("true\n"));
-    const struct queue_log_opts o = opts_of(fs);
+    const struct store_log_opts o = opts_of(fs);
     struct commit *commit;
     const struct commit_opts co = {.env = &FAKE_ENV};
-    struct queue_log *log;
+    struct store_log *log;
     assert_int_equal(commit_new(&co, &commit), OK);
-    assert_int_equal(queue_log_open(&o, commit, &log),
+    assert_int_equal(store_log_open(&o, commit, &log),
                      E_EXISTS); /* would append to the wrong one */
     assert_string_equal(read_log(fs)->lines.text, "true|");
     assert_int_equal(faultfs_size(fs, "/d/log.start"), 0);
     assert_true(faultfs_contains(fs, "/d/log.bak", bytes_str("half of the ne")));
-    assert_int_equal(queue_log_open(&o, commit, &log), OK);
-    queue_log_close(log);
+    assert_int_equal(store_log_open(&o, commit, &log), OK);
+    store_log_close(log);
     commit_free(commit);
     faultfs_free(fs);
 }
 
 /* ---- compaction ---- */
 
-static enum err write_new_state(void *ctx, struct queue_log_writer *w) {
+static enum err write_new_state(void *ctx, struct store_log_writer *w) {
     const char *const *lines = ctx;
     for (; *lines != NULL; lines++) {
-        const enum err e = queue_log_put(w, bytes_str(*lines));
+        const enum err e = store_log_put(w, bytes_str(*lines));
         if (e != OK) return e;
     }
     return OK;
@@ -273,16 +273,16 @@ static void test_compact(void **state) {
     (void)state;
     struct faultfs *fs = faultfs_new(1);
     now_s = 1795356000; /* 2026-11-22T14:00:00Z */
-    const struct queue_log_opts o = opts_of(fs);
-    assert_int_equal(queue_log_compact(&o, write_new_state, NEW_STATE), OK); /* the first one */
+    const struct store_log_opts o = opts_of(fs);
+    assert_int_equal(store_log_compact(&o, write_new_state, NEW_STATE), OK); /* the first one */
     assert_string_equal(read_log(fs)->lines.text, "new one|new two|");
     assert_int_equal(faultfs_n_files(fs), 1);
     put(fs, "old\n");
-    assert_int_equal(queue_log_compact(&o, write_new_state, NEW_STATE), OK);
+    assert_int_equal(store_log_compact(&o, write_new_state, NEW_STATE), OK);
     assert_string_equal(read_log(fs)->lines.text, "new one|new two|");
     assert_true(faultfs_contains(fs, "/d/log.2026-11-22T14:00:00Z", bytes_str("old\n")));
     put(fs, "older\n");
-    assert_int_equal(queue_log_compact(&o, write_new_state, NEW_STATE),
+    assert_int_equal(store_log_compact(&o, write_new_state, NEW_STATE),
                      OK); /* in the same second */
     assert_true(faultfs_contains(fs, "/d/log.2026-11-22T14:00:00.1Z", bytes_str("older\n")));
     assert_true(faultfs_contains(fs, "/d/log.2026-11-22T14:00:00Z", bytes_str("old\n")));
@@ -292,7 +292,7 @@ static void test_compact(void **state) {
 static void test_backups_as_the_reference_keeps_them(void **state) {
     (void)state;
     struct faultfs *fs = faultfs_new(1);
-    const struct queue_log_opts o = opts_of(fs);
+    const struct store_log_opts o = opts_of(fs);
     const int64_t today = 1795356000;
     /* one a day for 40 days, as the reference names them, with fractions */
     for (int day = 1; day <= 40; day++) {
@@ -308,12 +308,12 @@ static void test_backups_as_the_reference_keeps_them(void **state) {
     faultfs_put(fs, "/d/log.2020-notatime", bytes_str("x"));
     put(fs, "old\n");
     now_s = today;
-    assert_int_equal(queue_log_compact(&o, write_new_state, NEW_STATE), OK);
+    assert_int_equal(store_log_compact(&o, write_new_state, NEW_STATE), OK);
     assert_int_equal(faultfs_n_files(fs),
                      20 + 1 + 2 +
                          1); /* 20 days old at most, the new backup, two foreign, the log */
     now_s = today + 400 * 86400;
-    assert_int_equal(queue_log_compact(&o, write_new_state, NEW_STATE), OK);
+    assert_int_equal(store_log_compact(&o, write_new_state, NEW_STATE), OK);
     assert_int_equal(faultfs_n_files(fs), 3 + 1 + 2 + 1);
     faultfs_free(fs);
 }
@@ -333,10 +333,10 @@ static void test_power_loss_in_compaction(void **state) {
     for (uint64_t n = 1; n <= 10; n++) {
         for (uint64_t seed = 1; seed <= 20; seed++) {
             struct faultfs *fs = faultfs_new(seed);
-            const struct queue_log_opts o = opts_of(fs);
+            const struct store_log_opts o = opts_of(fs);
             put(fs, "old\n");
             faultfs_lose_power_at(fs, n);
-            const enum err e = queue_log_compact(&o, write_new_state, NEW_STATE);
+            const enum err e = store_log_compact(&o, write_new_state, NEW_STATE);
             faultfs_power_cycle(fs);
             check_old_or_new(fs, e == OK ? OK : E_STORE);
             /* and again while the leftovers are put right */
@@ -354,29 +354,29 @@ static void test_failure_in_compaction(void **state) {
     for (int forever = 0; forever < 2; forever++) {
         for (uint64_t n = 1; n <= 20; n++) {
             struct faultfs *fs = faultfs_new(n);
-            const struct queue_log_opts o = opts_of(fs);
+            const struct store_log_opts o = opts_of(fs);
             put(fs, "old\n");
             faultfs_fail_at(fs, n, EIO, forever != 0);
-            const enum err e = queue_log_compact(&o, write_new_state, NEW_STATE);
+            const enum err e = store_log_compact(&o, write_new_state, NEW_STATE);
             faultfs_fail_at(fs, 0, 0, false);
             /* Whatever it says, appending is either refused or goes to what the next start reads.
              */
             struct commit *commit;
             const struct commit_opts co = {.env = &FAKE_ENV};
             assert_int_equal(commit_new(&co, &commit), OK);
-            struct queue_log *log = NULL;
-            const enum err opened = queue_log_open(&o, commit, &log);
+            struct store_log *log = NULL;
+            const enum err opened = store_log_open(&o, commit, &log);
             if (opened == OK) {
                 lsn_t lsn;
                 assert_int_equal(commit_start(commit), OK);
                 assert_int_equal(commit_begin(commit, &lsn), OK);
-                assert_int_equal(queue_log_append(log, bytes_str("added"), &ANY), OK);
+                assert_int_equal(store_log_append(log, bytes_str("added"), &ANY), OK);
                 commit_end(commit);
                 assert_int_equal(commit_stop(commit), OK);
             } else {
                 assert_int_equal(e, E_STORE);
             }
-            queue_log_close(log);
+            store_log_close(log);
             commit_free(commit);
             faultfs_power_cycle(fs);
             const char *got = read_log(fs)->lines.text;
@@ -395,15 +395,15 @@ static void test_failure_in_compaction(void **state) {
 struct appender {
     struct faultfs *fs;
     struct commit *commit;
-    struct queue_log *log;
+    struct store_log *log;
 };
 
 static struct appender appender_open(struct faultfs *fs, unsigned interval_ms) {
     struct appender a = {.fs = fs};
     const struct commit_opts co = {.env = &FAKE_ENV, .interval_ms = interval_ms};
-    const struct queue_log_opts o = opts_of(fs);
+    const struct store_log_opts o = opts_of(fs);
     assert_int_equal(commit_new(&co, &a.commit), OK);
-    assert_int_equal(queue_log_open(&o, a.commit, &a.log), OK);
+    assert_int_equal(store_log_open(&o, a.commit, &a.log), OK);
     assert_int_equal(commit_start(a.commit), OK);
     return a;
 }
@@ -411,7 +411,7 @@ static struct appender appender_open(struct faultfs *fs, unsigned interval_ms) {
 static lsn_t appender_close(struct appender *a) {
     (void)!commit_stop(a->commit);
     const lsn_t synced = commit_synced_lsn(a->commit);
-    queue_log_close(a->log);
+    store_log_close(a->log);
     commit_free(a->commit);
     return synced;
 }
@@ -431,7 +431,7 @@ static enum err append(struct appender *a, unsigned n) {
     lsn_t lsn;
     enum err e = commit_begin(a->commit, &lsn);
     if (e != OK) return e;
-    e = queue_log_append(a->log, bytes_of(text, len), &ANY);
+    e = store_log_append(a->log, bytes_of(text, len), &ANY);
     commit_end(a->commit);
     return e;
 }
@@ -462,12 +462,12 @@ static enum err check_line(void *ctx, struct bytes text) {
 }
 
 static void check_lines(struct faultfs *fs, lsn_t n_synced) {
-    const struct queue_log_opts o = opts_of(fs);
-    struct queue_log_stats stats;
-    struct queue_log_problem problem;
+    const struct store_log_opts o = opts_of(fs);
+    struct store_log_stats stats;
+    struct store_log_problem problem;
     static struct checker c;
     c = (struct checker){.next = 1};
-    assert_int_equal(queue_log_read(&o, check_line, &c, &stats, &problem), OK);
+    assert_int_equal(store_log_read(&o, check_line, &c, &stats, &problem), OK);
     assert_int_equal(c.n_wrong, 0);
     for (lsn_t i = 1; i <= n_synced; i++) assert_true(c.have[i]);
 }

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_log.c -- appending, as a sink of the commit thread.
+/* store_log.c -- appending, as a sink of the commit thread.
  *
  * A group is one write at the known end of the file. If it does not fit, the file is cut back to
  * that end and the lines stay queued: the records in RAM have changed already, so the log must say
- * the same as soon as it can. At most QUEUE_LOG_TORN_WINDOW / 2 bytes are ever written and not
+ * the same as soon as it can. At most STORE_LOG_TORN_WINDOW / 2 bytes are ever written and not
  * synced: what a power loss can leave behind is then always within the window in which
- * queue_log_read() expects it. */
+ * store_log_read() expects it. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 
-#include "store/disk/queue_log_priv.h"
+#include "store/disk/store_log_priv.h"
 
 enum {
-    MAX_UNSYNCED = QUEUE_LOG_TORN_WINDOW / 2,
+    MAX_UNSYNCED = STORE_LOG_TORN_WINDOW / 2,
     N_IOV = 256,
     TAIL_CHUNK = 64 << 10,
     RETRY_ROOM = 4096
@@ -22,7 +22,7 @@ enum {
 
 /* ---- names ---- */
 
-enum err queue_log__path(const struct queue_log_opts *o, const char *suffix, struct log_path *ret) {
+enum err store_log__path(const struct store_log_opts *o, const char *suffix, struct log_path *ret) {
     const size_t n = strlen(o->path), m = strlen(suffix);
     if (n + m >= sizeof ret->s) {
         errno = ENAMETOOLONG;
@@ -33,34 +33,34 @@ enum err queue_log__path(const struct queue_log_opts *o, const char *suffix, str
     return OK;
 }
 
-struct log_path queue_log__dir(const struct queue_log_opts *o) {
+struct log_path store_log__dir(const struct store_log_opts *o) {
     struct log_path p = {"."};
     const char *slash = strrchr(o->path, '/');
     if (slash == NULL) return p;
     const size_t n = slash == o->path ? 1 : (size_t)(slash - o->path);
-    assert(n < sizeof p.s); /* queue_log__path() was called first */
+    assert(n < sizeof p.s); /* store_log__path() was called first */
     memcpy(p.s, o->path, n);
     p.s[n] = '\0';
     return p;
 }
 
-enum err queue_log__exists(const struct queue_log_opts *o, const char *path) {
+enum err store_log__exists(const struct store_log_opts *o, const char *path) {
     int fd;
     const enum err e = o->vfs->open(o->vfs->ctx, path, O_RDONLY, 0, &fd);
     if (e == OK) o->vfs->close(o->vfs->ctx, fd);
     return e;
 }
 
-enum err queue_log__rename(const struct queue_log_opts *o, const char *from, const char *to) {
+enum err store_log__rename(const struct store_log_opts *o, const char *from, const char *to) {
     const enum err e = o->vfs->rename(o->vfs->ctx, from, to);
     if (e != OK) return E_SYS;
-    const struct log_path dir = queue_log__dir(o);
+    const struct log_path dir = store_log__dir(o);
     return o->vfs->sync_dir(o->vfs->ctx, dir.s);
 }
 
 /* ---- lines ---- */
 
-void queue_log__push(struct log_lines *l, struct log_line *owned) {
+void store_log__push(struct log_lines *l, struct log_line *owned) {
     owned->next = NULL;
     if (l->head == NULL) {
         l->head = owned;
@@ -70,7 +70,7 @@ void queue_log__push(struct log_lines *l, struct log_line *owned) {
     l->last = owned;
 }
 
-void queue_log__free_lines(struct log_lines *l) {
+void store_log__free_lines(struct log_lines *l) {
     for (struct log_line *x = l->head, *next; x != NULL; x = next) {
         next = x->next;
         free(x);
@@ -78,8 +78,8 @@ void queue_log__free_lines(struct log_lines *l) {
     l->head = NULL;
 }
 
-enum err queue_log__line(struct bytes text, lsn_t lsn, struct log_line **ret) {
-    if (text.n >= QUEUE_LOG_LINE_LEN) return E_LIMIT;
+enum err store_log__line(struct bytes text, lsn_t lsn, struct log_line **ret) {
+    if (text.n >= STORE_LOG_LINE_LEN) return E_LIMIT;
     struct log_line *x = malloc(sizeof *x + text.n + 1);
     if (x == NULL) return E_NO_MEMORY;
     x->lsn = lsn;
@@ -93,7 +93,7 @@ enum err queue_log__line(struct bytes text, lsn_t lsn, struct log_line **ret) {
 
 /* ---- a file ---- */
 
-enum err queue_log__sync(const struct vfs *v, struct log_file *f) {
+enum err store_log__sync(const struct vfs *v, struct log_file *f) {
     if (f->unsynced == 0) return OK;
     const enum err e = v->sync(v->ctx, f->fd);
     if (e == OK) f->unsynced = 0;
@@ -114,7 +114,7 @@ static enum err write_some(const struct vfs *v, struct log_file *f, const struct
         iov[n_iov] = (struct iovec){base.out, x->n};
         n += x->n;
     }
-    if (f->unsynced + n > MAX_UNSYNCED && queue_log__sync(v, f) != OK) {
+    if (f->unsynced + n > MAX_UNSYNCED && store_log__sync(v, f) != OK) {
         errno = EIO; /* whatever it was: a sync that failed is final */
         return E_SYS;
     }
@@ -126,14 +126,14 @@ static enum err write_some(const struct vfs *v, struct log_file *f, const struct
     return OK;
 }
 
-enum err queue_log__write(const struct vfs *v, struct log_file *f, const struct log_lines *lines) {
+enum err store_log__write(const struct vfs *v, struct log_file *f, const struct log_lines *lines) {
     enum err e = OK;
     f->written = f->end;
     for (const struct log_line *x = lines->head; x != NULL && e == OK;) e = write_some(v, f, &x);
     return e;
 }
 
-enum err queue_log__cut(const struct vfs *v, struct log_file *f) {
+enum err store_log__cut(const struct vfs *v, struct log_file *f) {
     const enum err e = v->truncate(v->ctx, f->fd, f->end);
     if (e != OK || v->sync(v->ctx, f->fd) == OK) return e;
     errno = EIO; /* whatever it was: a sync that failed is final */
@@ -143,7 +143,7 @@ enum err queue_log__cut(const struct vfs *v, struct log_file *f) {
 /* ---- the sink ---- */
 
 static lsn_t sink_limit(void *sink, lsn_t upto) {
-    const struct queue_log *l = sink;
+    const struct store_log *l = sink;
     if (l->pending_bytes <= MAX_UNSYNCED) return upto;
     size_t n = 0;
     lsn_t whole = 0;
@@ -156,40 +156,40 @@ static lsn_t sink_limit(void *sink, lsn_t upto) {
 }
 
 static bool sink_take(void *sink, lsn_t upto) {
-    struct queue_log *l = sink;
-    queue_log__rewrite_settle(l);
+    struct store_log *l = sink;
+    store_log__rewrite_settle(l);
     while (l->pending.head != NULL && l->pending.head->lsn <= upto) {
         struct log_line *x = l->pending.head;
         l->pending.head = x->next;
         l->pending_bytes -= x->n;
-        queue_log__push(&l->taken, x);
+        store_log__push(&l->taken, x);
     }
-    const bool joins = queue_log__rewrite_take(l, upto);
+    const bool joins = store_log__rewrite_take(l, upto);
     return joins || l->taken.head != NULL;
 }
 
 static enum err sink_sync(void *sink) {
-    struct queue_log *l = sink;
-    const enum err e = queue_log__sync(l->vfs, &l->file);
+    struct store_log *l = sink;
+    const enum err e = store_log__sync(l->vfs, &l->file);
     if (e == OK) sums_write(&l->sums, &l->o);
-    return e == OK ? queue_log__rewrite_sync(l) : e;
+    return e == OK ? store_log__rewrite_sync(l) : e;
 }
 
 static enum err sink_write(void *sink) {
-    struct queue_log *l = sink;
-    const enum err e = queue_log__write(l->vfs, &l->file, &l->taken);
-    return e == OK ? queue_log__rewrite_write(l) : e;
+    struct store_log *l = sink;
+    const enum err e = store_log__write(l->vfs, &l->file, &l->taken);
+    return e == OK ? store_log__rewrite_write(l) : e;
 }
 
 static enum err sink_undo(void *sink) {
-    struct queue_log *l = sink;
-    const enum err e = queue_log__cut(l->vfs, &l->file);
-    return e == OK ? queue_log__rewrite_undo(l) : e;
+    struct store_log *l = sink;
+    const enum err e = store_log__cut(l->vfs, &l->file);
+    return e == OK ? store_log__rewrite_undo(l) : e;
 }
 
 /* Nothing is lost: all is queued again, in its order. */
 static void sink_drop(void *sink) {
-    struct queue_log *l = sink;
+    struct store_log *l = sink;
     struct log_lines all = l->taken;
     l->taken.head = NULL;
     if (all.head == NULL) {
@@ -204,11 +204,11 @@ static void sink_drop(void *sink) {
         x->lsn = 0;
         l->pending_bytes += x->n;
     }
-    queue_log__rewrite_drop(l);
+    store_log__rewrite_drop(l);
 }
 
 /* What was dropped is queued; nobody else can append now. */
-static void tell_lost_creations(struct queue_log *l) {
+static void tell_lost_creations(struct store_log *l) {
     for (struct log_line *x = l->pending.head; x != NULL; x = x->next) {
         if (!x->creates) continue;
         x->creates = false;
@@ -217,7 +217,7 @@ static void tell_lost_creations(struct queue_log *l) {
 }
 
 static void sink_done(void *sink, bool ok) {
-    struct queue_log *l = sink;
+    struct store_log *l = sink;
     uint64_t n = 0;
     for (const struct log_line *x = l->taken.head; x != NULL; x = x->next, n++) {
         if (ok) sums_add(&l->sums, x->text, x->n);
@@ -225,16 +225,16 @@ static void sink_done(void *sink, bool ok) {
     if (ok && n != 0) l->file.end = l->file.written;
     if (l->file.unsynced == 0) sums_write(&l->sums, &l->o);
     atomic_fetch_add_explicit(&l->n_lines, n, memory_order_relaxed);
-    queue_log__rewrite_done(l, ok);
+    store_log__rewrite_done(l, ok);
     atomic_store_explicit(&l->len_bytes, l->file.end, memory_order_relaxed);
-    queue_log__free_lines(&l->taken);
+    store_log__free_lines(&l->taken);
     if (!ok) tell_lost_creations(l);
 }
 
 /* Tries for what waits, and some more. What a crash leaves of this is a tail of zero bytes: torn.
  */
 static enum err sink_retry(void *sink) {
-    struct queue_log *l = sink;
+    struct store_log *l = sink;
     static uint8_t zeros[RETRY_ROOM]; /* never written */
     struct iovec iov[N_IOV];
     uint64_t at = l->file.end;
@@ -263,7 +263,7 @@ static enum err sink_retry(void *sink) {
 /* ---- open ---- */
 
 /* Where the last whole line ends. */
-static enum err find_end(const struct queue_log *l, uint64_t *ret_size, uint64_t *ret_end) {
+static enum err find_end(const struct store_log *l, uint64_t *ret_size, uint64_t *ret_end) {
     const struct vfs *v = l->vfs;
     enum err e = v->size(v->ctx, l->file.fd, ret_size);
     if (e != OK) return e;
@@ -283,11 +283,11 @@ static enum err find_end(const struct queue_log *l, uint64_t *ret_size, uint64_t
     return e;
 }
 
-static enum err open_log(const struct queue_log_opts *o, struct queue_log *l) {
+static enum err open_log(const struct store_log_opts *o, struct store_log *l) {
     struct log_path start;
-    enum err e = queue_log__path(o, ".start", &start);
+    enum err e = store_log__path(o, ".start", &start);
     if (e != OK) return e;
-    e = queue_log__exists(o, start.s);
+    e = store_log__exists(o, start.s);
     if (e != E_NOT_FOUND) return e == OK ? E_EXISTS : e;
     const struct vfs *v = o->vfs;
     e = v->open(v->ctx, o->path, O_RDWR | O_CREAT, 0600, &l->file.fd);
@@ -298,26 +298,26 @@ static enum err open_log(const struct queue_log_opts *o, struct queue_log *l) {
     /* What was read may be in the kernel's memory only; and no rename of a compaction may be undone
      * by a power loss from here on. */
     if (e == OK) e = v->sync(v->ctx, l->file.fd);
-    const struct log_path dir = queue_log__dir(o);
+    const struct log_path dir = store_log__dir(o);
     if (e == OK) e = v->sync_dir(v->ctx, dir.s);
     return e;
 }
 
-enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
-                        struct queue_log **ret) {
-    struct queue_log *l = calloc(1, sizeof *l);
+enum err store_log_open(const struct store_log_opts *o, struct commit *commit,
+                        struct store_log **ret) {
+    struct store_log *l = calloc(1, sizeof *l);
     if (l == NULL) return E_NO_MEMORY;
     l->o = *o;
     l->vfs = o->vfs;
     l->commit = commit;
     l->file.fd = l->rewrite.file.fd = l->rewrite.idle_fd = l->rewrite.idle_sums_fd = -1;
     l->sums = l->rewrite.sums = (struct log_sums){.fd = -1, .is_off = !o->has_sums};
-    lock_init(&l->rewrite.mtx, LOCK_QUEUE_LOG);
+    lock_init(&l->rewrite.mtx, LOCK_STORE_LOG);
     atomic_init(&l->n_lines, o->n_lines);
     const enum err e = open_log(o, l);
     if (e != OK) {
         const int error = errno;
-        queue_log_close(l);
+        store_log_close(l);
         errno = error;
         return e;
     }
@@ -337,62 +337,62 @@ enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
     return OK;
 }
 
-void queue_log_start(struct queue_log *l) {
+void store_log_start(struct store_log *l) {
     if (l->o.has_sums) sums_open(&l->sums, &l->o, l->file.end);
-    l->o.sums = (struct queue_log_sums){0}; /* of later ones */
+    l->o.sums = (struct store_log_sums){0}; /* of later ones */
 }
 
-static void close_fd(const struct queue_log *l, int fd) {
+static void close_fd(const struct store_log *l, int fd) {
     if (fd >= 0) l->vfs->close(l->vfs->ctx, fd);
 }
 
-void queue_log_close(struct queue_log *l) {
+void store_log_close(struct store_log *l) {
     if (l == NULL) return;
-    queue_log__rewrite_take_sums(l);
+    store_log__rewrite_take_sums(l);
     if (l->file.unsynced == 0) sums_write(&l->sums, &l->o);
     sums_close(&l->sums, &l->o);
     close_fd(l, l->file.fd);
     close_fd(l, l->rewrite.file.fd);
     close_fd(l, l->rewrite.idle_fd);
     close_fd(l, l->rewrite.idle_sums_fd);
-    queue_log__free_lines(&l->pending);
-    queue_log__free_lines(&l->taken);
-    queue_log__free_lines(&l->rewrite.collected);
-    queue_log__free_lines(&l->rewrite.joining);
+    store_log__free_lines(&l->pending);
+    store_log__free_lines(&l->taken);
+    store_log__free_lines(&l->rewrite.collected);
+    store_log__free_lines(&l->rewrite.joining);
     lock_done(&l->rewrite.mtx);
     free(l);
 }
 
-static enum err append(struct queue_log *l, struct bytes line, lsn_t lsn,
-                       const struct queue_log_of *of) {
+static enum err append(struct store_log *l, struct bytes line, lsn_t lsn,
+                       const struct store_log_of *of) {
     struct log_line *x;
-    enum err e = queue_log__line(line, lsn, &x);
+    enum err e = store_log__line(line, lsn, &x);
     if (e != OK) return e;
     x->creates = of->queue != NULL;
     if (x->creates) x->queue = *of->queue;
-    e = queue_log__rewrite_append(l, line, lsn, of);
+    e = store_log__rewrite_append(l, line, lsn, of);
     if (e != OK) {
         free(x);
         return e;
     }
-    queue_log__push(&l->pending, x);
+    store_log__push(&l->pending, x);
     l->pending_bytes += x->n;
     return OK;
 }
 
-enum err queue_log_append(struct queue_log *l, struct bytes line, const struct queue_log_of *of) {
+enum err store_log_append(struct store_log *l, struct bytes line, const struct store_log_of *of) {
     return append(l, line, commit_current_lsn(l->commit), of);
 }
 
-enum err queue_log_append_undo(struct queue_log *l, struct bytes line,
-                               const struct queue_log_of *of) {
+enum err store_log_append_undo(struct store_log *l, struct bytes line,
+                               const struct store_log_of *of) {
     return append(l, line, 0, of);
 }
 
-uint64_t queue_log_n_lines(const struct queue_log *l) {
+uint64_t store_log_n_lines(const struct store_log *l) {
     return atomic_load_explicit(&l->n_lines, memory_order_relaxed);
 }
 
-uint64_t queue_log_len(const struct queue_log *l) {
+uint64_t store_log_len(const struct store_log *l) {
     return atomic_load_explicit(&l->len_bytes, memory_order_relaxed);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_log.h -- the store log of queue records: a text file, byte-compatible with the reference in
+/* store_log.h -- the store log of queue records: a text file, byte-compatible with the reference in
  * both directions.
  *
  * Appending is a commit sink: lines collect, the commit thread writes and syncs them in groups; a
@@ -22,23 +22,23 @@
 #include "base/vfs.h"
 #include "store/disk/commit.h"
 
-struct queue_log;
+struct store_log;
 
 /* How far the file of checksums is good, and for how much of the log. Zeros: it is made anew. */
-struct queue_log_sums {
+struct store_log_sums {
     uint64_t end, covered;
 };
 
-struct queue_log_opts {
+struct store_log_opts {
     const struct env *env;
     const struct vfs *vfs;
     const char *path;           /* borrowed */
-    uint64_t n_lines;           /* to open: what is in the file, for queue_log_n_lines() */
+    uint64_t n_lines;           /* to open: what is in the file, for store_log_n_lines() */
     bool skip_warnings;         /* bad lines are set aside in `<path>.bad` instead of refused */
     bool has_sums;              /* checksums of its lines are kept in `<path>.sums` */
-    struct queue_log_sums sums; /* to open: what queue_log_read() has found */
+    struct store_log_sums sums; /* to open: what store_log_read() has found */
     /* The line that creates this queue could not be made durable, and is queued still: what undoes
-     * it is appended now, with queue_log_append_undo(). Commit thread, without its mutex, once for
+     * it is appended now, with store_log_append_undo(). Commit thread, without its mutex, once for
      * each; before anybody learns that the change was lost. May be NULL. */
     void (*creation_lost)(void *ctx, const struct id *queue);
     void *creation_ctx;
@@ -46,13 +46,13 @@ struct queue_log_opts {
     void *progress_ctx;
 };
 
-struct queue_log_problem {
+struct store_log_problem {
     char text[600];
 };
 
-struct queue_log_stats {
+struct store_log_stats {
     uint64_t n_lines, n_bad, torn_bytes;
-    struct queue_log_sums sums;
+    struct store_log_sums sums;
     uint64_t len_bytes;
 };
 
@@ -60,53 +60,53 @@ struct queue_log_stats {
  * it cannot use: that stops the reading (E_STORE, *ret_problem says file and line) or, with
  * skip_warnings, sets the line aside; any other error of line() is returned as it is. What a power
  * loss leaves of a group that was never acknowledged is dropped and counted in torn_bytes: an
- * unfinished last line and, in the last QUEUE_LOG_TORN_WINDOW bytes, lines with zero bytes and what
+ * unfinished last line and, in the last STORE_LOG_TORN_WINDOW bytes, lines with zero bytes and what
  * cannot be used after them. A file that does not exist is empty. With checksums, a log that is not
  * as it was written is E_STORE too, after all lines; with skip_warnings it is taken as it is.
  * Start only. E_SYS, E_NO_MEMORY. */
-enum { QUEUE_LOG_TORN_WINDOW = 1 << 20, QUEUE_LOG_LINE_LEN = 64 << 10 };
-MUST_USE enum err queue_log_read(const struct queue_log_opts *o,
+enum { STORE_LOG_TORN_WINDOW = 1 << 20, STORE_LOG_LINE_LEN = 64 << 10 };
+MUST_USE enum err store_log_read(const struct store_log_opts *o,
                                  enum err (*line)(void *ctx, struct bytes text), void *ctx,
-                                 struct queue_log_stats *ret,
-                                 struct queue_log_problem *ret_problem);
+                                 struct store_log_stats *ret,
+                                 struct store_log_problem *ret_problem);
 
-/* Replaces the log by what `write` produces through queue_log_put(). Start only, after
- * queue_log_read(). What write() returned, or E_SYS: the old log is in place, unchanged. E_STORE:
+/* Replaces the log by what `write` produces through store_log_put(). Start only, after
+ * store_log_read(). What write() returned, or E_SYS: the old log is in place, unchanged. E_STORE:
  * stopped half-way between the two; the next start finds either whole, this one must not go on
- * (queue_log_open() refuses). */
-struct queue_log_writer;
-MUST_USE enum err queue_log_compact(const struct queue_log_opts *o,
-                                    enum err (*write)(void *ctx, struct queue_log_writer *w),
+ * (store_log_open() refuses). */
+struct store_log_writer;
+MUST_USE enum err store_log_compact(const struct store_log_opts *o,
+                                    enum err (*write)(void *ctx, struct store_log_writer *w),
                                     void *ctx);
-MUST_USE enum err queue_log_put(struct queue_log_writer *w,
+MUST_USE enum err store_log_put(struct store_log_writer *w,
                                 struct bytes line); /* adds the newline; E_SYS */
 
 /* Opens for appending, at the end of the last whole line (a torn tail is cut off), and adds itself
  * to commit as a sink. Makes the file when there is none. E_SYS, E_NO_MEMORY; E_EXISTS:
- * `<path>.start` is there, so this log is not the true one: queue_log_read() first. */
-MUST_USE enum err queue_log_open(const struct queue_log_opts *o, struct commit *commit,
-                                 struct queue_log **ret);
+ * `<path>.start` is there, so this log is not the true one: store_log_read() first. */
+MUST_USE enum err store_log_open(const struct store_log_opts *o, struct commit *commit,
+                                 struct store_log **ret);
 /* Brings the checksums up to the log; without has_sums a no-op. When nothing stands in the way of
  * the start, before commit_start(). */
-void queue_log_start(struct queue_log *l);
-void queue_log_close(struct queue_log *l); /* after commit_stop(); NULL is a no-op */
+void store_log_start(struct store_log *l);
+void store_log_close(struct store_log *l); /* after commit_stop(); NULL is a no-op */
 
 /* What a line is about. `mark` is kept beside what it is about, under the same lock, and is 0 at
  * first: the number of the rewrite into which its state has been copied. */
-struct queue_log_of {
+struct store_log_of {
     uint16_t *mark;         /* NULL: it is in every rewrite from its beginning on */
     bool creates;           /* the line has the whole state */
     const struct id *queue; /* that it creates; NULL: none */
 };
 /* Between commit_begin() and commit_end(). A copy of the line; the newline is added. E_NO_MEMORY,
- * E_LIMIT (QUEUE_LOG_LINE_LEN): nothing changed. */
-MUST_USE enum err queue_log_append(struct queue_log *l, struct bytes line,
-                                   const struct queue_log_of *of);
+ * E_LIMIT (STORE_LOG_LINE_LEN): nothing changed. */
+MUST_USE enum err store_log_append(struct store_log *l, struct bytes line,
+                                   const struct store_log_of *of);
 /* The same within creation_lost(), when nothing else can be appended. */
-MUST_USE enum err queue_log_append_undo(struct queue_log *l, struct bytes line,
-                                        const struct queue_log_of *of);
-uint64_t queue_log_n_lines(const struct queue_log *l); /* any thread; a little late */
-uint64_t queue_log_len(const struct queue_log *l);     /* bytes; likewise */
+MUST_USE enum err store_log_append_undo(struct store_log *l, struct bytes line,
+                                        const struct store_log_of *of);
+uint64_t store_log_n_lines(const struct store_log *l); /* any thread; a little late */
+uint64_t store_log_len(const struct store_log *l);     /* bytes; likewise */
 
 /* ---- writing the log anew while it is used ----
  *
@@ -119,18 +119,18 @@ uint64_t queue_log_len(const struct queue_log *l);     /* bytes; likewise */
  * All by one thread, between commit_start() and commit_stop(). */
 
 /* E_SYS; E_STORE when the last one could not be ended; E_LIMIT: all marks must be set to 0 first,
- * then queue_log_rewrite_renumber(). */
-MUST_USE enum err queue_log_rewrite_begin(struct queue_log *l);
-void queue_log_rewrite_renumber(struct queue_log *l);
+ * then store_log_rewrite_renumber(). */
+MUST_USE enum err store_log_rewrite_begin(struct store_log *l);
+void store_log_rewrite_renumber(struct store_log *l);
 /* The state of something, under its lock. What has been copied is left out. E_NO_MEMORY, E_LIMIT.
  */
-MUST_USE enum err queue_log_rewrite_put(struct queue_log *l, struct bytes line, uint16_t *mark);
+MUST_USE enum err store_log_rewrite_put(struct store_log *l, struct bytes line, uint16_t *mark);
 /* The same, without a mark: for what is copied right after the begin. ctx is the log. */
-MUST_USE enum err queue_log_rewrite_put_first(void *ctx, struct bytes line);
+MUST_USE enum err store_log_rewrite_put_first(void *ctx, struct bytes line);
 /* Writes and syncs what has been put; *ret_n is its length. E_SYS; E_STORE: the storage has failed,
- * or is full. Then, as after any failure, queue_log_rewrite_abort(). */
-MUST_USE enum err queue_log_rewrite_flush(struct queue_log *l, size_t *ret_n);
+ * or is full. Then, as after any failure, store_log_rewrite_abort(). */
+MUST_USE enum err store_log_rewrite_flush(struct store_log *l, size_t *ret_n);
 /* All is copied: the new file becomes the log; the old one is kept as a timed backup or removed.
  * E_SYS, E_STORE: the log is the old one, or both until the end; nothing is to be done. */
-MUST_USE enum err queue_log_rewrite_end(struct queue_log *l, bool keep_backup);
-void queue_log_rewrite_abort(struct queue_log *l);
+MUST_USE enum err store_log_rewrite_end(struct store_log *l, bool keep_backup);
+void store_log_rewrite_abort(struct store_log *l);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_log_compact.c -- puts a new log in the place of the old one, by the steps of the reference
+/* store_log_compact.c -- puts a new log in the place of the old one, by the steps of the reference
  * (StoreLog.hs, readWriteStoreLog):
  *
  *   1. write and sync `<path>.new` (the reference has no such file: it writes in step 3)
@@ -8,7 +8,7 @@
  *   4. rename `.start` to the timed backup
  *
  * Whoever finds `.start`, they or we, takes it for the state; that is right after a crash anywhere
- * between 2 and 4, because nothing is appended before 4 is durable (queue_log_open() sees to that).
+ * between 2 and 4, because nothing is appended before 4 is durable (store_log_open() sees to that).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,13 +17,13 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "store/disk/queue_log_priv.h"
+#include "store/disk/store_log_priv.h"
 
 enum { WRITE_BUF = 1 << 20, DAY_S = 86400, BACKUP_TTL_S = 21 * DAY_S, MIN_OLD_BACKUPS = 3 };
 
 /* ---- the new log ---- */
 
-struct queue_log_writer {
+struct store_log_writer {
     const struct vfs *vfs;
     int fd;
     uint64_t at;
@@ -31,7 +31,7 @@ struct queue_log_writer {
     uint8_t *buf; /* owned; WRITE_BUF */
 };
 
-static enum err flush(struct queue_log_writer *w) {
+static enum err flush(struct store_log_writer *w) {
     if (w->n == 0) return OK;
     const enum err e = vfs_write(w->vfs, w->fd, bytes_of(w->buf, w->n), w->at);
     if (e != OK) return E_SYS;
@@ -40,8 +40,8 @@ static enum err flush(struct queue_log_writer *w) {
     return OK;
 }
 
-enum err queue_log_put(struct queue_log_writer *w, struct bytes line) {
-    if (line.n >= QUEUE_LOG_LINE_LEN) return E_LIMIT;
+enum err store_log_put(struct store_log_writer *w, struct bytes line) {
+    if (line.n >= STORE_LOG_LINE_LEN) return E_LIMIT;
     if (w->n + line.n + 1 > WRITE_BUF) {
         const enum err e = flush(w);
         if (e != OK) return e;
@@ -52,9 +52,9 @@ enum err queue_log_put(struct queue_log_writer *w, struct bytes line) {
     return OK;
 }
 
-static enum err write_new(const struct queue_log_opts *o, const char *path,
-                          enum err (*write)(void *ctx, struct queue_log_writer *w), void *ctx) {
-    struct queue_log_writer w = {.vfs = o->vfs, .buf = malloc(WRITE_BUF)};
+static enum err write_new(const struct store_log_opts *o, const char *path,
+                          enum err (*write)(void *ctx, struct store_log_writer *w), void *ctx) {
+    struct store_log_writer w = {.vfs = o->vfs, .buf = malloc(WRITE_BUF)};
     if (w.buf == NULL) return E_NO_MEMORY;
     enum err e = o->vfs->open(o->vfs->ctx, path, O_RDWR | O_CREAT | O_TRUNC, 0600, &w.fd);
     if (e == OK) {
@@ -75,7 +75,7 @@ static enum err write_new(const struct queue_log_opts *o, const char *path,
 /* ---- timed backups ---- */
 
 /* `.2026-11-22T14:00:00Z`, or with a fraction if there is one of this second already. */
-static enum err backup_path(const struct queue_log_opts *o, struct log_path *ret) {
+static enum err backup_path(const struct store_log_opts *o, struct log_path *ret) {
     const time_t now = (time_t)env_now_s(o->env);
     struct tm tm;
     if (gmtime_r(&now, &tm) == NULL) return E_SYS;
@@ -87,8 +87,8 @@ static enum err backup_path(const struct queue_log_opts *o, struct log_path *ret
         } else {
             (void)snprintf(suffix, sizeof suffix, ".%s.%uZ", date, i);
         }
-        enum err e = queue_log__path(o, suffix, ret);
-        if (e == OK) e = queue_log__exists(o, ret->s);
+        enum err e = store_log__path(o, suffix, ret);
+        if (e == OK) e = store_log__exists(o, ret->s);
         if (e != OK) return e == E_NOT_FOUND ? OK : E_SYS;
     }
     errno = EEXIST;
@@ -142,16 +142,16 @@ static int compare_backups(const void *a, const void *b) {
 }
 
 /* Oldest first; *ret->v is owned also after an error. E_SYS. */
-static enum err list_backups(const struct queue_log_opts *o, struct backups *ret) {
+static enum err list_backups(const struct store_log_opts *o, struct backups *ret) {
     const char *slash = strrchr(o->path, '/');
     *ret = (struct backups){.base = slash != NULL ? slash + 1 : o->path};
-    const struct log_path dir = queue_log__dir(o);
+    const struct log_path dir = store_log__dir(o);
     const enum err e = o->vfs->list(o->vfs->ctx, dir.s, note_backup, ret);
     if (ret->n > 1) qsort(ret->v, ret->n, sizeof *ret->v, compare_backups);
     return e == OK ? OK : E_SYS;
 }
 
-enum err queue_log__newest_backup(const struct queue_log_opts *o, char ret[SUMS_NAME_LEN]) {
+enum err store_log__newest_backup(const struct store_log_opts *o, char ret[SUMS_NAME_LEN]) {
     struct backups b;
     const enum err e = list_backups(o, &b);
     const int error = errno;
@@ -162,7 +162,7 @@ enum err queue_log__newest_backup(const struct queue_log_opts *o, char ret[SUMS_
     return e;
 }
 
-int queue_log__compare_backups(const char *a, const char *b) {
+int store_log__compare_backups(const char *a, const char *b) {
     int64_t x, y;
     const bool has_a = *a != '\0' && parse_time(a + 1, &x);
     const bool has_b = *b != '\0' && parse_time(b + 1, &y);
@@ -172,7 +172,7 @@ int queue_log__compare_backups(const char *a, const char *b) {
 
 /* As the reference does (removeStoreLogBackups): of those older than a day all but the newest 3, if
  * older than 21 days. */
-static void remove_backups(const struct queue_log_opts *o) {
+static void remove_backups(const struct store_log_opts *o) {
     struct backups b;
     const int64_t now = env_now_s(o->env);
     if (list_backups(o, &b) != OK) b.n = 0;
@@ -180,7 +180,7 @@ static void remove_backups(const struct queue_log_opts *o) {
     while (n_old < b.n && b.v[n_old].time_s < now - DAY_S) n_old++;
     for (size_t i = 0; i + MIN_OLD_BACKUPS < n_old && b.v[i].time_s < now - BACKUP_TTL_S; i++) {
         struct log_path path;
-        if (queue_log__path(o, b.v[i].suffix, &path) == OK)
+        if (store_log__path(o, b.v[i].suffix, &path) == OK)
             (void)o->vfs->unlink(o->vfs->ctx, path.s);
     }
     free(b.v);
@@ -193,28 +193,28 @@ struct exchange {
 };
 
 /* Puts `.start` back. E_SYS: the old log is in place; E_STORE: the next start must look. */
-static enum err step_back(const struct queue_log_opts *o, const struct exchange *x) {
+static enum err step_back(const struct store_log_opts *o, const struct exchange *x) {
     const int error = errno;
-    const enum err e = queue_log__rename(o, x->start.s, o->path);
+    const enum err e = store_log__rename(o, x->start.s, o->path);
     errno = error;
     return e == OK ? E_SYS : E_STORE;
 }
 
-static enum err exchange(const struct queue_log_opts *o, const struct exchange *x) {
-    enum err e = queue_log__exists(o, o->path);
-    if (e == E_NOT_FOUND) return queue_log__rename(o, x->new.s, o->path); /* the first log */
+static enum err exchange(const struct store_log_opts *o, const struct exchange *x) {
+    enum err e = store_log__exists(o, o->path);
+    if (e == E_NOT_FOUND) return store_log__rename(o, x->new.s, o->path); /* the first log */
     if (e != OK || o->vfs->rename(o->vfs->ctx, o->path, x->start.s) != OK) return E_SYS;
-    const struct log_path dir = queue_log__dir(o);
+    const struct log_path dir = store_log__dir(o);
     e = o->vfs->sync_dir(o->vfs->ctx, dir.s);
-    if (e == OK) e = queue_log__rename(o, x->new.s, o->path);
-    if (e == OK) e = queue_log__rename(o, x->start.s, x->backup.s);
+    if (e == OK) e = store_log__rename(o, x->new.s, o->path);
+    if (e == OK) e = store_log__rename(o, x->start.s, x->backup.s);
     return e == OK ? OK : step_back(o, x);
 }
 
-enum err queue_log__exchange(const struct queue_log_opts *o) {
+enum err store_log__exchange(const struct store_log_opts *o) {
     struct exchange x;
-    enum err e = queue_log__path(o, ".new", &x.new);
-    if (e == OK) e = queue_log__path(o, ".start", &x.start);
+    enum err e = store_log__path(o, ".new", &x.new);
+    if (e == OK) e = store_log__path(o, ".start", &x.start);
     if (e == OK) e = backup_path(o, &x.backup);
     if (e == OK) e = sums_remove(o);
     if (e == OK) e = exchange(o, &x);
@@ -222,13 +222,13 @@ enum err queue_log__exchange(const struct queue_log_opts *o) {
     return e;
 }
 
-enum err queue_log_compact(const struct queue_log_opts *o,
-                           enum err (*write)(void *ctx, struct queue_log_writer *w), void *ctx) {
+enum err store_log_compact(const struct store_log_opts *o,
+                           enum err (*write)(void *ctx, struct store_log_writer *w), void *ctx) {
     struct log_path new;
-    enum err e = queue_log__path(o, ".new", &new);
+    enum err e = store_log__path(o, ".new", &new);
     if (e == OK) e = write_new(o, new.s, write, ctx);
     if (e != OK) return e;
-    e = queue_log__exchange(o);
+    e = store_log__exchange(o);
     if (e != OK) {
         const int error = errno;
         (void)o->vfs->unlink(o->vfs->ctx, new.s);

@@ -10,10 +10,10 @@
 
 #include "base/crc32c.h"
 #include "faultfs.h"
-#include "store/disk/queue_log.h"
+#include "store/disk/store_log.h"
 
 static const char *const PATH = "/d/log", *const SUMS = "/d/log.sums";
-static const struct queue_log_of ANY = {NULL, false, NULL};
+static const struct store_log_of ANY = {NULL, false, NULL};
 
 static int64_t fake_now_s(void *ctx) {
     (void)ctx;
@@ -44,16 +44,16 @@ static const char *const KINDS[] = {
 };
 enum { N_KINDS = sizeof KINDS / sizeof *KINDS };
 
-static struct queue_log_problem problem;
-static struct queue_log_stats stats; /* of what was read last */
+static struct store_log_problem problem;
+static struct store_log_stats stats; /* of what was read last */
 
 /* ---- a log in use ---- */
 
 struct rig {
     struct faultfs *fs;
-    struct queue_log_opts o;
+    struct store_log_opts o;
     struct commit *commit;
-    struct queue_log *log;
+    struct store_log *log;
 };
 
 static struct rig rig_of(struct faultfs *fs) {
@@ -69,14 +69,14 @@ static void rig_open(struct rig *r, unsigned interval_ms) {
     const struct commit_opts co = {.env = &FAKE_ENV, .interval_ms = interval_ms};
     assert_int_equal(commit_new(&co, &r->commit), OK);
     r->o.sums = stats.sums;
-    if (queue_log_open(&r->o, r->commit, &r->log) != OK) r->log = NULL;
-    if (r->log != NULL) queue_log_start(r->log);
+    if (store_log_open(&r->o, r->commit, &r->log) != OK) r->log = NULL;
+    if (r->log != NULL) store_log_start(r->log);
     assert_int_equal(commit_start(r->commit), OK);
 }
 
 static void rig_close(struct rig *r) {
     (void)!commit_stop(r->commit);
-    queue_log_close(r->log);
+    store_log_close(r->log);
     commit_free(r->commit);
 }
 
@@ -84,7 +84,7 @@ static enum err append(struct rig *r, const char *text) {
     lsn_t lsn;
     enum err e = commit_begin(r->commit, &lsn);
     if (e != OK) return e;
-    e = queue_log_append(r->log, bytes_str(text), &ANY);
+    e = store_log_append(r->log, bytes_str(text), &ANY);
     commit_end(r->commit);
     return e == OK ? commit_flush(r->commit) : e;
 }
@@ -107,9 +107,9 @@ static enum err no_line(void *ctx, struct bytes text) {
 }
 
 static enum err read_with(struct faultfs *fs, bool skip_warnings) {
-    struct queue_log_opts o = rig_of(fs).o;
+    struct store_log_opts o = rig_of(fs).o;
     o.skip_warnings = skip_warnings;
-    return queue_log_read(&o, no_line, NULL, &stats, &problem);
+    return store_log_read(&o, no_line, NULL, &stats, &problem);
 }
 
 static enum err read_log(struct faultfs *fs) {
@@ -286,31 +286,31 @@ static void test_without_sums_nothing_is_known(void **state) {
 /* ---- what we do ourselves ---- */
 
 static const char *NEW_STATE[] = {"new one", "new two", "new three", NULL};
-static enum err write_new_state(void *ctx, struct queue_log_writer *w) {
+static enum err write_new_state(void *ctx, struct store_log_writer *w) {
     const char *const *lines = ctx;
     enum err e = OK;
-    for (; *lines != NULL && e == OK; lines++) e = queue_log_put(w, bytes_str(*lines));
+    for (; *lines != NULL && e == OK; lines++) e = store_log_put(w, bytes_str(*lines));
     return e;
 }
 
 static void rewrite(struct rig *r, bool keep_backup) {
     size_t n;
-    enum err e = queue_log_rewrite_begin(r->log);
+    enum err e = store_log_rewrite_begin(r->log);
     if (e != OK) return;
     for (size_t i = 0; NEW_STATE[i] != NULL && e == OK; i++)
-        e = queue_log_rewrite_put_first(r->log, bytes_str(NEW_STATE[i]));
+        e = store_log_rewrite_put_first(r->log, bytes_str(NEW_STATE[i]));
     if (e == OK) e = append(r, "while it is written");
-    if (e == OK) e = queue_log_rewrite_flush(r->log, &n);
+    if (e == OK) e = store_log_rewrite_flush(r->log, &n);
     if (e == OK) {
-        e = queue_log_rewrite_end(r->log, keep_backup);
+        e = store_log_rewrite_end(r->log, keep_backup);
     } else {
-        queue_log_rewrite_abort(r->log);
+        store_log_rewrite_abort(r->log);
     }
 }
 
 /* A start, all that a log goes through, a stop. */
 static void live(struct rig *r, unsigned interval_ms) {
-    if (queue_log_compact(&r->o, write_new_state, NEW_STATE) == E_STORE) return;
+    if (store_log_compact(&r->o, write_new_state, NEW_STATE) == E_STORE) return;
     rig_open(r, interval_ms);
     if (r->log != NULL) {
         for (size_t i = 0; i < 3; i++) (void)!append(r, KINDS[i]);

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_log_read.c -- reading the store log, line by line out of large chunks. */
+/* store_log_read.c -- reading the store log, line by line out of large chunks. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "store/disk/queue_log_priv.h"
+#include "store/disk/store_log_priv.h"
 
-enum { CHUNK = 1 << 20, BUF_LEN = CHUNK + QUEUE_LOG_LINE_LEN };
+enum { CHUNK = 1 << 20, BUF_LEN = CHUNK + STORE_LOG_LINE_LEN };
 
 struct reader {
-    const struct queue_log_opts *o;
+    const struct store_log_opts *o;
     enum err (*line)(void *ctx, struct bytes text);
     void *ctx;
-    struct queue_log_stats *stats;
-    struct queue_log_problem *problem;
+    struct store_log_stats *stats;
+    struct store_log_problem *problem;
     int fd;
     int bad_fd; /* `<path>.bad`; -1: not needed yet */
     uint64_t bad_at;
@@ -31,7 +31,7 @@ static enum err set_aside(struct reader *r, struct bytes text) {
     enum err e = OK;
     if (r->bad_fd < 0) {
         struct log_path path;
-        e = queue_log__path(r->o, ".bad", &path);
+        e = store_log__path(r->o, ".bad", &path);
         if (e == OK) e = v->open(v->ctx, path.s, O_RDWR | O_CREAT, 0600, &r->bad_fd);
         if (e == OK) e = v->size(v->ctx, r->bad_fd, &r->bad_at);
     }
@@ -63,7 +63,7 @@ static enum err bad_line(struct reader *r, struct bytes text, uint64_t at, const
 /* Zero bytes are never in a record: near the end they are what a torn group has left. */
 static bool has_zeros(struct reader *r, struct bytes text, uint64_t at) {
     const bool yes = text.n != 0 && memchr(text.p, 0, text.n) != NULL;
-    if (yes && at + QUEUE_LOG_TORN_WINDOW >= r->size) r->in_torn = true;
+    if (yes && at + STORE_LOG_TORN_WINDOW >= r->size) r->in_torn = true;
     return yes;
 }
 
@@ -117,7 +117,7 @@ static enum err read_lines(struct reader *r, uint8_t *buf) {
         if (e != OK) return e;
         at += got;
         kept = n - used;
-        if (kept > QUEUE_LOG_LINE_LEN && at < r->size) {
+        if (kept > STORE_LOG_LINE_LEN && at < r->size) {
             /* Too long to be a record: its front is dealt with now, as a line of its own. */
             const struct bytes front = bytes_of(buf + used, kept);
             (void)has_zeros(r, front, at - kept);
@@ -135,17 +135,17 @@ static enum err read_lines(struct reader *r, uint8_t *buf) {
 }
 
 /* The reference's compaction, or ours, was cut short: `.start` is the true state. */
-static enum err recover_start(const struct queue_log_opts *o) {
+static enum err recover_start(const struct store_log_opts *o) {
     struct log_path start, bak;
-    enum err e = queue_log__path(o, ".start", &start);
-    if (e == OK) e = queue_log__path(o, ".bak", &bak);
-    if (e == OK) e = queue_log__exists(o, start.s);
+    enum err e = store_log__path(o, ".start", &start);
+    if (e == OK) e = store_log__path(o, ".bak", &bak);
+    if (e == OK) e = store_log__exists(o, start.s);
     if (e != OK) return e == E_NOT_FOUND ? OK : e;
     log_line(LOG_WARN, "store-log-start-was-cut-short", "restoring=%s", start.s);
-    e = queue_log__exists(o, o->path);
-    if (e == OK) e = queue_log__rename(o, o->path, bak.s);
+    e = store_log__exists(o, o->path);
+    if (e == OK) e = store_log__rename(o, o->path, bak.s);
     if (e != OK && e != E_NOT_FOUND) return e;
-    return queue_log__rename(o, start.s, o->path);
+    return store_log__rename(o, start.s, o->path);
 }
 
 static enum err read_file(struct reader *r) {
@@ -174,10 +174,10 @@ static enum err open_and_read(struct reader *r) {
     return e;
 }
 
-enum err queue_log_read(const struct queue_log_opts *o,
+enum err store_log_read(const struct store_log_opts *o,
                         enum err (*line)(void *ctx, struct bytes text), void *ctx,
-                        struct queue_log_stats *ret, struct queue_log_problem *ret_problem) {
-    *ret = (struct queue_log_stats){0};
+                        struct store_log_stats *ret, struct store_log_problem *ret_problem) {
+    *ret = (struct store_log_stats){0};
     ret_problem->text[0] = '\0';
     enum err e = recover_start(o);
     if (e != OK) return E_SYS;

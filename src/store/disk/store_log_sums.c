@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_log_sums.c -- the file of checksums: a head, and frames of rows.
+/* store_log_sums.c -- the file of checksums: a head, and frames of rows.
  *
  * A frame is added by one write and never synced. What a crash makes of the last ones is no frame,
  * and the file ends there; the next start goes on from it. */
-#include "store/disk/queue_log_sums.h"
+#include "store/disk/store_log_sums.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/rd.h"
 #include "base/wr.h"
-#include "store/disk/queue_log_priv.h"
+#include "store/disk/store_log_priv.h"
 
 enum {
     MAGIC_LEN = 8,
@@ -77,11 +77,11 @@ static enum err load_fd(const struct vfs *v, int fd, struct sums_map *m) {
     return e;
 }
 
-enum err sums_load(const struct queue_log_opts *o, struct sums_map *ret) {
+enum err sums_load(const struct store_log_opts *o, struct sums_map *ret) {
     *ret = (struct sums_map){0};
     struct log_path path;
     int fd;
-    enum err e = queue_log__path(o, ".sums", &path);
+    enum err e = store_log__path(o, ".sums", &path);
     if (e == OK) e = o->vfs->open(o->vfs->ctx, path.s, O_RDONLY, 0, &fd);
     if (e != OK) return e == E_NOT_FOUND ? OK : e;
     e = load_fd(o->vfs, fd, ret);
@@ -119,14 +119,14 @@ bool sums_next(const struct sums_map *m, struct sums_cursor *io_c, struct log_ro
 
 /* ---- writing ---- */
 
-static void turn_off(struct log_sums *s, const struct queue_log_opts *o, enum err e) {
+static void turn_off(struct log_sums *s, const struct store_log_opts *o, enum err e) {
     log_line(LOG_WARN, "store-log-sums", "path=%s.sums error=\"%s\": later lines have no checksum",
              o->path, e == E_SYS ? strerror(errno) : err_meaning(e));
     sums_close(s, o);
     s->is_off = true;
 }
 
-void sums_close(struct log_sums *s, const struct queue_log_opts *o) {
+void sums_close(struct log_sums *s, const struct store_log_opts *o) {
     if (s->fd >= 0) o->vfs->close(o->vfs->ctx, s->fd);
     free(s->rows);
     *s = (struct log_sums){.fd = -1};
@@ -183,19 +183,19 @@ static enum err write_rows(struct log_sums *s, const struct vfs *v) {
     return e;
 }
 
-void sums_write(struct log_sums *s, const struct queue_log_opts *o) {
+void sums_write(struct log_sums *s, const struct store_log_opts *o) {
     if (s->fd < 0 || s->n_rows == 0) return;
     const enum err e = write_rows(s, o->vfs);
     if (e != OK) turn_off(s, o, e);
 }
 
-enum err sums_remove(const struct queue_log_opts *o) {
+enum err sums_remove(const struct store_log_opts *o) {
     if (!o->has_sums) return OK;
     struct log_path path;
-    enum err e = queue_log__path(o, ".sums", &path);
+    enum err e = store_log__path(o, ".sums", &path);
     if (e == OK) e = o->vfs->unlink(o->vfs->ctx, path.s);
     if (e != OK) return e == E_NOT_FOUND ? OK : e;
-    const struct log_path dir = queue_log__dir(o);
+    const struct log_path dir = store_log__dir(o);
     return o->vfs->sync_dir(o->vfs->ctx, dir.s);
 }
 
@@ -227,7 +227,7 @@ static enum err follow_fd(struct log_sums *s, const struct vfs *v, int log_fd, u
     return e;
 }
 
-static enum err follow(struct log_sums *s, const struct queue_log_opts *o, uint64_t log_end) {
+static enum err follow(struct log_sums *s, const struct store_log_opts *o, uint64_t log_end) {
     if (s->covered == log_end) return OK;
     const struct vfs *v = o->vfs;
     int fd;
@@ -242,10 +242,10 @@ static enum err follow(struct log_sums *s, const struct queue_log_opts *o, uint6
     return e;
 }
 
-static enum err write_head(struct log_sums *s, const struct queue_log_opts *o) {
+static enum err write_head(struct log_sums *s, const struct store_log_opts *o) {
     uint8_t buf[HEAD_LEN] = {0};
     memcpy(buf, MAGIC, MAGIC_LEN);
-    const enum err e = queue_log__newest_backup(o, (char *)buf + MAGIC_LEN);
+    const enum err e = store_log__newest_backup(o, (char *)buf + MAGIC_LEN);
     if (e != OK) return e;
     struct wr w = wr_init(buf + HEAD_LEN - CRC_LEN, CRC_LEN);
     wr_u32(&w, crc32c(0, buf, HEAD_LEN - CRC_LEN));
@@ -255,16 +255,16 @@ static enum err write_head(struct log_sums *s, const struct queue_log_opts *o) {
 }
 
 /* Is the file that was read still there, and the log as long as then? */
-static bool is_usable(const struct log_sums *s, const struct queue_log_opts *o, uint64_t log_end) {
+static bool is_usable(const struct log_sums *s, const struct store_log_opts *o, uint64_t log_end) {
     uint64_t size = 0;
     return o->sums.end != 0 && o->sums.covered <= log_end &&
            o->vfs->size(o->vfs->ctx, s->fd, &size) == OK && size >= o->sums.end;
 }
 
-static enum err open_file(struct log_sums *s, const struct queue_log_opts *o, uint64_t log_end) {
+static enum err open_file(struct log_sums *s, const struct store_log_opts *o, uint64_t log_end) {
     const struct vfs *v = o->vfs;
     struct log_path path;
-    enum err e = queue_log__path(o, ".sums", &path);
+    enum err e = store_log__path(o, ".sums", &path);
     if (e == OK) e = v->open(v->ctx, path.s, O_RDWR | O_CREAT, 0600, &s->fd);
     if (e != OK) return e;
     if (is_usable(s, o, log_end)) {
@@ -279,7 +279,7 @@ static enum err open_file(struct log_sums *s, const struct queue_log_opts *o, ui
     return e == OK ? write_head(s, o) : e;
 }
 
-void sums_open(struct log_sums *s, const struct queue_log_opts *o, uint64_t log_end) {
+void sums_open(struct log_sums *s, const struct store_log_opts *o, uint64_t log_end) {
     *s = (struct log_sums){.fd = -1};
     enum err e = open_file(s, o, log_end);
     if (e == OK) e = follow(s, o, log_end);

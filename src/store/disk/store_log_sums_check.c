@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* queue_log_sums_check.c -- is the log that which was written, and if not, who changed it?
+/* store_log_sums_check.c -- is the log that which was written, and if not, who changed it?
  *
  * A disk changes bytes where they are, or loses the end. Whoever edits the log, or writes it anew,
  * moves all that follows. So the bytes of the log are compared line by line at the offsets that the
@@ -9,8 +9,8 @@
 
 #include "base/crc32c.h"
 #include "base/log.h"
-#include "store/disk/queue_log_priv.h"
-#include "store/disk/queue_log_sums.h"
+#include "store/disk/store_log_priv.h"
+#include "store/disk/store_log_sums.h"
 
 enum {
     /* So few lines, each with one bit changed: no accident, whatever else is there. */
@@ -24,7 +24,7 @@ static void next_row(struct sums_check *c) {
     c->left = sums_next(&c->map, &c->cursor, &c->row) ? c->row.n : 0;
 }
 
-enum err sums_check_begin(struct sums_check *c, const struct queue_log_opts *o) {
+enum err sums_check_begin(struct sums_check *c, const struct store_log_opts *o) {
     *c = (struct sums_check){0};
     if (!o->has_sums) return OK;
     const enum err e = sums_load(o, &c->map);
@@ -73,15 +73,15 @@ enum verdict { WRITTEN_ANEW, CUT, DAMAGED, CHANGED };
 
 /* Of a log that is not as it was written. */
 static enum verdict judge(const struct sums_check *c, const char *newest_backup, uint64_t size) {
-    if (queue_log__compare_backups(newest_backup, c->map.backup) > 0) return WRITTEN_ANEW;
+    if (store_log__compare_backups(newest_backup, c->map.backup) > 0) return WRITTEN_ANEW;
     if (c->n_bad == 0) return CUT;
     if (c->n_bad <= FEW && c->n_one_bit == c->n_bad) return DAMAGED;
     const bool is_in_place = c->match_after_bad || size == c->map.covered;
     return is_in_place && c->n_bad <= c->map.n_rows / DAMAGED_PART ? DAMAGED : CHANGED;
 }
 
-static void describe(const struct sums_check *c, const struct queue_log_opts *o, enum verdict v,
-                     uint64_t size, struct queue_log_problem *ret) {
+static void describe(const struct sums_check *c, const struct store_log_opts *o, enum verdict v,
+                     uint64_t size, struct store_log_problem *ret) {
     char what[140];
     if (v == CUT) {
         (void)snprintf(what, sizeof what,
@@ -103,14 +103,14 @@ static void describe(const struct sums_check *c, const struct queue_log_opts *o,
                  o->path, what, o->path);
 }
 
-enum err sums_check_end(struct sums_check *c, const struct queue_log_opts *o, uint64_t size,
-                        struct queue_log_stats *io_stats, struct queue_log_problem *ret_problem) {
+enum err sums_check_end(struct sums_check *c, const struct store_log_opts *o, uint64_t size,
+                        struct store_log_stats *io_stats, struct store_log_problem *ret_problem) {
     if (c->n_bad == 0 && size >= c->map.covered) {
-        io_stats->sums = (struct queue_log_sums){c->map.end, c->map.covered};
+        io_stats->sums = (struct store_log_sums){c->map.end, c->map.covered};
         return OK;
     }
     char newest_backup[SUMS_NAME_LEN];
-    const enum err e = queue_log__newest_backup(o, newest_backup);
+    const enum err e = store_log__newest_backup(o, newest_backup);
     if (e != OK) return e;
     const enum verdict v = judge(c, newest_backup, size);
     if (v == CUT || v == DAMAGED) {
