@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from smp.server import free_ports
+from smp.server import check_sandbox, free_ports
 
 TIMEOUT = 60
 BLOCK = 16384
@@ -118,7 +118,10 @@ class Program:
         """`start`, until the port is served."""
         server = self.launch(*words, **options)
         server.wait(f"Serving SMP protocol on port {self.port} (TLS)...")
-        return server.wait("creating new queues")
+        server.wait("creating new queues")
+        if not re.search("^sandbox = off", self.ini.read_text(), re.MULTILINE):
+            check_sandbox(server.timed)
+        return server
 
     def launch(self, *words, **options):
         """`start`, without waiting."""

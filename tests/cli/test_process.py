@@ -108,6 +108,28 @@ def test_journal_elsewhere(ready, tmp_path_factory):
     assert any(journal.iterdir())
 
 
+def test_pages_elsewhere(ready, tmp_path_factory):
+    """static_path is made, with what is above it, and is one of its own directories."""
+    pages = tmp_path_factory.mktemp("sites") / "smp" / "www"
+    ready.set("WEB", "static_path", pages)
+    server = ready.start()
+    server.process.send_signal(1)
+    server.wait("reload certificates=unchanged", server.err)
+    server.stop()
+    assert (pages / "index.html").is_file()
+    assert not [line for line in server.err if line.startswith("warn web")]
+
+
+def test_pages_that_cannot_be_made(ready, tmp_path_factory):
+    """The warning says why, and nothing else fails."""
+    site = tmp_path_factory.mktemp("sites") / "a-file"
+    site.write_text("")
+    ready.set("WEB", "static_path", site / "www")
+    server = ready.start()
+    server.wait(f"warn web cannot make {site}", server.err)
+    server.stop()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_user(ready):
     """Started as root it becomes its user, who makes all files; port 443 is served."""

@@ -15,6 +15,7 @@
 #include "app/server/notify.h"
 #include "app/server/ports.h"
 #include "app/server/signals.h"
+#include "app/server/web_files.h"
 #include "app/server/web_values.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
@@ -214,6 +215,8 @@ static enum err serve_storage(const struct start_args *a, struct signals *r,
     print_identity(r->conf, r->identity);
     storage_print(storage);
     log_unused(r->conf);
+    if (!a->maintenance && r->conf->web_static_path[0] != '\0')
+        web_files_make_dir(r->conf->web_static_path);
     e = confine(r->conf, r->paths, storage, p);
     return e == OK ? serve(a, storage, r, p) : e;
 }

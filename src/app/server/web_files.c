@@ -128,6 +128,12 @@ static enum err write_list(struct writing *w) {
     return e;
 }
 
+void web_files_make_dir(const char *dir) {
+    struct problem problem;
+    struct writing w = {.dir = dir, .p = &problem};
+    if (set_path(&w, "") == OK) (void)make_dirs(&w);
+}
+
 enum err web_files_write(const char *dir, const struct site *site, struct problem *ret_problem) {
     CLEANUP(free_textp) char *list = malloc(LIST_MAX);
     struct writing w = {.dir = dir, .p = ret_problem};

@@ -9,6 +9,10 @@
 #include "app/files/problem.h"
 #include "web/site.h"
 
+/* Makes dir, with all above it, while the process may still write there (confine.h). A failure is
+ * told by web_files_write(). */
+void web_files_make_dir(const char *dir);
+
 /* Makes dir and what is in it. What is as it should be is not written again. E_SYS, E_NO_MEMORY,
  * E_LIMIT. */
 MUST_USE enum err web_files_write(const char *dir, const struct site *site,

@@ -31,6 +31,7 @@ STORES = {
     "journal": ([], {}),
 }
 LIBC = ctypes.CDLL(None)
+CREATE_RULESET, RULESET_VERSION = 444, 1  # of Landlock
 PR_SET_PDEATHSIG = 1
 PORTS_BEGIN, PORTS_END, WORKERS_MAX = 10000, 32000, 16
 REPO = Path(__file__).resolve().parents[3]
@@ -65,6 +66,23 @@ def is_free(port):
 def free_ports(count=1):
     """TCP ports of 127.0.0.1 that are free now, and that nobody else will be given soon."""
     return list(itertools.islice((port for port in PORTS if is_free(port)), count))
+
+
+def has_landlock():
+    """Whether this kernel confines processes to some files."""
+    return LIBC.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), RULESET_VERSION) > 0
+
+
+def check_sandbox(log):
+    """A server that has begun to serve is in its sandbox, as far as there is one here (log: its
+    lines; one that is set to say less says nothing of it)."""
+    found = re.search(r" sandbox files=(\w+) syscalls=(\w+) core=(\w+)$", "".join(log), re.MULTILINE)
+    if found is None:
+        return
+    files, syscalls, core = found.groups()
+    known = os.uname().machine in ("x86_64", "aarch64", "riscv64")
+    if (core, syscalls) != ("off", "own" if known else "all") or (files != "own" and has_landlock()):
+        raise ServerFailed(f"not in its sandbox: {found.group()}")
 
 
 def set_ini(text, section, key, value):
@@ -147,6 +165,7 @@ class Server:
         for port in self.ports:
             line = f"Serving SMP protocol on port {port} (TLS)"
             self.wait_output(lambda line=line: any(line in x for x in self.stdout), deadline)
+        check_sandbox(self.stderr)
         return self
 
     def launch(self):
