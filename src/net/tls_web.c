@@ -12,10 +12,11 @@ static const char SUITES[] =
 static const char CIPHERS[] =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-static const char GROUPS[] = "X25519:P-256:P-384";
-static const char SIGNATURES[] =
-    "ECDSA+SHA256:ECDSA+SHA384:ed25519:rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:"
-    "rsa_pss_rsae_sha512";
+/* Literals: the macros of OpenSSL that take them cast their const away. */
+#define GROUPS "X25519:P-256:P-384"
+#define SIGNATURES                                                                                 \
+    "ECDSA+SHA256:ECDSA+SHA384:ed25519:rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:"                   \
+    "rsa_pss_rsae_sha512"
 
 /* ---- browsers ---- */
 
