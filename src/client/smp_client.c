@@ -478,6 +478,10 @@ enum err smp_client_open(struct loop *l, const struct smp_client_opts *o,
     return OK;
 }
 
+void smp_client_on_looked_up(struct smp_client *c, void (*fn)(void *ctx), void *ctx) {
+    dial_on_looked_up(c->dial, fn, ctx);
+}
+
 void smp_client_close(struct smp_client *c) {
     fail_by(c, FAILURE_NETWORK);
 }

@@ -87,6 +87,8 @@ extern const struct conn_ops SMP_CLIENT_OPS; /* for struct conn_opts */
 MUST_USE enum err smp_client_open(struct loop *l, const struct smp_client_opts *o,
                                   const struct smp_client_events *events, void *ctx,
                                   const struct smp_target *to, struct smp_client **ret);
+/* Right after smp_client_open(): see dial_on_looked_up(). */
+void smp_client_on_looked_up(struct smp_client *c, void (*fn)(void *ctx), void *ctx);
 /* Closes; on_down() comes later, but at once when it was not connected yet. */
 void smp_client_close(struct smp_client *c);
 

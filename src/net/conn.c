@@ -249,3 +249,15 @@ enum err conn_peer_chain(const struct conn *c, uint8_t *buf, size_t cap, struct 
 bool conn_take_new_queue(struct conn *c) {
     return stream_take_new_queue(c->stream);
 }
+
+bool conn_take_new_service(struct conn *c) {
+    return stream_take_new_service(c->stream);
+}
+
+struct admission_peer *conn_peer(const struct conn *c) {
+    return stream_peer(c->stream);
+}
+
+bool conn_has_unsent(const struct conn *c) {
+    return stream_has_unsent(c->stream);
+}

@@ -84,3 +84,6 @@ const struct server_cert *conn_cert(const struct conn *c);
 MUST_USE enum err conn_peer_chain(const struct conn *c, uint8_t *buf, size_t cap,
                                   struct bytes *ret);
 bool conn_take_new_queue(struct conn *c); /* see admission_take_new_queue() */
+bool conn_take_new_service(struct conn *c);
+struct admission_peer *conn_peer(const struct conn *c); /* see stream_peer() */
+bool conn_has_unsent(const struct conn *c);             /* the peer takes no more for now */

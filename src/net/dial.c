@@ -44,7 +44,9 @@ struct dial {
     struct loop *loop;         /* borrowed */
     const struct dial_opts *o; /* borrowed */
     dial_done *done;
-    void *session;            /* the caller's */
+    void *session;                /* the caller's */
+    void (*looked_up)(void *ctx); /* NULL: nobody is to be told */
+    void *looked_up_ctx;
     char host[HOST_TEXT_MAX]; /* of the destination */
     uint16_t port;
     bool via_socks, is_over;
@@ -340,6 +342,7 @@ static void take_addresses(struct dial *d, const struct addrinfo *found) {
 
 static void on_found(uv_getaddrinfo_t *req, int status, struct addrinfo *found) {
     struct dial *d = CONTAINER_OF(req, struct dial, dns);
+    if (d->looked_up != NULL) d->looked_up(d->looked_up_ctx);
     if (!d->is_over && status == 0 && found != NULL) take_addresses(d, found);
     uv_freeaddrinfo(found);
     if (!d->is_over) {
@@ -409,6 +412,12 @@ enum err dial_start(struct loop *l, const struct dial_opts *o, const char *host,
     list_push_back(&loop__streams(l)->dials, &d->link);
     *ret = d;
     return OK;
+}
+
+void dial_on_looked_up(struct dial *d, void (*fn)(void *ctx), void *ctx) {
+    ASSERT_ON_LOOP(d->loop);
+    d->looked_up = fn;
+    d->looked_up_ctx = ctx;
 }
 
 void dial_cancel(struct dial *d) {

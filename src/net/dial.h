@@ -34,4 +34,7 @@ typedef void dial_done(void *session, enum err e, struct conn *c);
 /* E_HOST when the host may not or cannot be reached by these means, E_NO_MEMORY, E_SYS. */
 MUST_USE enum err dial_start(struct loop *l, const struct dial_opts *o, const char *host,
                              uint16_t port, dial_done *done, void *session, struct dial **ret);
+/* Right after dial_start(): fn(ctx) is called once, on the loop, when the look-up of the name has
+ * come back, which may be long after the dial ended: until then it uses a thread. */
+void dial_on_looked_up(struct dial *d, void (*fn)(void *ctx), void *ctx);
 void dial_cancel(struct dial *d); /* done() will not be called; NULL is a no-op */

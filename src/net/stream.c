@@ -521,9 +521,21 @@ const char *stream_tls_problem(const struct stream *s) {
     return s->tls_problem != NULL ? s->tls_problem : "";
 }
 
+static bool is_within(const struct stream *s, enum admission_limit limit) {
+    if (limit != LIMIT_NONE) count(s, LIMIT_STATS[limit]);
+    return limit == LIMIT_NONE;
+}
+
 bool stream_take_new_queue(struct stream *s) {
     ASSERT_ON_LOOP(s->set->loop);
-    const enum admission_limit limit = admission_take_new_queue(s->opts->admission, s->peer);
-    if (limit != LIMIT_NONE) stats_add(loop_stats(s->set->loop), LIMIT_STATS[limit], 1);
-    return limit == LIMIT_NONE;
+    return is_within(s, admission_take_new_queue(s->opts->admission, s->peer));
+}
+
+bool stream_take_new_service(struct stream *s) {
+    ASSERT_ON_LOOP(s->set->loop);
+    return is_within(s, admission_take_new_service(s->opts->admission, s->peer));
+}
+
+struct admission_peer *stream_peer(const struct stream *s) {
+    return s->peer;
 }

@@ -101,3 +101,6 @@ const SSL *stream_tls(
 /* What TLS said when it failed, in a few words of OpenSSL's: static; "" when it did not. */
 const char *stream_tls_problem(const struct stream *s);
 bool stream_take_new_queue(struct stream *s); /* see admission_take_new_queue() */
+bool stream_take_new_service(struct stream *s);
+/* Whom it counts for, borrowed from s: admission_hold() it to keep it. NULL: not admitted. */
+struct admission_peer *stream_peer(const struct stream *s);

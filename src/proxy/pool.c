@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* A relay is in the pool from the first operation that names it until its connection ends, or,
- * when connecting failed, until it may be tried again. */
+ * when connecting failed, until it may be tried again.
+ *
+ * An operation that would begin an attempt, but whose session or address has enough of them under
+ * way, waits in the queue; a timer lets those in whose turn it is, and gives up attempts for which
+ * nobody waits. */
 #include "proxy/proxy_priv.h"
 
 #include <stdlib.h>
@@ -9,9 +13,10 @@
 #include "base/rd.h"
 #include "crypto/crypto.h"
 #include "model/limits.h"
+#include "net/reach.h"
 #include "wire/transmission.h"
 
-enum { SWEEP_MS = 10000 };
+enum { SWEEP_MS = 10000, WATCH_MS = 200 };
 
 /* ---- what a connected relay tells of itself ---- */
 
@@ -72,9 +77,17 @@ static void give_socket(const struct pool *pool) {
     if (a != NULL) admission_give_outgoing(a);
 }
 
+/* It is connected, or will not be. */
+static void end_attempt(struct pooled *relay) {
+    relay->pool->n_connecting--;
+    proxy_asker_give(relay->asker, SHARE_RELAYS);
+    proxy_asker_unref(relay->asker);
+    relay->asker = NULL;
+}
+
 static void on_up(void *ctx) {
     struct pooled *relay = ctx;
-    relay->pool->n_connecting--;
+    end_attempt(relay);
     relay->is_up = true;
     log_line(LOG_DEBUG, "relay-connected", "host=%s", relay->addr.target.host);
     const enum err e = proxy__add_session(relay->pool->proxy, relay, session_id_of(relay->client));
@@ -102,7 +115,7 @@ static void on_down(void *ctx, const struct smp_failure *why) {
         forget(relay);
         return;
     }
-    pool->n_connecting--;
+    end_attempt(relay);
     relay->failure = *why;
     relay->retry_at_ms = loop_now_ms(pool->loop) + pool->proxy->retry_after_ms;
     struct list waiting; /* its end may free the relay: by another operation that comes in */
@@ -111,6 +124,7 @@ static void on_down(void *ctx, const struct smp_failure *why) {
         list_remove(n);
         list_push_back(&waiting, n);
     }
+    if (relay->is_abandoned) forget(relay); /* of the relay nothing is known */
     for (struct list *n; (n = list_first(&waiting)) != NULL;) {
         list_remove(n);
         proxy__complete(CONTAINER_OF(n, struct proxy_op, waiting), why);
@@ -170,6 +184,32 @@ static enum smp_failure_kind error_of(enum err e) {
     }
 }
 
+/* ---- shares of sessions and addresses ---- */
+
+static bool needs_look_up(const struct pool *pool, const struct proxy_op *op) {
+    return !pool->proxy->dial.socks_always && host_kind_of(op->addr.target.host) == HOST_NAME;
+}
+
+static void give_shares(const struct pool *pool, const struct proxy_op *op) {
+    proxy_asker_give(op->asker, SHARE_RELAYS);
+    if (needs_look_up(pool, op)) proxy_asker_give(op->asker, SHARE_LOOKUPS);
+}
+
+static enum admission_limit take_shares(const struct pool *pool, const struct proxy_op *op) {
+    enum admission_limit limit = proxy_asker_take(op->asker, SHARE_RELAYS);
+    if (limit != LIMIT_NONE || !needs_look_up(pool, op)) return limit;
+    limit = proxy_asker_take(op->asker, SHARE_LOOKUPS);
+    if (limit != LIMIT_NONE) proxy_asker_give(op->asker, SHARE_RELAYS);
+    return limit;
+}
+
+static void looked_up(void *ctx) {
+    struct proxy_asker *counted = ctx;
+    proxy_asker_give(counted, SHARE_LOOKUPS);
+    proxy_asker_unref(counted);
+}
+
+/* The operation has its shares. */
 static void open_relay(struct pooled *relay, struct proxy_op *owned) {
     struct pool *pool = relay->pool;
     const bool may = pool->n_connecting < PROXY_CONNECTING_MAX && take_socket(pool);
@@ -180,11 +220,103 @@ static void open_relay(struct pooled *relay, struct proxy_op *owned) {
     if (e != OK) {
         if (may) give_socket(pool);
         forget(relay);
+        give_shares(pool, owned);
         proxy__complete_by(owned, error_of(e));
         return;
     }
+    if (owned->asker != NULL && needs_look_up(pool, owned))
+        smp_client_on_looked_up(relay->client, looked_up, proxy_asker_ref(owned->asker));
     pool->n_connecting++;
+    relay->asker = proxy_asker_ref(owned->asker);
     list_push_back(&relay->waiting, &owned->waiting);
+}
+
+static void begin_attempt(struct pool *pool, struct pooled *relay, struct proxy_op *owned) {
+    const enum err e = relay != NULL ? OK : add_relay(pool, &owned->addr, &relay);
+    if (e == OK) {
+        open_relay(relay, owned);
+    } else {
+        give_shares(pool, owned);
+        proxy__complete_by(owned, error_of(e));
+    }
+}
+
+/* ---- turns ---- */
+
+static void watch(void *ctx);
+
+/* Out of memory: what is queued waits for the next attempt, or operation, that starts it. */
+static void keep_watch(struct pool *pool) {
+    if (pool->is_watching) return;
+    pool->is_watching =
+        loop_timer_start(pool->loop, &pool->watch, WATCH_MS, WATCH_MS, watch, pool) == OK;
+}
+
+static void wait_for_turn(struct pool *pool, struct proxy_op *owned, enum admission_limit limit) {
+    const int64_t now_ms = loop_now_ms(pool->loop);
+    if (owned->queued_until_ms == 0) {
+        stats_add(loop_stats(pool->loop), LIMIT_STATS[limit], 1);
+        owned->queued_until_ms = now_ms + pool->proxy->client.connect_timeout_ms;
+    }
+    if (now_ms >= owned->queued_until_ms || pool->n_queued >= PROXY_QUEUED_MAX) {
+        proxy__complete_by(owned, FAILURE_TIMEOUT);
+        return;
+    }
+    list_push_back(&pool->queued, &owned->waiting);
+    pool->n_queued++;
+}
+
+static void try_queued(struct pool *pool) {
+    struct list queued;
+    list_init(&queued);
+    for (struct list *n; (n = list_first(&pool->queued)) != NULL;) {
+        list_remove(n);
+        list_push_back(&queued, n);
+    }
+    pool->n_queued = 0;
+    for (struct list *n; (n = list_first(&queued)) != NULL;) {
+        struct proxy_op *op = CONTAINER_OF(n, struct proxy_op, waiting);
+        list_remove(n);
+        if (proxy_asker_is_gone(op->asker)) {
+            proxy__complete_by(op, FAILURE_NETWORK);
+        } else {
+            pool__connect(pool, op);
+        }
+    }
+}
+
+static bool is_waited_for(const struct pooled *relay) {
+    for (struct list *n = relay->waiting.next; n != &relay->waiting; n = n->next) {
+        if (!proxy_asker_is_gone(CONTAINER_OF(n, struct proxy_op, waiting)->asker)) return true;
+    }
+    return false;
+}
+
+static void look_for_abandoned(struct idnode *node, void *ctx) {
+    struct pooled *relay = CONTAINER_OF(node, struct pooled, by_addr);
+    struct pooled **found = ctx;
+    if (*found == NULL && relay->client != NULL && !relay->is_up && !is_waited_for(relay))
+        *found = relay;
+}
+
+/* One at a time: its end changes the map. */
+static void give_up_abandoned(struct pool *pool) {
+    for (unsigned n = pool->n_connecting; n > 0; n--) {
+        struct pooled *relay = NULL;
+        idmap_each(&pool->relays, look_for_abandoned, &relay);
+        if (relay == NULL) return;
+        relay->is_abandoned = true;
+        smp_client_close(relay->client);
+    }
+}
+
+static void watch(void *ctx) {
+    struct pool *pool = ctx;
+    give_up_abandoned(pool);
+    try_queued(pool);
+    if (pool->n_queued != 0 || pool->n_connecting != 0) return;
+    loop_timer_stop(&pool->watch);
+    pool->is_watching = false;
 }
 
 void pool__connect(struct pool *pool, struct proxy_op *owned) {
@@ -200,12 +332,13 @@ void pool__connect(struct pool *pool, struct proxy_op *owned) {
     } else if (relay != NULL && loop_now_ms(pool->loop) < relay->retry_at_ms) {
         proxy__complete(owned, &relay->failure);
     } else {
-        enum err e = relay != NULL ? OK : add_relay(pool, &owned->addr, &relay);
-        if (e == OK) {
-            open_relay(relay, owned);
+        const enum admission_limit limit = take_shares(pool, owned);
+        if (limit == LIMIT_NONE) {
+            begin_attempt(pool, relay, owned);
         } else {
-            proxy__complete_by(owned, error_of(e));
+            wait_for_turn(pool, owned, limit);
         }
+        keep_watch(pool);
     }
 }
 
@@ -257,12 +390,28 @@ static enum smp_failure_kind open_answer(struct proxy_op *op, uint8_t *tail, siz
     return FAILURE_NONE;
 }
 
+static enum err take_forward(struct pool *pool, const struct proxy_op *op) {
+    if (pool->n_forwarding >= PROXY_FORWARDING_MAX) return E_LIMIT;
+    const enum admission_limit limit = proxy_asker_take(op->asker, SHARE_FORWARDS);
+    if (limit != LIMIT_NONE) {
+        stats_add(loop_stats(pool->loop), LIMIT_STATS[limit], 1);
+        return E_LIMIT;
+    }
+    pool->n_forwarding++;
+    return OK;
+}
+
+static void give_forward(struct pool *pool, const struct proxy_op *op) {
+    pool->n_forwarding--;
+    proxy_asker_give(op->asker, SHARE_FORWARDS);
+}
+
 static void on_answer(struct smp_request *rq, const struct smp_failure *why, uint8_t *message,
                       size_t n) {
     struct proxy_op *op = CONTAINER_OF(rq, struct proxy_op, request);
     struct smp_failure f = *why;
     const struct bytes text = bytes_of(message, n);
-    op->proxy->pools[loop_index(op->home)].n_forwarding--;
+    give_forward(&op->proxy->pools[loop_index(op->home)], op);
     if (f.error != FAILURE_NONE) {
         /* nothing came */
     } else if (bytes_begin(text, "RRES ")) {
@@ -308,20 +457,24 @@ void pool__forward(struct pool *pool, struct proxy_op *owned) {
     }
     owned->is_own = relay->addr.is_own;
     owned->home = pool->loop;
-    enum err e = pool->n_forwarding < PROXY_FORWARDING_MAX ? OK : E_LIMIT;
-    if (e == OK) e = make_request(relay, owned);
+    enum err e = take_forward(pool, owned);
+    if (e != OK) {
+        proxy__complete_by(owned, error_of(e));
+        return;
+    }
+    e = make_request(relay, owned);
     if (e == E_CMD_SYNTAX) {
         const struct smp_failure why = {.error = FAILURE_TRANSPORT,
                                         .transport = TRANSPORT_LARGE_MSG};
-        proxy_op_done(owned);
+        give_forward(pool, owned);
+        free(owned->request.transmission);
+        owned->request.transmission = NULL;
         proxy__complete(owned, &why);
         return;
     }
     if (e == OK) e = smp_client_request(relay->client, &owned->request);
-    if (e == OK) {
-        pool->n_forwarding++;
-        return;
-    }
+    if (e == OK) return;
+    give_forward(pool, owned);
     free(owned->request.transmission);
     owned->request.transmission = NULL;
     proxy__complete_by(owned, error_of(e));
@@ -335,6 +488,7 @@ void pool__init(struct pool *pool, struct proxy *p, struct loop *l) {
     pool->proxy = p;
     pool->loop = l;
     idmap_init(&pool->relays, seed);
+    list_init(&pool->queued);
 }
 
 enum err pool__start(struct pool *pool) {
@@ -349,6 +503,12 @@ static void free_relay(struct idnode *node, void *ctx) {
 /* The loops have closed what was open. */
 void pool__done(struct pool *pool) {
     loop_timer_stop(&pool->sweep);
+    loop_timer_stop(&pool->watch);
+    for (struct list *n; (n = list_first(&pool->queued)) != NULL;) {
+        struct proxy_op *op = CONTAINER_OF(n, struct proxy_op, waiting);
+        list_remove(n);
+        op->drop(op);
+    }
     idmap_each(&pool->relays, free_relay, NULL);
     idmap_done(&pool->relays);
 }

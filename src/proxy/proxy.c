@@ -103,6 +103,7 @@ static void begin(struct proxy *p, struct loop *from, struct proxy_op *op) {
     op->is_own = false;
     op->data = NULL;
     op->request.transmission = NULL;
+    op->queued_until_ms = 0;
 }
 
 static void go_home(struct proxy_op *op, struct loop *home) {
@@ -168,6 +169,8 @@ void proxy_op_done(struct proxy_op *op) {
     free(op->data);
     free(op->request.transmission);
     op->data = op->request.transmission = NULL;
+    proxy_asker_unref(op->asker);
+    op->asker = NULL;
 }
 
 /* ---- start and stop ---- */

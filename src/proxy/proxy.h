@@ -6,6 +6,8 @@
  * It lives on one loop, which follows from the relay's address (docs/adr/0006); an operation from
  * a session of another loop travels there and back through the mailboxes. Attempts are shared, a
  * failure is remembered for retry_after_s, and each operation is answered within the time limits.
+ * An attempt counts against the session and address for which it began, waits for its turn where
+ * these have enough of them under way, and ends when nobody waits for it any more.
  *
  * Start: proxy_new(), proxy_start() before the loops start. Stop: proxy_stop() before the loops are
  * stopped; then join all loops, twice; then proxy_free(). */
@@ -13,13 +15,13 @@
 
 #include "net/dial.h"
 #include "net/loop.h"
+#include "proxy/asker.h"
 #include "proxy/relay_addr.h"
 #include "wire/forward.h"
 #include "wire/reply.h"
 
 struct proxy;
 struct proxy_op;
-struct admission;
 
 /* What the operator chooses; each with its range in the table of settings. */
 struct proxy_settings {
@@ -48,14 +50,15 @@ MUST_USE enum err proxy_start(struct proxy *p); /* before loop_start() */
 void proxy_stop(struct proxy *p);               /* any thread; NULL is a no-op */
 void proxy_free(struct proxy *p);               /* NULL is a no-op */
 
-/* One operation. The caller embeds it, with done and drop set, and gives it away; it comes back by
- * one of them, on the loop it came from. */
+/* One operation. The caller embeds it, with asker, done and drop set, and gives it away; it comes
+ * back by one of them, on the loop it came from. */
 struct proxy_op {
     /* private to the proxy */
     struct loop_msg msg;
     struct proxy *proxy;
     struct loop *from, *home;
     struct list waiting;
+    int64_t queued_until_ms; /* connect: 0 as long as it did not wait for its turn */
     struct smp_request request;
     struct relay_addr addr;  /* connect */
     struct bytes session_id; /* forward; views data */
@@ -66,7 +69,9 @@ struct proxy_op {
     struct reply_pkey pkey; /* of connect; views data */
     struct bytes response;  /* of forward; views data */
     uint8_t *data;          /* owned: proxy_op_done() */
-    /* set by the caller: exactly one is called, once, and then the op is the caller's again */
+    /* set by the caller */
+    struct proxy_asker *asker; /* counted: proxy_op_done(); NULL: for nobody who has limits */
+    /* exactly one is called, once, and then the op is the caller's again */
     void (*done)(struct proxy_op *op);
     void (*drop)(struct proxy_op *op); /* nobody is left to be told: free, and touch nothing else */
 };

@@ -18,7 +18,8 @@ struct pooled {
     struct pool *pool;        /* borrowed */
     struct relay_addr addr;
     struct smp_client *client; /* NULL: failed */
-    bool is_up;
+    struct proxy_asker *asker; /* counted, while connecting: whose share it has; may be NULL */
+    bool is_up, is_abandoned;
     struct list waiting; /* operations that wait for the connection */
     struct smp_failure failure;
     int64_t retry_at_ms;
@@ -32,7 +33,10 @@ struct pool {
     /* owner loop only */
     struct idmap relays; /* owns */
     unsigned n_connecting, n_forwarding;
-    struct loop_timer sweep;
+    struct list queued; /* operations that wait for their turn to connect */
+    unsigned n_queued;
+    struct loop_timer sweep, watch; /* watch: while there is something under way or queued */
+    bool is_watching;
 };
 
 struct proxy {

@@ -196,6 +196,39 @@ def test_handshakes_underway(own_server):
     check_counted(server, "handshakes_underway")
 
 
+def test_new_queues_per_day(own_server):
+    """The same for a day."""
+    server = own_server({("LIMITS", "new_queues_per_day"): 2, LOCAL: "on",
+                         ("STORE_LOG", "prometheus_interval"): 1})
+    with Connection(server.address, 18) as conn, \
+            Connection(server.address, 18, source="127.0.0.2") as other:
+        for each in (conn, conn, other):
+            Queue.create(each)
+        key = make_key("ed25519")
+        assert conn.request(new_command(18, key.der, X25519Key().der), b"", key).tag == "ERR"
+    check_counted(server, "new_queues_per_day")
+
+
+def test_ends_that_nobody_reads(own_server):
+    """A client that reads nothing is disconnected when the ends of its subscriptions, which others
+    bring about, are more than may wait for it."""
+    server = own_server({("LIMITS", "pending_bytes_per_client"): 32768,
+                         ("STORE_LOG", "prometheus_interval"): 1})
+    with Connection(server.address, 18, buffers=SLOW) as slow, \
+            Connection(server.address, 18) as other:
+        link = Queue.create(slow, mode="C", link=(os.urandom(24), b"", os.urandom(15000)))
+        queues = [Queue.create(slow) for _ in range(700)]
+        asked = [slow.make(b"LGET", link.ids.link_id) for _ in range(1000)]
+        for first in range(0, len(asked), 200):
+            slow.link.write(slow.session.seal(batch([a.data for a in asked[first:first + 200]])))
+        for _ in range(20):
+            other.ping()
+        for queue in queues:
+            assert queue.sub(other).tag == "SOK"
+        other.ping()
+        check_counted(server, "pending_bytes_per_client")
+
+
 @pytest.fixture
 def impatient(own_server):
     """A server that closes connections without subscriptions after a second of silence."""

@@ -5,7 +5,6 @@ import http.server
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 
@@ -14,7 +13,7 @@ from smp import Connection, Queue
 from smp.commands import send_command
 from smp.proxied import connect_relay
 from smp.resolver import Answer, Resolver, compact, padded, record, script
-from smp.server import REPO
+from smp.server import REPO, over
 
 NOT_FOUND = b"ERR NAME NOT_FOUND"
 ERR = b"ERR NAME RESOLVER "
@@ -315,26 +314,12 @@ def test_https_untrusted(own_server, certificate):
         assert resolver.requests == []
 
 
-# Starts the server where the certificate is what the system trusts; mount(8) may not be there.
-TRUSTING = """#!{python}
-import ctypes, os, sys
-NEWNS, BIND, REC, PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
-libc = ctypes.CDLL(None, use_errno=True)
-if libc.unshare(NEWNS) or libc.mount(b"none", b"/", None, REC | PRIVATE, None) or libc.mount(
-        {certificate!r}.encode(), b"/etc/ssl/certs/ca-certificates.crt", None, BIND, None):
-    sys.exit("no mount namespace: " + os.strerror(ctypes.get_errno()))
-os.execv({binary!r}, [{binary!r}, *sys.argv[1:]])
-"""
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
 def test_https_trusted(request, own_server, certificate, tmp_path):
     """The same certificate in the system's store, as the server sees it."""
     binary = REPO / request.config.getoption("--server-binary")
-    wrapper = tmp_path / "smp-server"
-    wrapper.write_text(TRUSTING.format(python=sys.executable, binary=str(binary),
-                                       certificate=f"{certificate}.crt"))
-    wrapper.chmod(0o755)
+    wrapper = over(tmp_path / "smp-server", binary, f"{certificate}.crt",
+                   "/etc/ssl/certs/ca-certificates.crt")
     with Resolver(certificate) as resolver:
         server = own_server(settings(resolver, resolver_auth="bearer s3cret",
                                      resolver_timeout_ms=PATIENT_MS), binary=wrapper)

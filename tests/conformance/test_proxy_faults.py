@@ -3,15 +3,17 @@
 else notices."""
 
 import os
+import socket
 import threading
 import time
 
 import pytest
-from smp import Connection, Queue
+from smp import Address, Connection, Queue
 from smp.commands import send_command
 from smp.encoding import large, pad, short
 from smp.fake_relay import FakeRelay, Identity
 from smp.proxied import connect_relay, prxy
+from smp.server import REPO, over
 from smp.transmissions import batch
 
 CONNECT, REQUEST, SPARE = 2, 2, 5
@@ -387,6 +389,177 @@ def test_many_bad_relays_at_once(servers, good):
     assert time.monotonic() - start < CONNECT + SPARE
     for bad in relays:
         bad.__exit__()
+
+
+class Silent:
+    """A port of which the kernel accepts connections, and nobody answers."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.listener.setblocking(False)
+        self.taken = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for sock in (self.listener, *self.taken):
+            sock.close()
+
+    def another(self):
+        """The address of one more relay, which is there."""
+        return Address("127.0.0.1", self.listener.getsockname()[1], os.urandom(32))
+
+    def count(self):
+        """Connections so far that have not ended."""
+        try:
+            while True:
+                self.taken.append(self.listener.accept()[0])
+                self.taken[-1].setblocking(False)
+        except BlockingIOError:
+            pass
+        return sum(not self.has_ended(sock) for sock in self.taken)
+
+    @staticmethod
+    def has_ended(sock):
+        """Whether the proxy has closed it."""
+        try:
+            while sock.recv(4096):
+                pass
+        except BlockingIOError:
+            return False
+        except ConnectionError:
+            pass
+        return True
+
+    def wait_count(self, wanted):
+        """Waits until that many are there, and for more to come."""
+        deadline = time.monotonic() + 10
+        while self.count() != wanted:
+            assert time.monotonic() < deadline, f"{self.count()} instead of {wanted}"
+            time.sleep(0.02)
+
+
+LONG = {**PROXY, ("PROXY", "connect_timeout"): 60}
+
+
+def test_share_of_an_address(own_server, servers):
+    """One address connects to so many relays at a time, with all its sessions together; the rest
+    waits for its turn, and others are not held up."""
+    proxy = own_server({**LONG, ("LIMITS", "relays_underway"): 4,
+                        ("LIMITS", "limit_localhost"): "on"})
+    with Silent() as silent_relay, Connection(proxy.address, source="127.0.0.2") as one, \
+            Connection(proxy.address, source="127.0.0.2") as same, \
+            Connection(proxy.address, source="127.0.0.3") as other:
+        for conn in (one, same):
+            conn.write([prxy(conn, silent_relay.another()) for _ in range(10)])
+            conn.ping()
+        silent_relay.wait_count(4)
+        assert connect_relay(other, servers[1].address).versions == (8, 17)
+        time.sleep(0.5)
+        assert silent_relay.count() == 4
+        for sock in silent_relay.taken[:3]:
+            sock.close()
+        del silent_relay.taken[:3]
+        silent_relay.wait_count(4)  # those whose turn it is now
+
+
+def test_attempts_end_with_who_waits(own_server):
+    """Attempts that a client began end soon after it has left, but for one that another waits for;
+    what waited for its turn is gone too."""
+    proxy = own_server({**LONG, ("LIMITS", "relays_underway"): 4,
+                        ("LIMITS", "limit_localhost"): "on"})
+    with Silent() as silent_relay, Connection(proxy.address) as other:
+        shared = silent_relay.another()
+        with Connection(proxy.address) as one:
+            one.write([prxy(one, shared)])
+            one.ping()
+            other.write([prxy(other, shared)])
+            other.ping()
+            one.write([prxy(one, silent_relay.another()) for _ in range(9)])
+            one.ping()
+            silent_relay.wait_count(4)
+        silent_relay.wait_count(1)
+        time.sleep(0.5)
+        assert silent_relay.count() == 1
+
+
+def test_forwards_of_an_address(own_server, servers):
+    """One address has so many commands at other relays; more are refused, others are not."""
+    proxy = own_server({**PROXY, ("LIMITS", "forwards_underway"): 3,
+                        ("LIMITS", "limit_localhost"): "on"})
+    with FakeRelay(opened(lambda *_: None)) as bad, \
+            Connection(proxy.address, source="127.0.0.2") as one, \
+            Connection(proxy.address, source="127.0.0.3") as other:
+        relay = connect_relay(one, bad.address)
+        sent = [relay.make(one, send_command(b"x"), os.urandom(24)) for _ in range(4)]
+        start = time.monotonic()
+        one.write([each.sent for each in sent])
+        assert one.wait(sent[3].sent).raw == b"ERR " + TIMEOUT
+        assert time.monotonic() - start < REQUEST
+        good = connect_relay(other, servers[1].address)
+        assert good.request(other, send_command(b"x"), os.urandom(24)).raw == b"ERR AUTH"
+        assert {one.wait(each.sent).raw for each in sent[:3]} == {b"ERR " + TIMEOUT}
+
+
+class SilentNames:
+    """A name server that answers nobody, and notes the names."""
+
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self.sock.bind(("127.0.0.1", 53))
+        except OSError:
+            self.sock.close()
+            pytest.skip("needs port 53 of this machine")
+        self.sock.setblocking(False)
+        self.names = set()
+
+    def count(self):
+        """Different names so far."""
+        try:
+            while True:
+                query = self.sock.recv(512)
+                self.names.add(query[13:13 + query[12]])
+        except BlockingIOError:
+            return len(self.names)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
+def test_names_of_a_session(request, own_server, servers, tmp_path):
+    """A client whose names nobody answers for has so many of them looked up at a time; those of
+    others are found."""
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text("nameserver 127.0.0.1\noptions timeout:5 attempts:1\n")
+    binary = REPO / request.config.getoption("--server-binary")
+    wrapper = over(tmp_path / "smp-server", binary, resolv, "/etc/resolv.conf")
+    names = SilentNames()
+    with names.sock:
+        proxy = own_server({**LONG}, binary=wrapper)
+        with Connection(proxy.address) as one, Connection(proxy.address) as other:
+            address = servers[1].address
+            one.write([prxy(one, address, hosts=[b"silent%d.example" % i]) for i in range(20)])
+            one.ping()
+            deadline = time.monotonic() + 10
+            while names.count() < 4:
+                assert time.monotonic() < deadline, names.names
+                time.sleep(0.02)
+            start = time.monotonic()
+            found = connect_relay(other, address, hosts=[b"localhost"])
+            assert found.versions == (8, 17)
+            assert time.monotonic() - start < 3
+            assert names.count() == 4
+
+
+def test_stop_while_some_wait_for_their_turn(own_server):
+    """An orderly stop: what waits is dropped."""
+    proxy = own_server({**LONG, ("LIMITS", "relays_underway"): 2,
+                        ("LIMITS", "limit_localhost"): "on"})
+    with Silent() as silent_relay, Connection(proxy.address) as one:
+        one.write([prxy(one, silent_relay.another()) for _ in range(20)])
+        one.ping()
+        silent_relay.wait_count(2)
+        proxy.stop()
 
 
 def test_stop_with_everything_under_way(own_server):

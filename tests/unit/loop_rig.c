@@ -185,6 +185,20 @@ bool conn_take_new_queue(struct conn *c) {
     return !c->may_not_make_queues;
 }
 
+bool conn_take_new_service(struct conn *c) {
+    return !c->may_not_make_queues;
+}
+
+struct admission_peer *conn_peer(const struct conn *c) {
+    (void)c;
+    return NULL;
+}
+
+bool conn_has_unsent(const struct conn *c) {
+    (void)c;
+    return false;
+}
+
 enum err conn_up(struct stream *s, const struct stream_opts *o) {
     (void)s;
     (void)o;

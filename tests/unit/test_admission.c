@@ -320,6 +320,107 @@ static void new_queues_are_limited_in_all(void **state) {
     admission_free(a);
 }
 
+/* Also for an address that is away for most of that day. */
+static void new_queues_and_services_are_limited_per_day(void **state) {
+    (void)state;
+    clock_ms = 100000;
+    struct admission *a =
+        new_admission((struct admission_opts){.new_queues_per_day = 2, .new_services_per_day = 1});
+    struct admission_peer *p = must_enter(a, "192.0.2.1");
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NEW_QUEUES_PER_DAY);
+    assert_int_equal(admission_take_new_service(a, p), LIMIT_NONE);
+    assert_int_equal(admission_take_new_service(a, p), LIMIT_NEW_SERVICES);
+    admission_leave(a, p);
+    for (int hour = 0; hour < 11; hour++) {
+        clock_ms += 3600000;
+        admission_leave(a, must_enter(a, "192.0.2.9"));
+    }
+    p = must_enter(a, "192.0.2.1");
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NEW_QUEUES_PER_DAY);
+    clock_ms += 3600000;
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NONE);
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NEW_QUEUES_PER_DAY);
+    assert_int_equal(admission_take_new_service(a, p), LIMIT_NEW_SERVICES);
+    clock_ms += 43200000;
+    assert_int_equal(admission_take_new_service(a, p), LIMIT_NONE);
+    admission_leave(a, p);
+    admission_free(a);
+}
+
+static void shares_are_of_an_address(void **state) {
+    (void)state;
+    struct admission *a =
+        new_admission((struct admission_opts){.relays_underway = 2, .forwards_underway = 1});
+    struct admission_peer *one = must_enter(a, "192.0.2.1"), *other = must_enter(a, "192.0.2.2");
+    struct admission_peer *own = must_enter(a, "127.0.0.1");
+    assert_int_equal(admission_take_share(a, one, SHARE_RELAYS), LIMIT_NONE);
+    assert_int_equal(admission_take_share(a, one, SHARE_RELAYS), LIMIT_NONE);
+    assert_int_equal(admission_take_share(a, one, SHARE_RELAYS), LIMIT_RELAYS);
+    assert_int_equal(admission_take_share(a, one, SHARE_FORWARDS), LIMIT_NONE);
+    assert_int_equal(admission_take_share(a, one, SHARE_FORWARDS), LIMIT_FORWARDS);
+    assert_int_equal(admission_take_share(a, other, SHARE_FORWARDS), LIMIT_NONE);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(admission_take_share(a, own, SHARE_RELAYS), LIMIT_NONE);
+    admission_give_share(one, SHARE_RELAYS);
+    assert_int_equal(admission_take_share(a, one, SHARE_RELAYS), LIMIT_NONE);
+    assert_int_equal(admission_take_share(a, one, SHARE_RELAYS), LIMIT_RELAYS);
+    admission_leave(a, one);
+    admission_leave(a, other);
+    admission_leave(a, own);
+    admission_free(a);
+}
+
+/* What is under way for an address that has left counts when it comes back. */
+static void who_is_held_stays(void **state) {
+    (void)state;
+    clock_ms = 100000;
+    struct admission *a = new_admission((struct admission_opts){.relays_underway = 1});
+    struct admission_peer *p = must_enter(a, "192.0.2.1");
+    admission_hold(a, p);
+    assert_int_equal(admission_take_share(a, p, SHARE_RELAYS), LIMIT_NONE);
+    admission_leave(a, p);
+    for (int i = 0; i < 10; i++) {
+        clock_ms += 60000;
+        admission_leave(a, must_enter(a, "192.0.2.9"));
+    }
+    struct admission_peer *again = must_enter(a, "192.0.2.1");
+    assert_ptr_equal(again, p);
+    assert_int_equal(admission_take_share(a, again, SHARE_RELAYS), LIMIT_RELAYS);
+    admission_give_share(p, SHARE_RELAYS);
+    admission_let_go(a, p);
+    admission_leave(a, again);
+    admission_free(a);
+}
+
+static uint64_t fake_memory;
+
+static uint64_t fake_memory_used(void) {
+    return fake_memory;
+}
+
+/* Who is there stays; it is looked at again after a moment. */
+static void nobody_is_let_in_while_memory_is_full(void **state) {
+    (void)state;
+    clock_ms = 100000;
+    fake_memory = 999;
+    struct admission *a =
+        new_admission((struct admission_opts){.memory_max = 1000, .memory_used = fake_memory_used});
+    struct admission_peer *p = must_enter(a, "192.0.2.1");
+    fake_memory = 1000;
+    clock_ms += 1000;
+    must_refuse(a, "192.0.2.1");
+    assert_int_equal(reached, LIMIT_MEMORY);
+    must_refuse(a, "127.0.0.1");
+    assert_int_equal(admission_take_new_queue(a, p), LIMIT_NONE);
+    fake_memory = 999;
+    clock_ms += 1000;
+    admission_leave(a, must_enter(a, "192.0.2.1"));
+    admission_leave(a, p);
+    admission_free(a);
+}
+
 /* Who comes through Tor or a proxy of this machine is not one client. */
 static void localhost_is_limited_only_on_demand(void **state) {
     (void)state;
@@ -405,6 +506,10 @@ int main(void) {
         cmocka_unit_test(handshakes_are_limited_per_address),
         cmocka_unit_test(handshakes_under_way_are_limited_per_address),
         cmocka_unit_test(new_queues_are_limited_in_all),
+        cmocka_unit_test(new_queues_and_services_are_limited_per_day),
+        cmocka_unit_test(shares_are_of_an_address),
+        cmocka_unit_test(who_is_held_stays),
+        cmocka_unit_test(nobody_is_let_in_while_memory_is_full),
         cmocka_unit_test(localhost_is_limited_only_on_demand),
         cmocka_unit_test(threads_share_the_counts),
     };

@@ -5,10 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "app/server/memory.h"
 #include "app/server/shares.h"
 #include "model/limits.h"
 
@@ -79,12 +82,27 @@ static void test_loops_as_set(void **state) {
     assert_true(shares_n_loops(&conf) >= 1);
 }
 
+static void test_memory(void **state) {
+    (void)state;
+    const uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    const uint64_t before = memory_used();
+    enum { LEN = 32 << 20 };
+    assert_true(before != 0);
+    assert_true(memory_there_is() > before && memory_there_is() <= machine);
+    char *volatile touched = malloc(LEN);
+    assert_non_null(touched);
+    memset(touched, 1, LEN);
+    assert_in_range(memory_used(), before + (uint64_t)LEN / 4 * 3, machine);
+    free(touched);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_the_least_that_is_asked_for_is_enough, setup),
         cmocka_unit_test_setup(test_nothing_is_given_twice, setup),
         cmocka_unit_test_setup(test_what_is_off_gets_none, setup),
         cmocka_unit_test_setup(test_loops_as_set, setup),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

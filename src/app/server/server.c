@@ -7,6 +7,7 @@
 
 #include "app/server/doors.h"
 #include "app/server/figures.h"
+#include "app/server/memory.h"
 #include "app/process/rights.h"
 #include "app/server/operate.h"
 #include "app/server/pages.h"
@@ -158,6 +159,8 @@ static enum err up_admission(struct server *s, struct problem *p) {
     struct admission_opts o = s->o.conf->admission;
     o.connections_max = s->shares.clients;
     o.outgoing_max = s->shares.outgoing;
+    o.memory_max = memory_there_is() / 100 * s->o.conf->memory_percent;
+    o.memory_used = memory_used;
     const enum err e = admission_new(&o, &ENV_SYSTEM, &s->admission);
     return e == OK ? OK : problem_set(p, e, "cannot start: %s", err_reason(e));
 }

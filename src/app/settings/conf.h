@@ -105,6 +105,7 @@ struct conf {
     int64_t expiry_interval_s;
     /* What goes to one part as it is: the part's own struct, so that a setting of it is a field
      * there and a row of the table, and nothing in between. */
+    unsigned memory_percent;         /* of what there is; 0: no limit */
     struct admission_opts admission; /* its limits in all are the server's */
     struct relay_settings relay;
     struct relay_rules rules;

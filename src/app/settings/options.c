@@ -353,6 +353,27 @@ const struct opt OPTS[] = {
     NUMBER("LIMITS", "new_queues_in_all", OPT_OURS, RESTART, admission.new_queues_in_all,
         BOUNDED(DEFAULT_NEW_QUEUES_IN_ALL), "queues",
         "Queues that all addresses may create in a minute; 0: no limit."),
+    NUMBER("LIMITS", "new_queues_per_day", OPT_OURS, RESTART, admission.new_queues_per_day,
+        BOUNDED(DEFAULT_NEW_QUEUES_PER_DAY), "queues",
+        "Queues that one address may create in a day; 0: no limit."),
+    NUMBER("LIMITS", "new_services_per_day", OPT_OURS, RESTART, admission.new_services_per_day,
+        BOUNDED(DEFAULT_NEW_SERVICES_PER_DAY), "services",
+        "Services (bots, notification servers) that one address may make known in a day; 0: no limit."),
+    NUMBER("LIMITS", "relays_underway", OPT_OURS, RESTART, admission.relays_underway,
+        BOUNDED(DEFAULT_RELAYS_UNDERWAY), "relays",
+        "Other relays that are being connected to at a time for one address; more have to wait for\n"
+        "their turn. 0: no limit."),
+    NUMBER("LIMITS", "lookups_underway", OPT_OURS, RESTART, admission.lookups_underway,
+        BOUNDED(DEFAULT_LOOKUPS_UNDERWAY), "names",
+        "Names of other relays that are looked up at a time for one address (of 32 in all); 0: no\n"
+        "limit."),
+    NUMBER("LIMITS", "forwards_underway", OPT_OURS, RESTART, admission.forwards_underway,
+        BOUNDED(DEFAULT_FORWARDS_UNDERWAY), "commands",
+        "Commands of one address that wait for the answers of other relays; 0: no limit."),
+    NUMBER("LIMITS", "memory_percent", OPT_OURS, RESTART, memory_percent,
+        BOUNDED(DEFAULT_MEMORY_PERCENT), "percent",
+        "Share of the machine's memory, or of what its control group may use, above which new\n"
+        "connections are refused while those that are open go on; 0: no limit."),
     SWITCH("LIMITS", "limit_localhost", OPT_OURS, RESTART, admission.limit_localhost, 0,
         "Limits of an address hold for this machine's own (127.0.0.0/8 and ::1) too. `off`, since all\n"
         "clients that come through Tor or a proxy on this machine have that one."),

@@ -121,12 +121,24 @@ static void on_drop(struct proxy_op *op) {
 
 /* ---- beginning ---- */
 
+/* NULL when out of memory. */
+static struct proxy_asker *asker_of(struct session *s) {
+    struct admission *a = s->rl->relay->o.admission;
+    if (s->asker == NULL && proxy_asker_new(a, conn_peer(s->conn), &s->asker) != OK) return NULL;
+    return proxy_asker_ref(s->asker);
+}
+
 /* Copies what the answer needs, and the command when it has to wait. */
 static struct proxied *proxied_new(const struct request *rq, bool keep_command) {
     const struct bytes command = keep_command ? rq->t->command : (struct bytes){0};
     const size_t n = rq->to.corr_id.n + rq->to.entity.n + command.n;
     struct proxied *p = calloc(1, sizeof *p + n);
     if (p == NULL) return NULL;
+    p->op.asker = asker_of(rq->session);
+    if (p->op.asker == NULL) {
+        free(p);
+        return NULL;
+    }
     p->op.done = on_done;
     p->op.drop = on_drop;
     p->relay = rq->session->rl->relay;
@@ -224,6 +236,8 @@ struct answer cmd_pfwd(struct request *rq) {
 
 void proxied_done(struct session *s) {
     ASSERT_ON_LOOP(s->rl->loop);
+    proxy_asker_leave(s->asker);
+    s->asker = NULL;
     for (struct list *n; (n = list_first(&s->proxied_waiting)) != NULL;) {
         list_remove(n);
         proxied_free(CONTAINER_OF(n, struct proxied, waiting));

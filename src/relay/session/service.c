@@ -80,8 +80,7 @@ static void opening_free(struct opening *o) {
 
 static void ask_for_record(struct opening *o);
 
-/* The first contact of a service makes its record, at the pace at which its address may make
- * queues. */
+/* The first contact of a service makes its record, as often as its address may. */
 static void take_record(struct opening *o) {
     struct session *s = session_find(o->rl, o->who);
     enum err e = o->open.ret_err;
@@ -89,7 +88,7 @@ static void take_record(struct opening *o) {
         opening_free(o);
         return;
     }
-    if (e == E_NOT_FOUND && !o->open.may_create && conn_take_new_queue(s->conn)) {
+    if (e == E_NOT_FOUND && !o->open.may_create && conn_take_new_service(s->conn)) {
         o->open.may_create = true;
         ask_for_record(o);
         return;

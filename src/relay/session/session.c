@@ -453,12 +453,22 @@ static bool may_wait(struct session *s) {
     return rl->ends_ticking;
 }
 
+/* What others end is not paced by what the client reads. One that reads nothing, and has as much
+ * again waiting as it may have itself, is disconnected: so it learns of all ends. */
+static bool end_fits(const struct session *s) {
+    const size_t max = s->rl->relay->o.settings.pending_bytes_max;
+    if (s->outbox.pending_bytes <= 2 * max || s->conn == NULL || !conn_has_unsent(s->conn))
+        return true;
+    session_count(s, STAT_LIMIT_PENDING);
+    return false;
+}
+
 void session_add_end(struct session *s, struct bytes transmission) {
     ASSERT_ON_LOOP(s->rl->loop);
     session_count(s, STAT_Q_SUB_END);
     s->n_ends++;
-    const enum err e =
-        outbox_add_text(&s->outbox, &(struct out_text){.transmission = transmission});
+    enum err e = end_fits(s) ? OK : E_LIMIT;
+    if (e == OK) e = outbox_add_text(&s->outbox, &(struct out_text){.transmission = transmission});
     if (e != OK || s->conn == NULL || !may_wait(s)) {
         added(s, e);
     } else if (list_is_empty(&s->in_ends)) {

@@ -13,6 +13,7 @@
 #include "wire/handshake.h"
 
 struct session_service;
+struct proxy_asker;
 
 enum session_state {
     SESSION_HELLO,     /* the server's hello is to be written */
@@ -68,6 +69,7 @@ struct session {
     unsigned n_proxied, n_proxied_waiting; /* with the proxy; not yet */
     struct list proxied_waiting;           /* owned */
     bool is_starting_proxied;
+    struct proxy_asker *asker; /* counted; NULL until something is asked of the proxy */
     /* asking for names: cmd_rslv.c */
     unsigned n_names;          /* with the resolver */
     struct list names_waiting; /* owned */
@@ -98,7 +100,8 @@ void session_add_link(struct session *s, const struct reply_to *to, const struct
 /* A command gets no answer: the connection is closed in UNANSWERED_CLOSE_S. */
 void session_leave_unanswered(struct session *s);
 
-/* END, DELD or ENDS: counted, and not sent before end_interval_ms unless something else is. */
+/* END, DELD or ENDS: counted, and not sent before end_interval_ms unless something else is. Closes
+ * the connection of who has too much waiting and does not read. */
 void session_add_end(struct session *s, struct bytes transmission);
 bool session_is_subscribed(const struct session *s); /* to anything that the server may send */
 

@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -303,6 +304,26 @@ def default_binary():
 def find_binary(path):
     """A path relative to the top of the repository, or absolute."""
     return REPO / path
+
+
+# Starts the server where one file is another; mount(8) may not be there.
+ANOTHER_FILE = """#!{python}
+import ctypes, os, sys
+NEWNS, BIND, REC, PRIVATE = 0x20000, 0x1000, 0x4000, 0x40000
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.unshare(NEWNS) or libc.mount(b"none", b"/", None, REC | PRIVATE, None) or libc.mount(
+        {path!r}.encode(), {place!r}.encode(), None, BIND, None):
+    sys.exit("no mount namespace: " + os.strerror(ctypes.get_errno()))
+os.execv({binary!r}, [{binary!r}, *sys.argv[1:]])
+"""
+
+
+def over(wrapper, binary, path, place):
+    """Makes `wrapper`, which is the program where `path` lies over the file at `place`."""
+    wrapper.write_text(ANOTHER_FILE.format(python=sys.executable, binary=str(binary),
+                                           path=str(path), place=place))
+    wrapper.chmod(0o755)
+    return wrapper
 
 
 def bench_beside(binary):
