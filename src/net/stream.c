@@ -24,6 +24,7 @@
 #include "net/stream_priv.h"
 #include "net/listener.h"
 #include "net/loop_priv.h"
+#include "net/tls.h"
 
 enum { DISCARDS_MAX = 8 }; /* of 16 KiB, when a stream ends */
 
@@ -79,7 +80,7 @@ static void count_closed(const struct stream *s) {
 }
 
 static void report_tls_error(const struct stream *s, const char *reason) {
-    if (s->ssl == NULL) return;
+    if (s->ssl == NULL && s->tls == NULL) return;
     if (s->peer != NULL) count(s, STAT_TLS_ERRORS);
     if (s->opts->on_tls_error != NULL) s->opts->on_tls_error(s->opts->server, reason);
 }
@@ -227,9 +228,31 @@ static void step_handshake(struct stream *s) {
     ERR_clear_error();
     const int r = SSL_do_handshake(s->ssl);
     if (r == 1) {
+        s->is_guarded = false;
         go_up(s);
     } else {
         check_failure(s, r);
+    }
+}
+
+/* A client has begun to speak. */
+static bool begin_tls(struct stream *s) {
+    s->ssl = SSL_new(s->tls);
+    SSL_CTX_free(s->tls);
+    s->tls = NULL;
+    if (s->ssl == NULL || !stream__set_bio(s)) return false;
+    SSL_set_accept_state(s->ssl);
+    return true;
+}
+
+/* Record by record, so that none is begun that is not there. */
+static void step_guarded(struct stream *s) {
+    while (s->state == STREAM_HANDSHAKE && s->is_guarded && stream__has_record(s)) {
+        if (s->tls != NULL && !begin_tls(s)) {
+            break_off(s, "out of memory");
+        } else {
+            step_handshake(s);
+        }
     }
 }
 
@@ -243,7 +266,11 @@ void stream__serve(struct turn *turn) {
     const bool is_readable = s->is_readable, wants_run = s->wants_run;
     s->is_readable = s->wants_run = false;
     if (s->state == STREAM_HANDSHAKE) {
-        step_handshake(s);
+        if (s->is_guarded) {
+            step_guarded(s);
+        } else {
+            step_handshake(s);
+        }
     } else {
         if (wants_run) s->framing->run(s->framed);
         if (is_readable && stream_is_reading(s)) s->framing->on_readable(s->framed);
@@ -281,6 +308,7 @@ static void on_poll(uv_poll_t *h, int status, int events) {
 
 static void free_stream(struct stream *s) {
     SSL_free(s->ssl);
+    SSL_CTX_free(s->tls);
     free(s->out);
     free(s);
 }
@@ -332,7 +360,7 @@ static enum err open_stream(struct loop *l, int owned_fd, SSL_CTX *tls, const st
 enum err stream__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct stream_opts *o,
                         struct admission_peer *owned_peer, struct socket_counts *counts) {
     struct stream *s;
-    const enum err e = open_stream(l, owned_fd, tls, o, &s);
+    const enum err e = open_stream(l, owned_fd, NULL, o, &s);
     if (e != OK) {
         const int saved = errno;
         if (owned_peer != NULL) {
@@ -346,7 +374,9 @@ enum err stream__accept(struct loop *l, int owned_fd, SSL_CTX *tls, const struct
     s->counts = counts;
     if (owned_peer != NULL) count_accepted(s);
     if (tls != NULL) {
-        SSL_set_accept_state(s->ssl);
+        tls_ctx_ref(tls);
+        s->tls = tls;
+        s->is_guarded = true;
     } else {
         go_up(s);
     }

@@ -72,11 +72,18 @@ static int on_write(BIO *b, const char *p, int n) {
 }
 
 static int on_read(BIO *b, char *p, int n) {
-    const struct stream *s = BIO_get_data(b);
+    struct stream *s = BIO_get_data(b);
     BIO_clear_retry_flags(b);
     if (n <= 0) return n;
-    const ssize_t got = recv(s->fd, p, (size_t)n, 0);
+    if (s->is_guarded && s->readable_len == 0) {
+        BIO_set_retry_read(b);
+        return -1;
+    }
+    const size_t room =
+        s->is_guarded && s->readable_len < (uint32_t)n ? s->readable_len : (size_t)n;
+    const ssize_t got = recv(s->fd, p, room, 0);
     if (got < 0 && is_transient(errno)) BIO_set_retry_read(b);
+    if (got > 0 && s->is_guarded) s->readable_len -= (uint32_t)got;
     return (int)got;
 }
 

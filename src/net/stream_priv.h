@@ -24,29 +24,33 @@ struct stream {
     uv_poll_t poll;
     struct streams *set;            /* borrowed */
     const struct stream_opts *opts; /* borrowed */
-    SSL *ssl;                       /* owned; NULL: plain TCP */
+    SSL *ssl;                       /* owned; NULL: plain TCP, or as long as there is tls */
+    SSL_CTX *tls;                   /* counted, until a client's first record is there */
     const struct framing *framing;  /* static; NULL until one is set */
     void *framed;                   /* the framing's own */
     struct admission_peer *peer;    /* owned; NULL: not admitted, as a client's */
     struct socket_counts *counts;   /* borrowed; may be NULL */
-    uint8_t *out;             /* owned; encrypted bytes that the socket did not take, else NULL */
-    const char *tls_problem;  /* static; NULL: none */
-    struct list all;          /* in streams.all */
-    struct list timed;        /* in streams.timed while one of the deadlines is set */
-    struct list writing;      /* in streams.to_write, or in streams.closing */
-    struct turn turn;         /* in streams.turns while it has something to do */
-    int64_t deadline_ms;      /* set by the framing; 0: none */
-    int64_t io_deadline_ms;   /* of the TLS handshake, of stream_limit(), or finishing; 0: none */
-    int fd;                   /* owned */
-    uint32_t out_len, out_at; /* bytes in out, and how many of them are sent */
-    uint8_t state;            /* enum stream_state */
-    uint8_t events;           /* what poll is armed for */
-    bool is_paused : 1;       /* by the framing */
-    bool is_at_end : 1;       /* the peer has sent its last byte */
-    bool is_readable : 1;     /* poll said so; it is to be read in its turn */
-    bool wants_run : 1;       /* stream_want_run() */
-    bool is_settled : 1;      /* its handshake is not under way any more, for the admission */
-    bool is_broken : 1;       /* TLS or the socket failed: no close_notify */
+    uint8_t *out;              /* owned; encrypted bytes that the socket did not take, else NULL */
+    const char *tls_problem;   /* static; NULL: none */
+    struct list all;           /* in streams.all */
+    struct list timed;         /* in streams.timed while one of the deadlines is set */
+    struct list writing;       /* in streams.to_write, or in streams.closing */
+    struct turn turn;          /* in streams.turns while it has something to do */
+    int64_t deadline_ms;       /* set by the framing; 0: none */
+    int64_t io_deadline_ms;    /* of the TLS handshake, of stream_limit(), or finishing; 0: none */
+    int fd;                    /* owned */
+    uint32_t out_len, out_at;  /* bytes in out, and how many of them are sent */
+    uint32_t readable_len;     /* bytes that TLS may read now, while guarded */
+    uint8_t state;             /* enum stream_state */
+    uint8_t events;            /* what poll is armed for */
+    bool is_paused : 1;        /* by the framing */
+    bool is_at_end : 1;        /* the peer has sent its last byte */
+    bool is_readable : 1;      /* poll said so; it is to be read in its turn */
+    bool wants_run : 1;        /* stream_want_run() */
+    bool is_guarded : 1;       /* it may read whole records only: stream_guard.c */
+    bool waits_for_record : 1; /* the kernel is told how much has to be there */
+    bool is_settled : 1;       /* its handshake is not under way any more, for the admission */
+    bool is_broken : 1;        /* TLS or the socket failed: no close_notify */
 };
 _Static_assert(sizeof(struct stream) <= 368, "an idle stream must stay small");
 
@@ -100,6 +104,11 @@ MUST_USE enum err stream__connect(struct loop *l, int owned_fd, SSL_CTX *tls,
 /* Begins with TLS, as the client speaks first; its framing is set, and on_up() may come before
  * this returns. */
 void stream__begin(struct stream *s);
+
+/* ---- stream_guard.c ---- */
+
+/* Of a guarded one: is there a whole record, or the end, so that TLS may go on? */
+bool stream__has_record(struct stream *s);
 
 /* ---- stream_bio.c ---- */
 

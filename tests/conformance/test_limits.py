@@ -229,6 +229,89 @@ def test_ends_that_nobody_reads(own_server):
         check_counted(server, "pending_bytes_per_client")
 
 
+def in_memory():
+    """A client's TLS whose bytes are ours to send: (TLS, what it reads, what it writes)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["smp/1"])
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    return context.wrap_bio(incoming, outgoing), incoming, outgoing
+
+
+def step(tls):
+    """One step of its handshake; whether it is done."""
+    try:
+        tls.do_handshake()
+        return True
+    except ssl.SSLWantReadError:
+        return False
+
+
+def test_half_a_record(own_server):
+    """Who sends half of a ClientHello costs no buffer for it, is not lost, and may go on."""
+    count = 300
+    server = own_server()
+    tls, incoming, outgoing = in_memory()
+    assert not step(tls)
+    hello = outgoing.read()
+    with Connection(server.address, 18) as other:
+        other.ping()
+        before = server.rss_kib()
+        half = [socket.create_connection((server.address.host, server.address.port))
+                for _ in range(count)]
+        for sock in half:
+            sock.sendall(hello[:100])
+        for _ in range(20):
+            other.ping()
+        assert server.rss_kib() - before < count * 6 or is_sanitized(server)
+    half[0].settimeout(PATIENCE)
+    half[0].sendall(hello[100:])
+    while not step(tls):
+        incoming.write(half[0].recv(65536))
+    half[0].sendall(outgoing.read())
+    got = b""
+    while len(got) < BLOCK_SIZE:
+        try:
+            got += tls.read(BLOCK_SIZE)
+        except ssl.SSLWantReadError:
+            incoming.write(half[0].recv(65536))
+    for sock in half:
+        sock.close()
+
+
+def test_byte_by_byte(own_server):
+    """A handshake whose bytes come one by one; and one that ends in the middle of a record."""
+    server = own_server()
+    place = (server.address.host, server.address.port)
+    with socket.create_connection(place) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(PATIENCE)
+        tls, incoming, outgoing = in_memory()
+        while True:
+            done = step(tls)
+            for byte in outgoing.read():
+                sock.sendall(bytes([byte]))
+                time.sleep(0.001)
+            if done:
+                break
+            incoming.write(sock.recv(65536))
+        got = b""
+        while len(got) < BLOCK_SIZE:
+            try:
+                got += tls.read(BLOCK_SIZE)
+            except ssl.SSLWantReadError:
+                incoming.write(sock.recv(65536))
+    for n in (1, 4, 5, 100):
+        tls, _, outgoing = in_memory()
+        step(tls)
+        with socket.create_connection(place) as sock:
+            sock.settimeout(PATIENCE)
+            sock.sendall(outgoing.read()[:n])
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):
+                pass
+
+
 @pytest.fixture
 def impatient(own_server):
     """A server that closes connections without subscriptions after a second of silence."""
