@@ -77,7 +77,7 @@ def run(binary, bench, store, words, count):
     """Instructions of a server that did this once."""
     with tempfile.TemporaryDirectory() as directory:
         wrapper, out = wrap(binary, directory)
-        server = Server(binary, store=store, ini=ONE_THREAD)
+        server = Server(binary, store=store, ini=ONE_THREAD, has_sandbox=False)  # valgrind has none
         server.binary = str(wrapper)
         try:
             server.start()
