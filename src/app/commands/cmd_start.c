@@ -196,6 +196,16 @@ static void tell(void *ctx, enum finding_level level, const char *name, const ch
     if (level == FINDING_WARNING) log_line(LOG_WARN, name, "%s", text);
 }
 
+/* Outside of the state directory it cannot be made any more from inside the sandbox; in there it
+ * can, and a start that is refused leaves no trace. */
+static void make_static_path(const struct conf *c, const struct paths *paths) {
+    const char *path = c->web_static_path;
+    const size_t n = strlen(paths->state);
+    const bool is_inside =
+        strncmp(path, paths->state, n) == 0 && path[n] == '/' && strstr(path + n, "/..") == NULL;
+    if (*path != '\0' && !is_inside) web_files_make_dir(path);
+}
+
 static enum err serve_storage(const struct start_args *a, struct signals *r,
                               struct storage *storage, struct problem *p) {
     struct checks c = {
@@ -215,8 +225,7 @@ static enum err serve_storage(const struct start_args *a, struct signals *r,
     print_identity(r->conf, r->identity);
     storage_print(storage);
     log_unused(r->conf);
-    if (!a->maintenance && r->conf->web_static_path[0] != '\0')
-        web_files_make_dir(r->conf->web_static_path);
+    if (!a->maintenance) make_static_path(r->conf, r->paths);
     e = confine(r->conf, r->paths, storage, p);
     return e == OK ? serve(a, storage, r, p) : e;
 }
