@@ -104,9 +104,13 @@ class Tracked:
         self.unsure.discard("DEL")
 
     def is_there(self):
-        """The queue answers: a deletion without an answer did not happen."""
+        """The queue answers: a deletion without an answer did not happen, or its messages are gone
+        and it is not: they go first (docs/FORMATS.md, PURGE)."""
         if self.deleted:
             raise Broken(f"queue {self.number} came back")
+        if "DEL" in self.unsure:
+            for message in self.messages.values():
+                message.acked = True
         self.unsure.discard("DEL")
 
     def is_empty(self):
