@@ -3,14 +3,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "app/files/proc_line.h"
+#include "app/server/memory.h"
 
 /* Entries of a directory of the kernel, without "." and "..". */
 static uint64_t count_entries(const char *path) {
@@ -24,19 +23,6 @@ static uint64_t count_entries(const char *path) {
     return n;
 }
 
-/* The second word of statm (proc(5)). */
-static uint64_t resident_bytes(void) {
-    char text[128];
-    struct proc_line line = {0};
-    uint64_t pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f == NULL) return 0;
-    if (fgets(text, sizeof text, f) != NULL) proc_split(text, &line);
-    (void)fclose(f);
-    if (line.n < 2 || !proc_number(&line.words[1], 10, 0, &pages)) return 0;
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static uint64_t us_of(struct timeval t) {
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
 }
@@ -47,7 +33,7 @@ static struct process_figures of_process(void) {
     struct process_figures p = {0};
     if (getrusage(RUSAGE_SELF, &u) == 0) p.cpu_us = us_of(u.ru_utime) + us_of(u.ru_stime);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) p.max_fds = files.rlim_cur;
-    p.resident_bytes = resident_bytes();
+    p.resident_bytes = memory_used();
     p.n_threads = count_entries("/proc/self/task");
     const uint64_t n_fds = count_entries("/proc/self/fd");
     p.open_fds = n_fds != 0 ? n_fds - 1 : 0; /* without the one that reads the list */

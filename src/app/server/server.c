@@ -38,22 +38,6 @@ struct shared_opts {
     struct web *web;             /* borrowed; NULL: there are no pages */
 };
 
-/* A loop and its ports. */
-struct worker {
-    /* fixed after start */
-    struct server *server;
-    struct loop *loop;            /* owned */
-    struct socket_counts *counts; /* owned; one for each socket of the server */
-    /* owner loop only, once it runs */
-    struct listener **listeners; /* owned; one for each socket of the server */
-    struct loop_timer drain_timer;
-    int64_t drain_deadline_ms;
-    /* main thread, unless it is on its way to the loop */
-    struct loop_msg ping;
-    /* atomic */
-    _Atomic bool is_pinged; /* release, acquire: while set, ping is the loop's */
-};
-
 struct server {
     /* fixed after start; what is built is owned */
     struct server_opts o; /* conf and ini_path only while starting */
