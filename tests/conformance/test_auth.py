@@ -171,35 +171,3 @@ def test_a_changed_command_is_refused(connect):
         answer = conn.wait(made)
         assert (answer.tag == "INFO") is (auth is None), (command, answer.raw)
         auth = auth or FixedAuth(made.data[1:65])
-
-
-def least_cpu(server, conn, batches):
-    """Least CPU time of the server for a block of commands, for each kind; the kinds take turns, so
-    that whatever else runs on the machine touches all alike."""
-    best = {}
-    for _ in range(12):
-        for name, make in batches.items():
-            sent = [make() for _ in range(90)]
-            start = server.cpu_ns()
-            conn.write(sent)
-            answers = [conn.wait(item) for item in sent]
-            taken = server.cpu_ns() - start
-            assert {a.raw for a in answers} == {b"ERR AUTH"}
-            best[name] = min(best.get(name, taken), taken)
-    return best
-
-
-@pytest.mark.parametrize("kind", KEY_TYPES)
-def test_failures_take_the_same_time(own_server, kind):
-    """Wrong key, wrong type and no such queue cannot be told apart by their time."""
-    server = own_server({("TRANSPORT", "threads"): 1})
-    conn = Connection(server.address)
-    same = Queue.create(conn, key=kind)
-    differs = Queue.create(conn, key="ed25519" if kind != "ed25519" else "ed448")
-    wrong = make_key(kind)
-    times = least_cpu(server, conn, {
-        "wrong key": lambda: conn.make(b"QUE", same.rcv_id, wrong),
-        "wrong type": lambda: conn.make(b"QUE", differs.rcv_id, wrong),
-        "no queue": lambda: conn.make(b"QUE", os.urandom(24), wrong)})
-    conn.close()
-    assert max(times.values()) < 1.6 * min(times.values()), times

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "recorded.h"
 
-#include <time.h>
-
 #include <openssl/evp.h>
 #include <sodium.h>
 
@@ -11,6 +9,7 @@
 #include "crypto/box.h"
 #include "crypto/crypto.h"
 #include "crypto/point_priv.h"
+#include "verifications.h"
 
 enum { MAX_AUTH = ED448_SIG_LEN, SIGNED_TYPES = 3 };
 
@@ -339,74 +338,52 @@ static void about_half_of_all_ed448_values_are_points(void **state) {
 
 /* ---- time ---- */
 
-enum { CASE_WRONG_KEY, CASE_WRONG_TYPE, CASE_NO_KEY, CASE_UNUSABLE_KEY, N_CASES };
-enum { BATCH = 10, ROUNDS = 60, MAX_TRIES = 5, TOLERANCE_PERCENT = 25 };
-
-static int64_t thread_ns(void) {
-    struct timespec t;
-    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+static void assert_refusal_costs_one_verification(const struct authz *a, enum key_type type,
+                                                  const struct pubkey *k, size_t n_keys) {
+    (void)verifications_taken();
+    assert_false(authz_verify(a, k, n_keys));
+    const struct verifications v = verifications_taken();
+    for (int i = 0; i < N_KEY_TYPES; i++) assert_int_equal(v.full[i], i == (int)type ? 1 : 0);
+    assert_int_equal(v.checks, 1);
 }
 
-static int compare_ns(const void *a, const void *b) {
-    const int64_t *x = a, *y = b;
-    return (*x > *y) - (*x < *y);
-}
-
-static int64_t batch_ns(const struct authz *a, const struct pubkey *k, size_t n_keys) {
-    const int64_t start = thread_ns();
-    for (int i = 0; i < BATCH; i++) assert_false(authz_verify(a, k, n_keys));
-    return (thread_ns() - start) / BATCH;
-}
-
-/* Medians of interleaved batches, so that a change of the machine's speed meets all cases alike. */
-static void measure(const struct authz *a, const struct pubkey keys[N_CASES],
-                    int64_t ret[N_CASES]) {
-    static int64_t ns[N_CASES][ROUNDS];
-    for (int round = 0; round < ROUNDS; round++) {
-        for (int c = 0; c < N_CASES; c++) {
-            ns[c][round] = batch_ns(a, &keys[c], c == CASE_NO_KEY ? 0 : 1);
+/* A wrong key, one of another type, none, and one that the libraries refuse at first sight. */
+static void every_refusal_costs_one_verification(void **state) {
+    (void)state;
+    for (size_t i = 0; i < SIGNED_TYPES; i++) {
+        const struct sample s = sample_of(TYPES[i]);
+        const struct authz a = authz_of(&s);
+        const struct pubkey wrong = sample_of(TYPES[i]).key;
+        const struct pubkey unusable = unusable_key(TYPES[i]);
+        assert_refusal_costs_one_verification(&a, TYPES[i], &wrong, 1);
+        assert_refusal_costs_one_verification(&a, TYPES[i], NULL, 0);
+        assert_refusal_costs_one_verification(&a, TYPES[i], &unusable, 1);
+        for (size_t other = 0; other < SIGNED_TYPES; other++) {
+            const struct pubkey k = sample_of(TYPES[other]).key;
+            if (other != i) assert_refusal_costs_one_verification(&a, TYPES[i], &k, 1);
         }
     }
-    for (int c = 0; c < N_CASES; c++) {
-        qsort(ns[c], ROUNDS, sizeof ns[c][0], compare_ns);
-        ret[c] = ns[c][ROUNDS / 2];
-    }
 }
 
-static bool are_alike(const int64_t ns[N_CASES]) {
-    int64_t lowest = ns[0], highest = ns[0];
-    for (int c = 1; c < N_CASES; c++) {
-        if (ns[c] < lowest) lowest = ns[c];
-        if (ns[c] > highest) highest = ns[c];
-    }
-    return highest * 100 <= lowest * (100 + TOLERANCE_PERCENT);
-}
-
-static void check_time(enum key_type type) {
-    const struct sample s = sample_of(type);
-    const struct authz a = authz_of(&s);
-    const enum key_type other = type == KEY_ED25519 ? KEY_X25519 : KEY_ED25519;
-    const struct pubkey keys[N_CASES] = {
-        [CASE_WRONG_KEY] = sample_of(type).key,
-        [CASE_WRONG_TYPE] = sample_of(other).key,
-        [CASE_UNUSABLE_KEY] = unusable_key(type),
-    };
-    int64_t ns[N_CASES] = {0};
-    for (int i = 0; i < MAX_TRIES; i++) {
-        measure(&a, keys, ns);
-        print_message("# %3zu bytes: wrong key %lld ns, wrong type %lld, no key %lld, unusable "
-                      "%lld\n",
-                      a.auth.n, (long long)ns[CASE_WRONG_KEY], (long long)ns[CASE_WRONG_TYPE],
-                      (long long)ns[CASE_NO_KEY], (long long)ns[CASE_UNUSABLE_KEY]);
-        if (are_alike(ns)) return;
-    }
-    fail_msg("refusals take different times");
-}
-
-static void refusals_take_the_same_time(void **state) {
+/* A refused authenticator is not found among the agreements that a session has kept. */
+static void a_refusal_is_no_cheaper_for_a_kept_agreement(void **state) {
     (void)state;
-    for (size_t i = 0; i < SIGNED_TYPES; i++) check_time(TYPES[i]);
+    const uint64_t seed[3] = {1, 2, 3};
+    struct authz_cache *cache;
+    struct authz_session kept;
+    assert_int_equal(authz_cache_new(seed, &cache), OK);
+    authz_session_init(&kept, cache);
+    struct sample s = sample_of(KEY_X25519);
+    struct authz a = authz_of(&s);
+    a.known = &kept;
+    assert_true(authz_verify(&a, &s.key, 1));
+    (void)verifications_taken();
+    assert_true(authz_verify(&a, &s.key, 1));
+    assert_int_equal(verifications_taken().full[KEY_X25519], 0); /* it is kept */
+    s.auth[0] ^= 1;
+    assert_refusal_costs_one_verification(&a, KEY_X25519, &s.key, 1);
+    authz_session_done(&kept);
+    authz_cache_free(cache);
 }
 
 static int setup(void **state) {
@@ -432,7 +409,8 @@ int main(void) {
         cmocka_unit_test(agrees_with_libsodium_on_random_ed25519_points),
         cmocka_unit_test(points_of_low_order_are_not_usable),
         cmocka_unit_test(about_half_of_all_ed448_values_are_points),
-        cmocka_unit_test(refusals_take_the_same_time),
+        cmocka_unit_test(every_refusal_costs_one_verification),
+        cmocka_unit_test(a_refusal_is_no_cheaper_for_a_kept_agreement),
     };
     return cmocka_run_group_tests_name("authz", tests, setup, NULL);
 }
