@@ -22,7 +22,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -145,6 +145,9 @@ bench-instructions: all deps-test deps-bench ## compare the instructions of an o
 
 bench-start: all deps-test ## measure time and memory of a start with 1,000,000 queues
 	@$$(tools/find-python) tests/bench/start.py --server-binary build/smp-server
+
+bench-compaction: all deps-test ## measure what messages wait for while the store log of 1,000,000 queues is compacted
+	@$$(tools/find-python) tests/bench/compaction.py
 
 install: all ## install under PREFIX (/usr/local); DESTDIR is honoured
 	@meson configure build -Dprefix=$(PREFIX)
