@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -157,6 +158,30 @@ static void test_it_stays_when_its_files_go(void **state) {
     EVP_PKEY_free(key);
 }
 
+/* No descriptor is left: what was there is not read, though it may be. */
+static void test_what_could_not_be_read_is_read_later(void **state) {
+    (void)state;
+    EVP_PKEY *old = new_key(), *new = new_key();
+    struct rlimit limit;
+    replace_key(old);
+    replace_cert(old);
+    assert_true(page_cert_look(&cert, &conf, false));
+    replace_key(new);
+    replace_cert(new);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const bool is_read = page_cert_look(&cert, &conf, false);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_false(is_read);
+    assert_true(shows(old));
+    assert_true(page_cert_look(&cert, &conf, false));
+    assert_true(shows(new));
+    assert_false(page_cert_look(&cert, &conf, false));
+    EVP_PKEY_free(old);
+    EVP_PKEY_free(new);
+}
+
 /* Who opens it would wait for somebody who writes. */
 static void test_a_pipe_is_no_file(void **state) {
     (void)state;
@@ -174,6 +199,7 @@ int main(void) {
         TEST(test_it_is_read_when_it_has_changed),
         TEST(test_the_old_one_is_shown_until_the_new_one_is_whole),
         TEST(test_it_stays_when_its_files_go),
+        TEST(test_what_could_not_be_read_is_read_later),
         TEST(test_a_pipe_is_no_file),
     };
     if (mkdtemp(dir) == NULL) return 1;

@@ -100,12 +100,15 @@ bool page_cert_look(struct page_cert *p, const struct conf *c, bool is_asked) {
     bool is_new = false;
     if (!ports_have_https(c) || c->is_https_left_out) return false;
     const struct file_state crt = state_of(c->web_cert), key = state_of(c->web_key);
-    if (is_asked || !is_same(&crt, &p->crt) || !is_same(&key, &p->key)) {
+    const bool is_news = is_asked || !is_same(&crt, &p->crt) || !is_same(&key, &p->key);
+    if (is_news || p->is_unread) {
         struct problem why;
         p->crt = crt;
         p->key = key;
-        is_new = make_tls(p, c, &why) == OK;
-        if (!is_new) log_line(LOG_WARN, "web", "%s", why.text);
+        const enum err e = make_tls(p, c, &why);
+        is_new = e == OK;
+        p->is_unread = e == E_SYS || e == E_NO_MEMORY;
+        if (!is_new && is_news) log_line(LOG_WARN, "web", "%s", why.text);
     }
     warn_of_end(p, c);
     return is_new;

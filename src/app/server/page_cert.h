@@ -26,14 +26,16 @@ struct file_state {
 struct page_cert {
     SSL_CTX *tls;               /* owned; NULL: there is none */
     int64_t warned_s;           /* when its end was warned of */
-    struct file_state crt, key; /* of the files that were read last */
+    struct file_state crt, key; /* of the files that were looked at last */
+    bool is_unread;             /* and could not be read, as they are: that may pass by itself */
     _Atomic int64_t expires_s;  /* Unix seconds; relaxed: any thread may read it */
 };
 
 void page_cert_init(struct page_cert *p);
 void page_cert_done(struct page_cert *p);
-/* Reads the files of the settings, if they have changed or is_asked; says daily when there are not
- * many days left. True: there is a new one. */
+/* Reads the files of the settings, if they have changed, could not be read the last time (which is
+ * said once), or is_asked; says daily when there are not many days left. True: there is a new one.
+ */
 bool page_cert_look(struct page_cert *p, const struct conf *c, bool is_asked);
 
 /* What is in the files of the settings. *ret: web_cert_free(). Any error with ret_problem filled
