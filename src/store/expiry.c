@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* expiry.c -- messages and notifications do not wait for ever: a thread of the store's goes over
- * all queues that are loaded, a few at a time, again and again. */
+/* expiry.c -- messages and notifications do not wait for ever, nor are services known for ever: a
+ * thread of the store's goes over all queues that are loaded, a few at a time, again and again. */
 #include "base/log.h"
 #include "model/limits.h"
 #include "stats/stats.h"
+#include "store/queue_table.h"
+#include "store/service_table.h"
 #include "store/store_priv.h"
 
 /* What expires, in the words of the log. */
@@ -44,6 +46,13 @@ uint64_t expiry_pass_ntfs(struct store *s, int64_t before_ts_s) {
     return pass(s, &NTFS, before_ts_s);
 }
 
+/* Those that are in a log go when it is written anew. */
+static void pass_services(struct store *s, int64_t before_s) {
+    struct service_table *t = queue_table_services(s->table);
+    service_table_forget(t, before_s);
+    service_table_sweep(t, false);
+}
+
 /* ---- the thread ---- */
 
 /* False: it is over. */
@@ -66,6 +75,7 @@ static void run(void *ctx) {
         if (o->message_ttl_s != 0 && (o->at_start || !is_first))
             (void)expiry_pass_messages(s, now_s - o->message_ttl_s);
         if (o->ntf_ttl_s != 0) (void)expiry_pass_ntfs(s, now_s - o->ntf_ttl_s);
+        if (o->service_ttl_s != 0) pass_services(s, now_s - o->service_ttl_s);
         is_first = false;
     } while (rest(x));
 }
@@ -83,7 +93,8 @@ void expiry_done(struct expiry_thread *x) {
 
 enum err expiry_start(struct store *s) {
     struct expiry_thread *x = &s->expiry;
-    if (x->opts.message_ttl_s == 0 && x->opts.ntf_ttl_s == 0) return OK;
+    const struct store_expiry *o = &x->opts;
+    if (o->message_ttl_s == 0 && o->ntf_ttl_s == 0 && o->service_ttl_s == 0) return OK;
     return thread_start(&x->thread, "expiry", run, s);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "store/service_table.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 void service_table_init(struct service_table *t, const struct env *env) {
@@ -12,17 +13,20 @@ void service_table_init(struct service_table *t, const struct env *env) {
     idmap_init(&t->by_cert, seed);
 }
 
-static void free_service(struct idnode *node, void *ctx) {
-    (void)ctx;
-    struct service *svc = CONTAINER_OF(node, struct service, by_id);
+static void free_service(struct service *svc) {
     lock_done(&svc->mtx);
     free(svc->line);
     free(svc);
 }
 
+static void free_node(struct idnode *node, void *ctx) {
+    (void)ctx;
+    free_service(CONTAINER_OF(node, struct service, by_id));
+}
+
 void service_table_done(struct service_table *t) {
     idmap_done(&t->by_cert);
-    idmap_each(&t->by_id, free_service, NULL);
+    idmap_each(&t->by_id, free_node, NULL);
     idmap_done(&t->by_id);
     lock_done(&t->mtx);
 }
@@ -79,6 +83,7 @@ enum err service_table_add(struct service_table *t, const struct service_rec *re
     if (e != OK) return e;
     svc->is_described = true;
     svc->role = rec->role;
+    svc->used_s = rec->created_at_s;
     memcpy(svc->cert_hash, rec->cert_hash, sizeof svc->cert_hash);
     if (t->last != NULL) t->last->next = svc;
     if (t->first == NULL) t->first = svc;
@@ -94,6 +99,72 @@ enum err service_set_line(struct service *svc, struct bytes line) {
     memcpy(svc->line, line.p, line.n);
     svc->n_line = line.n;
     return OK;
+}
+
+/* ---- forgetting ---- */
+
+void service_use(struct service_table *t, struct service *svc) {
+    svc->n_users++;
+    if (svc->is_forgotten) t->n_forgotten--;
+    svc->is_forgotten = false;
+}
+
+void service_unuse(struct service *svc, int64_t now_s) {
+    assert(svc->n_users != 0);
+    svc->n_users--;
+    svc->used_s = now_s;
+}
+
+/* Only a session gives queues to a service, so one that is not used gets none. */
+static bool has_queues(struct service *svc) {
+    bool has = false;
+    lock_take(&svc->mtx);
+    for (unsigned p = 0; p < N_SUB_PARTIES; p++) has = has || svc->sums[p].n != 0;
+    lock_give(&svc->mtx);
+    return has;
+}
+
+void service_table_forget(struct service_table *t, int64_t before_s) {
+    lock_take(&t->mtx);
+    for (struct service *svc = t->first; svc != NULL; svc = svc->next) {
+        if (svc->is_forgotten || svc->n_users != 0 || svc->used_s >= before_s || has_queues(svc))
+            continue;
+        svc->is_forgotten = true;
+        t->n_forgotten++;
+    }
+    lock_give(&t->mtx);
+}
+
+size_t service_table_n_forgotten(struct service_table *t) {
+    lock_take(&t->mtx);
+    const size_t n = t->n_forgotten;
+    lock_give(&t->mtx);
+    return n;
+}
+
+static void remove_locked(struct service_table *t, struct service *svc) {
+    (void)idmap_remove(&t->by_id, &svc->by_id.id);
+    (void)idmap_remove(&t->by_cert, &svc->by_cert.id);
+    t->n--;
+    t->n_forgotten--;
+    free_service(svc);
+}
+
+void service_table_sweep(struct service_table *t, bool logs_are_new) {
+    lock_take(&t->mtx);
+    struct service **at = &t->first;
+    t->last = NULL;
+    while (*at != NULL) {
+        struct service *svc = *at;
+        if (svc->is_forgotten && !svc->is_logged && (logs_are_new || !svc->is_left_out)) {
+            *at = svc->next;
+            remove_locked(t, svc);
+        } else {
+            t->last = svc;
+            at = &svc->next;
+        }
+    }
+    lock_give(&t->mtx);
 }
 
 void service_table_counts(struct service_table *t, uint64_t ret_services[N_SUB_PARTIES],

@@ -24,10 +24,18 @@ void store__service_open(struct store *s, struct store_service_open *o) {
     if (e == OK && svc->role != o->rec.role) e = E_SERVICE;
     if (e == OK) e = s->ops->service(s, svc, &o->rec);
     if (e == OK) {
+        service_use(t, svc);
         o->ret_service = svc;
         o->ret_lsn = svc->lsn;
     }
     o->ret_err = e;
+    lock_give(&t->mtx);
+}
+
+void store_service_close(struct store *s, struct service *svc) {
+    struct service_table *t = queue_table_services(s->table);
+    lock_take(&t->mtx);
+    service_unuse(svc, env_now_s(s->expiry.env));
     lock_give(&t->mtx);
 }
 

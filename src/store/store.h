@@ -31,13 +31,14 @@
 
 struct store;
 struct queue;   /* counted: records.h */
-struct service; /* lives as long as the store: subscribe.h */
+struct service; /* lives while it is in use: subscribe.h */
 struct stats_sheet;
 typedef uint64_t lsn_t;
 
 /* What expires, and how often it is looked for. */
 struct store_expiry {
     int64_t message_ttl_s, ntf_ttl_s; /* 0: never */
+    int64_t service_ttl_s;            /* of one without queues that is not used; 0: never */
     int64_t interval_s;               /* between two passes */
     bool at_start;                    /* messages: the first pass at once, not after an interval */
     struct stats_sheet *stats;        /* of its thread; borrowed; may be NULL */

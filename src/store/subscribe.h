@@ -43,7 +43,7 @@ void store_unsubscribe(struct store *s, enum sub_party party, const struct id *i
 struct store_service_open {
     struct service_rec rec;      /* what it points to is borrowed until it is answered */
     bool may_create;             /* false: only a service that is known */
-    struct service *ret_service; /* when OK */
+    struct service *ret_service; /* when OK: in use until store_service_close() */
     lsn_t ret_lsn;               /* what depends on it waits for this */
     enum err ret_err; /* OK; E_NOT_FOUND: unknown; E_SERVICE: known in another role; E_LIMIT: there
                          are too many; E_STORE, E_NO_MEMORY */
@@ -51,6 +51,8 @@ struct store_service_open {
 /* The service known by rec.cert_hash, or a new one of this record. As store_load(). */
 MUST_USE bool store_service_open(struct store *s, struct store_service_open *o,
                                  struct store_waiter *w);
+/* A service that nobody uses, and that has no queues, is forgotten after service_ttl_s. */
+void store_service_close(struct store *s, struct service *svc);
 const struct id *service_id(const struct service *svc); /* borrowed; never changes */
 /* Makes `sub` the session that serves all queues of this party; *ret_prev is who was, *ret_sum what
  * they are. E_NO_MEMORY. */

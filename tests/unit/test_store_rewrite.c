@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The lines of the store log, in the order of the changes, also while it is written anew. */
+#include "store/queue_table.h"
+#include "store/service_table.h"
+#include "store/store_priv.h"
 #include "store_fault_fixture.h"
 
 /* ---- the order of lines ---- */
@@ -70,11 +73,19 @@ static void test_no_line_precedes_its_create(void **state) {
 
 /* ---- the log is written anew while it is used ---- */
 
-enum { N_QUEUES = 24, N_STEPS = 400 };
+enum { N_QUEUES = 24, N_SERVICES = 3, N_STEPS = 400 };
 
 enum fate { ABSENT, PRESENT, SECURED, UNSURE };
 
+/* A service that has one queue, or none and is forgotten. */
+struct served {
+    struct id id;
+    struct queue *queue;
+    bool has_queue; /* for sure */
+};
+
 struct model {
+    struct served served[N_SERVICES];
     struct made made[N_QUEUES];
     enum fate fate[N_QUEUES];
     unsigned notifier_of; /* the queue that has the one notifier; N_QUEUES: none */
@@ -134,16 +145,79 @@ static bool move_notifier(struct fixture *f, struct model *m, unsigned i) {
     return true;
 }
 
+static enum err open_service(struct fixture *f, unsigned i, bool may_create,
+                             struct store_service_open *ret) {
+    static const uint8_t CHAIN[] = {2, 0, 3, 'a', 'b', 'c', 0, 1, 'd'};
+    *ret = (struct store_service_open){.rec = {.id = new_id(f),
+                                               .role = SERVICE_MESSAGING,
+                                               .cert_hash = {(uint8_t)(i + 1)},
+                                               .cert_chain = bytes_of(CHAIN, sizeof CHAIN)},
+                                       .may_create = may_create};
+    assert_true(store_service_open(f->store, ret, NULL)); /* this backend answers at once */
+    return ret->ret_err;
+}
+
+/* It comes with a new queue, whether it has been forgotten or not. */
+static bool give_queue(struct fixture *f, struct served *x, unsigned i) {
+    const struct pubkey key = new_key(f, KEY_ED25519);
+    struct store_service_open o;
+    enum err e = open_service(f, i, true, &o);
+    if (e != OK) return false;
+    x->id = *service_id(o.ret_service);
+    struct queue_rec rec = {.rcv_id = new_id(f),
+                            .snd_id = new_id(f),
+                            .updated_day = DAY,
+                            .has_rcv_service = true,
+                            .rcv_service_id = x->id};
+    lsn_t lsn = 0;
+    assert_int_equal(keyset_new(&key, 1, &rec.rcv_keys), OK);
+    e = store_queue_create(f->store, &rec, &x->queue, &lsn);
+    keyset_unref(rec.rcv_keys);
+    store_service_close(f->store, o.ret_service);
+    x->has_queue = e == OK && wait_durable(f, lsn);
+    return x->has_queue;
+}
+
+static bool take_queue(struct fixture *f, struct served *x) {
+    struct queue_ended ended;
+    lsn_t lsn = 0;
+    x->has_queue = false;
+    const enum err e = store_queue_delete(f->store, x->queue, &ended, &lsn);
+    queue_unref(STEAL(x->queue));
+    return e == OK && wait_durable(f, lsn);
+}
+
+static bool change_service(struct fixture *f, struct model *m, unsigned i) {
+    struct served *x = &m->served[i];
+    const bool ok = x->queue == NULL ? give_queue(f, x, i) : take_queue(f, x);
+    service_table_forget(queue_table_services(f->store->table), INT64_MAX);
+    return ok;
+}
+
 static void live(struct fixture *f, struct model *m, unsigned seed) {
     bool ok = true;
     for (unsigned step = 0; step < N_STEPS && ok; step++) {
         seed = seed * 1103515245 + 12345;
         const unsigned i = seed >> 16 & 0xff;
+        if (step % 5 == 4) ok = change_service(f, m, i % N_SERVICES);
+        if (!ok) break;
         ok = step % 3 == 2 ? move_notifier(f, m, i % N_QUEUES) : change_queue(f, m, i % N_QUEUES);
     }
 }
 
+/* The id that a service was told is the one that its queues have. */
+static void assert_services(struct fixture *f, const struct model *m) {
+    for (unsigned i = 0; i < N_SERVICES; i++) {
+        struct store_service_open o;
+        if (!m->served[i].has_queue) continue;
+        assert_int_equal(open_service(f, i, false, &o), OK);
+        assert_true(id_equal(service_id(o.ret_service), &m->served[i].id));
+        assert_int_equal(o.ret_service->sums[SUB_RECIPIENT].n, 1);
+    }
+}
+
 static void assert_as_told(struct fixture *f, const struct model *m) {
+    assert_services(f, m);
     for (unsigned i = 0; i < N_QUEUES; i++) {
         struct queue_view v;
         if (m->fate[i] == UNSURE || m->made[i].rec.rcv_keys == NULL) continue;
@@ -160,6 +234,7 @@ static void assert_as_told(struct fixture *f, const struct model *m) {
 
 static void drop_all(struct model *m) {
     for (unsigned i = 0; i < N_QUEUES; i++) drop(&m->made[i]);
+    for (unsigned i = 0; i < N_SERVICES; i++) queue_unref(STEAL(m->served[i].queue));
 }
 
 static struct model *new_model(struct fixture *f) {
@@ -184,7 +259,7 @@ static void test_the_log_stays_short_while_it_is_used(void **state) {
     close_store(&f);
     open_store(&f);
     assert_as_told(&f, m);
-    assert_true(store_counts(f.store).n_queues <= N_QUEUES);
+    assert_true(store_counts(f.store).n_queues <= N_QUEUES + N_SERVICES);
     close_store(&f);
     faultfs_free(f.fs);
 }

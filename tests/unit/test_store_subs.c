@@ -2,6 +2,8 @@
 /* test_store_subs.c -- the contract of store.h about notifiers, notifications, services and
  * blocking, run against every backend and mode. */
 #include "model/limits.h"
+#include "store/queue_table.h"
+#include "store/service_table.h"
 #include "store/store_priv.h"
 #include "store_fixture.h"
 
@@ -227,6 +229,48 @@ static void a_service_is_known_by_its_certificate(struct fixture *f) {
     }
 }
 
+/* As its session does. */
+static struct id visit_service(struct fixture *f, uint8_t cert) {
+    struct service *svc = open_service(f, SERVICE_MESSAGING, cert);
+    const struct id id = *service_id(svc);
+    store_service_close(f->store, svc);
+    return id;
+}
+
+static size_t n_services(struct fixture *f) {
+    return queue_table_services(f->store->table)->n;
+}
+
+static void a_service_without_queues_is_forgotten(struct fixture *f) {
+    struct service_table *t = queue_table_services(f->store->table);
+    const struct id idle = visit_service(f, 1), busy = visit_service(f, 2);
+    struct service *open = open_service(f, SERVICE_MESSAGING, 3);
+    (void)make_queue(f, open_service(f, SERVICE_MESSAGING, 2));
+    service_table_forget(t, 0); /* used since */
+    assert_int_equal(service_table_n_forgotten(t), 0);
+    service_table_forget(t, INT64_MAX);
+    assert_int_equal(service_table_n_forgotten(t), 1);
+    service_table_sweep(t, false);
+    assert_int_equal(n_services(f), survives_stop(f) ? 3 : 2); /* not while a log has it */
+    const struct id again = visit_service(f, 1);
+    assert_int_equal(id_equal(&again, &idle), survives_stop(f));
+    assert_int_equal(service_table_n_forgotten(t), 0);
+    store_service_close(f->store, open);
+    if (!reopen(f)) return;
+    const struct id kept = visit_service(f, 1);
+    assert_true(id_equal(&kept, &idle));
+    f->expiry.service_ttl_s = 1; /* they were made long ago: NOW_S */
+    (void)reopen(f);
+    assert_int_equal(n_services(f), 1);
+    const struct id anew = visit_service(f, 1), same = visit_service(f, 2);
+    assert_false(id_equal(&anew, &idle));
+    assert_true(id_equal(&same, &busy));
+    (void)make_queue(f, open_service(f, SERVICE_MESSAGING, 1));
+    (void)reopen(f);
+    const struct id last = visit_service(f, 1);
+    assert_true(id_equal(&last, &anew));
+}
+
 static void assert_sum(struct fixture *f, struct service *svc, enum sub_party party,
                        const struct id *ids, unsigned n) {
     struct ids_sum expected = {0}, sum;
@@ -317,6 +361,7 @@ static const struct scenario SCENARIOS[] = {
     SCENARIO(notifications_wait_until_they_are_taken),
     SCENARIO(of_too_many_notifications_the_oldest_go),
     SCENARIO(a_service_is_known_by_its_certificate),
+    SCENARIO(a_service_without_queues_is_forgotten),
     SCENARIO(associations_move_and_are_counted),
     SCENARIO(a_service_is_told_what_waits),
 };

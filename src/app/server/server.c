@@ -198,6 +198,7 @@ static struct store_expiry expiry_of(const struct server *s) {
     return (struct store_expiry){
         .message_ttl_s = conf_message_ttl_s(c),
         .ntf_ttl_s = conf_ntf_ttl_s(c),
+        .service_ttl_s = c->expire_services_days * 24 * 3600,
         .interval_s = c->expiry_interval_s,
         .at_start = c->expire_on_start,
         .stats = stats_sheet(s->stats, s->n_loops + SHEET_EXPIRY),

@@ -103,6 +103,7 @@ struct conf {
     int64_t message_ttl_s; /* 0: expire_messages_days */
     int64_t ntf_ttl_s;     /* 0: expire_ntfs_hours */
     int64_t expiry_interval_s;
+    int64_t expire_services_days;
     /* What goes to one part as it is: the part's own struct, so that a setting of it is a field
      * there and a row of the table, and nothing in between. */
     unsigned memory_percent;         /* of what there is; 0: no limit */

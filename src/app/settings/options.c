@@ -390,6 +390,9 @@ const struct opt OPTS[] = {
     NUMBER("LIMITS", "expiry_interval", OPT_OURS, RESTART, expiry_interval_s,
         BOUNDED(DEFAULT_EXPIRY_INTERVAL_S), "seconds",
         "Seconds between two searches for expired messages."),
+    NUMBER("LIMITS", "expire_services_days", OPT_OURS, RESTART, expire_services_days,
+        BOUNDED(DEFAULT_SERVICE_TTL_DAYS), "days",
+        "Days after which a service that has no queues and does not connect is forgotten."),
     NUMBER("LIMITS", "end_interval_ms", OPT_OURS, RESTART, relay.end_interval_ms,
         0, 0, END_INTERVAL_MAX_MS, "milliseconds",
         "Milliseconds for which a client is not told that its subscriptions have ended, unless there is\n"

@@ -74,6 +74,8 @@ struct opening {
 };
 
 static void opening_free(struct opening *o) {
+    if (o->open.ret_service != NULL)
+        store_service_close(o->rl->relay->o.store, o->open.ret_service);
     free(o->service);
     free(o);
 }
@@ -94,7 +96,7 @@ static void take_record(struct opening *o) {
         return;
     }
     if (e == OK) {
-        o->service->service = o->open.ret_service;
+        o->service->service = STEAL(o->open.ret_service);
         o->service->lsn = o->open.ret_lsn;
         accept_service(s, STEAL(o->service));
     } else {
@@ -176,6 +178,7 @@ void service_done(struct session *s) {
     if (s->service == NULL) return;
     loop_timer_stop(&s->service->scan_timer);
     store_service_unsubscribe(opts_of(s)->store, s->service->service, s->self);
+    store_service_close(opts_of(s)->store, s->service->service);
     free(s->service);
     s->service = NULL;
     gauges_update_subs(s);

@@ -106,6 +106,7 @@ static enum err rewrite(struct files_store *m, bool keep_backup) {
     while (e == OK && more) e = copy_part(&c, &cursor, &more);
     if (e == OK) {
         e = store_log_rewrite_end(m->log, keep_backup);
+        if (e == OK) service_table_sweep(queue_table_services(m->base.table), true);
     } else {
         const int error = errno;
         store_log_rewrite_abort(m->log);
@@ -117,6 +118,12 @@ static enum err rewrite(struct files_store *m, bool keep_backup) {
 }
 
 /* ---- when ---- */
+
+/* Services are forgotten in RAM when they are in no log. */
+static bool has_forgotten(const struct files_store *m) {
+    enum { MANY = SERVICES_MAX / 100 };
+    return service_table_n_forgotten(queue_table_services(m->base.table)) >= MANY;
+}
 
 static bool has_waste(const struct files_store *m) {
     const uint64_t n = store_log_n_lines(m->log), needed = files_n_log_lines(m);
@@ -156,7 +163,7 @@ static void run(void *ctx) {
     bool goes_on = true;
     while (goes_on) {
         const bool is_time = env_mono_ms(m->shared.env) >= not_before_ms;
-        if (is_time && (c->is_due || has_waste(m))) {
+        if (is_time && (c->is_due || has_waste(m) || has_forgotten(m))) {
             const bool done = compact(m, c->is_due) == OK;
             if (done) c->is_due = false;
             not_before_ms = env_mono_ms(m->shared.env) + (done ? 0 : RETRY_MS);

@@ -215,7 +215,7 @@ struct compaction {
 uint64_t files_n_log_lines(const struct files_store *m) {
     struct service_table *t = queue_table_services(m->base.table);
     lock_take(&t->mtx);
-    const uint64_t n_services = t->n;
+    const uint64_t n_services = t->n - t->n_forgotten;
     lock_give(&t->mtx);
     return queue_table_size(m->base.table) + n_services;
 }
@@ -337,6 +337,7 @@ static enum err compact(struct files_store *m, struct store_log_opts *io_lo,
                         struct store_problem *ret_problem) {
     const enum err e = store_log_compact(io_lo, write_all, m);
     io_lo->n_lines = files_n_log_lines(m);
+    if (e == OK) service_table_sweep(queue_table_services(m->base.table), true);
     if (e == OK) return OK;
     const char *log = m->o.store_log;
     if (e == E_STORE) { /* half exchanged */
@@ -367,6 +368,9 @@ enum err files_load_log(struct files_store *m, struct store_problem *ret_problem
     enum err e = read_log(m, &lo, &stats, ret_problem);
     lo.n_lines = stats.n_lines;
     lo.sums = stats.sums;
+    struct service_table *t = queue_table_services(m->base.table);
+    const int64_t ttl_s = m->shared.expiry.service_ttl_s;
+    if (ttl_s != 0) service_table_forget(t, env_now_s(m->shared.env) - ttl_s);
     if (e == OK && must_compact(m, &stats)) {
         e = compact(m, &lo, ret_problem);
     } else if (e == OK && can_compact(m, &stats)) {

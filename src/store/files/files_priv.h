@@ -135,7 +135,9 @@ MUST_USE enum err files_service_load(struct files_store *m, const struct record 
 /* The service that a record names, or NULL when it names none. E_NO_MEMORY. */
 MUST_USE enum err files_service_find(struct files_store *m, const struct record *r,
                                      struct service **ret);
-/* Their lines, in their order. The table's mutex is held, or nobody else is there yet. */
+/* Their lines, in their order; those of forgotten ones are left out, and logged again if one comes
+ * back. When the new log is the only one: service_table_sweep(). The table's mutex is held, or
+ * nobody else is there yet. */
 MUST_USE enum err files_service_each_line(struct files_store *m,
                                           enum err (*line)(void *ctx, struct bytes text),
                                           void *ctx);

@@ -70,6 +70,7 @@ enum err files_service(struct store *s, struct service *svc, const struct servic
     if (e != OK) return e;
     e = files_log_line(files_of(s), &of, bytes_of(svc->line, svc->n_line), &svc->lsn);
     svc->is_logged = e == OK;
+    if (e == OK) svc->is_left_out = false;
     return e;
 }
 
@@ -92,10 +93,14 @@ enum err files_service_load(struct files_store *m, const struct record *r, struc
     enum err e = hash_from_text(r->cert_hash, rec.cert_hash);
     if (e != OK) return e;
     lock_take(&t->mtx);
-    e = service_table_by_cert(t, rec.cert_hash) != NULL ? E_EXISTS
-                                                        : service_table_add(t, &rec, &svc);
-    if (e == OK) e = service_set_line(svc, line);
-    if (e == OK) svc->is_logged = true;
+    svc = service_table_by_cert(t, rec.cert_hash);
+    if (svc != NULL && id_equal(service_id(svc), &rec.id)) {
+        e = OK; /* it came back while the log was written anew */
+    } else {
+        e = svc != NULL ? E_EXISTS : service_table_add(t, &rec, &svc);
+        if (e == OK) e = service_set_line(svc, line);
+        if (e == OK) svc->is_logged = true;
+    }
     lock_give(&t->mtx);
     return e;
 }
@@ -111,8 +116,14 @@ enum err files_service_each_line(struct files_store *m,
                                  enum err (*line)(void *ctx, struct bytes text), void *ctx) {
     const struct service_table *t = queue_table_services(m->base.table);
     enum err e = OK;
-    for (const struct service *svc = t->first; svc != NULL && e == OK; svc = svc->next) {
-        if (svc->line != NULL && svc->is_logged) e = line(ctx, bytes_of(svc->line, svc->n_line));
+    for (struct service *svc = t->first; svc != NULL && e == OK; svc = svc->next) {
+        if (svc->line == NULL || !svc->is_logged) continue;
+        if (svc->is_forgotten) {
+            svc->is_left_out = true;
+            svc->is_logged = false;
+        } else {
+            e = line(ctx, bytes_of(svc->line, svc->n_line));
+        }
     }
     return e;
 }
