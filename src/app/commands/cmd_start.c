@@ -103,13 +103,9 @@ static void print_message_expiry(const struct conf *c) {
 
 /* With TLS where there is that. */
 static void print_url(const struct conf *c, bool is_secure) {
-    enum { HTTP_PORT = 80, HTTPS_PORT = 443 };
-    char host[CONF_TEXT_MAX], at[8] = "";
-    const int port = (int)(is_secure ? c->web_https : c->web_http);
-    web_name(c, host, sizeof host);
-    if (port != (is_secure ? HTTPS_PORT : HTTP_PORT)) (void)snprintf(at, sizeof at, ":%d", port);
-    printf("Page of this server: %s://%s%s/\n", is_secure ? "https" : "http",
-           *host != '\0' ? host : "localhost", at);
+    char url[WEB_URL_MAX];
+    web_url(c, is_secure, url, sizeof url);
+    printf("Page of this server: %s\n", url);
 }
 
 static void print_dashboard(const struct conf *c) {

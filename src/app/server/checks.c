@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-#include "app/server/checks.h"
+#include "app/server/checks_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,28 +14,23 @@
 
 #include "app/server/check_ports.h"
 #include "app/files/file_problem.h"
-#include "app/server/page_cert.h"
 #include "app/server/ports.h"
 #include "app/server/shares.h"
-#include "app/server/web_values.h"
 #include "names/resolver.h"
 
 enum {
     EXPIRY_WARNING_DAYS = 30,
-    SECONDS_PER_DAY = 86400,
     SPACE_WARNING_MIB = 1024, /* a day of a small server */
     SPACE_ERROR_MIB = 64,     /* the next segments of the journal do not fit any more */
 };
 
 /* One name for each group of items. */
 static const char USER[] = "user", CERTIFICATE[] = "certificate", KEYS[] = "keys",
-                  STORAGE[] = "storage", WEB[] = "web", SPACE[] = "space", PORTS[] = "ports",
+                  STORAGE[] = "storage", SPACE[] = "space", PORTS[] = "ports",
                   DESCRIPTORS[] = "descriptors", NAMES[] = "names";
 
-static void tell(struct checks *c, enum finding_level level, const char *name, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
-static void tell(struct checks *c, enum finding_level level, const char *name, const char *fmt,
-                 ...) {
+void checks__tell(struct checks *c, enum finding_level level, const char *name, const char *fmt,
+                  ...) {
     struct problem text;
     va_list ap;
     va_start(ap, fmt);
@@ -46,7 +41,7 @@ static void tell(struct checks *c, enum finding_level level, const char *name, c
 }
 
 static void tell_problem(struct checks *c, const char *name, const struct problem *p) {
-    tell(c, FINDING_ERROR, name, "%s", p->text);
+    checks__tell(c, FINDING_ERROR, name, "%s", p->text);
 }
 
 static unsigned n_news(const struct checks *c) {
@@ -63,19 +58,22 @@ static void look_at_user(struct checks *c) {
     const bool has_owner = stat(c->paths->state, &st) == 0 && st.st_uid != 0;
     user_name(has_owner ? st.st_uid : 0, owner);
     if (has_owner) {
-        tell(c, FINDING_WARNING, USER, "this runs as root, but %s belongs to %s: run it as %s%s",
-             c->paths->state, owner, owner,
-             c->is_starting ? ", which cannot use files that root makes" : " to see its rights");
+        checks__tell(c, FINDING_WARNING, USER,
+                     "this runs as root, but %s belongs to %s: run it as %s%s", c->paths->state,
+                     owner, owner,
+                     c->is_starting ? ", which cannot use files that root makes"
+                                    : " to see its rights");
     } else {
-        tell(c, FINDING_WARNING, USER,
-             "this runs as root: make a user for the server, give it %s and %s with `chown -R`",
-             c->paths->cfg, c->paths->state);
+        checks__tell(c, FINDING_WARNING, USER,
+                     "this runs as root: make a user for the server, give it %s and %s with `chown "
+                     "-R`",
+                     c->paths->cfg, c->paths->state);
     }
 }
 
 /* ---- certificates ---- */
 
-static void write_day(int64_t t_s, char *ret, size_t cap) {
+void checks__write_day(int64_t t_s, char *ret, size_t cap) {
     struct tm utc;
     const time_t t = (time_t)t_s;
     (void)snprintf(ret, cap, "?");
@@ -88,20 +86,20 @@ static void look_at_dates(struct checks *c) {
     const int64_t expires_s = server_cert_expires_s(c->identity->cert);
     char begins[32];
     c->days_left = (expires_s - now_s) / SECONDS_PER_DAY;
-    write_day(expires_s, c->expires_day, sizeof c->expires_day);
+    checks__write_day(expires_s, c->expires_day, sizeof c->expires_day);
     if (begins_s > now_s) {
-        write_day(begins_s, begins, sizeof begins);
-        tell(c, FINDING_WARNING, CERTIFICATE,
-             "%s is valid only from %s on: the clock of this machine is behind, set it",
-             c->paths->server_crt, begins);
+        checks__write_day(begins_s, begins, sizeof begins);
+        checks__tell(c, FINDING_WARNING, CERTIFICATE,
+                     "%s is valid only from %s on: the clock of this machine is behind, set it",
+                     c->paths->server_crt, begins);
     } else if (c->days_left < EXPIRY_WARNING_DAYS) {
-        tell(c, FINDING_WARNING, CERTIFICATE,
-             "%s expires on %s, in %" PRId64 " days: renew it (`smp-server cert`)",
-             c->paths->server_crt, c->expires_day, c->days_left);
+        checks__tell(c, FINDING_WARNING, CERTIFICATE,
+                     "%s expires on %s, in %" PRId64 " days: renew it (`smp-server cert`)",
+                     c->paths->server_crt, c->expires_day, c->days_left);
     } else {
-        tell(c, FINDING_OK, CERTIFICATE,
-             "chain, key and fingerprint fit, valid until %s (%" PRId64 " days)", c->expires_day,
-             c->days_left);
+        checks__tell(c, FINDING_OK, CERTIFICATE,
+                     "chain, key and fingerprint fit, valid until %s (%" PRId64 " days)",
+                     c->expires_day, c->days_left);
     }
 }
 
@@ -121,15 +119,15 @@ static void look_at_secret(struct checks *c, const char *path, const char *what)
     struct stat st;
     if (stat(path, &st) != 0) return; /* whether it has to be there is judged elsewhere */
     if ((st.st_mode & (S_IRWXO | S_IWGRP)) == 0) return;
-    tell(c, FINDING_WARNING, KEYS, "%s, which holds %s, has the mode %04o: `chmod 600 %s`", path,
-         what, (unsigned)st.st_mode & 07777, path);
+    checks__tell(c, FINDING_WARNING, KEYS, "%s, which holds %s, has the mode %04o: `chmod 600 %s`",
+                 path, what, (unsigned)st.st_mode & 07777, path);
 }
 
 static void look_at_writable(struct checks *c, const char *path) {
     struct stat st;
     if (stat(path, &st) != 0 || (st.st_mode & S_IWOTH) == 0) return;
-    tell(c, FINDING_WARNING, KEYS, "everybody may change %s (mode %04o): `chmod o-w %s`", path,
-         (unsigned)st.st_mode & 07777, path);
+    checks__tell(c, FINDING_WARNING, KEYS, "everybody may change %s (mode %04o): `chmod o-w %s`",
+                 path, (unsigned)st.st_mode & 07777, path);
 }
 
 static void look_at_secrets(struct checks *c) {
@@ -144,7 +142,7 @@ static void look_at_secrets(struct checks *c) {
     look_at_writable(c, c->paths->cfg);
     if (c->storage->on_disk) look_at_writable(c, c->paths->state);
     if (n_news(c) == before)
-        tell(c, FINDING_OK, KEYS, "nobody else may read private keys and passwords");
+        checks__tell(c, FINDING_OK, KEYS, "nobody else may read private keys and passwords");
 }
 
 /* ---- storage ---- */
@@ -169,7 +167,7 @@ static bool check_rights(struct checks *c) {
 }
 
 static void warn_storage(void *ctx, const char *text) {
-    tell(ctx, FINDING_WARNING, STORAGE, "%s", text);
+    checks__tell(ctx, FINDING_WARNING, STORAGE, "%s", text);
 }
 
 static void look_at_storage(struct checks *c) {
@@ -183,9 +181,9 @@ static void look_at_storage(struct checks *c) {
     }
     if (e != OK) tell_problem(c, STORAGE, &p);
     if (n_news(c) == before)
-        tell(c, FINDING_OK, STORAGE, "%s",
-             c->storage->on_disk ? c->paths->state
-                                 : "nothing is stored: [STORE_LOG] enable is off");
+        checks__tell(c, FINDING_OK, STORAGE, "%s",
+                     c->storage->on_disk ? c->paths->state
+                                         : "nothing is stored: [STORE_LOG] enable is off");
 }
 
 /* No error for a start: what is stored is delivered even then. */
@@ -196,8 +194,10 @@ static void look_at_space_in(struct checks *c, const char *dir) {
     const enum finding_level level = mib < SPACE_ERROR_MIB && !c->is_starting ? FINDING_ERROR
                                      : mib < SPACE_WARNING_MIB                ? FINDING_WARNING
                                                                               : FINDING_OK;
-    tell(c, level, SPACE, "%" PRIu64 " MiB are free in %s%s", mib, dir,
-         level == FINDING_OK ? "" : ": make room, the server refuses messages when there is none");
+    checks__tell(c, level, SPACE, "%" PRIu64 " MiB are free in %s%s", mib, dir,
+                 level == FINDING_OK
+                     ? ""
+                     : ": make room, the server refuses messages when there is none");
 }
 
 static void look_at_space(struct checks *c) {
@@ -218,31 +218,37 @@ static void look_at_taken_port(struct checks *c, const struct port_use *u, enum 
     const char *host = u->addr.host != NULL ? u->addr.host : "any address";
     struct problem p = {0};
     if (c->pid != 0) {
-        tell(c, FINDING_OK, PORTS, "port %u (%s) is served%s", u->addr.port, host,
-             user == PORT_SAME_USER ? " (by a process of the server's user)" : "");
+        checks__tell(c, FINDING_OK, PORTS, "port %u (%s) is served%s", u->addr.port, host,
+                     user == PORT_SAME_USER ? " (by a process of the server's user)" : "");
         return;
     }
     if (!c->storage->on_disk) { /* then it may be this server itself */
-        tell(c, FINDING_WARNING, PORTS,
-             "port %u (%s) is in use by this server or another program: stop it, or set another %s",
-             u->addr.port, host, u->key);
+        checks__tell(c, FINDING_WARNING, PORTS,
+                     "port %u (%s) is in use by this server or another program: stop it, or set "
+                     "another %s",
+                     u->addr.port, host, u->key);
         return;
     }
     errno = EADDRINUSE;
     if (port_is_of_browsers(u->kind)) {
         ports_explain_left_out(u, E_SYS, c->paths->ini, &p);
-        tell(c, FINDING_WARNING, PORTS, "%s", p.text);
+        checks__tell(c, FINDING_WARNING, PORTS, "%s", p.text);
         return;
     }
     (void)ports_explain(u, E_SYS, c->paths->ini, &p);
     tell_problem(c, PORTS, &p);
 }
 
-/* Is this port served, or would it be? */
-static bool works(const struct checks *c, const struct port_use *u) {
+bool checks__is_served(const struct checks *c, const struct port_use *u) {
     const enum port_user user = check_port(&u->addr, c->pid);
     if (c->pid != 0) return user == PORT_OURS || user == PORT_SAME_USER;
-    return user == PORT_FREE ? check_may_bind(&u->addr, 0) == OK : !c->storage->on_disk;
+    return user != PORT_FREE && !c->storage->on_disk;
+}
+
+/* Is this port served, or would it be? */
+static bool works(const struct checks *c, const struct port_use *u) {
+    if (checks__is_served(c, u)) return true;
+    return c->pid == 0 && check_port(&u->addr, 0) == PORT_FREE && check_may_bind(&u->addr, 0) == OK;
 }
 
 static bool has_working_port(const struct checks *c) {
@@ -264,24 +270,26 @@ static void look_at_port(struct checks *c, const struct port_use *u, bool has_an
     const enum finding_level level = port_is_of_browsers(u->kind) ? FINDING_WARNING : FINDING_ERROR;
     if (user == PORT_FREE && has_another && ports_is_dispensable(u, may_bind)) {
         ports_explain_left_out(u, may_bind, c->paths->ini, &p);
-        tell(c, FINDING_WARNING, PORTS, "%s", p.text);
+        checks__tell(c, FINDING_WARNING, PORTS, "%s", p.text);
     } else if (user == PORT_OURS || user == PORT_SAME_USER || (user == PORT_TAKEN && c->pid == 0)) {
         look_at_taken_port(c, u, user);
     } else if (user == PORT_TAKEN) {
-        tell(c, level, PORTS,
-             "port %u (%s) is in use by another program, not by the server that runs: stop that "
-             "one, or set another %s",
-             u->addr.port, host, u->key);
+        checks__tell(c, level, PORTS,
+                     "port %u (%s) is in use by another program, not by the server that runs: stop "
+                     "that "
+                     "one, or set another %s",
+                     u->addr.port, host, u->key);
     } else if (c->pid != 0) {
-        tell(c, level, PORTS,
-             "port %u (%s) is not served by the server that runs: restart it to use the settings",
-             u->addr.port, host);
+        checks__tell(c, level, PORTS,
+                     "port %u (%s) is not served by the server that runs: restart it to use the "
+                     "settings",
+                     u->addr.port, host);
     } else if (may_bind != OK) {
         errno = number;
         (void)ports_explain(u, may_bind, c->paths->ini, &p);
         tell_problem(c, PORTS, &p);
     } else {
-        tell(c, FINDING_OK, PORTS, "port %u (%s) is free", u->addr.port, host);
+        checks__tell(c, FINDING_OK, PORTS, "port %u (%s) is free", u->addr.port, host);
     }
 }
 
@@ -305,46 +313,8 @@ static void look_at_descriptors(struct checks *c) {
     if (shares_divide(c->conf, shares_n_loops(c->conf), limit, &shares, &p) != OK) {
         tell_problem(c, DESCRIPTORS, &p);
     } else {
-        tell(c, FINDING_OK, DESCRIPTORS, "%u files may be open: enough for %u clients at once",
-             limit, shares.clients);
-    }
-}
-
-/* ---- pages ---- */
-
-static void tell_cert(struct checks *c, const struct web_cert *cert) {
-    const int64_t now_s = env_now_s(&ENV_SYSTEM), expires_s = web_cert_expires_s(cert);
-    const int64_t days = (expires_s - now_s) / SECONDS_PER_DAY;
-    char host[CONF_TEXT_MAX], day[32];
-    web_host(c->conf, false, host, sizeof host);
-    write_day(expires_s, day, sizeof day);
-    if (expires_s <= now_s) {
-        tell(c, FINDING_WARNING, WEB, "%s expired on %s, and browsers warn of it: renew it",
-             c->conf->web_cert, day);
-    } else if (*host != '\0' && !web_cert_is_for(cert, host)) {
-        tell(c, FINDING_WARNING, WEB,
-             "%s is not for %s, and browsers warn of it: get one for this name", c->conf->web_cert,
-             host);
-    } else if (days < PAGE_CERT_WARN_DAYS) {
-        tell(c, FINDING_WARNING, WEB, "%s expires on %s, in %" PRId64 " days: renew it",
-             c->conf->web_cert, day, days);
-    } else {
-        tell(c, FINDING_OK, WEB,
-             "certificate of the pages for %s, valid until %s (%" PRId64 " days)",
-             *host != '\0' ? host : "browsers", day, days);
-    }
-}
-
-/* A start tells it itself: it goes on, whatever is wrong. */
-static void look_at_pages(struct checks *c) {
-    struct web_cert *cert = NULL;
-    struct problem p = {0};
-    if (c->is_starting || !ports_have_https(c->conf) || c->conf->is_https_left_out) return;
-    if (page_cert_load(c->conf, &cert, &p) != OK) {
-        tell(c, FINDING_WARNING, WEB, "%s", p.text);
-    } else {
-        tell_cert(c, cert);
-        web_cert_free(cert);
+        checks__tell(c, FINDING_OK, DESCRIPTORS,
+                     "%u files may be open: enough for %u clients at once", limit, shares.clients);
     }
 }
 
@@ -359,12 +329,13 @@ static void look_at_resolver(struct checks *c) {
     const enum err bad = conf_resolver(c->conf, &e, &key, &why); /* said with the settings */
     if (bad == OK) why = resolver_probe(&e, c->conf->resolver.timeout_ms, text, sizeof text);
     if (bad == OK && why == NULL) {
-        tell(c, FINDING_OK, NAMES, "the resolver answers (%s)", e.url);
+        checks__tell(c, FINDING_OK, NAMES, "the resolver answers (%s)", e.url);
     } else if (bad == OK) {
-        tell(c, FINDING_WARNING, NAMES,
-             "the resolver does not answer (%s): names are not resolved until it does; see [NAMES] "
-             "resolver_endpoint",
-             why);
+        checks__tell(c, FINDING_WARNING, NAMES,
+                     "the resolver does not answer (%s): names are not resolved until it does; see "
+                     "[NAMES] "
+                     "resolver_endpoint",
+                     why);
     }
     endpoint_wipe(&e);
 }
@@ -373,7 +344,7 @@ static void look_at_resolver(struct checks *c) {
 
 static void (*const CHECKS[])(struct checks *c) = {
     look_at_user,        look_at_certificate,    look_at_secrets, look_at_storage,
-    look_at_space,       look_at_contradictions, look_at_ports,   look_at_pages,
+    look_at_space,       look_at_contradictions, look_at_ports,   checks__look_at_pages,
     look_at_descriptors, look_at_resolver,
 };
 

@@ -77,6 +77,16 @@ void web_name(const struct conf *c, char *ret, size_t cap) {
     if (*ret == '\0') web_host(c, true, ret, cap);
 }
 
+void web_url(const struct conf *c, bool is_secure, char *ret, size_t cap) {
+    enum { HTTP_PORT = 80, HTTPS_PORT = 443 };
+    char host[CONF_TEXT_MAX], at[8] = "";
+    const int port = (int)(is_secure ? c->web_https : c->web_http);
+    web_name(c, host, sizeof host);
+    if (port != (is_secure ? HTTPS_PORT : HTTP_PORT)) (void)snprintf(at, sizeof at, ":%d", port);
+    (void)snprintf(ret, cap, "%s://%s%s/", is_secure ? "https" : "http",
+                   *host != '\0' ? host : "localhost", at);
+}
+
 static void add_address(struct web_values *v, const char *name, const char *id, const char *hosts,
                         unsigned port) {
     char suffix[8] = "";

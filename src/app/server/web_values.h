@@ -6,7 +6,7 @@
 #include "app/settings/conf.h"
 #include "web/site.h"
 
-enum { WEB_VALUES_MAX = 96, WEB_VALUES_TEXT = 16 * 1024 };
+enum { WEB_VALUES_MAX = 96, WEB_VALUES_TEXT = 16 * 1024, WEB_URL_MAX = CONF_TEXT_MAX + 32 };
 
 struct web_values {
     size_t n;
@@ -24,3 +24,5 @@ MUST_USE enum err web_values_make(const struct conf *c, struct bytes fingerprint
 void web_host(const struct conf *c, bool is_onion, char *ret, size_t cap);
 /* Either of them: what the server is called. */
 void web_name(const struct conf *c, char *ret, size_t cap);
+/* Where the page about this server is, with TLS or without. */
+void web_url(const struct conf *c, bool is_secure, char *ret, size_t cap);
