@@ -100,10 +100,14 @@ static enum err write_object(const json_t *object, struct wr *w) {
     return wr_err(w);
 }
 
+/* Numbers are only in what is dropped; read as reals they may have any size (but for 308 digits).
+ */
+enum { READ_FLAGS = JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL };
+
 enum err name_record_write(struct bytes json, struct wr *w) {
     json_error_t why;
     if (json.n == 0) return E_SYNTAX;
-    json_t *object = json_loadb((const char *)json.p, json.n, JSON_ALLOW_NUL, &why);
+    json_t *object = json_loadb((const char *)json.p, json.n, READ_FLAGS, &why);
     if (object == NULL)
         return json_error_code(&why) == json_error_out_of_memory ? E_NO_MEMORY : E_SYNTAX;
     struct wr attempt = *w;

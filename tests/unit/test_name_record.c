@@ -126,6 +126,19 @@ static void other_keys_are_dropped(void **state) {
     assert_string_equal(out, GOOD);
 }
 
+/* Balances of coins, say. */
+static void numbers_of_any_size_are_dropped(void **state) {
+    static const char *const NUMBERS[] = {"123456789012345678901234567890", "-99999999999999999999",
+                                          "1e300", "1e-400", "0.1"};
+    char text[sizeof GOOD + 64];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(NUMBERS); i++) {
+        (void)snprintf(text, sizeof text, "{\"wei\":%s,%s", NUMBERS[i], GOOD + 1);
+        if (rewrite(text) != OK) fail_msg("refused: %s", NUMBERS[i]);
+        assert_string_equal(out, GOOD);
+    }
+}
+
 static void no_object(void **state) {
     static const char *const BAD[] = {
         "",
@@ -207,6 +220,7 @@ int main(void) {
         cmocka_unit_test(every_key_missing),
         cmocka_unit_test(every_type_wrong),
         cmocka_unit_test(other_keys_are_dropped),
+        cmocka_unit_test(numbers_of_any_size_are_dropped),
         cmocka_unit_test(no_object),
         cmocka_unit_test(text_around_it),
         cmocka_unit_test(every_prefix_is_refused),
