@@ -15,11 +15,11 @@ struct resolver_loop {
     struct transfers *transfers; /* owned */
     unsigned transfers_max;
     /* owner loop only */
-    struct list under_way,
-        waiting; /* requests; waiting: the oldest, whose time ends first, is first */
+    struct list under_way, waiting[RESOLVER_RANKS]; /* requests; the oldest, whose time ends first,
+                                                     * is first */
     unsigned n_under_way, n_waiting;
-    bool is_starting;
-    struct loop_timer timer; /* runs while some wait */
+    bool is_starting, has_new; /* asked for while others were being started */
+    struct loop_timer timer;   /* runs while some wait */
     uint8_t record[SMP_BLOCK_LEN];
 };
 
@@ -106,16 +106,28 @@ static void end_waiting(struct resolver_loop *rl, struct resolver_request *rq) {
     rl->n_waiting--;
 }
 
-static struct resolver_request *first_waiting(struct resolver_loop *rl) {
-    struct list *n = list_first(&rl->waiting);
+static struct resolver_request *first_of(struct resolver_loop *rl, unsigned rank) {
+    struct list *n = list_first(&rl->waiting[rank]);
     return n != NULL ? CONTAINER_OF(n, struct resolver_request, waiting) : NULL;
 }
 
+/* 0, 1-2, 3-6, 7-14 and so on. */
+static unsigned rank_of(const struct resolver_request *rq) {
+    unsigned rank = 0;
+    for (unsigned n = rq->n_others + 1; n > 1 && rank < RESOLVER_RANKS - 1; n /= 2) rank++;
+    return rank;
+}
+
+static bool has_place(const struct resolver_loop *rl, unsigned rank) {
+    const unsigned kept = rank < RESOLVER_RANKS_FIRST ? 0 : rl->transfers_max / 4;
+    return rl->n_under_way < rl->transfers_max - kept;
+}
+
 /* Those whose time is over are answered, then as many started as there is room for. */
-static void run_waiting(struct resolver_loop *rl, int64_t now_ms) {
-    for (struct resolver_request *rq; (rq = first_waiting(rl)) != NULL;) {
+static void run_waiting(struct resolver_loop *rl, unsigned rank, int64_t now_ms) {
+    for (struct resolver_request *rq; (rq = first_of(rl, rank)) != NULL;) {
         const bool is_late = rq->deadline_ms <= now_ms;
-        if (!is_late && rl->n_under_way >= rl->transfers_max) return;
+        if (!is_late && !has_place(rl, rank)) return;
         end_waiting(rl, rq);
         if (is_late) {
             fail(rq, NAME_TIMEOUT);
@@ -125,22 +137,36 @@ static void run_waiting(struct resolver_loop *rl, int64_t now_ms) {
     }
 }
 
+/* Of those that wait; INT64_MAX: none does. */
+static int64_t next_deadline_ms(struct resolver_loop *rl) {
+    int64_t next_ms = INT64_MAX;
+    for (unsigned rank = 0; rank < RESOLVER_RANKS; rank++) {
+        const struct resolver_request *rq = first_of(rl, rank);
+        if (rq != NULL && rq->deadline_ms < next_ms) next_ms = rq->deadline_ms;
+    }
+    return next_ms;
+}
+
 static void on_deadline(void *ctx) {
     start_waiting(ctx);
 }
 
 static void start_waiting(struct resolver_loop *rl) {
+    rl->has_new = true;
     if (rl->is_starting) return; /* done() may have asked for another name */
     const int64_t now_ms = loop_now_ms(rl->loop);
     rl->is_starting = true;
-    run_waiting(rl, now_ms);
+    while (rl->has_new) {
+        rl->has_new = false;
+        for (unsigned rank = 0; rank < RESOLVER_RANKS; rank++) run_waiting(rl, rank, now_ms);
+    }
     rl->is_starting = false;
-    const struct resolver_request *next = first_waiting(rl);
-    if (next == NULL) {
+    if (rl->n_waiting == 0) {
         loop_timer_stop(&rl->timer);
         return;
     }
-    const int64_t left_ms = next->deadline_ms > now_ms ? next->deadline_ms - now_ms : 0;
+    const int64_t next_ms = next_deadline_ms(rl);
+    const int64_t left_ms = next_ms > now_ms ? next_ms - now_ms : 0;
     if (loop_timer_start(rl->loop, &rl->timer, (uint64_t)left_ms, 0, on_deadline, rl) != OK)
         return; /* the next transfer that ends looks again, and each of them does */
 }
@@ -168,7 +194,7 @@ void resolver_ask(struct resolver *r, struct loop *from, struct bytes name,
         return;
     }
     owned->deadline_ms = loop_now_ms(rl->loop) + r->timeout_ms;
-    list_push_back(&rl->waiting, &owned->waiting);
+    list_push_back(&rl->waiting[rank_of(owned)], &owned->waiting);
     rl->n_waiting++;
     start_waiting(rl);
 }
@@ -180,7 +206,7 @@ static enum err open_loop(const struct resolver *r, const struct resolver_opts *
     rl->loop = o->loops[i];
     rl->transfers_max = o->transfers_max;
     list_init(&rl->under_way);
-    list_init(&rl->waiting);
+    for (unsigned rank = 0; rank < RESOLVER_RANKS; rank++) list_init(&rl->waiting[rank]);
     const struct transfers_opts t = {&r->endpoint, o->settings.response_max, o->transfers_max};
     return transfers_new(rl->loop, &t, &rl->transfers);
 }
@@ -224,9 +250,11 @@ enum err resolver_start(struct resolver *r) {
 
 static void close_loop(struct resolver_loop *rl) {
     loop_timer_stop(&rl->timer);
-    for (struct resolver_request *rq; (rq = first_waiting(rl)) != NULL;) {
-        end_waiting(rl, rq);
-        rq->drop(rq);
+    for (unsigned rank = 0; rank < RESOLVER_RANKS; rank++) {
+        for (struct resolver_request *rq; (rq = first_of(rl, rank)) != NULL;) {
+            end_waiting(rl, rq);
+            rq->drop(rq);
+        }
     }
     for (struct list *n; (n = list_first(&rl->under_way)) != NULL;) {
         struct resolver_request *rq = CONTAINER_OF(n, struct resolver_request, under_way);

@@ -5,6 +5,10 @@
  * transfers_max requests are at the resolver; RESOLVER_WAITING_MAX more wait for their turn, and
  * their time runs while they do. Every request is answered within the time limit.
  *
+ * Who asks for little goes before who asks for much: the turn is by the power of two of how many
+ * names the asker has here already, and the last quarter of the places at the resolver is kept for
+ * those of the first few. So a client whose names are slow holds up its own.
+ *
  * Start: resolver_new() before the loops start. Stop: join all loops, then resolver_free(), then
  * free the loops. */
 #pragma once
@@ -36,7 +40,11 @@ MUST_USE enum err resolver_start(struct resolver *r);
 /* Drops what is under way. NULL is a no-op. */
 void resolver_free(struct resolver *r);
 
-enum { RESOLVER_NAME_MAX = 253 };
+enum {
+    RESOLVER_NAME_MAX = 253,
+    RESOLVER_RANKS = 15,     /* powers of two */
+    RESOLVER_RANKS_FIRST = 3 /* those of less than 7 names: every place is theirs */
+};
 
 /* A name that is asked for. The caller embeds it, sets done and drop, and gives it away; exactly
  * one of the two is called, once, on the loop it came from, and then it is the caller's again. */
@@ -52,6 +60,7 @@ struct resolver_request {
     struct name_failure failure; /* error is NAME_OK on success */
     struct bytes record;         /* JSON; views memory of the loop's, gone when done() returns */
     /* set by the caller */
+    unsigned n_others; /* names that the same asker has here */
     void (*done)(struct resolver_request *rq);
     void (*drop)(struct resolver_request *rq); /* the server stops: free, and touch nothing else */
 };

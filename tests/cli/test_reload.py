@@ -179,6 +179,19 @@ def test_what_needs_a_restart(ready):
     server.stop()
 
 
+def test_names_need_a_restart(ready):
+    """What the resolver is shown is in no line."""
+    server = ready.start()
+    ready.set("NAMES", "resolver_endpoint", "http://localhost:1")
+    ready.set("NAMES", "resolver_auth", "bearer s3cret")
+    ready.set("NAMES", "enable", "on")
+    said = reload(server)
+    for key in ("enable", "resolver_endpoint", "resolver_auth"):
+        assert f"warn settings [NAMES] {key} changed: restart to use it\n" in said
+    assert "s3cret" not in said
+    server.stop()
+
+
 def test_bad_settings(ready):
     """One line, and all stays as it was, also what was right; certificates are another matter."""
     server = ready.start()

@@ -257,15 +257,20 @@ static void run_ask(struct loop_msg *msg) {
     resolver_ask(a->rig->resolver, a->rig->loop, bytes_str(a->name), &a->rq);
 }
 
-static void ask(struct rig *rig, const char *name) {
+static void ask_beside(struct rig *rig, const char *name, unsigned n_others) {
     struct ask *a = calloc(1, sizeof *a);
     assert_non_null(a);
     a->msg.run = run_ask;
     a->rq.done = on_done;
     a->rq.drop = on_drop;
+    a->rq.n_others = n_others;
     a->rig = rig;
     (void)snprintf(a->name, sizeof a->name, "%s", name);
     loop_post(rig->loop, &a->msg);
+}
+
+static void ask(struct rig *rig, const char *name) {
+    ask_beside(rig, name, 0);
 }
 
 static void wait_for(struct rig *rig, unsigned n_done) {
@@ -397,6 +402,38 @@ static void those_that_wait_time_out(void **state) {
     close_rig(&rig);
 }
 
+/* However slow the many are, those who ask for a few are asked for at once. */
+static void few_go_before_many(void **state) {
+    struct rig rig;
+    (void)state;
+    open_at_web(&rig, NULL, PATIENT_MS);
+    for (unsigned i = 0; i < MANY; i++) ask_beside(&rig, "silent.test", i);
+    for (unsigned i = 1; i <= 5; i++) {
+        ask_beside(&rig, "a.test", i % 2);
+        wait_for(&rig, i);
+    }
+    assert_int_equal(rig.n_error[NAME_OK], 5);
+    close_rig(&rig);
+    assert_int_equal(rig.n_dropped, MANY);
+}
+
+/* One who asks for all gets them, in the end, and all time out who wait in vain, whatever their
+ * turn. */
+static void many_of_one(void **state) {
+    struct rig rig;
+    (void)state;
+    open_at_web(&rig, NULL, PATIENT_MS);
+    for (unsigned i = 0; i < MANY; i++) ask_beside(&rig, "a.test", i);
+    wait_for(&rig, MANY);
+    assert_int_equal(rig.n_error[NAME_OK], MANY);
+    close_rig(&rig);
+    open_at_web(&rig, NULL, TIMEOUT_MS);
+    for (unsigned i = 0; i < MANY; i++) ask_beside(&rig, "silent.test", i);
+    wait_for(&rig, MANY);
+    assert_int_equal(rig.n_error[NAME_TIMEOUT], MANY);
+    close_rig(&rig);
+}
+
 static void the_end_drops_what_is_under_way(void **state) {
     struct rig rig;
     (void)state;
@@ -435,6 +472,8 @@ int main(void) {
         cmocka_unit_test(https_where_http_is_spoken),
         cmocka_unit_test(more_than_may_be_under_way),
         cmocka_unit_test(those_that_wait_time_out),
+        cmocka_unit_test(few_go_before_many),
+        cmocka_unit_test(many_of_one),
         cmocka_unit_test(the_end_drops_what_is_under_way),
         cmocka_unit_test(probes),
     };

@@ -107,7 +107,7 @@ static struct asked *asked_new(struct request *rq) {
 
 /* a may be gone when this returns. */
 static void start(struct session *s, struct asked *a) {
-    s->n_names++;
+    a->rq.n_others = s->n_names++;
     resolver_ask(a->relay->o.resolver, s->rl->loop, a->name, &a->rq);
 }
 

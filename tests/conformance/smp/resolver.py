@@ -2,10 +2,13 @@
 """A resolver of names on loopback, http or https: the first label of a name says what it does."""
 
 import json
+import socket
 import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+PATIENT_MS = 60000  # where nothing may end by the clock, on whatever machine
 
 RECORD = {"name": "", "nickname": "Alice", "website": "https://example.org", "location": "Earth",
           "simplexContact": [], "simplexChannel": [], "eth": None, "btc": None, "xmr": None,
@@ -31,6 +34,13 @@ def padded(name, size):
 def without(name, key):
     """A record that lacks a key."""
     return {k: v for k, v in record(name).items() if k != key}
+
+
+def settings(resolver, **more):
+    """The ini of a server with this resolver."""
+    keys = {"enable": "on", "resolver_endpoint": resolver.endpoint + "//",
+            "resolver_timeout_ms": 2000, **more}
+    return {("NAMES", key): value for key, value in keys.items()}
 
 
 class Answer:
@@ -115,6 +125,21 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
 
+class Speaker(BaseHTTPRequestHandler):
+    """Says what no HTTP server says: its server's `owner.speak(socket, request)`, once a connection.
+    """
+
+    def handle(self):
+        """Whatever is asked."""
+        request = self.request.recv(4096)
+        self.server.owner.requests.append(request)
+        if request:
+            self.server.owner.speak(self.request, request)
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
 class HttpServer(ThreadingHTTPServer):
     """Many requests at once, quiet about clients that went."""
 
@@ -125,18 +150,16 @@ class HttpServer(ThreadingHTTPServer):
         """A client that went."""
 
 
-class Resolver:
-    """The resolver; `requests` are (path, headers) of all that came. `certificate`: a PEM file with
-    a key, for https."""
+class Listening:
+    """A server on loopback, http or https, and its thread. `requests` are those that came."""
 
-    def __init__(self, certificate=None, answers=script):
-        self.script = answers
-        self.health = Answer(b"ok")
-        self.lock, self.ended = threading.Lock(), threading.Event()
+    def __init__(self, handler, certificate=None, address="127.0.0.1"):
+        self.ended = threading.Event()
         self.requests = []
-        self.http = HttpServer(("127.0.0.1", 0), Handler)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.http = type("Server", (HttpServer,), {"address_family": family})((address, 0), handler)
         self.http.owner = self
-        self.scheme = "http"
+        self.scheme, self.host = "http", f"[{address}]" if ":" in address else "localhost"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
@@ -149,7 +172,7 @@ class Resolver:
     @property
     def endpoint(self):
         """For resolver_endpoint."""
-        return f"{self.scheme}://localhost:{self.http.server_address[1]}"
+        return f"{self.scheme}://{self.host}:{self.http.server_address[1]}"
 
     def wait_for(self, count, timeout=20):
         """Until so many requests have come."""
@@ -170,3 +193,22 @@ class Resolver:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Resolver(Listening):
+    """The resolver; `requests` are (path, headers) of all that came. `certificate`: a PEM file with
+    a key, for https."""
+
+    def __init__(self, certificate=None, answers=script, address="127.0.0.1"):
+        self.script = answers
+        self.health = Answer(b"ok")
+        self.lock = threading.Lock()
+        super().__init__(Handler, certificate, address)
+
+
+class Rubbish(Listening):
+    """In a resolver's place: `speak(socket, request)` is called for each connection."""
+
+    def __init__(self, speak):
+        self.speak = speak
+        super().__init__(Speaker)
