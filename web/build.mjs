@@ -26,6 +26,7 @@ const PLOTS = [
   { id: "memory", unit: "bytes", series: ["memory_bytes"] },
   { id: "disk", unit: "bytes", series: ["storage_bytes"] },
   { id: "errors", unit: "count", series: ["proxy_errors_connect", "proxy_errors_compat", "proxy_errors_other"], note: true },
+  { id: "names", unit: "count", series: ["names_found", "names_unknown", "names_failed"], note: true },
 ];
 const ONLY_IN_TABLE = { id: "free", unit: "bytes", series: ["storage_free_bytes"] };
 const DASHES = ["", ' stroke-dasharray="7 4"', ' stroke-dasharray="2 4"'];

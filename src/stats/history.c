@@ -48,7 +48,7 @@ struct history {
     struct point points[HISTORY_FINE_POINTS + HISTORY_DAY_POINTS];
 };
 
-enum { SIZE_MAX_BYTES = 224 * 1024 };
+enum { SIZE_MAX_BYTES = 264 * 1024 };
 _Static_assert(sizeof(struct history) < SIZE_MAX_BYTES, "history.h states its size");
 
 enum err history_new(struct history **ret) {

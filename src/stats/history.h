@@ -3,7 +3,7 @@
  * seconds, and the last day in steps of a minute. What is older is forgotten, and all of it when
  * the program ends.
  *
- * Its size is fixed, about 220 KB. A step ends when history_add() is called; rates are by the time
+ * Its size is fixed, about 260 KB. A step ends when history_add() is called; rates are by the time
  * that has really passed. Points have the wall clock's time, and their times only grow: when that
  * clock is set back, all is forgotten. No locks: the owner guards it. Which figures:
  * history.def. */

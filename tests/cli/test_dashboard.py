@@ -118,6 +118,7 @@ def test_figures(ready, port):
         queue = Queue.create(client, subscribe=False)
         for _ in range(N_SENT):
             assert queue.send(client, b"x").raw == b"OK"
+        assert client.request(b"RSLV a.simplex").raw == b"ERR NAME NO_RESOLVER"
         until = time.monotonic() + TIMEOUT
         while (now := data(port))["steps"][0]["messages"][-1:] != [N_SENT]:
             assert time.monotonic() < until
@@ -135,6 +136,7 @@ def test_figures(ready, port):
     assert now["certificate_days"]["smp"] > 300000 and now["storage_state"] == 0
     assert fine["memory_bytes"][-1] > 1e6 and fine["storage_bytes"][-1] > 0
     assert fine["storage_free_bytes"][-1] > 1e6
+    assert sum(fine["names_failed"]) == 1 and sum(fine["names_found"]) == 0
     assert fine["proxy_errors_connect"][-1] == 0 and 0 < fine["answer_p50_ms"][-1] < 10000
     assert {len(v) for v in fine.values() if isinstance(v, list)} == {len(fine["time"])}
     assert now["steps"][1]["step"] == 60 and now["steps"][1]["time"] == []

@@ -103,6 +103,10 @@ static void values_are_those_of_their_step(void **state) {
     count(&c, STAT_P_RELAYS_ERRORS_CONNECT, 2);
     count(&c, STAT_P_MSG_FWDS_ERRORS_CONNECT, 3);
     count(&c, STAT_P_MSG_FWDS_ERRORS_OTHER, 1);
+    count(&c, STAT_RSLV_SUCC, 7);
+    count(&c, STAT_RSLV_NOT_FOUND, 4);
+    count(&c, STAT_RSLV_RESOLVER_ERRS, 2);
+    count(&c, STAT_RSLV_DISABLED, 1);
     c.gauges.value[GAUGE_Q_COUNT] = 20000001;
     c.gauges.value[GAUGE_RESIDENT_BYTES] = 123456789012;
     step(&c, 5);
@@ -111,6 +115,9 @@ static void values_are_those_of_their_step(void **state) {
     assert_true(is(value(&c, FINE, "proxy_errors_connect", 0), 5));
     assert_true(is(value(&c, FINE, "proxy_errors_compat", 0), 0));
     assert_true(is(value(&c, FINE, "proxy_errors_other", 0), 1));
+    assert_true(is(value(&c, FINE, "names_found", 0), 7));
+    assert_true(is(value(&c, FINE, "names_unknown", 0), 4));
+    assert_true(is(value(&c, FINE, "names_failed", 0), 3));
     assert_true(is(value(&c, FINE, "queues", 0), 20000001));
     assert_true(is(value(&c, FINE, "memory_bytes", 0), 123456789012));
     assert_true(isnan(value(&c, FINE, "answer_p50_ms", 0)));

@@ -36,7 +36,7 @@ const open = (options, use) => withPage(browser, { httpCredentials: credentials(
 
 const NAMES = ["messages_sent", "messages_received", "connections", "clients", "answer_p50_ms", "answer_p99_ms", "commit_p50_ms",
   "commit_p99_ms", "queues", "messages", "memory_bytes", "storage_bytes", "storage_free_bytes", "proxy_errors_connect",
-  "proxy_errors_compat", "proxy_errors_other"];
+  "proxy_errors_compat", "proxy_errors_other", "names_found", "names_unknown", "names_failed"];
 const END = 1795920000;
 
 // `n` points of each series: its number in NAMES and that of the point.
@@ -67,7 +67,7 @@ test("dashboard: now, lowest and highest, of the time that is shown", () => open
   await answerBy(page, figures());
   await page.goto(url);
   await drawn(page);
-  assert.equal(await page.locator("canvas").count(), 10);
+  assert.equal(await page.locator("canvas").count(), 11);
   assert.deepEqual(await row(page, "messages_received"), ["1,179", "1,000", "1,179"]);
   assert.deepEqual(await row(page, "answer_p50_ms"), ["4.18 s", "4 s", "4.18 s"]);
   await page.getByLabel("24 hours").check();
