@@ -19,7 +19,7 @@ static size_t number_of(const struct id *id) {
 }
 
 /* A queue is its slot and a generation; deleted and made again it is another one. */
-static struct id queue_id(unsigned slot, uint32_t generation) {
+struct id rig_queue_id(unsigned slot, uint32_t generation) {
     return rig_msg_id((size_t)generation * RIG_N_QUEUES + slot + 0x10000000);
 }
 
@@ -242,7 +242,7 @@ enum err rig_append(struct rig *r, unsigned queue, uint16_t body_len) {
     }
     const size_t k = r->n_messages;
     const struct id id = rig_msg_id(k);
-    const struct id qid = queue_id(queue, r->generations[queue]);
+    const struct id qid = rig_queue_id(queue, r->generations[queue]);
     rig_fill_body(k, body, body_len);
     struct message *m;
     enum err e = body_len != 0
@@ -268,7 +268,7 @@ enum err rig_append(struct rig *r, unsigned queue, uint16_t body_len) {
 void rig_delete(struct rig *r, size_t k) {
     pthread_mutex_lock(&r->mtx);
     struct rig_msg *x = &r->messages[k];
-    const struct id id = rig_msg_id(k), qid = queue_id(x->queue % RIG_N_QUEUES, x->queue);
+    const struct id id = rig_msg_id(k), qid = rig_queue_id(x->queue % RIG_N_QUEUES, x->queue);
     lsn_t lsn;
     if (x->state == RIG_LIVE && commit_begin(r->commit, &lsn) == OK) {
         if (journal_delete(r->journal, &qid, &id, x->loc, x->body_len, lsn) == OK) {
@@ -285,7 +285,7 @@ void rig_delete_queue(struct rig *r, unsigned queue) {
     lsn_t lsn;
     const uint32_t generation = r->generations[queue];
     if (r->next_generation < RIG_MAX_MESSAGES && commit_begin(r->commit, &lsn) == OK) {
-        const struct id qid = queue_id(queue, generation);
+        const struct id qid = rig_queue_id(queue, generation);
         struct journal_purge purge;
         const enum err e = journal_purge_new(r->journal, &qid, &purge);
         if (e == OK) journal_purge_append(r->journal, purge);
@@ -301,6 +301,7 @@ void rig_delete_queue(struct rig *r, unsigned queue) {
             x->state = RIG_DELETED;
             x->delete_lsn = lsn;
         }
+        journal_purge_done(r->journal);
         r->queue_delete_lsn[generation] = lsn;
         r->next_generation += RIG_N_QUEUES - r->next_generation % RIG_N_QUEUES + queue;
         r->generations[queue] = r->next_generation;
@@ -396,7 +397,7 @@ static enum err read_body(struct rig *r, size_t k, uint8_t *ret, size_t *ret_n) 
     struct body_read b = {.mtx = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
     pthread_mutex_lock(&r->mtx);
     struct rig_msg *x = &r->messages[k];
-    const struct journal_msg m = {.queue = queue_id(x->queue % RIG_N_QUEUES, x->queue),
+    const struct journal_msg m = {.queue = rig_queue_id(x->queue % RIG_N_QUEUES, x->queue),
                                   .msg = rig_msg_id(k),
                                   .body_len = x->body_len,
                                   .loc = x->loc};

@@ -78,6 +78,7 @@ void rig_delete_queue(struct rig *r, unsigned queue); /* with what the store log
 enum err rig_flush(struct rig *r);
 size_t rig_n_live(struct rig *r);
 struct id rig_msg_id(size_t message);
+struct id rig_queue_id(unsigned slot, uint32_t generation);
 void rig_fill_body(size_t message, uint8_t *buf, size_t n);
 
 /* After rig_close(), a crash, and rig_open(): is what is there what should be? NULL: yes; else what

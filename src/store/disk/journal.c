@@ -187,7 +187,17 @@ enum err journal_purge_new(struct journal *j, const struct id *queue, struct jou
 
 void journal_purge_append(struct journal *j, struct journal_purge owned) {
     bool used;
+    lock_take(&j->mtx);
+    j->n_purging++;
+    lock_give(&j->mtx);
     journal__place(j, owned.record, owned.end, &used);
+}
+
+void journal_purge_done(struct journal *j) {
+    lock_take(&j->mtx);
+    assert(j->n_purging != 0);
+    j->n_purging--;
+    lock_give(&j->mtx);
 }
 
 void journal_purge_drop(struct journal_purge owned) {
@@ -205,6 +215,7 @@ void journal_forget(struct journal *j, struct journal_loc loc, uint16_t body_len
         journal__count_live(j, loc, body_len, -1);
     } else {
         j->miscounted = true;
+        j->keeps_deletions = true;
     }
     lock_give(&j->mtx);
 }
@@ -220,7 +231,7 @@ struct journal_stats journal_stats(struct journal *j) {
         .n_segments = j->n_segments,
         .disk_bytes = n_files * j->segment_len,
         .torn_bytes = j->torn_bytes,
-        .n_to_erase = j->n_erasures,
+        .n_to_erase = j->erasures.n,
         .low_space = j->low_space,
     };
     lock_give(&j->mtx);
@@ -235,7 +246,8 @@ static void free_journal(struct journal *j) {
     lock_cond_done(&j->wake);
     lock_done(&j->mtx);
     free(j->segments);
-    free(j->erasures);
+    free(j->erasures.v);
+    free(j->deletions.v);
     free(j->segment_buf);
     free(j->dir);
     free(j->mark_path);

@@ -5,9 +5,9 @@
  * Format, recovery rules and the reasons: docs/FORMATS.md and docs/adr/0004-journal-format.md. In
  * short: records with CRC-32C and a running number are appended to segments of 8 MiB; a deletion is
  * a record too; the oldest segment is freed when its live records are few (they are copied
- * forward), so a deletion is always still there as long as the message it deletes. A body whose
- * deletion is durable is overwritten within ERASE_WITHIN_S, and free segments are overwritten too:
- * the server must not be an archive.
+ * forward), so a deletion is always still there as long as the message it deletes. A message whose
+ * deletion is durable is overwritten within ERASE_WITHIN_S, then the deletion, and free segments
+ * are overwritten too: the server must not be an archive (ADR 19).
  *
  * Threads: append and release may be called by any thread that holds commit_begin() or nothing as
  * stated; records are written by the commit thread alone; some threads do nothing but read bodies,
@@ -124,9 +124,11 @@ MUST_USE enum err journal_purge_new(struct journal *j, const struct id *queue,
                                     struct journal_purge *ret);
 void journal_purge_append(struct journal *j, struct journal_purge owned);
 void journal_purge_drop(struct journal_purge owned);
-/* Of each message that journal_purge_append() has deleted at lsn: its body is erased. Any time
- * after that; under the owner's lock of the queue. */
+/* Of each message that journal_purge_append() has deleted at lsn: it is erased. Any time after that
+ * and before journal_purge_done(), which comes once for each append; under the owner's lock of the
+ * queue. */
 void journal_forget(struct journal *j, struct journal_loc loc, uint16_t body_len, lsn_t lsn);
+void journal_purge_done(struct journal *j);
 
 /* Asks for a body to be read into ret_body (room for body_len); done(arg, e) is called by one of
  * the threads that read: OK, E_NOT_FOUND (it does not lie there any more: look where it is now),

@@ -102,21 +102,23 @@ static bool is_plausible(const struct record_head *h, size_t room) {
         return h->len == RECORD_HEAD_LEN && h->order >= h->n;
     case JREC_SKIP:
         return h->order >= h->n;
+    case JREC_GONE:
+        return h->body_len == 0;
     default:
         return false;
     }
 }
 
-enum err record_head_decode(struct bytes in, const struct record_place *at,
-                            struct record_head *ret) {
-    if (in.n < RECORD_HEAD_LEN) return E_SYNTAX;
-    struct rd r = rd_init(bytes_of(in.p, RECORD_HEAD_LEN));
+/* Of a head with so much room for its record. */
+static enum err decode(const uint8_t *in, size_t room, const struct record_place *at,
+                       struct record_head *ret) {
+    struct rd r = rd_init(bytes_of(in, RECORD_HEAD_LEN));
     struct record_head h;
     h.len = rd_u32(&r);
     h.type = rd_u8(&r);
     h.flags = rd_u8(&r);
     h.body_len = rd_u16(&r);
-    if (h.type < JREC_MSG || h.type > JREC_PURGE || h.len > in.n)
+    if (h.type < JREC_MSG || h.type > JREC_GONE || h.len > room)
         return E_SYNTAX; /* the usual case while searching */
     h.n = rd_u64(&r);
     h.durable_n = rd_u64(&r);
@@ -125,10 +127,20 @@ enum err record_head_decode(struct bytes in, const struct record_place *at,
     h.queue = rd_id(&r);
     h.msg = rd_id(&r);
     h.body_crc = rd_u32(&r);
-    const uint32_t crc = crc32c(place_crc(at), in.p, r.at);
-    if (rd_u32(&r) != crc || rd_end(&r) != OK || !is_plausible(&h, in.n)) return E_SYNTAX;
+    const uint32_t crc = crc32c(place_crc(at), in, r.at);
+    if (rd_u32(&r) != crc || rd_end(&r) != OK || !is_plausible(&h, room)) return E_SYNTAX;
     *ret = h;
     return OK;
+}
+
+enum err record_head_decode(struct bytes in, const struct record_place *at,
+                            struct record_head *ret) {
+    return in.n >= RECORD_HEAD_LEN ? decode(in.p, in.n, at, ret) : E_SYNTAX;
+}
+
+enum err record_head_decode_alone(const uint8_t in[RECORD_HEAD_LEN], const struct record_place *at,
+                                  struct record_head *ret) {
+    return decode(in, SIZE_MAX, at, ret);
 }
 
 bool record_body_is_whole(const struct record_head *h, struct bytes body) {

@@ -14,7 +14,7 @@
 #include "base/id.h"
 #include "store/disk/journal.h"
 
-enum { SEGMENT_HEAD_LEN = 4096, RECORD_HEAD_LEN = 96, JOURNAL_VERSION = 2 };
+enum { SEGMENT_HEAD_LEN = 4096, RECORD_HEAD_LEN = 96, JOURNAL_VERSION = 3 };
 
 struct segment_head {
     uint32_t version; /* encoded: always JOURNAL_VERSION */
@@ -36,6 +36,7 @@ enum record_type {
     JREC_SKIP = 6,   /* repaired damage: stands for the numbers n to order, and for all bytes up to
                         the next record */
     JREC_PURGE = 7,  /* the messages of this queue with a lower `order` are deleted */
+    JREC_GONE = 8,   /* was a message, or a deletion of what is gone */
 };
 
 enum { RECORD_FLAG_NOTIFICATION = 1, RECORD_FLAG_QUOTA = 2 };
@@ -75,6 +76,9 @@ void record_head_encode(const struct record_head *h, const struct record_place *
  * segment: `in` goes up to its end. The body is not looked at. */
 MUST_USE enum err record_head_decode(struct bytes in, const struct record_place *at,
                                      struct record_head *ret);
+/* The same of a head that was read alone: whether its record fits is not looked at. */
+MUST_USE enum err record_head_decode_alone(const uint8_t in[RECORD_HEAD_LEN],
+                                           const struct record_place *at, struct record_head *ret);
 bool record_body_is_whole(const struct record_head *h, struct bytes body);
 
 /* True if all bytes are zero. */

@@ -6,7 +6,8 @@
  *   journal_write.c    the commit sink: writes groups, syncs, undoes
  *   journal_mark.c     what an orderly stop has left
  *   journal_read.c     the readers: threads that read bodies
- *   journal_worker.c   the worker thread: erases, frees, keeps spares
+ *   journal_worker.c   the worker thread: frees, keeps spares
+ *   journal_erase.c    takes what is deleted out of the files
  *   journal_compact.c  moves what lives in the oldest segment
  *   journal_scan.c     reads a segment while opening
  *   journal_recover.c  decides what a crash or damage has left
@@ -78,11 +79,18 @@ struct undo {
     uint64_t to;             /* where what it wrote to that segment ends */
 };
 
+/* A record that has nothing to say any more. */
 struct erasure {
     struct journal_loc loc;
     lsn_t lsn; /* not before this is on stable storage */
     uint16_t body_len;
 };
+
+struct erasures {
+    struct erasure *v; /* owned */
+    size_t n, cap;
+};
+MUST_USE enum err erasures_add(struct erasures *l, const struct erasure *x); /* E_NO_MEMORY */
 
 struct segment_fd {
     uint32_t number;
@@ -158,11 +166,13 @@ struct journal {
     unsigned n_spares;
     uint32_t next_spare;
     bool low_space;
-    bool miscounted;          /* more is counted as live than is */
-    bool unproven;            /* the last group is not known to be synced by any record */
-    struct erasure *erasures; /* owned */
-    size_t n_erasures, cap_erasures;
-    size_t n_erasures_left; /* after the last round */
+    bool miscounted;           /* more is counted as live than is */
+    bool unproven;             /* the last group is not known to be synced by any record */
+    struct erasures erasures;  /* messages that are deleted */
+    struct erasures deletions; /* DELETE and PURGE on the disk */
+    bool keeps_deletions;      /* what they delete is not all in erasures */
+    unsigned n_purging;        /* PURGE appended, and its messages not yet all forgotten */
+    size_t n_erasures_left;    /* after the last round */
     bool kicked, stopping, has_worker;
     struct thread worker;
 
@@ -230,6 +240,21 @@ void journal__kick(
 bool journal__free_oldest(struct journal *j);     /* worker; nothing that lives there may be lost;
                                                      false: not now */
 uint8_t *journal__segment_buf(struct journal *j); /* worker; room for a segment; NULL: no memory */
+
+/* ---- journal_erase.c ---- */
+#define JOURNAL_NOTES_NAME "erasing"
+void journal__erase(struct journal *j); /* worker */
+/* A DELETE or PURGE has been written there. Takes mtx. */
+void journal__note_deletion(struct journal *j, struct journal_loc loc, lsn_t lsn);
+struct journal_path journal__notes_path(const struct journal *j);
+/* While opening: the heads that were about to be written. Owned; NULL, 0: none. E_SYS, E_NO_MEMORY.
+ */
+MUST_USE enum err journal__load_notes(const struct journal *j, uint8_t **ret, size_t *ret_n);
+/* Into a segment that has been read, so that it is as if they had been written. */
+void journal__apply_notes(const uint8_t *notes, size_t n, uint32_t number, uint64_t salt,
+                          uint8_t *segment, size_t len);
+MUST_USE enum err journal__write_noted(struct journal *j, const uint8_t *notes,
+                                       size_t n); /* durably; E_SYS */
 
 /* ---- journal_mark.c ---- */
 MUST_USE enum err journal__read_mark(const struct journal *j,

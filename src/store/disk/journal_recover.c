@@ -103,7 +103,7 @@ static void list_entry(void *arg, const char *name) {
     enum journal_file kind;
     uint32_t number;
     if (!journal_parse_file_name(name, &kind, &number)) {
-        r->foreign = true;
+        r->foreign = r->foreign || strcmp(name, JOURNAL_NOTES_NAME) != 0;
     } else if (kind == FILE_SPARE) {
         note_spare(r->j, number);
     } else if (kind == FILE_SEGMENT && r->list_err == OK) {
@@ -211,9 +211,8 @@ static bool close_fixes(struct recovery *r, uint64_t first_n) {
 
 /* ---- records ---- */
 
-/* The body that lies at l->loc will not be asked for any more. */
+/* What lies at l->loc will not be asked for any more. */
 static enum err bury(struct recovery *r, const struct live_msg *l, lsn_t lsn) {
-    if (l->body_len == 0) return OK;
     return journal__add_erasure(r->j, &(struct erasure){.loc = l->loc,
                                                         .lsn = lsn,
                                                         .body_len = l->body_len});
@@ -226,8 +225,11 @@ static enum err see_message(struct recovery *r, uint32_t at, const struct record
     enum err e = OK;
     if (node != NULL) {
         /* A copy of which only the head was written must not hide the original. */
-        if (bad && !live_of(node)->bad_body) return OK;
-        if (!live_of(node)->bad_body) e = bury(r, live_of(node), 0);
+        if (bad && !live_of(node)->bad_body) {
+            const struct live_msg copy = {.loc = {r->cur.number, at / 8}, .body_len = h->body_len};
+            return bury(r, &copy, 0);
+        }
+        e = bury(r, live_of(node), 0);
         if (e != OK) return e;
     } else {
         struct live_msg *l = calloc(1, sizeof *l);
@@ -258,7 +260,7 @@ static enum err see_delete(struct recovery *r, const struct record_head *h) {
     struct idnode *node = idmap_remove(&r->live, &key);
     if (node == NULL) return OK; /* went with its segment */
     struct live_msg *l = live_of(node);
-    const enum err e = l->bad_body ? OK : bury(r, l, 0);
+    const enum err e = bury(r, l, 0);
     free(l);
     return e;
 }
@@ -294,18 +296,28 @@ static enum err see_record(struct recovery *r, size_t file, uint32_t at,
     case JREC_COPY:
         return see_message(r, at, h);
     case JREC_DELETE:
+        journal__note_deletion(r->j, (struct journal_loc){r->cur.number, at / 8}, 0);
         return see_delete(r, h);
     case JREC_PURGE:
+        journal__note_deletion(r->j, (struct journal_loc){r->cur.number, at / 8}, 0);
         return see_purge(r, h);
     case JREC_MARK:
     case JREC_END:
     case JREC_SKIP:
+    case JREC_GONE:
         break;
     }
     return OK;
 }
 
 /* ---- what is not there ---- */
+
+/* A segment, as it is when what was being erased is. */
+static enum err load(struct recovery *r, uint32_t number, struct scan *s) {
+    const enum err e = scan_load(r->j, number, s);
+    if (e == OK) journal__apply_notes(r->notes, r->n_notes, number, s->head.salt, s->buf, s->all.n);
+    return e;
+}
 
 /* Does a record of this segment, from this offset on, say that the missing one was on stable
  * storage? */
@@ -320,8 +332,7 @@ static bool proves(const struct scan *s, uint32_t at, uint64_t missing_n) {
 static enum err was_durable(struct recovery *r, size_t file, uint32_t at, bool *ret) {
     *ret = (r->mark.valid && r->next_n < r->mark.next_n) || proves(&r->cur, at, r->next_n);
     for (size_t i = file + 1; i < r->n_files && !*ret; i++) {
-        const enum err e =
-            r->files[i].missing ? E_SYNTAX : scan_load(r->j, r->files[i].number, &r->ahead);
+        const enum err e = r->files[i].missing ? E_SYNTAX : load(r, r->files[i].number, &r->ahead);
         if (e == E_SYNTAX || e == E_VERSION) {
             *ret =
                 true; /* a segment's head is durable before the segment is: this is no torn group */
@@ -398,7 +409,7 @@ static enum err read_records(struct recovery *r, size_t file) {
 
 static enum err read_segment(struct recovery *r, size_t file) {
     const uint32_t number = r->files[file].number;
-    enum err e = r->files[file].missing ? E_SYNTAX : scan_load(r->j, number, &r->cur);
+    enum err e = r->files[file].missing ? E_SYNTAX : load(r, number, &r->cur);
     if (e == E_VERSION)
         return recovery_refuse(r, number, 0, "written by a later version of smp-server");
     if (e == E_SYNTAX && r->o->skip_warnings) return add_whole_fix(r, file);
@@ -557,6 +568,7 @@ static void set_position(struct recovery *r) {
 
 static enum err recover(struct recovery *r) {
     enum err e = journal__read_mark(r->j, &r->mark);
+    if (e == OK) e = journal__load_notes(r->j, &r->notes, &r->n_notes);
     if (e == OK) e = list_files(r);
     if (e == OK) e = journal__check_ends(r);
     if (e == OK) e = make_table(r);
@@ -605,6 +617,7 @@ enum err journal__recover(struct journal *j, const struct journal_opts *o,
     scan_done(&r.ahead);
     free(r.files);
     free(r.fixes);
+    free(r.notes);
     errno = error;
     return e;
 }

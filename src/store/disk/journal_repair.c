@@ -161,7 +161,8 @@ static enum err sync_unproven(const struct recovery *r) {
 }
 
 enum err recovery_repair(struct recovery *r) {
-    enum err e = apply_fixes(r);
+    enum err e = journal__write_noted(r->j, r->notes, r->n_notes);
+    if (e == OK) e = apply_fixes(r);
     if (e == OK && r->torn) e = remove_tail(r);
     return e == OK ? sync_unproven(r) : e;
 }

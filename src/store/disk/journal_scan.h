@@ -60,6 +60,8 @@ struct recovery {
     size_t n_fixes, cap_fixes;
     size_t n_open_fixes; /* the last so many are open-ended */
     struct journal_mark mark;
+    uint8_t *notes; /* owned: what was being erased */
+    size_t n_notes;
     struct scan cur, ahead;
     struct idmap live;   /* of struct live_msg, owned */
     struct idmap purged; /* of struct purge, owned: queues whose messages are deleted */

@@ -89,17 +89,23 @@ void journal__count_live(struct journal *j, struct journal_loc loc, uint16_t bod
     }
 }
 
+enum err erasures_add(struct erasures *l, const struct erasure *x) {
+    if (l->n == l->cap) {
+        const size_t cap = l->cap != 0 ? l->cap * 2 : 64;
+        struct erasure *p = realloc(l->v, cap * sizeof *p);
+        if (p == NULL) return E_NO_MEMORY;
+        l->v = p;
+        l->cap = cap;
+    }
+    l->v[l->n++] = *x;
+    return OK;
+}
+
 enum err journal__add_erasure(struct journal *j, const struct erasure *e) {
     struct segment *s = journal__segment(j, e->loc.segment);
     if (s == NULL) return OK; /* freed already */
-    if (j->n_erasures == j->cap_erasures) {
-        const size_t cap = j->cap_erasures != 0 ? j->cap_erasures * 2 : 64;
-        struct erasure *p = realloc(j->erasures, cap * sizeof *p);
-        if (p == NULL) return E_NO_MEMORY;
-        j->erasures = p;
-        j->cap_erasures = cap;
-    }
-    j->erasures[j->n_erasures++] = *e;
+    const enum err err = erasures_add(&j->erasures, e);
+    if (err != OK) return err;
     if (s->free_lsn < e->lsn) s->free_lsn = e->lsn;
     return OK;
 }

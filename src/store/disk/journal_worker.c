@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* journal_worker.c -- the worker thread: keeps house.
  *
- * A round frees the oldest segments in which nothing lives, erases bodies whose deletion is on
+ * A round frees the oldest segments in which nothing lives, erases messages whose deletion is on
  * stable storage, moves what lives in the oldest segments if the journal is too large, zeroes and
  * stocks spare segments, and leaves a mark that proves the last group synced. The worker opens
  * files of its own: a write error is reported once to each open file, and the commit thread must
@@ -114,83 +114,6 @@ static bool oldest_is_free(struct journal *j) {
     return yes;
 }
 
-/* ---- erasing ---- */
-
-static int compare_erasures(const void *a, const void *b) {
-    const struct journal_loc x = ((const struct erasure *)a)->loc,
-                             y = ((const struct erasure *)b)->loc;
-    if (x.segment != y.segment) return x.segment < y.segment ? -1 : 1;
-    return x.offset_8 < y.offset_8 ? -1 : x.offset_8 > y.offset_8;
-}
-
-/* Moves those that may be done now out of the list; sorted. NULL: none, or no memory. */
-static struct erasure *take_erasures(struct journal *j, size_t *ret_n) {
-    const lsn_t synced = commit_synced_lsn(j->commit);
-    struct erasure *ready = NULL;
-    size_t n = 0, n_ready = 0;
-    lock_take(&j->mtx);
-    if (j->n_erasures != 0) ready = malloc(j->n_erasures * sizeof *ready);
-    for (size_t i = 0; ready != NULL && i < j->n_erasures; i++) {
-        if (j->erasures[i].lsn <= synced) {
-            ready[n_ready++] = j->erasures[i];
-        } else {
-            j->erasures[n++] = j->erasures[i];
-        }
-    }
-    if (ready != NULL) j->n_erasures = n;
-    lock_give(&j->mtx);
-    if (n_ready > 1) qsort(ready, n_ready, sizeof *ready, compare_erasures);
-    *ret_n = n_ready;
-    return ready;
-}
-
-/* All of one segment. */
-static enum err erase_in_segment(struct journal *j, const struct erasure *x, size_t n) {
-    const struct vfs *v = j->vfs;
-    const struct journal_path path = journal__path(j, FILE_SEGMENT, x->loc.segment);
-    int fd;
-    enum err e = v->open(v->ctx, path.s, O_RDWR, 0, &fd);
-    if (e != OK) return E_SYS;
-    uint64_t unsynced = 0;
-    for (size_t i = 0; i < n && e == OK; i++) {
-        const uint64_t at = (uint64_t)x[i].loc.offset_8 * 8 + RECORD_HEAD_LEN;
-        e = journal__write_zeros(j, fd, at, at + x[i].body_len);
-        unsynced += x[i].body_len;
-        if (e != OK || (unsynced < JOURNAL_ZEROS_PER_SYNC && i + 1 < n)) continue;
-        e = v->sync(v->ctx, fd);
-        unsynced = 0;
-    }
-    v->close(v->ctx, fd);
-    return e;
-}
-
-static void put_erasures_back(struct journal *j, const struct erasure *x, size_t n) {
-    log_line(LOG_WARN, "journal-not-erased", "segment=%u n=%zu error=\"%s\"", x->loc.segment, n,
-             strerror(errno));
-    lock_take(&j->mtx);
-    for (size_t i = 0; i < n; i++) {
-        if (journal__add_erasure(j, &x[i]) != OK) break; /* they go with their segment */
-    }
-    lock_give(&j->mtx);
-}
-
-static void erase(struct journal *j) {
-    size_t n;
-    struct erasure *all = take_erasures(j, &n);
-    for (size_t i = 0, k; i < n; i = k) {
-        for (k = i + 1; k < n && all[k].loc.segment == all[i].loc.segment;) k++;
-        lock_take(&j->mtx);
-        const bool there = journal__segment(j, all[i].loc.segment) != NULL;
-        lock_give(&j->mtx);
-        if (there && erase_in_segment(j, &all[i], k - i) != OK)
-            put_erasures_back(j, &all[i], k - i);
-    }
-    free(all);
-    lock_take(&j->mtx);
-    j->n_erasures_left = j->n_erasures;
-    lock_give(&j->mtx);
-}
-
 /* ---- rounds ---- */
 
 /* While nothing follows the last group, nothing on the disk says that it was synced: damage to it
@@ -208,7 +131,7 @@ static void leave_mark(struct journal *j) {
 
 void journal_housekeep(struct journal *j) {
     while (!j->stuck && oldest_is_free(j) && journal__free_oldest(j)) continue;
-    erase(j);
+    journal__erase(j);
     journal__compact(j);
     stock_spares(j);
     leave_mark(j);
@@ -237,11 +160,11 @@ void journal__kick(struct journal *j) {
 static bool wait_for_work(struct journal *j, int64_t due_ms) {
     while (!j->stopping && !j->kicked) {
         const int64_t left_ms = due_ms - env_mono_ms(j->env);
-        if (left_ms <= 0 || j->n_erasures > j->n_erasures_left + JOURNAL_MAX_ERASURES) return true;
+        if (left_ms <= 0 || j->erasures.n > j->n_erasures_left + JOURNAL_MAX_ERASURES) return true;
         (void)lock_wait_ms(&j->wake, &j->mtx, left_ms);
     }
     return env_mono_ms(j->env) >= due_ms ||
-           j->n_erasures > j->n_erasures_left + JOURNAL_MAX_ERASURES;
+           j->erasures.n > j->n_erasures_left + JOURNAL_MAX_ERASURES;
 }
 
 static void run(void *ctx) {

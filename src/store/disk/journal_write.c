@@ -262,17 +262,18 @@ static enum err sink_undo(void *sink) {
 static void rewind_table(struct journal *j, const struct jrec_list *lost, struct journal_loc from) {
     lock_take(&j->mtx);
     size_t n = 0;
-    for (size_t i = 0; i < j->n_erasures; i++) {
-        const struct erasure *x = &j->erasures[i];
+    struct erasures *l = &j->erasures;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct erasure *x = &l->v[i];
         const bool before = x->loc.segment < from.segment ||
                             (x->loc.segment == from.segment && x->loc.offset_8 < from.offset_8);
         if (before) {
-            j->erasures[n++] = *x;
+            l->v[n++] = *x;
         } else {
             journal__count_live(j, x->loc, x->body_len, 1);
         }
     }
-    j->n_erasures = n;
+    l->n = n;
     for (const struct jrec *r = lost->head; r != NULL; r = r->next) {
         if (r->h.type == JREC_MSG || r->h.type == JREC_COPY) {
             journal__count_live(j, r->loc, r->h.body_len, -1);
@@ -358,11 +359,15 @@ static void finish_copy(struct journal *j, const struct jrec *r) {
     lock_take(&j->mtx);
     struct segment *s = journal__segment(j, dead.loc.segment);
     if (moved && s != NULL) {
-        /* No erasure: the segment is about to be freed. */
+        /* The segment is about to be freed; but should it stay, this must not outlive its deletion.
+         */
         if (s->free_lsn < dead.lsn) s->free_lsn = dead.lsn;
+        if (journal__add_erasure(j, &dead) != OK) j->keeps_deletions = true;
         journal__count_live(j, dead.loc, dead.body_len, -1);
     } else if (!moved && journal__add_erasure(j, &dead) == OK) {
         journal__count_live(j, dead.loc, dead.body_len, -1);
+    } else if (!moved) {
+        j->keeps_deletions = true;
     }
     lock_give(&j->mtx);
 }
@@ -373,6 +378,9 @@ static void sink_done(void *sink, bool ok) {
     for (struct jrec *r = j->taken.head, *next; r != NULL; r = next) {
         next = r->next;
         if (ok && r->h.type == JREC_COPY) finish_copy(j, r);
+        /* Of one that was kept from a group that failed the lsn is not known any more. */
+        if (ok && (r->h.type == JREC_DELETE || r->h.type == JREC_PURGE))
+            journal__note_deletion(j, r->loc, r->lsn != 0 ? r->lsn : commit_last_lsn(j->commit));
         if (!ok && r->h.type == JREC_MSG) j->owner.lost(j->owner.ctx, &r->h.queue, &r->h.msg);
         if (r->h.type == JREC_MARK) {
             marked = true;

@@ -87,6 +87,7 @@ enum err files_journal_record(struct store *s, struct queue *q, const struct rec
     for (const struct msg_entry *msg = q->head; msg != NULL; msg = msg->next) {
         journal_forget(m->journal, files_loc(msg), msg->body_len, *ret_lsn);
     }
+    journal_purge_done(m->journal);
     return OK;
 }
 
