@@ -17,6 +17,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -27,19 +30,26 @@ from smp.server import Server, bench_beside, default_binary, find_binary  # noqa
 
 RECORD = HERE / "instructions.json"
 TOLERANCE_PERCENT = 5
-# Into how many pieces a handshake's bytes come is up to the kernel.
-TOLERANCES_PERCENT = {"connect": 8}
-ONE_THREAD = {("TRANSPORT", "threads"): 1}
+# Into how many pieces a handshake's bytes come is up to the kernel, and which timers fall into the seconds
+# of a tick to chance.
+TOLERANCES_PERCENT = {"connect": 8, "tick": 50}
+INI = {("TRANSPORT", "threads"): 1, ("PROXY", "allow_private_relays"): "on"}
+SILENT = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
 FEW_AND_MANY = (1, 4)  # times the count of the scenario
+ADDRESS = "ADDRESS"  # stands for the server's
 ONE = ["--warm-up", "0", "--timeout", "120", "--connections", "1"]
 
-# Name: count, what smp-bench is told besides it. One thing at a time, so that runs are alike.
+# Name: the option that says how many, how many, what smp-bench is told besides. One thing at a time, so
+# that runs are alike. A message is forwarded by the server to itself, so both its ways are counted.
 SCENARIOS = {
-    "relay": (100, ["relay", "--pairs", "1", *ONE]),
-    "subscribe": (270, ["subscribe", "--queues", "270", *ONE]),
-    "connect": (60, ["connect", *ONE]),
-    "create": (50, ["create", "--window", "1", *ONE]),
+    "relay": ("--count", 100, ["relay", "--pairs", "1", *ONE]),
+    "forward": ("--count", 60, ["relay", "--pairs", "1", "--proxy", ADDRESS, *ONE]),
+    "subscribe": ("--count", 270, ["subscribe", "--queues", "270", *ONE]),
+    "connect": ("--count", 60, ["connect", *ONE]),
+    "create": ("--count", 50, ["create", "--window", "1", *ONE]),
 }
+# Clients of which nothing comes, and for how long they are looked at.
+IDLE_CLIENTS, IDLE_SECONDS = 50, 10
 
 
 def own_instructions(path, program):
@@ -73,22 +83,62 @@ def wrap(binary, directory):
     return wrapper, out
 
 
-def run(binary, bench, store, words, count):
-    """Instructions of a server that did this once."""
+@contextmanager
+def counted(binary, store):
+    """(server, its address, the file with its instructions once it has stopped)"""
     with tempfile.TemporaryDirectory() as directory:
         wrapper, out = wrap(binary, directory)
-        server = Server(binary, store=store, ini=ONE_THREAD, has_sandbox=False)  # valgrind has none
+        server = Server(binary, store=store, ini=INI, has_sandbox=False)  # valgrind has none
         server.binary = str(wrapper)
         try:
             server.start()
-            address = server.printed_address.split("@")[0] + f"@127.0.0.1:{server.ports[0]}"
-            subprocess.run([bench, words[0], address, "--count", str(count), *words[1:]],
-                           check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                           timeout=300)
-            server.stop()
-            return own_instructions(out, str(Path(binary).resolve()))
+            yield server, server.printed_address.split("@")[0] + f"@127.0.0.1:{server.ports[0]}", out
         finally:
             server.remove()
+
+
+def bench_words(bench, address, words):
+    """smp-bench with what it is told."""
+    return [bench, words[0], address, *(address if word == ADDRESS else word for word in words[1:])]
+
+
+def run(binary, bench, store, words):
+    """Instructions of a server of which smp-bench wanted this."""
+    with counted(binary, store) as (server, address, out):
+        subprocess.run(bench_words(bench, address, words), check=True, timeout=300, **SILENT)
+        server.stop()
+        return own_instructions(out, str(Path(binary).resolve()))
+
+
+def per_operation(binary, bench, store, option, count, words):
+    """Instructions of one more."""
+    few, many = (run(binary, bench, store, [*words, option, str(count * times)])
+                 for times in FEW_AND_MANY)
+    return round((many - few) / (count * (FEW_AND_MANY[1] - FEW_AND_MANY[0])))
+
+
+def wait_for_quiet(server, clients):
+    """Until they have all connected, and three seconds go by in which next to nothing is done for them."""
+    descriptors, before = Path(f"/proc/{server.process.pid}/fd"), 0
+    while len(list(descriptors.iterdir())) < clients or server.cpu_seconds() - before > 0.1:
+        before = server.cpu_seconds()
+        time.sleep(3)
+
+
+def per_tick(binary, bench, store):
+    """Instructions of a second in which nothing comes from any client."""
+    words = ["idle", "--connections", str(IDLE_CLIENTS), "--timeout", "120", "--seconds", "600"]
+    with counted(binary, store) as (server, address, out):
+        with subprocess.Popen(bench_words(bench, address, words), **SILENT) as clients:
+            wait_for_quiet(server, IDLE_CLIENTS)
+            control = ["callgrind_control", str(server.process.pid)]
+            subprocess.run([*control, "--zero"], check=True, **SILENT)
+            time.sleep(IDLE_SECONDS)
+            subprocess.run([*control, "--dump"], check=True, **SILENT)
+            clients.terminate()
+        server.stop()
+        return round(own_instructions(out.with_name(out.name + ".1"), str(Path(binary).resolve()))
+                     / IDLE_SECONDS)
 
 
 def build_of(binary):
@@ -133,11 +183,12 @@ def main():
         print(f"The record is of another build, so nothing is compared: {recorded['build']}")
     good = True
     print(f"{'':<12} {'found':>9} {'record':>9}   instructions of smp-server per operation")
-    for name, (count, words) in SCENARIOS.items():
-        few, many = (run(unhurried, bench_beside(binary), options.store, words, count * times)
-                     for times in FEW_AND_MANY)
-        found[name] = round((many - few) / (count * (FEW_AND_MANY[1] - FEW_AND_MANY[0])))
-        good &= judge(name, found[name], recorded["instructions"][name] if applies else None)
+    ways = {name: partial(per_operation, unhurried, bench_beside(binary), options.store, *what)
+            for name, what in SCENARIOS.items()}
+    ways["tick"] = partial(per_tick, unhurried, bench_beside(binary), options.store)
+    for name, way in ways.items():
+        found[name] = way()
+        good &= judge(name, found[name], recorded["instructions"].get(name) if applies else None)
     if options.update:
         RECORD.write_text(json.dumps({"build": build, "instructions": found}, indent=2) + "\n")
     return 0 if good else 1
