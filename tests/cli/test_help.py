@@ -74,11 +74,3 @@ def test_rts_arguments(program):
     done = program.run("+RTS", "-N", "-A16m", "-RTS", "-v", "+RTS", "-s")
     assert done.stdout.startswith("SMP server v")
     assert done.stderr == "Note: arguments between +RTS and -RTS are ignored.\n"
-
-
-@pytest.mark.parametrize("words", [["import"], ["export", "--table", "queues"], ["delete", "-y"]])
-def test_no_database(program, words):
-    """What the reference does with PostgreSQL: one line that says what to do instead."""
-    line = program.refuse("database", *words)
-    assert line.startswith("Error: there is no database storage in this version: ")
-    assert program.files() == {}

@@ -240,15 +240,23 @@ def test_beside_a_store_of_ours(ready):
     (["--own-domains", "a/b"], "--own-domains must be domain names, separated by spaces or commas"),
     (["--web-path", ""], "--web-path must be a text of one line, not empty, not \"\""),
     (["--web-path", "/www", "--disable-web"], "--web-path and --disable-web exclude each other"),
-    (["-d", "postgresql://smp@/smp"], "there is no database storage in this version: leave out --"),
-    (["--database=x"], "there is no database storage in this version: leave out --database"),
-    (["--schema", "x"], "there is no database storage in this version: leave out --schema"),
-    (["--pool-size", "10"], "there is no database storage in this version: leave out --pool-size"),
+    (["--schema", ""], "--schema must be a text of one line, not empty"),
+    (["--pool-size", "0"], "--pool-size must be 1 to 1000 connections, not \"0\""),
 ])
 def test_bad_options(program, words, message):
     """One line, and nothing is made."""
     assert message in program.refuse("init", "-y", *words)
     assert program.files() == {}
+
+
+def test_database(program):
+    """The keys are written; what keeps queues and messages is what it was without."""
+    done = program.run("init", "-y", "-d", "host=/run/x dbname=relay", "--schema", "smp_server", "--pool-size", "4")
+    text = program.ini.read_text()
+    assert "\ndb_connection = host=/run/x dbname=relay\n" in text
+    assert "\ndb_schema = smp_server\n" in text
+    assert "\nstore_queues = memory\nstore_messages = journal" in re.sub(r"\n(#.*)?(?=\n)", "", text)
+    assert "--pool-size" in done.stdout + done.stderr
 
 
 def test_again(program):

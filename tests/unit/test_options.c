@@ -388,13 +388,13 @@ static void a_forgotten_equals_sign_is_noticed(void **state) {
 static void storage_that_does_not_exist_is_refused(void **state) {
     (void)state;
     assert_refused("[STORE_LOG]\nenable: on\nstore_queues: database\nstore_messages: database\n",
-                   "f.ini:3: [STORE_LOG] store_queues: \"database\" is not allowed; there is no "
-                   "database storage in this version, set store_queues = memory (queues are then "
-                   "in "
-                   "the store log)");
+                   "f.ini:3: [STORE_LOG] store_queues: \"database\" is not allowed; this "
+                   "version has no server on a database, set store_queues = memory (queues are "
+                   "then in the store log; `smp-server database export` brings them there)");
     assert_refused("[STORE_LOG]\nenable: on\nstore_messages: database\n",
-                   "f.ini:3: [STORE_LOG] store_messages: \"database\" is not allowed; there is no "
-                   "database storage in this version, set store_messages = journal");
+                   "f.ini:3: [STORE_LOG] store_messages: \"database\" is not allowed; this "
+                   "version has no server on a database, set store_messages = memory, or journal "
+                   "(after `smp-server database export`)");
     assert_refused("[STORE_LOG]\njournal_path: here\n", "f.ini:2: [STORE_LOG] journal_path: "
                                                         "\"here\" is not allowed; must be an "
                                                         "absolute path");

@@ -65,6 +65,9 @@ static const struct setting SETTINGS[] = {
     {"--hosting",          "INFORMATION", "hosting",            AT(hosting),          TEXT, NULL},
     {"--hosting-country",  "INFORMATION", "hosting_country",    AT(hosting_country),  TEXT, NULL},
     {"--hosting-type",     "INFORMATION", "hosting_type",       AT(hosting_type),     TEXT, NULL},
+    {"--database",         "STORE_LOG",   "db_connection",      AT(database),         TEXT, NULL},
+    {"--schema",           "STORE_LOG",   "db_schema",          AT(schema),           TEXT, NULL},
+    {"--pool-size",        "STORE_LOG",   "db_pool_size",       AT(pool_size),        TEXT, NULL},
     {"--control-port",     "TRANSPORT",   "control_port",       AT(control_port),     TEXT, "5224"},
     {"--own-domains",      "PROXY",       "own_server_domains", AT(own_domains),      TEXT, NULL},
     {"--socks-proxy",      "PROXY",       "socks_proxy",        AT(socks_proxy),      TEXT,
@@ -81,13 +84,6 @@ static const struct {
 } NEEDS[] = {
     {"--operator-country", "--operator", AT(operator_country), AT(operator)},
     {"--hosting-country",  "--hosting",  AT(hosting_country),  AT(hosting)},
-};
-
-static const struct {
-    const char *option;
-    size_t offset;
-} DATABASE[] = {
-    {"--database", AT(database)}, {"--schema", AT(schema)}, {"--pool-size", AT(pool_size)},
 };
 // clang-format on
 
@@ -186,13 +182,6 @@ static enum err check_exclusive(const struct init_args *a, struct problem *p) {
     if (a->web_path != NULL && a->disable_web) {
         return problem_set(p, E_CONFIG,
                            "--web-path and --disable-web exclude each other: leave one out");
-    }
-    for (size_t i = 0; i < ARRAY_LEN(DATABASE); i++) {
-        if (given(a, DATABASE[i].offset) == NULL) continue;
-        return problem_set(p, E_CONFIG,
-                           "there is no database storage in this version: leave out %s, queues and "
-                           "messages are kept in files",
-                           DATABASE[i].option);
     }
     return OK;
 }

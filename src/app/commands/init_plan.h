@@ -24,7 +24,7 @@ struct init_args {
 #define INIT_DEFAULT_IP "127.0.0.1"
 
 enum {
-    INIT_UNUSED_MAX = 16,
+    INIT_UNUSED_MAX = 24,
     INIT_PASSWORD_TEXT = 48 /* bytes, with terminator, of a password of the control port */
 };
 

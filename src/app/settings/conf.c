@@ -252,16 +252,18 @@ static unsigned line_of(const struct conf *c, const char *section, const char *k
 /* What asks for storage that does not exist must not start a server that forgets. */
 static enum err check_storage(const struct reader *r) {
     const struct conf *c = r->conf;
+    if (c->database_is_fine) return OK;
     const struct {
         const char *key, *value, *why;
         bool refused;
     } rows[] = {
         {"store_queues", c->store_queues,
-         "there is no database storage in this version, set store_queues = memory (queues are then "
-         "in the store log)",
+         "this version has no server on a database, set store_queues = memory (queues are then in "
+         "the store log; `smp-server database export` brings them there)",
          strcmp(c->store_queues, "database") == 0},
         {"store_messages", c->store_messages,
-         "there is no database storage in this version, set store_messages = journal",
+         "this version has no server on a database, set store_messages = memory, or journal (after "
+         "`smp-server database export`)",
          strcmp(c->store_messages, "database") == 0},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -577,7 +579,9 @@ static void write_section(struct wr *w, const struct opt_section *s) {
 static void write_in_force(struct wr *w, const struct opt *o, const struct conf *c) {
     struct value_text t = printed(o, c);
     const bool has_value = t.s[0] != '\0';
-    write_setting(w, has_value ? "" : "# ", o->key, has_value ? shown(o, t.s).s : "");
+    const bool is_default = o->def_text != NULL && strcmp(t.s, o->def_text) == 0; /* no secret */
+    write_setting(w, has_value ? "" : "# ", o->key,
+                  is_default ? t.s : (has_value ? shown(o, t.s).s : ""));
     crypto_wipe(&t, sizeof t);
 }
 

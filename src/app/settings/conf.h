@@ -61,6 +61,7 @@ struct conf {
     struct conf_information information;
     /* [STORE_LOG] */
     bool store_log;
+    bool database_is_fine; /* set before reading: what asks for the database is no error then */
     char store_queues[CONF_WORD_MAX], store_messages[CONF_WORD_MAX];
     bool restore_messages;
     char sync[CONF_WORD_MAX];

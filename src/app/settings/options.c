@@ -111,8 +111,8 @@ const struct opt OPTS[] = {
         "have to connect to all their contacts anew."),
     WORD("STORE_LOG", "store_queues", OPT_WRITTEN, RESTART, store_queues,
         "memory", "memory,database",
-        "Where queue records are looked up: `memory`, filled from the store log. There is no\n"
-        "`database` in this version."),
+        "Where queue records are looked up: `memory`, filled from the store log. The server does not\n"
+        "run on a `database` in this version; `smp-server database` moves them there and back."),
     WORD("STORE_LOG", "store_messages", OPT_WRITTEN, RESTART, store_messages,
         "memory", "memory,journal,database",
         "Where messages are until they are received.\n"
@@ -121,8 +121,8 @@ const struct opt OPTS[] = {
         "`memory`: in memory. They outlive an orderly stop (see `restore_messages`); a crash or\n"
         "a power loss loses all of them.\n"
         "Before you change this, stop the server and run `smp-server journal import` (from\n"
-        "memory to journal) or `smp-server journal export` (back). There is no `database` in\n"
-        "this version."),
+        "memory to journal) or `smp-server journal export` (back). From a `database`, which the\n"
+        "server does not run on in this version, `smp-server database export` leads to memory."),
     SWITCH("STORE_LOG", "restore_messages", OPT_WRITTEN, RESTART, restore_messages,
         ON,
         "With `store_messages = memory`: save messages to smp-server-messages.log at an orderly\n"
@@ -158,12 +158,13 @@ const struct opt OPTS[] = {
     NUMBER("STORE_LOG", "prometheus_interval", OPT_OFF_0, RESTART, prometheus_interval_s,
         0, 1, A_DAY_S, "seconds",
         "Seconds after which smp-server-metrics.txt, for Prometheus, is written anew; 60, for example."),
-    VALUE(OPT_TEXT, "STORE_LOG", "db_connection", OPT_NOT_YET | OPT_SECRET, RESTART, db_connection,
+    VALUE(OPT_TEXT, "STORE_LOG", "db_connection", OPT_SECRET, RESTART, db_connection,
         "postgresql://smp@/smp_server_store", NULL,
-        "Database for `store_queues = database`."),
-    VALUE(OPT_TEXT, "STORE_LOG", "db_schema", OPT_NOT_YET, RESTART, db_schema,
+        "Database of `smp-server database import` and `export`, as libpq takes it: a URI or key\n"
+        "words. What is special in a password within a URI is written as %XX."),
+    VALUE(OPT_TEXT, "STORE_LOG", "db_schema", 0, RESTART, db_schema,
         "smp_server", NULL,
-        "Schema in it."),
+        "Schema in it: small letters, digits and _."),
     NUMBER("STORE_LOG", "db_pool_size", OPT_NOT_YET, RESTART, db_pool_size,
         10, 1, 1000, "connections",
         "Connections to it."),

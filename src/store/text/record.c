@@ -77,7 +77,7 @@ static bool has_control_byte(struct bytes b) {
 
 /* The reference's own two reasons; its notice is JSON (BlockingInfo in Protocol.hs), of which only
  * the outermost braces are looked at. */
-static bool info_is_good(struct bytes info) {
+bool record_info_is_good(struct bytes info) {
     struct rd r = rd_init(info);
     field__expect(&r, "reason=");
     if (!field__accept(&r, "spam")) field__expect(&r, "content");
@@ -91,7 +91,7 @@ static bool info_is_good(struct bytes info) {
 static void parse_info(struct rd *r, struct record_scratch *scratch, struct record *ret) {
     (void)scratch;
     ret->info = rd_tail(r);
-    if (!info_is_good(ret->info)) rd_fail(r);
+    if (!record_info_is_good(ret->info)) rd_fail(r);
 }
 
 static void write_info(const struct record *rec, struct wr *w) {
@@ -123,7 +123,7 @@ static void parse_blocked(struct rd *r, struct record *ret) {
         left > SERVICE_LEN && memcmp(end - SERVICE_LEN, service, sizeof service - 1) == 0;
     ret->status = RECORD_BLOCKED;
     ret->info = rd_take(r, has_service ? left - SERVICE_LEN : left);
-    if (!info_is_good(ret->info)) rd_fail(r);
+    if (!record_info_is_good(ret->info)) rd_fail(r);
 }
 
 static void parse_status(struct rd *r, struct record *ret) {

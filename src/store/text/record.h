@@ -88,6 +88,8 @@ struct record_scratch {
     uint8_t link[RECORD_LINK_MAX];
 };
 
+/* Is it what a blocked queue may have behind "blocked,": info above? */
+bool record_info_is_good(struct bytes info);
 /* E_SYNTAX; ret is then undefined. ret borrows from line and scratch. The record holds secrets:
  * wipe it after the last use. */
 MUST_USE enum err record_parse(struct bytes line, struct record_scratch *scratch,
