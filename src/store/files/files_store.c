@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* files.c -- opening, starting, stopping; what the backend answers. The parts are listed in
+/* files_store.c -- opening, starting, stopping; what the backend answers. The parts are listed in
  * files_priv.h. */
 #include "store/files/files_priv.h"
 #include "store/import.h"
