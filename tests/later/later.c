@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* later.c -- a backend that always answers later.
  *
- * It is a real one whose answers to store_load() and store_msg_next() are kept for 0 to
- * LATER_MAX_MS and then given by a thread of its own, in an order that has nothing to do with that
- * of the questions. A queue is looked for at the end of that time or at its beginning, by chance:
- * the contract allows both. All else is the real backend's. Linked with --wrap in front of the
+ * It is a real one whose answers to the four questions that may be answered later (store_load(),
+ * store_msg_next(), store_service_open(), store_service_scan()) are kept for 0 to LATER_MAX_MS and
+ * then given by a thread of its own, in an order that has nothing to do with that of the questions.
+ * A queue is looked for at the end of that time or at its beginning, by chance: the contract allows
+ * both. All else is the real backend's. Linked with --wrap in front of the
  * backends' open functions (meson.build), so that smp-server-later is the server, whole and
  * unchanged. SMP_LATER_SEED in the environment makes a run like another. */
 #include <pthread.h>
