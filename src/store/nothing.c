@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#include "store/queue_table.h"
 #include "store/service_table.h"
 #include "store/store_priv.h"
 
@@ -56,29 +55,6 @@ static enum err forget(struct store *s, const struct queue *q, const struct msg_
     return OK;
 }
 
-static bool load(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w) {
-    (void)w;
-    store__find(s, lookups, n);
-    return true;
-}
-
-static bool msg_next(struct store *s, struct store_next *n, struct store_waiter *w) {
-    (void)w;
-    return store__next_in_ram(s, n);
-}
-
-static bool service_open(struct store *s, struct store_service_open *o, struct store_waiter *w) {
-    (void)w;
-    store__service_open(s, o);
-    return true;
-}
-
-static bool service_scan(struct store *s, struct store_scan *scan, struct store_waiter *w) {
-    (void)w;
-    store__service_scan(s, scan);
-    return true;
-}
-
 static unsigned state(const struct store *s) {
     (void)s;
     return 0;
@@ -100,10 +76,10 @@ static const struct store_ops NOTHING_OPS = {
     .message = message,
     .forget = forget,
     .fate = fate,
-    .load = load,
-    .msg_next = msg_next,
-    .service_open = service_open,
-    .service_scan = service_scan,
+    .load = store__load_at_once,
+    .msg_next = store__next_at_once,
+    .service_open = store__service_open_at_once,
+    .service_scan = store__service_scan_at_once,
     .state = state,
 };
 

@@ -142,6 +142,35 @@ void store__find(struct store *s, struct store_lookup *lookups, size_t n) {
     for (size_t i = 0; i < n; i++) find_one(s, &lookups[i]);
 }
 
+/* ---- where all is loaded ---- */
+
+bool store__load_at_once(struct store *s, struct store_lookup *lookups, size_t n,
+                         struct store_waiter *w) {
+    (void)w;
+    store__find(s, lookups, n);
+    return true;
+}
+
+bool store__next_at_once(struct store *s, struct store_next *n, struct store_waiter *w) {
+    (void)w;
+    return store__next_in_ram(s, n);
+}
+
+bool store__service_open_at_once(struct store *s, struct store_service_open *o,
+                                 struct store_waiter *w) {
+    (void)w;
+    store__service_open(s, o);
+    return true;
+}
+
+bool store__service_scan_at_once(struct store *s, struct store_scan *scan, struct store_waiter *w) {
+    (void)w;
+    store__service_scan(s, scan);
+    return true;
+}
+
+/* ---- figures ---- */
+
 struct store_counts store_counts(struct store *s) {
     struct store_counts c = {
         .n_queues = queue_table_size(s->table),

@@ -92,6 +92,15 @@ void store__find(struct store *s, struct store_lookup *lookups, size_t n);
 /* True: n is filled in. False: there is a message, but its body is not in RAM. */
 bool store__next_in_ram(struct store *s, struct store_next *n);
 
+/* For the struct store_ops of a backend that has all its queues loaded: these never answer later.
+ * The second one is for those that have all bodies in RAM too. */
+bool store__load_at_once(struct store *s, struct store_lookup *lookups, size_t n,
+                         struct store_waiter *w);
+bool store__next_at_once(struct store *s, struct store_next *n, struct store_waiter *w);
+bool store__service_open_at_once(struct store *s, struct store_service_open *o,
+                                 struct store_waiter *w);
+bool store__service_scan_at_once(struct store *s, struct store_scan *scan, struct store_waiter *w);
+
 /* ---- queues.c ---- */
 /* Its creation could not be made durable: deletes it, and nobody is told. record() is called as
  * that of store_ops; what it refuses is not made. */

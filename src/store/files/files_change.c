@@ -138,8 +138,3 @@ enum err files_memory_forget(struct store *s, const struct queue *q, const struc
     *ret_lsn = 0;
     return OK;
 }
-
-bool files_memory_next(struct store *s, struct store_next *n, struct store_waiter *w) {
-    (void)w;
-    return store__next_in_ram(s, n);
-}

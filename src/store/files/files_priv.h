@@ -109,7 +109,6 @@ enum err files_memory_message(struct store *s, struct queue *q, struct message *
                               struct msg_entry *e);
 enum err files_memory_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
                              lsn_t *ret_lsn);
-bool files_memory_next(struct store *s, struct store_next *n, struct store_waiter *w);
 /* store_log_opts.creation_lost; ctx is the store */
 void files_creation_lost(void *ctx, const struct id *rcv_id);
 /* Appends a line to the store log. Under the lock of what it is about. E_STORE, E_NO_MEMORY. */

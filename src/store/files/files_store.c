@@ -3,7 +3,6 @@
  * files_priv.h. */
 #include "store/files/files_priv.h"
 #include "store/import.h"
-#include "store/service_table.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -13,28 +12,6 @@
 #include <time.h>
 
 #include "base/log.h"
-
-/* ---- finding ---- */
-
-static bool files_load(struct store *s, struct store_lookup *lookups, size_t n,
-                       struct store_waiter *w) {
-    (void)w;
-    store__find(s, lookups, n);
-    return true;
-}
-
-static bool files_service_open(struct store *s, struct store_service_open *o,
-                               struct store_waiter *w) {
-    (void)w;
-    store__service_open(s, o);
-    return true;
-}
-
-static bool files_service_scan(struct store *s, struct store_scan *scan, struct store_waiter *w) {
-    (void)w;
-    store__service_scan(s, scan);
-    return true;
-}
 
 /* ---- durability ---- */
 
@@ -165,10 +142,10 @@ static const struct store_ops MEMORY_OPS = {
     .message = files_memory_message,
     .forget = files_memory_forget,
     .fate = files_fate,
-    .load = files_load,
-    .msg_next = files_memory_next,
-    .service_open = files_service_open,
-    .service_scan = files_service_scan,
+    .load = store__load_at_once,
+    .msg_next = store__next_at_once,
+    .service_open = store__service_open_at_once,
+    .service_scan = store__service_scan_at_once,
     .state = files_state,
 };
 
@@ -182,10 +159,10 @@ static const struct store_ops JOURNAL_OPS = {
     .message = files_journal_message,
     .forget = files_journal_forget,
     .fate = files_fate,
-    .load = files_load,
+    .load = store__load_at_once,
     .msg_next = files_journal_next,
-    .service_open = files_service_open,
-    .service_scan = files_service_scan,
+    .service_open = store__service_open_at_once,
+    .service_scan = store__service_scan_at_once,
     .state = files_state,
 };
 
