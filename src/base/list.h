@@ -37,6 +37,16 @@ static inline void list_remove(struct list *node) {
     list_init(node);
 }
 
+/* Puts all nodes of one list behind those of another, in their order. */
+static inline void list_move_all(struct list *to, struct list *from) {
+    if (list_is_empty(from)) return;
+    from->next->prev = to->prev;
+    from->prev->next = to;
+    to->prev->next = from->next;
+    to->prev = from->prev;
+    list_init(from);
+}
+
 /* First node, or NULL. */
 static inline struct list *list_first(const struct list *head) {
     return list_is_empty(head) ? NULL : head->next;

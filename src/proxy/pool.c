@@ -120,10 +120,7 @@ static void on_down(void *ctx, const struct smp_failure *why) {
     relay->retry_at_ms = loop_now_ms(pool->loop) + pool->proxy->retry_after_ms;
     struct list waiting; /* its end may free the relay: by another operation that comes in */
     list_init(&waiting);
-    for (struct list *n; (n = list_first(&relay->waiting)) != NULL;) {
-        list_remove(n);
-        list_push_back(&waiting, n);
-    }
+    list_move_all(&waiting, &relay->waiting);
     if (relay->is_abandoned) forget(relay); /* of the relay nothing is known */
     for (struct list *n; (n = list_first(&waiting)) != NULL;) {
         list_remove(n);
@@ -269,10 +266,7 @@ static void wait_for_turn(struct pool *pool, struct proxy_op *owned, enum admiss
 static void try_queued(struct pool *pool) {
     struct list queued;
     list_init(&queued);
-    for (struct list *n; (n = list_first(&pool->queued)) != NULL;) {
-        list_remove(n);
-        list_push_back(&queued, n);
-    }
+    list_move_all(&queued, &pool->queued);
     pool->n_queued = 0;
     for (struct list *n; (n = list_first(&queued)) != NULL;) {
         struct proxy_op *op = CONTAINER_OF(n, struct proxy_op, waiting);

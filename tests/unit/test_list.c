@@ -45,6 +45,29 @@ static void order_is_kept(void **state) {
     assert_ptr_equal(list_first(&head), &c.node);
 }
 
+static void lists_are_joined(void **state) {
+    (void)state;
+    struct list to, from;
+    struct item a = {1, {0}}, b = {2, {0}}, c = {3, {0}}, d = {4, {0}};
+    list_init(&to);
+    list_init(&from);
+    list_move_all(&to, &from);
+    assert_true(list_is_empty(&to));
+    list_push_back(&from, &a.node);
+    list_push_back(&from, &b.node);
+    list_move_all(&to, &from);
+    assert_true(list_is_empty(&from));
+    assert_int_equal(digits(&to), 12);
+    list_push_back(&from, &c.node);
+    list_push_back(&from, &d.node);
+    list_move_all(&to, &from);
+    assert_int_equal(digits(&to), 1234);
+    list_move_all(&to, &from);
+    assert_int_equal(digits(&to), 1234);
+    list_remove(&c.node);
+    assert_int_equal(digits(&to), 124);
+}
+
 static void nodes_leave_from_anywhere(void **state) {
     (void)state;
     struct list head;
@@ -77,9 +100,8 @@ static void removing_twice_is_harmless(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(new_list_is_empty),
-        cmocka_unit_test(order_is_kept),
-        cmocka_unit_test(nodes_leave_from_anywhere),
+        cmocka_unit_test(new_list_is_empty),          cmocka_unit_test(order_is_kept),
+        cmocka_unit_test(lists_are_joined),           cmocka_unit_test(nodes_leave_from_anywhere),
         cmocka_unit_test(removing_twice_is_harmless),
     };
     return cmocka_run_group_tests_name("list", tests, NULL, NULL);

@@ -40,10 +40,7 @@ static bool begin_waiting(struct fate_desk *d) {
 static void call_decided(struct fate_desk *d) {
     struct list all;
     list_init(&all);
-    for (struct list *l; (l = list_first(&d->waiting)) != NULL;) {
-        list_remove(l);
-        list_push_back(&all, l);
-    }
+    list_move_all(&all, &d->waiting);
     for (struct list *l; (l = list_first(&all)) != NULL;) {
         struct fate_waiter *w = CONTAINER_OF(l, struct fate_waiter, in_desk);
         const enum err fate = store_fate(d->fates->store, w->lsn);

@@ -173,10 +173,7 @@ void due_retry(struct relay_loop *rl) {
     struct list all;
     list_init(&all);
     rl->retry_ticking = false;
-    for (struct list *l; (l = list_first(&rl->retry_waiting)) != NULL;) {
-        list_remove(l);
-        list_push_back(&all, l);
-    }
+    list_move_all(&all, &rl->retry_waiting);
     for (struct list *l; (l = list_first(&all)) != NULL;) {
         struct session *s = CONTAINER_OF(l, struct session, in_retry);
         list_remove(l);
