@@ -41,8 +41,8 @@ def lines_said(server):
 
 
 def remove(server):
-    """All of the state."""
-    shutil.rmtree(server.state)
+    """All of the state, also what the server is just writing there."""
+    shutil.rmtree(server.state.rename(server.state.with_name("old")))
 
 
 def replace(server):
