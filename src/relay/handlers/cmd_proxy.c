@@ -86,15 +86,22 @@ static void count(const struct relay_loop *rl, bool is_forward, bool is_own, str
 
 /* ---- answers ---- */
 
-static void write_answer(const struct proxied *p, const struct wire_params *params, struct wr *w) {
-    const struct reply_to to = {.corr_id = p->corr_id, .entity = p->entity};
+static void answer(struct session *s, const struct proxied *p) {
+    const struct request rq = {
+        .session = s,
+        .params = &s->params,
+        .to = {.corr_id = p->corr_id, .entity = p->entity},
+    };
+    struct wr w = answer_begin(&rq);
     if (p->op.failure.error != FAILURE_NONE) {
-        reply_proxy_err(w, params, &to, &p->op.failure);
+        reply_proxy_err(&w, rq.params, &rq.to, &p->op.failure);
     } else if (p->op.pkey.session_id.n != 0) {
-        reply_pkey(w, params, &to, &p->op.pkey);
+        reply_pkey(&w, rq.params, &rq.to, &p->op.pkey);
     } else {
-        reply_pres(w, params, &to, p->op.response);
+        reply_pres(&w, rq.params, &rq.to, p->op.response);
     }
+    const struct answer text = answer_text(&w, 0);
+    answer_deliver(&rq, &text);
 }
 
 static void start_waiting(struct session *s);
@@ -105,9 +112,7 @@ static void on_done(struct proxy_op *op) {
     struct session *s = session_find(rl, p->who);
     count(rl, p->is_forward, p->op.is_own, p->op.failure);
     if (s != NULL) {
-        struct wr w = wr_init(s->rl->scratch, sizeof s->rl->scratch);
-        write_answer(p, &s->params, &w);
-        session_add_text(s, wr_bytes(&w));
+        answer(s, p);
         s->n_proxied--;
         start_waiting(s);
         session_adjust_reading(s);

@@ -103,6 +103,7 @@ static void deliver_link(const struct request *rq, const struct answer *a) {
 }
 
 void answer_deliver(const struct request *rq, const struct answer *a) {
+    ASSERT_ON_LOOP(rq->session->rl->loop);
     struct wr w;
     switch (a->kind) {
     case ANSWER_OK:

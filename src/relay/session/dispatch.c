@@ -188,6 +188,7 @@ static enum err look(struct store *s, struct store_lookup *lookups, size_t n) {
 
 bool command_run(struct request *rq, struct store_lookup *lookups, size_t n_lookups,
                  struct verifying *at) {
+    ASSERT_ON_LOOP(rq->session->rl->loop);
     struct store *store = rq->session->rl->relay->o.store;
     const struct command_row *row = command_row(rq->cmd->tag);
     const enum err e = look(store, lookups, n_lookups);

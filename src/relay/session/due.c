@@ -170,6 +170,7 @@ static void retry_session(struct session *s) {
 }
 
 void due_retry(struct relay_loop *rl) {
+    ASSERT_ON_LOOP(rl->loop);
     struct list all;
     list_init(&all);
     rl->retry_ticking = false;

@@ -76,6 +76,7 @@ static enum err open_layers(struct session *s, struct forwarded *f, size_t n) {
 
 enum err forwarded_open(struct session *s, const struct transmission *t, struct bytes body,
                         struct forwarded **ret) {
+    ASSERT_ON_LOOP(s->rl->loop);
     enum err e = need_proxy_key(s);
     if (e != OK) return e;
     struct forwarded *f = malloc(sizeof *f + body.n + t->corr_id.n);

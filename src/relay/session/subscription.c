@@ -174,6 +174,7 @@ static void count_association(const struct session *s, enum sub_party party, boo
 
 void sub_send_moved(struct session *s, enum sub_party party, struct queue *q, const struct id *id,
                     const struct sub_moved *moved) {
+    ASSERT_ON_LOOP(s->rl->loop);
     const struct news lost = {
         .kind = party == SUB_RECIPIENT ? NEWS_END : NEWS_NTF_END,
         .to = moved->prev,
