@@ -70,17 +70,16 @@ static void init_loop(struct relay *r, unsigned index) {
 enum err relay_new(const struct relay_opts *o, struct relay **ret) {
     struct relay *r = calloc(1, sizeof *r);
     if (r == NULL) return E_NO_MEMORY;
-    const int64_t both_s = o->settings.handshake_timeout_s;
     r->o = *o;
     crypto_wipe(&r->o.rules, sizeof r->o.rules); /* rules.c has them */
-    r->handshake_timeout_ms = (both_s != 0 ? both_s : DEFAULT_SMP_HANDSHAKE_TIMEOUT_S) * 1000;
+    r->handshake_timeout_ms = relay_handshake_timeout_ms(&o->settings);
     tls_log_init(&r->tls_log, o->env, o->rules.log_tls_errors);
     fates_init(&r->fates, o->store);
     r->conn_opts = (struct conn_opts){
         .stream.on_up = conn_up,
         .stream.server = r,
         .stream.admission = o->admission,
-        .stream.tls_timeout_ms = (both_s != 0 ? both_s : DEFAULT_TLS_TIMEOUT_S) * 1000,
+        .stream.tls_timeout_ms = relay_tls_timeout_ms(&o->settings),
         .stream.on_tls_error = on_tls_error,
         .ops = &SESSION_OPS,
         .block_timeout_ms = (int64_t)BLOCK_TIMEOUT_S * 1000,

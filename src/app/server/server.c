@@ -158,14 +158,13 @@ static void down_admission(struct server *s) {
 enum { BROWSERS_SHARE = 4 }; /* of the connections that there may be: one in so many */
 
 static enum err up_pages(struct server *s, struct problem *p) {
-    const int64_t both_s = s->o.conf->relay.handshake_timeout_s;
     const struct pages_opts o = {
         .conf = s->o.conf,
         .identity = s->o.identity,
         .ini_path = s->o.ini_path,
         .admission = s->admission,
         .conns_max = s->shares.clients / BROWSERS_SHARE,
-        .tls_timeout_ms = (both_s != 0 ? both_s : DEFAULT_TLS_TIMEOUT_S) * 1000,
+        .tls_timeout_ms = relay_tls_timeout_ms(&s->o.conf->relay),
     };
     const enum err e = s->o.maintenance ? OK : pages_new(&o, &s->pages);
     return e == OK ? OK : problem_set(p, e, "cannot make the pages: %s", err_reason(e));

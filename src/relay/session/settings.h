@@ -4,6 +4,7 @@
 #pragma once
 
 #include "client/smp_uri.h"
+#include "model/limits.h"
 #include "store/store.h"
 
 struct proxy;
@@ -32,6 +33,18 @@ struct relay_settings {
     int64_t ntf_interval_ms; /* notifications of this time go out together */
     int64_t end_interval_ms; /* END and DELD of this time too; 0: they go at once */
 };
+
+/* For the handshake of TLS, also of browsers. */
+static inline int64_t relay_tls_timeout_ms(const struct relay_settings *s) {
+    const int64_t chosen_s = s->handshake_timeout_s;
+    return (chosen_s != 0 ? chosen_s : DEFAULT_TLS_TIMEOUT_S) * 1000;
+}
+
+/* For that of SMP. */
+static inline int64_t relay_handshake_timeout_ms(const struct relay_settings *s) {
+    const int64_t chosen_s = s->handshake_timeout_s;
+    return (chosen_s != 0 ? chosen_s : DEFAULT_SMP_HANDSHAKE_TIMEOUT_S) * 1000;
+}
 
 struct relay_opts {
     const struct env *env;     /* borrowed */
