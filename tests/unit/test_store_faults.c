@@ -131,6 +131,72 @@ static void test_a_queue_made_again_is_empty(void **state) {
     teardown(&f);
 }
 
+/* What a deletion that the power ended has left. */
+enum left { LEFT_ALL, LEFT_EMPTY, LEFT_NOTHING, N_LEFT };
+
+enum { N_WAITING = 3 };
+
+/* The power goes with this change. False: the deletion was durable before. */
+static bool delete_without_power(struct fixture *f, struct queue *q, uint64_t change) {
+    struct queue_ended ended;
+    lsn_t lsn;
+    faultfs_lose_power_at(f->fs, change);
+    assert_int_equal(store_queue_delete(f->store, q, &ended, &lsn), OK);
+    return !wait_durable(f, lsn);
+}
+
+/* What is there takes messages, and goes when it is asked to again. */
+static enum left look_at(struct fixture *f, struct id rcv_id) {
+    struct queue *q = find(f, ID_RECIPIENT, rcv_id);
+    const uint64_t n = store_counts(f->store).n_messages;
+    struct queue_ended ended;
+    lsn_t lsn;
+    if (q == NULL) {
+        assert_int_equal(n, 0);
+        return LEFT_NOTHING;
+    }
+    assert_true(n == 0 || n == N_WAITING);
+    (void)write_message(f, q);
+    assert_int_equal(store_queue_delete(f->store, q, &ended, &lsn), OK);
+    assert_int_equal(ended.n_messages, n + 1);
+    assert_true(wait_durable(f, lsn));
+    queue_unref(q);
+    return n == 0 ? LEFT_EMPTY : LEFT_ALL;
+}
+
+/* With the power gone at each change, until none is left. */
+static void lose_power_at_each(uint64_t seed, unsigned ret_n[N_LEFT]) {
+    bool was_cut = true;
+    for (uint64_t change = 1; was_cut; change++) {
+        struct fixture f = {.fs = faultfs_new(seed), .in_journal = true};
+        open_store(&f);
+        struct made m = make_queue(&f);
+        for (int i = 0; i < N_WAITING; i++) (void)write_message(&f, m.queue);
+        close_store(&f); /* all of it durable, and nothing under way */
+        open_store(&f);
+        queue_unref(m.queue);
+        m.queue = find(&f, ID_RECIPIENT, m.rec.rcv_id);
+        was_cut = delete_without_power(&f, m.queue, change);
+        store_close(f.store);
+        faultfs_power_cycle(f.fs);
+        open_store(&f);
+        const enum left left = look_at(&f, m.rec.rcv_id);
+        assert_true(was_cut || left == LEFT_NOTHING);
+        ret_n[left]++;
+        drop(&m);
+        teardown(&f);
+    }
+}
+
+/* The messages go first, so a queue may be left without them; never messages without their queue,
+ * which is what a store log looks like that has lost some. */
+static void test_a_deletion_without_power(void **state) {
+    (void)state;
+    unsigned n[N_LEFT] = {0};
+    for (uint64_t seed = 1; seed <= 16; seed++) lose_power_at_each(seed, n);
+    assert_true(n[LEFT_ALL] > 0 && n[LEFT_EMPTY] > 0 && n[LEFT_NOTHING] > 0);
+}
+
 static void test_a_store_log_that_lost_queues_is_refused(void **state) {
     (void)state;
     struct fixture f = setup(true);
@@ -316,6 +382,7 @@ int main(void) {
         cmocka_unit_test(test_words_when_opening_fails),
         cmocka_unit_test(test_a_failed_start_sets_nothing_aside),
         cmocka_unit_test(test_a_queue_made_again_is_empty),
+        cmocka_unit_test(test_a_deletion_without_power),
         cmocka_unit_test(test_a_store_log_that_lost_queues_is_refused),
         cmocka_unit_test(test_too_little_room_is_said_in_time),
         cmocka_unit_test(test_a_stop_waits_for_room),
