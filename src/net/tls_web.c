@@ -27,7 +27,8 @@ static int select_alpn(SSL *ssl, const unsigned char **ret, unsigned char *ret_l
     struct rd r = rd_init(bytes_of(list, list_len));
     while (rd_left(&r) > 0 && rd_err(&r) == OK) {
         const struct bytes name = rd_short(&r);
-        if (!bytes_equal(name, bytes_str(ALPN_HTTP1))) continue;
+        if (!bytes_equal(name, bytes_str(ALPN_HTTP2)) && !bytes_equal(name, bytes_str(ALPN_HTTP1)))
+            continue;
         *ret = name.p;
         *ret_len = (unsigned char)name.n;
         return SSL_TLSEXT_ERR_OK;
@@ -143,6 +144,13 @@ enum err tls_shared_ctx_new(SSL_CTX *smp, SSL_CTX *web, const struct env *env, S
     if (e == OK) e = keep_choice(ctx, smp, web);
     if (e == OK) *ret = STEAL(ctx);
     return e;
+}
+
+bool tls_is_http2(const SSL *ssl) {
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+    SSL_get0_alpn_selected(ssl, &name, &n);
+    return bytes_equal(bytes_of(name, n), bytes_str(ALPN_HTTP2));
 }
 
 bool tls_is_web(const SSL *ssl) {

@@ -14,8 +14,6 @@ enum {
     HEAD_LEN = 2304, /* the longest head, with two paths in it */
     CHUNK_LEN = 16384,
     READS_PER_TURN = 16,
-    /* An answer may take this, and a second for each KiB. */
-    ANSWER_BEGIN_MS = 10000,
 };
 
 struct http1 {
@@ -54,12 +52,10 @@ static const char *reason_of(unsigned status) {
     return "";
 }
 
-static void count(const struct http1 *h, unsigned status) {
-    const enum stat_id id = status < 300   ? STAT_WEB_2XX
-                            : status < 400 ? STAT_WEB_3XX
-                            : status < 500 ? STAT_WEB_4XX
-                                           : STAT_WEB_5XX;
-    stats_add(loop_stats(stream_loop(h->stream)), id, 1);
+int64_t http_answer_ms(size_t n) {
+    enum { BEGIN_MS = 10000 };
+    const int64_t ms = BEGIN_MS + (int64_t)n * 1000 / 1024;
+    return ms < HTTP_ANSWER_MS ? ms : HTTP_ANSWER_MS;
 }
 
 static void write_head(const struct web_answer *a, bool is_last, struct wr *w) {
@@ -93,11 +89,9 @@ static void begin_answer(struct http1 *h, struct web_answer *a, bool is_last) {
     }
     h->head_n = (uint16_t)w.at;
     h->is_answering = true;
-    count(h, a->status);
-    int64_t limit_ms = ANSWER_BEGIN_MS + (int64_t)h->body.n * 1000 / 1024;
-    if (limit_ms > HTTP_ANSWER_MS) limit_ms = HTTP_ANSWER_MS;
+    web_count(h->stream, a->status);
     stream_limit(h->stream, 0);
-    stream_set_deadline(h->stream, now_ms(h) + limit_ms);
+    stream_set_deadline(h->stream, now_ms(h) + http_answer_ms(h->body.n));
     stream_pause_read(h->stream);
     stream_want_write(h->stream);
 }

@@ -4,6 +4,9 @@
  */
 #pragma once
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/err.h"
 
 struct stream;
@@ -15,6 +18,9 @@ enum {
     HTTP_ANSWER_MS = 60000, /* an answer, at most */
     HTTP_REQUESTS_MAX = 100 /* of one connection */
 };
+
+/* How long an answer with a body of n bytes may take: 10 s, and a second for each KiB. */
+int64_t http_answer_ms(size_t n);
 
 /* w is borrowed as long as the connection lives; web_leave() at its end. E_NO_MEMORY. */
 MUST_USE enum err http1_frame(struct stream *s, struct web *w);

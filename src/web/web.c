@@ -4,7 +4,9 @@
 #include <stdlib.h>
 
 #include "net/loop.h"
+#include "net/tls_web.h"
 #include "web/http1.h"
+#include "web/http2.h"
 #include "web/web_priv.h"
 
 static enum err up(struct stream *s, const struct stream_opts *o) {
@@ -75,9 +77,18 @@ enum err web_frame(struct stream *s, struct web *w) {
         stats_add(loop_stats(stream_loop(s)), STAT_WEB_REFUSED, 1);
         return E_LIMIT;
     }
-    const enum err e = http1_frame(s, w);
+    const bool is_http2 = stream_tls(s) != NULL && tls_is_http2(stream_tls(s));
+    const enum err e = is_http2 ? http2_frame(s, w) : http1_frame(s, w);
     if (e != OK) web_leave(w);
     return e;
+}
+
+void web_count(struct stream *s, unsigned status) {
+    const enum stat_id id = status < 300   ? STAT_WEB_2XX
+                            : status < 400 ? STAT_WEB_3XX
+                            : status < 500 ? STAT_WEB_4XX
+                                           : STAT_WEB_5XX;
+    stats_add(loop_stats(stream_loop(s)), id, 1);
 }
 
 void web_leave(struct web *w) {

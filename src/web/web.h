@@ -63,4 +63,5 @@ struct web_answer {
 void web_answer(struct web *w, const struct web_ask *ask, struct web_answer *ret);
 /* That it is refused with this status, before it could be understood. */
 void web_refuse(struct web *w, unsigned status, bool is_secure, struct web_answer *ret);
-void web_leave(struct web *w); /* a framing has ended */
+void web_count(struct stream *s, unsigned status); /* an answer */
+void web_leave(struct web *w);                     /* a framing has ended */

@@ -18,12 +18,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from program import DAY, TIMEOUT, free_port
 from smp_client import VERSION, connect
-from web_client import HOST, KINDS, browser_context, dial, fetch, leaf_of, make_pair
+from web_client import (HOST, KINDS, SETTINGS, browser_context, dial, fetch, leaf_of, make_pair,
+                        read_frames)
 
 from smp import Address, Connection, Queue
 from smp.transport import decode_fingerprint
 
 ALPNS = {"none": (), "smp/1": ("smp/1",), "http/1.1": ("http/1.1",), "h2": ("h2",),
+         "h2,http/1.1": ("h2", "http/1.1"), "smp/1,h2": ("smp/1", "h2"),
          "smp/1,http/1.1": ("smp/1", "http/1.1"), "foo": ("foo",)}
 REFUSED = {"alpn": "no application protocol", "name": "unrecognized name"}
 
@@ -88,6 +90,9 @@ def what_is_spoken(web, server_name, alpn):
     try:
         with dial(web.port, server_name, alpn) as tls:
             leaf, agreed = leaves[tls.getpeercert(binary_form=True)], tls.selected_alpn_protocol()
+            if agreed == "h2" and leaf == "web":
+                kind, *_ = next(read_frames(tls))
+                return leaf, agreed, "h2" if kind == SETTINGS else "smp"
             if leaf == "web":
                 tls.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             return leaf, agreed, "http" if tls.recv(9) == b"HTTP/1.1 " else "smp"
@@ -97,10 +102,12 @@ def what_is_spoken(web, server_name, alpn):
 
 # By the list of ALPN: what who names a server gets, and who names none.
 NAMED = {"none": ("web", None, "http"), "smp/1": ("smp", "smp/1", "smp"),
-         "http/1.1": ("web", "http/1.1", "http"), "h2": "alpn",
+         "http/1.1": ("web", "http/1.1", "http"), "h2": ("web", "h2", "h2"),
+         "h2,http/1.1": ("web", "h2", "h2"), "smp/1,h2": ("web", "h2", "h2"),
          "smp/1,http/1.1": ("web", "http/1.1", "http"), "foo": "alpn"}
 NAMELESS = {"none": ("smp", None, "smp"), "smp/1": ("smp", "smp/1", "smp"),
             "http/1.1": ("smp", "http/1.1", "smp"), "h2": ("smp", "h2", "smp"),
+            "h2,http/1.1": ("smp", "h2", "smp"), "smp/1,h2": ("smp", "smp/1", "smp"),
             "smp/1,http/1.1": ("smp", "smp/1", "smp"), "foo": "alpn"}
 
 
