@@ -42,6 +42,7 @@ def on_terminal(program, *words):
     ("smp.example", "443,5223", "smp.example:443"),
     ("smp.example, abc.onion", "5223", "smp.example,abc.onion"),
     ("[2001:db8::1]", "5224", "[2001:db8::1]:5224"),
+    ("a.example,2001:db8::1", "5224", "a.example,[2001:db8::1]:5224"),
 ])
 def test_address(program, host, port, tail):
     """Fingerprint, password, hosts, and the port unless it is 5223; for programs nothing else."""

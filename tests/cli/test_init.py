@@ -68,6 +68,7 @@ def test_certificates(program, words, algorithm):
     (["--ip=2001:db8::1"], "[2001:db8::1]"),
     (["-n", "smp.example", "--ip", "192.0.2.7"], "smp.example"),
     (["--fqdn", "smp.example,x.onion"], "smp.example,x.onion"),
+    (["--fqdn", "smp.example,2001:db8::1"], "smp.example,[2001:db8::1]"),
 ])
 def test_host(program, words, host):
     """Goes into address and settings."""

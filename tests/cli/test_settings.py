@@ -43,7 +43,7 @@ BAD_VALUES = [
     ("one of ", ["", "nonsense", "MEMORY", "a,b"]),
     ("1 to 255 printable", ["", "a b", "a@b", "a:b", "a/b", "é", "p" * 256]),
     ("host names", ["", "a,,b", "a b", "a@b", "smp..com", "192.168.1.300", "x:443", "1.2.3",
-                    "h" * 64 + ".com", "[::1]:5223", "[a.b]", "<host>"]),
+                    "h" * 64 + ".com", "[::1]:5223", "[a.b]", "<host>", "-a.b"]),
     ("domain names", ["a/b", "a@b", "a..b", "a:1", "d" * 1024]),
     ("up to 16 different ports", ["", "0", "65536", "1,1", "443 5223", "https"]),
     ("up to 16 numeric", ["", "localhost", "1.2.3", "::1,", "1.2.3.4:5223"]),

@@ -180,6 +180,29 @@ static void reads_every_type(void **state) {
     assert_string_equal(c.rules.create_password, "");
 }
 
+/* Where an address ends with `:port`, those of IPv6 need brackets. */
+static void ipv6_hosts_have_brackets(void **state) {
+    (void)state;
+    static const char *const HOSTS[][2] = {
+        {"::1", "[::1]"},
+        {"[::1]", "[::1]"},
+        {"a-b.example, 2001:db8::1,192.0.2.1 ,[::2]", "a-b.example,[2001:db8::1],192.0.2.1,[::2]"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(HOSTS); i++) {
+        struct conf c;
+        char text[128];
+        (void)snprintf(text, sizeof text, "[TRANSPORT]\nhost: %s\n", HOSTS[i][0]);
+        assert_accepted(&c, text);
+        assert_string_equal(c.host, HOSTS[i][1]);
+        conf_done(&c);
+    }
+    char small[6], room[7];
+    assert_int_equal(conf_write_hosts("a,::1", room, sizeof room), E_CONFIG);
+    assert_int_equal(conf_write_hosts("::1", small, sizeof small), OK);
+    assert_string_equal(small, "[::1]");
+    assert_int_equal(conf_write_hosts("", room, sizeof room), E_CONFIG);
+}
+
 static void numbers_keep_their_ends(void **state) {
     (void)state;
     struct conf c;
@@ -223,7 +246,8 @@ static void lists_refuse_what_is_no_part(void **state) {
     static const char *const PORTS[] = {"",     ",",   "1,",
                                         "1,,2", "0",   "65536",
                                         "1,1",  "1 2", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"};
-    static const char *const HOSTS[] = {"", ",", "a,", "a,,b", "a b", "a@b", "a/b"};
+    static const char *const HOSTS[] = {"",    ",",   "a,",   "a,,b",   "a b",
+                                        "a@b", "a/b", "-a.b", "a.b-.c", "a.-b,c.d"};
     static const char *const BINDS[] = {"", "::1,", "1.2.3", "[]", "[::1", "1.2.3.4:5223"};
     const struct {
         const char *key;
@@ -719,6 +743,7 @@ int main(void) {
         cmocka_unit_test(rows_fit_their_fields),
         cmocka_unit_test(parts_take_over_their_own_fields),
         cmocka_unit_test(reads_every_type),
+        cmocka_unit_test(ipv6_hosts_have_brackets),
         cmocka_unit_test(numbers_keep_their_ends),
         cmocka_unit_test(says_what_is_allowed),
         cmocka_unit_test(lists_refuse_what_is_no_part),

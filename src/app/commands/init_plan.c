@@ -136,7 +136,8 @@ enum err init_check_password(const char *password, struct problem *ret_problem) 
 
 static enum err check_fqdn(const char *fqdn, struct problem *p) {
     const size_t first = strcspn(fqdn, ",");
-    if (conf_is_host(fqdn) && strlen(fqdn) < CONF_TEXT_MAX && first <= CERT_HOST_MAX) return OK;
+    char hosts[CONF_TEXT_MAX];
+    if (conf_write_hosts(fqdn, hosts, sizeof hosts) == OK && first <= CERT_HOST_MAX) return OK;
     return problem_set(p, E_CONFIG,
                        "must be a host name of at most %d characters, or several separated by "
                        "commas",
@@ -239,15 +240,16 @@ void init_plan_done(struct init_plan *p) {
     cert_bundle_done(&p->certs);
 }
 
-/* IPv6 addresses get brackets in the host; the certificate has the first of several names. */
+/* The certificate has the first of several names. */
 static void plan_host(const struct init_args *a, struct init_plan *plan) {
     const char *ip = a->ip != NULL ? a->ip : INIT_DEFAULT_IP;
     const char *name = a->fqdn != NULL ? a->fqdn : ip;
-    const bool is_v6 = a->fqdn == NULL && strchr(ip, ':') != NULL;
     /* The default says nothing about the server: the operator has to fill in its names. */
     const bool is_unknown = a->fqdn == NULL && a->ip == NULL;
-    (void)snprintf(plan->host, sizeof plan->host, is_v6 ? "[%s]" : "%s",
-                   is_unknown ? "<hostnames>" : name);
+    const bool is_written =
+        !is_unknown && conf_write_hosts(name, plan->host, sizeof plan->host) == OK;
+    assert(is_unknown || is_written); /* check_host() */
+    if (!is_written) (void)snprintf(plan->host, sizeof plan->host, "<hostnames>");
     (void)snprintf(plan->common_name, sizeof plan->common_name, "%.*s", (int)strcspn(name, ","),
                    name);
 }

@@ -191,3 +191,6 @@ bool conf_is_used(const char *section, const char *key);
 
 /* What `host` may be: names or addresses separated by commas. */
 bool conf_is_host(const char *s);
+/* Such hosts as they stand in an address: IPv6 in brackets. E_CONFIG when they are none, or do not
+ * fit. */
+MUST_USE enum err conf_write_hosts(const char *hosts, char *ret, size_t cap);

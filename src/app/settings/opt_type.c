@@ -176,6 +176,15 @@ static void allowed_password(const struct opt *o, struct wr *w) {
 
 /* ---- host names ---- */
 
+/* DNS has no names with a hyphen at either end of a label. */
+static bool has_loose_hyphen(const char *name) {
+    for (const char *p = name; *p != '\0'; p++) {
+        const bool begins = p == name || p[-1] == '.', ends = p[1] == '\0' || p[1] == '.';
+        if (*p == '-' && (begins || ends)) return true;
+    }
+    return false;
+}
+
 /* One of n characters; an IPv6 address with or without brackets. */
 static bool is_one_host(const char *s, size_t n) {
     char text[HOST_TEXT_MAX];
@@ -189,7 +198,7 @@ static bool is_one_host(const char *s, size_t n) {
     text[n] = '\0';
     const enum host_kind kind = host_kind_of(text);
     if (has_brackets) return kind == HOST_IP && strchr(text, ':') != NULL;
-    return kind != HOST_BAD && strstr(text, "..") == NULL;
+    return kind != HOST_BAD && strstr(text, "..") == NULL && !has_loose_hyphen(text);
 }
 
 bool conf_is_host(const char *s) {
@@ -201,10 +210,23 @@ bool conf_is_host(const char *s) {
     }
 }
 
+enum err conf_write_hosts(const char *hosts, char *ret, size_t cap) {
+    if (!conf_is_host(hosts)) return E_CONFIG;
+    size_t at = 0;
+    for (const char *p = hosts; *p != '\0';) {
+        const size_t n = strcspn(p, ","), n_comma = p[n] == ',';
+        const bool is_bare_v6 = *p != '[' && memchr(p, ':', n) != NULL;
+        const int len = snprintf(ret + at, cap - at, is_bare_v6 ? "[%.*s]%s" : "%.*s%s", (int)n, p,
+                                 n_comma != 0 ? "," : "");
+        if (len < 0 || (size_t)len >= cap - at) return E_CONFIG;
+        at += (size_t)len;
+        p += n + n_comma;
+    }
+    return OK;
+}
+
 /* The value without the blanks that may stand around its commas. */
 static enum err parse_host(const struct opt *o, const char *value, void *field) {
-    (void)o;
-    char *ret = field;
     if (strlen(value) >= CONF_TEXT_MAX) return E_CONFIG;
     char text[CONF_TEXT_MAX];
     size_t n = 0;
@@ -217,7 +239,7 @@ static enum err parse_host(const struct opt *o, const char *value, void *field) 
     }
     text[n] = '\0';
     const bool is_open = strcmp(text, "<hostnames>") == 0; /* as init writes it without a name */
-    return is_open || conf_is_host(text) ? copy_text(text, ret, o->size) : E_CONFIG;
+    return is_open ? copy_text(text, field, o->size) : conf_write_hosts(text, field, o->size);
 }
 
 static void allowed_host(const struct opt *o, struct wr *w) {
