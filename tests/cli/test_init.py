@@ -152,6 +152,7 @@ def test_source_code(program):
 
 @pytest.mark.parametrize("name, found", [
     ("smp-server-store.log", "smp-server-store.log"),
+    ("smp-server-store.log.start", "smp-server-store.log.start"),
     ("smp-server-messages.log", "smp-server-messages.log"),
     ("smp-server-ntfs.log", "smp-server-ntfs.log"),
     ("journal/0000000001.journal", "journal"),

@@ -75,7 +75,8 @@ enum err init_beside_identity(const struct paths *paths, struct problem *ret_pro
 /* ---- a store ---- */
 
 enum err init_beside_store(const struct paths *paths, struct problem *ret_problem) {
-    const char *const files[] = {paths->store_log, paths->messages_log, paths->ntfs_log};
+    const char *const files[] = {paths->store_log, paths->store_log_start, paths->messages_log,
+                                 paths->ntfs_log};
     const char *found = NULL;
     bool is_there = false;
     if (!file_exists(paths->state)) return OK;

@@ -36,6 +36,7 @@ enum err paths_init(struct paths *ret, struct problem *ret_problem) {
         {ret->store_log, state, "/", "smp-server-store.log"},
         {ret->messages_log, state, "/", "smp-server-messages.log"},
         {ret->ntfs_log, state, "/", "smp-server-ntfs.log"},
+        {ret->store_log_start, state, "/", "smp-server-store.log.start"},
         {ret->journal, state, "/", "journal"},
         {ret->journal_mark, state, "/", "smp-server-journal.stop"},
         {ret->reference_journal, state, "/", "messages"},

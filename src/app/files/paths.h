@@ -14,6 +14,7 @@ struct paths {
     /* $SMP_SERVER_LOG_PATH, or /var/opt/simplex */
     char state[PATH_MAX];
     char store_log[PATH_MAX], messages_log[PATH_MAX], ntfs_log[PATH_MAX];
+    char store_log_start[PATH_MAX];   /* in its place when a compaction was cut short */
     char journal[PATH_MAX];           /* ours, unless the settings name another place */
     char journal_mark[PATH_MAX];      /* what an orderly stop has left of it, wherever it is */
     char reference_journal[PATH_MAX]; /* the reference's, in a format of its own: only imported */
