@@ -95,6 +95,8 @@ BROKEN = {
     "messages log is a directory": lambda p: (p.state / MESSAGES).mkdir(),
     "garbage in the messages log": lambda p: (p.set("STORE_LOG", "store_messages", "memory"),
                                               put(p, MESSAGES, "garbage\nmore\n")),
+    "statistics are a directory": lambda p: (p.set("STORE_LOG", "log_stats", "on"),
+                                             (p.state / "smp-server-stats.log").mkdir()),
     "lock is a link": lambda p: (p.state / "smp-server.lock").symlink_to("elsewhere"),
     "journal not read": fill_journal,
     "damaged journal": damage_journal,
@@ -278,6 +280,34 @@ def test_not_my_file(ready, name):
     assert line.removeprefix("Error: ") in errors
     subprocess.run(mend.strip("`").split(" "), check=True, timeout=TIMEOUT)
     check(ready, **user)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
+def test_not_my_statistics(ready):
+    """Counters that cannot be read end the start; a day's line that could not be written is a
+    warning in time. Without `log_stats` both do not matter."""
+    counters, daily = (ready.state / name for name in ("smp-server-stats.log",
+                                                       "smp-server-stats.daily.log"))
+    user = nobody(ready)
+    for path in (counters, daily):
+        path.write_text("")
+        path.chmod(0o600)
+    check(ready, **user)
+    ready.set("STORE_LOG", "log_stats", "on")
+    mend = f"`chown -R nobody {ready.state}`"
+    why = f"Permission denied: it belongs to root (mode 0600), this is nobody: {mend}"
+    line = ready.refuse_start(**user)
+    assert line == f"Error: cannot read {counters}: {why}"
+    items = check(ready, status=1, **user)["items"]
+    assert [item["text"] for item in items if item["level"] == "error"] == [
+        line.removeprefix("Error: ")]
+    counters.unlink()
+    warning = f"cannot read and write {daily}: {why}"
+    items = check(ready, **user)["items"]
+    assert warning in [item["text"] for item in items if item["level"] == "warning"]
+    server = ready.start(**user)
+    server.stop()
+    assert any(f"warn statistics {warning}" in said for said in server.err)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")

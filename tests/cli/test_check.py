@@ -172,7 +172,7 @@ def test_storage(ready):
     assert str(messages) in the(check(ready, status=1), "error", "storage")
     messages.rmdir()
     ready.state.rename(f"{ready.state}2")
-    assert "make it for the user" in the(check(ready, status=1), "error", "storage")
+    assert "make it as root for the user" in the(check(ready, status=1), "error", "storage")
 
 
 def test_storage_of_another_user(ready):

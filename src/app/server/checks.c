@@ -16,6 +16,7 @@
 #include "app/files/file_problem.h"
 #include "app/server/ports.h"
 #include "app/server/shares.h"
+#include "app/server/stats_job.h"
 #include "names/resolver.h"
 
 enum {
@@ -27,7 +28,7 @@ enum {
 /* One name for each group of items. */
 static const char USER[] = "user", CERTIFICATE[] = "certificate", KEYS[] = "keys",
                   STORAGE[] = "storage", SPACE[] = "space", PORTS[] = "ports",
-                  DESCRIPTORS[] = "descriptors", NAMES[] = "names";
+                  DESCRIPTORS[] = "descriptors", NAMES[] = "names", STATISTICS[] = "statistics";
 
 void checks__tell(struct checks *c, enum finding_level level, const char *name, const char *fmt,
                   ...) {
@@ -207,6 +208,17 @@ static void look_at_space(struct checks *c) {
         look_at_space_in(c, c->storage->journal);
 }
 
+/* ---- statistics ---- */
+
+/* The line of a day is written at midnight, and tried again: it keeps nobody from starting. */
+static void look_at_statistics(struct checks *c) {
+    struct problem p = {0};
+    if (!c->conf->log_stats) return;
+    if (stats_job_check(c->paths, &p) != OK) tell_problem(c, STATISTICS, &p);
+    if (storage_check_file(c->paths->stats_daily, &p) != OK)
+        checks__tell(c, FINDING_WARNING, STATISTICS, "%s", p.text);
+}
+
 /* ---- ports ---- */
 
 static void look_at_contradictions(struct checks *c) {
@@ -343,9 +355,9 @@ static void look_at_resolver(struct checks *c) {
 /* ---- the list ---- */
 
 static void (*const CHECKS[])(struct checks *c) = {
-    look_at_user,        look_at_certificate,    look_at_secrets, look_at_storage,
-    look_at_space,       look_at_contradictions, look_at_ports,   checks__look_at_pages,
-    look_at_descriptors, look_at_resolver,
+    look_at_user,          look_at_certificate, look_at_secrets,        look_at_storage,
+    look_at_space,         look_at_statistics,  look_at_contradictions, look_at_ports,
+    checks__look_at_pages, look_at_descriptors, look_at_resolver,
 };
 
 void checks_run(struct checks *c) {

@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "app/files/file_problem.h"
 #include "base/lock.h"
@@ -144,6 +146,15 @@ static enum err read_all(const struct vfs *v, const char *path, uint8_t **ret_te
     if (e == OK) *ret_text = text;
     errno = why;
     return e;
+}
+
+enum err stats_job_check(const struct paths *paths, struct problem *ret_problem) {
+    struct stat st;
+    const char *path = paths->stats;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return problem_set(ret_problem, E_SYS, "%s is not a regular file: move it away", path);
+    if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0 || errno == ENOENT) return OK;
+    return file_problem(ret_problem, "cannot read", path, errno);
 }
 
 static enum err restore(const struct stats_job *j, struct problem *p) {

@@ -69,10 +69,13 @@ enum err storage_check_dir(const char *dir, struct problem *ret_problem) {
     struct stat st;
     const bool is_there = stat(dir, &st) == 0;
     if (!is_there && errno == ENOENT) {
+        char me[USER_NAME_MAX] = "USER";
+        if (geteuid() != 0) user_name(geteuid(), me);
         return problem_set(ret_problem, E_NOT_FOUND,
-                           "the directory %s does not exist: make it for the user that runs "
-                           "smp-server, or set SMP_SERVER_LOG_PATH",
-                           dir);
+                           "the directory %s does not exist: restore it from your backup, make it "
+                           "as root for the user that runs smp-server (`install -d -o %s -m 750 "
+                           "%s`), or set SMP_SERVER_LOG_PATH",
+                           dir, me, dir);
     }
     if (is_there && !S_ISDIR(st.st_mode)) {
         return problem_set(ret_problem, E_SYS, "%s is not a directory: move it away", dir);
