@@ -154,6 +154,14 @@ static enum err system_identity(void *ctx, const char *path, struct vfs_identity
     return OK;
 }
 
+static enum err system_identity_of(void *ctx, int fd, struct vfs_identity *ret) {
+    (void)ctx;
+    struct stat st;
+    if (fstat(fd, &st) != 0) return E_SYS;
+    *ret = (struct vfs_identity){st.st_dev, st.st_ino};
+    return OK;
+}
+
 static uint64_t system_room(void *ctx, const char *path) {
     (void)ctx;
     char dir[PATH_MAX];
@@ -182,7 +190,16 @@ const struct vfs VFS_SYSTEM = {
     .list = system_list,
     .room = system_room,
     .identity = system_identity,
+    .identity_of = system_identity_of,
 };
+
+bool vfs_has_name(const struct vfs *v, int fd, const char *path) {
+    struct vfs_identity named, opened;
+    const enum err e = v->identity(v->ctx, path, &named);
+    if (e != OK) return e != E_NOT_FOUND;
+    return v->identity_of(v->ctx, fd, &opened) != OK ||
+           (named.device == opened.device && named.inode == opened.inode);
+}
 
 bool vfs_is_shortage(int error) {
     return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOSPC ||

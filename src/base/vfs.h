@@ -41,6 +41,7 @@ struct vfs {
     uint64_t (*room)(void *ctx, const char *path); /* bytes that can be added beside this file;
                                                       UINT64_MAX when that is not known */
     enum err (*identity)(void *ctx, const char *path, struct vfs_identity *ret);
+    enum err (*identity_of)(void *ctx, int fd, struct vfs_identity *ret); /* of what is open */
     void *ctx;
 };
 
@@ -49,6 +50,9 @@ extern const struct vfs VFS_SYSTEM;
 /* Does this errno, of making or opening a file, say that something is short which may be there
  * again later (descriptors, memory, room on the disk)? Else the file is at fault. */
 bool vfs_is_shortage(int error);
+
+/* Is this open file still the one that has this name? When that cannot be told, it is. */
+bool vfs_has_name(const struct vfs *v, int fd, const char *path);
 
 /* Writes one view at `at`; a convenience over write_at. */
 MUST_USE enum err vfs_write(const struct vfs *v, int fd, struct bytes b, uint64_t at);

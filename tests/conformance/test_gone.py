@@ -4,6 +4,7 @@ that is in no file any more."""
 
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 from smp import Connection, Queue
@@ -58,6 +59,19 @@ def remove_log(server):
     (server.state / "smp-server-store.log").unlink()
 
 
+def replace_log(server):
+    """By what an editor or `sed -i` writes."""
+    log = server.state / "smp-server-store.log"
+    shutil.copy(log, f"{log}.edited")
+    Path(f"{log}.edited").rename(log)
+
+
+def remove_segments(server):
+    """To make room."""
+    for path in (server.state / "journal").glob("*.journal"):
+        path.unlink()
+
+
 def replace_journal(server):
     """By an empty one."""
     (server.state / "journal").rename(server.state / "journal.old")
@@ -65,8 +79,9 @@ def replace_journal(server):
 
 
 @pytest.mark.parametrize("store, change", [
-    ("memory", remove), ("memory", replace), ("memory", remove_log),
-    ("journal", remove), ("journal", replace), ("journal", replace_journal)])
+    ("memory", remove), ("memory", replace), ("memory", remove_log), ("memory", replace_log),
+    ("journal", remove), ("journal", replace), ("journal", replace_log),
+    ("journal", replace_journal), ("journal", remove_segments)])
 def test_gone(own_server, store, change):
     """It is noticed within seconds, said once with the path, and everything is refused from then
     on; what is connected stays so."""

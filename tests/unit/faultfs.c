@@ -385,6 +385,11 @@ static enum err ff_identity(void *ctx, const char *path, struct vfs_identity *re
     return OK;
 }
 
+static enum err ff_identity_of(void *ctx, int fd, struct vfs_identity *ret) {
+    (void)fd;
+    return ff_identity(ctx, "", ret);
+}
+
 static uint64_t ff_room(void *ctx, const char *path) {
     struct faultfs *f = ctx;
     (void)path;
@@ -398,9 +403,10 @@ struct faultfs *faultfs_new(uint64_t seed) {
     atomic_init(&f->room, UINT64_MAX);
     f->random = seed * 0x9e3779b97f4a7c15U | 1;
     for (int i = 0; i < MAX_FDS; i++) f->fds[i] = -1;
-    f->vfs = (struct vfs){ff_open,     ff_close, ff_read_at, ff_write_at, ff_sync,
-                          ff_truncate, ff_size,  ff_rename,  ff_unlink,   ff_mkdir,
-                          ff_sync_dir, ff_list,  ff_room,    ff_identity, f};
+    f->vfs = (struct vfs){ff_open,   ff_close,    ff_read_at,     ff_write_at,
+                          ff_sync,   ff_truncate, ff_size,        ff_rename,
+                          ff_unlink, ff_mkdir,    ff_sync_dir,    ff_list,
+                          ff_room,   ff_identity, ff_identity_of, f};
     return f;
 }
 

@@ -139,6 +139,10 @@ typedef void journal_read_done(void *arg, enum err e);
 MUST_USE enum err journal_read(struct journal *j, const struct journal_msg *m, uint8_t *ret_body,
                                journal_read_done *done, void *arg);
 
+/* The path of the segment that is written, when the next start will not find it there; else NULL.
+ * Commit thread; until its next call. */
+const char *journal_missing(struct journal *j);
+
 struct journal_stats journal_stats(struct journal *j); /* any thread */
 /* Runs one round of the worker's erasing and compaction now; for tests and `journal` commands. Not
  * while the worker runs. */

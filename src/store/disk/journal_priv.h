@@ -142,6 +142,7 @@ struct journal {
     struct segment_fd dirty[JOURNAL_N_DIRTY]; /* ended, not yet synced */
     unsigned n_dirty;
     bool cur_is_dirty;
+    char missing[JOURNAL_MAX_PATH]; /* see journal_missing() */
     uint64_t written_n, synced_n;
     struct undo undo;
     struct iovec iov[JOURNAL_N_IOV];

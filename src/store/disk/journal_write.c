@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/crc32c.h"
 #include "store/disk/journal_priv.h"
@@ -395,6 +396,14 @@ static void sink_done(void *sink, bool ok) {
     lock_take(&j->mtx);
     j->unproven = unproven;
     lock_give(&j->mtx);
+}
+
+const char *journal_missing(struct journal *j) {
+    if (j->cur.fd < 0) return NULL;
+    const struct journal_path path = journal__path(j, FILE_SEGMENT, j->cur.number);
+    if (vfs_has_name(j->vfs, j->cur.fd, path.s)) return NULL;
+    memcpy(j->missing, path.s, sizeof j->missing);
+    return j->missing;
 }
 
 void journal__init_sink(struct journal *j, struct commit_sink *ret) {

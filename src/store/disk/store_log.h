@@ -105,6 +105,8 @@ MUST_USE enum err store_log_append(struct store_log *l, struct bytes line,
 /* The same within creation_lost(), when nothing else can be appended. */
 MUST_USE enum err store_log_append_undo(struct store_log *l, struct bytes line,
                                         const struct store_log_of *of);
+/* Is what is written the file that the next start will find? Commit thread. */
+bool store_log_is_in_place(struct store_log *l);
 uint64_t store_log_n_lines(const struct store_log *l); /* any thread; a little late */
 uint64_t store_log_len(const struct store_log *l);     /* bytes; likewise */
 

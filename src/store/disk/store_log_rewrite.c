@@ -92,6 +92,19 @@ void store_log__rewrite_settle(struct store_log *l) {
     unlock(l);
 }
 
+/* The commit thread's file and the name part for a moment when a rewrite ends. */
+static bool is_exchanging(struct store_log *l) {
+    lock(l);
+    const bool is = l->rewrite.exchanging;
+    unlock(l);
+    return is;
+}
+
+bool store_log_is_in_place(struct store_log *l) {
+    if (is_exchanging(l) || vfs_has_name(l->vfs, l->file.fd, l->o.path)) return true;
+    return is_exchanging(l); /* begun meanwhile; only the commit thread ends it */
+}
+
 /* What is left of the list up to this lsn; the rest is pending in the log too. */
 static void join(struct rewrite *r, lsn_t upto) {
     while (r->collected.head != NULL) {

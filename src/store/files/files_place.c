@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* files_place.c -- are the files still where they are looked for? A directory that is removed,
- * replaced or unmounted under the server takes with it what is still acknowledged. */
+/* files_place.c -- are the files still where they are looked for? A directory or file that is
+ * removed, replaced or unmounted under the server takes with it what is still acknowledged. */
 #include <stdio.h>
 #include <string.h>
 
@@ -37,12 +37,10 @@ static bool is_there(const struct files_store *m, const struct place *p) {
            now.inode == p->id.inode;
 }
 
-/* The store log is another file after each rewrite: that there is one must do. */
 const char *files_missing(void *ctx) {
     const struct files_store *m = ctx;
-    struct vfs_identity log;
     if (!is_there(m, &m->state_place)) return m->state_place.path;
-    if (m->o.vfs->identity(m->o.vfs->ctx, m->o.store_log, &log) == E_NOT_FOUND)
-        return m->o.store_log;
-    return is_there(m, &m->journal_place) ? NULL : m->journal_place.path;
+    if (!store_log_is_in_place(m->log)) return m->o.store_log;
+    if (!is_there(m, &m->journal_place)) return m->journal_place.path;
+    return m->journal != NULL ? journal_missing(m->journal) : NULL;
 }
