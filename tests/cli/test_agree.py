@@ -390,6 +390,36 @@ def test_open_keys_and_settings(ready):
     assert f"everybody may change {ready.ini}" in found[1]
 
 
+def test_open_web_key_and_token(ready):
+    """The same of the key of the pages, which a script may have copied, and of a resolver's token.
+    What the server's group may read is as it should be."""
+    key = ready.config / "web.key"
+    for path in (ready.config / "web.crt", key):
+        path.write_text("x")
+    ready.set("WEB", "https", free_port())
+    ready.set("WEB", "cert", ready.config / "web.crt")
+    ready.set("WEB", "key", key)
+    ready.set("NAMES", "enable", "on")
+    ready.set("NAMES", "resolver_endpoint", f"http://localhost:{free_port()}")
+    ready.set("NAMES", "resolver_auth", "bearer token")
+
+    def found():
+        return [item["text"] for item in check(ready)["items"]
+                if item["level"] == "warning" and item["name"] == "keys"]
+    key.chmod(0o640)
+    ready.ini.chmod(0o640)
+    assert found() == []
+    key.chmod(0o644)
+    ready.ini.chmod(0o644)
+    assert found() == [
+        f"{key}, which holds the private key of the pages, has the mode 0644: `chmod o=,g-w {key}`",
+        f"{ready.ini}, which holds a password, has the mode 0644: `chmod 600 {ready.ini}`"]
+    server = ready.start()
+    server.stop()
+    assert [line for line in server.err if line.startswith("warn keys ")] == [
+        f"warn keys {text}\n" for text in found()]
+
+
 # ---- the clock ----
 
 CLOCK = """

@@ -116,12 +116,12 @@ static void look_at_certificate(struct checks *c) {
 /* ---- who may read secrets, and change what the server obeys ---- */
 
 /* Members of the file's group may be the operators, others are anybody. */
-static void look_at_secret(struct checks *c, const char *path, const char *what) {
+static void look_at_secret(struct checks *c, const char *path, const char *what, const char *cure) {
     struct stat st;
     if (stat(path, &st) != 0) return; /* whether it has to be there is judged elsewhere */
     if ((st.st_mode & (S_IRWXO | S_IWGRP)) == 0) return;
-    checks__tell(c, FINDING_WARNING, KEYS, "%s, which holds %s, has the mode %04o: `chmod 600 %s`",
-                 path, what, (unsigned)st.st_mode & 07777, path);
+    checks__tell(c, FINDING_WARNING, KEYS, "%s, which holds %s, has the mode %04o: `chmod %s %s`",
+                 path, what, (unsigned)st.st_mode & 07777, cure, path);
 }
 
 static void look_at_writable(struct checks *c, const char *path) {
@@ -135,10 +135,13 @@ static void look_at_secrets(struct checks *c) {
     const unsigned before = n_news(c);
     const bool has_password =
         c->conf->rules.create_password[0] != '\0' || c->conf->socks_proxy[0] != '\0' ||
-        c->conf->control.admin_password[0] != '\0' || c->conf->control.user_password[0] != '\0';
-    look_at_secret(c, c->paths->server_key, "the private key of the server");
-    look_at_secret(c, c->paths->ca_key, "the private key of its identity");
-    if (has_password) look_at_secret(c, c->paths->ini, "a password");
+        c->conf->control.admin_password[0] != '\0' || c->conf->control.user_password[0] != '\0' ||
+        c->conf->resolver_auth[0] != '\0';
+    look_at_secret(c, c->paths->server_key, "the private key of the server", "600");
+    look_at_secret(c, c->paths->ca_key, "the private key of its identity", "600");
+    if (ports_have_https(c->conf)) /* it may be root's, and the server's by its group */
+        look_at_secret(c, c->conf->web_key, "the private key of the pages", "o=,g-w");
+    if (has_password) look_at_secret(c, c->paths->ini, "a password", "600");
     if (!has_password) look_at_writable(c, c->paths->ini);
     look_at_writable(c, c->paths->cfg);
     if (c->storage->on_disk) look_at_writable(c, c->paths->state);
