@@ -42,6 +42,23 @@ def test_refused(tmp_path, change):
     assert status != 0, said
 
 
+def test_compose(tmp_path):
+    """The options that the container gets make what onion.torrc makes."""
+    yaml = pytest.importorskip("yaml")
+    compose = yaml.safe_load((REPO / "packaging" / "container" / "docker-compose-smp.yml").read_text())
+    service = compose["services"]["tor"]
+    assert service["profiles"] == ["tor"] and service["network_mode"] == "service:smp-server"
+    options = [word.replace("/var/lib/tor", str(tmp_path)) for word in service["command"]]
+    empty = tmp_path / "torrc"
+    empty.touch()
+    done = subprocess.run([*options, "--defaults-torrc", "/dev/null", "-f", empty, "--dump-config", "short"],
+                          text=True, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60)
+    taken = {line for line in done.stdout.splitlines() if re.match("HiddenService|SocksPort", line)}
+    torrc = (FOLDER / "onion.torrc").read_text().replace("/var/lib/tor-instances/simplex", str(tmp_path))
+    assert taken == set(re.findall(r"^(?:HiddenService|SocksPort).*$", torrc, re.MULTILINE))
+    assert done.returncode == 0
+
+
 def test_ports():
     """They are those of `init` and of its SOCKS proxy."""
     ini = (REPO / "tests" / "cli" / "golden" / "smp-server.ini.txt").read_text()
