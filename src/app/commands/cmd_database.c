@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* cmd_database.c -- `smp-server database import|export|delete`: queues and messages between the
- * logs and PostgreSQL, while no server runs.
+/* cmd_database.c -- `smp-server database import|export|tune|delete`: queues and messages between
+ * the logs and PostgreSQL, while no server runs.
  *
  * What is moved stays where it was until it is durable where it goes. Connection and schema come
  * from the settings, unless options say otherwise. The settings are not changed. */
@@ -361,6 +361,23 @@ static enum err run_delete(const void *args, const struct paths *paths, struct p
     return OK;
 }
 
+/* ---- tune ---- */
+
+static enum err run_tune(const void *args, const struct paths *paths, struct problem *p) {
+    CLEANUP(job_done) struct job j;
+    struct store_problem why = {0};
+    enum err e = job_init(&j, args, paths, p);
+    if (e == OK) e = need_schema(&j, p);
+    if (e == OK) e = upgrade(&j, p);
+    if (e != OK) return e;
+    e = db_tune(j.db, &why);
+    if (e != OK) return say(p, e, &why);
+    printf("Tuned the schema %s: the space of messages is used again sooner, and their bodies are "
+           "not compressed. Indexes are as they were.\n",
+           j.opts.schema);
+    return OK;
+}
+
 /* ---- the commands ---- */
 
 #define COMMAND(word, text, function)                                                              \
@@ -373,6 +390,7 @@ static enum err run_delete(const void *args, const struct paths *paths, struct p
 static const struct command COMMANDS[] = {
     COMMAND("import", "Move queues and messages of the logs into a database", run_import),
     COMMAND("export", "Write queues and messages of a database to logs", run_export),
+    COMMAND("tune", "Set what suits a store in the tables of a database", run_tune),
     COMMAND("delete", "Tell how all of it is deleted in the database", run_delete),
 };
 

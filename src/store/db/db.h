@@ -51,6 +51,12 @@ MUST_USE enum err db_migrations_due(struct db *db, struct db_migrations *ret,
  * once, one waits for the other. */
 MUST_USE enum err db_migrate(struct db *db, struct store_problem *ret_problem);
 
+/* Sets what suits a store: messages come and go, so the space of those that went is looked for by
+ * their number, not by a share of the table; and their bodies, which are encrypted, are not tried
+ * to be compressed. Whoever made the schema goes on without noticing. A schema that an import makes
+ * is tuned. Can be repeated. */
+MUST_USE enum err db_tune(struct db *db, struct store_problem *ret_problem);
+
 struct db_counts {
     uint64_t n_services, n_queues, n_messages;
     uint64_t n_left_out; /* messages of queues that do not exist, or are deleted */

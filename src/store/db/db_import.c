@@ -263,8 +263,9 @@ static enum err import_messages(struct importer *x) {
 static enum err make_schema(struct db *db) {
     char sql[DB_NAME_MAX + 32];
     (void)snprintf(sql, sizeof sql, "CREATE SCHEMA %s", db->schema);
-    const enum err e = db__exec(db, "make the schema", sql);
-    return e == OK ? db__migrate_here(db) : e;
+    enum err e = db__exec(db, "make the schema", sql);
+    if (e == OK) e = db__migrate_here(db);
+    return e == OK ? db__tune_here(db) : e;
 }
 
 static enum err import_all(struct importer *x) {

@@ -85,5 +85,6 @@ extern const unsigned N_DB_MIGRATIONS;
 /* Names that may follow ours: newer versions of the reference, with whose tables we can work. */
 extern const char *const DB_MIGRATIONS_AFTER[];
 extern const unsigned N_DB_MIGRATIONS_AFTER;
-/* All that are due, within a transaction of the caller's. */
+/* Within a transaction of the caller's: all that are due; as db_tune(). */
 MUST_USE enum err db__migrate_here(struct db *db);
+MUST_USE enum err db__tune_here(struct db *db);

@@ -153,3 +153,28 @@ enum err db_migrate(struct db *db, struct store_problem *ret_problem) {
     while (e == OK && more) e = make_next(db, &more);
     return e;
 }
+
+/* ---- tuning ---- */
+
+/* After that many messages that went; without a pause, which would make it last longer than the
+ * next ones take. Of 100,000 messages that came and went, 256 alive at most, 332 MB were left in
+ * place of the 677 of PostgreSQL's defaults. */
+#define VACUUM(prefix)                                                                             \
+    prefix "autovacuum_vacuum_scale_factor = 0, " prefix                                           \
+           "autovacuum_vacuum_threshold = 20000, " prefix "autovacuum_vacuum_cost_delay = 0"
+
+enum err db__tune_here(struct db *db) {
+    return db__exec(db, "tune the table of messages",
+                    "ALTER TABLE messages SET (" VACUUM("") ", " VACUUM(
+                        "toast.") "), "
+                                  "ALTER COLUMN msg_body SET STORAGE EXTERNAL");
+}
+
+enum err db_tune(struct db *db, struct store_problem *ret_problem) {
+    db->problem = ret_problem;
+    enum err e = db__begin(db, "");
+    if (e == OK) e = db__tune_here(db);
+    if (e == OK) e = db__commit(db);
+    db__rollback(db);
+    return e;
+}
