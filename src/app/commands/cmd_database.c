@@ -323,7 +323,7 @@ static enum err export(const struct job *j, struct db_counts *ret, struct proble
             .messages_log = j->has_messages ? j->paths->messages_log : NULL,
             .progress = progress_report,
         };
-    progress_begin(&ENV_SYSTEM, "Exporting messages", 0);
+    progress_begin(&ENV_SYSTEM, "Exporting", 0);
     const enum err e = db_export(j->db, &x, ret, &why);
     progress_end();
     return e == OK ? OK : say(p, e, &why);

@@ -16,7 +16,7 @@ struct exporter {
     const struct db_export *opts;
     struct db_counts counts;
     struct new_file file; /* that is written now */
-    uint64_t done, total; /* bytes of bodies */
+    uint64_t done, total; /* bytes of bodies; the second also of queues, their number */
     struct pubkey keys[RECORD_KEYS_MAX];
     struct db_service_text text;
 };
@@ -58,6 +58,9 @@ static enum err put_queue(void *ctx, const struct db_value *v, unsigned n) {
     if (n != N_DB_QUEUE_COLUMNS || db_queue_from_row(v, x->keys, &r, &column) != OK)
         return bad_row(x, "msg_queues", column);
     x->counts.n_queues++;
+    const uint64_t done = new_file_len(&x->file);
+    if (x->opts->progress != NULL) /* the end is guessed from the queues so far */
+        x->opts->progress("queues", done, done / x->counts.n_queues * x->total);
     return put_record(x, &r);
 }
 
@@ -78,8 +81,11 @@ static enum err put_message(void *ctx, const struct db_value *v, unsigned n) {
 #define OUT(columns, rest) "COPY (SELECT " columns " FROM " rest ") TO STDOUT (FORMAT binary)"
 
 static enum err put_queues(struct exporter *x) {
-    const enum err e =
-        db_copy_out(x->db, "export services",
+    enum err e =
+        db__query_number(x->db, "count the queues",
+                         "SELECT count(*) FROM msg_queues WHERE deleted_at IS NULL", &x->total);
+    if (e != OK) return e;
+    e = db_copy_out(x->db, "export services",
                     OUT(DB_SERVICE_COLUMNS, "services ORDER BY service_id"), put_service, x);
     if (e != OK) return e;
     return db_copy_out(x->db, "export queues",

@@ -33,12 +33,15 @@ struct known_set {
 };
 
 enum phase { PHASE_SERVICES, PHASE_QUEUES };
+enum table { TABLE_QUEUES, TABLE_MESSAGES, N_TABLES };
+static const char *const TABLES[N_TABLES] = {"msg_queues", "messages"};
 
 struct importer {
     struct db *db;
     const struct db_import *opts;
     struct db_counts counts;
     struct known_set services, queues;
+    PGresult *indexes[N_TABLES]; /* owned: those that were taken away */
     enum phase phase;
     struct db_copy_in copy;
     struct record_scratch record; /* secret */
@@ -84,6 +87,36 @@ static enum err known_add(struct known_set *k, const struct id *id, struct known
 static struct known *known_find(const struct known_set *k, const struct id *id) {
     struct idnode *n = idmap_find(&k->map, id);
     return n != NULL ? CONTAINER_OF(n, struct known, node) : NULL;
+}
+
+/* ---- indexes ---- */
+
+enum { INDEX_DROP, INDEX_MAKE }; /* columns */
+
+/* What comes row by row, at random places, costs far more than an index that is made of all rows at
+ * once. Keys stay. Within the transaction. */
+static enum err take_indexes(struct importer *x, enum table table) {
+    PGresult **r = &x->indexes[table];
+    enum err e = db__query(x->db, "look for the indexes",
+                           "SELECT 'DROP INDEX ' || quote_ident(indexname), indexdef "
+                           "FROM pg_indexes WHERE schemaname = current_schema() "
+                           "AND tablename = $1 AND starts_with(indexname, 'idx_')",
+                           TABLES[table], r);
+    for (int i = 0; e == OK && i < PQntuples(*r); i++) {
+        e = db__exec(x->db, "take an index away", PQgetvalue(*r, i, INDEX_DROP));
+    }
+    return e;
+}
+
+static enum err make_indexes(struct importer *x) {
+    enum err e = OK;
+    for (size_t t = 0; t < N_TABLES; t++) {
+        PGresult *r = x->indexes[t];
+        for (int i = 0; e == OK && i < PQntuples(r); i++) {
+            e = db__exec(x->db, "make an index", PQgetvalue(r, i, INDEX_MAKE));
+        }
+    }
+    return e;
 }
 
 /* ---- a log, line by line ---- */
@@ -272,9 +305,14 @@ static enum err import_all(struct importer *x) {
     enum err e = db__begin(x->db, "");
     if (e == OK && x->opts->store_log != NULL) {
         e = make_schema(x->db);
+        if (e == OK) e = take_indexes(x, TABLE_QUEUES);
         if (e == OK) e = import_queues(x);
     }
-    if (e == OK && x->opts->messages_log != NULL) e = import_messages(x);
+    if (e == OK && x->opts->messages_log != NULL) {
+        e = take_indexes(x, TABLE_MESSAGES);
+        if (e == OK) e = import_messages(x);
+    }
+    if (e == OK) e = make_indexes(x);
     if (e == OK) e = db__commit(x->db);
     db__rollback(x->db);
     return e;
@@ -293,6 +331,7 @@ enum err db_import(struct db *db, const struct db_import *i, struct db_counts *r
     *ret = x->counts;
     known_done(&x->services);
     known_done(&x->queues);
+    for (size_t t = 0; t < N_TABLES; t++) PQclear(x->indexes[t]);
     crypto_wipe(x, sizeof *x);
     free(x);
     return e;
