@@ -22,7 +22,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -142,6 +142,9 @@ bench-idle: all deps-test ## measure the memory of idle connections
 bench-instructions: all deps-test deps-bench ## compare the instructions of an operation with the record
 	@ninja -C build tests/bench/smp-server-unhurried
 	@$$(tools/find-python) tests/bench/instructions.py --server-binary build/smp-server
+
+bench-web: all deps-test ## measure what 500 slow browsers and h2load cost the clients of a shared port, and a visit's bytes
+	@$$(tools/find-python) tests/bench/web.py --server-binary build/smp-server
 
 bench-start: all deps-test ## measure time and memory of a start with 1,000,000 queues
 	@$$(tools/find-python) tests/bench/start.py --server-binary build/smp-server

@@ -3,11 +3,13 @@
 
 import contextlib
 import http.client
+import os
 import re
 import shutil
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 
@@ -16,12 +18,14 @@ from program import TIMEOUT, free_port
 from smp_client import VERSION
 from web_client import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY,
                         HEAD, HEADERS, HOST, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
-                        dial, field, frame, make_pair, read_frames)
+                        Load, dial, field, frame, make_pair, read_frames)
 
 from smp import Address, Connection, Queue
+from smp.server import NO_LIMITS, REPO
 from smp.transport import decode_fingerprint
 
-H2LOAD = shutil.which("h2load")
+NEEDS_H2LOAD = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load (nghttp2-client) is not there")
+CONFORMANCE = ["test_queues.py", "test_send.py"]
 CALM = struct.pack(">I", ENHANCE_YOUR_CALM)
 BEGIN = PREFACE + frame(SETTINGS)
 
@@ -304,22 +308,33 @@ def test_stop(site):
 # ---- load ----
 
 
-@pytest.mark.skipif(H2LOAD is None, reason="h2load (nghttp2-client) is not there")
+@NEEDS_H2LOAD
 def test_load(site):
-    """Four hundred browsers, and clients of the web port who do all that they do."""
-    load = subprocess.Popen(
-        [H2LOAD, "--requests=40000", "--clients=400", "--max-concurrent-streams=16",
-         f"--connect-to=127.0.0.1:{site.port}", f"https://{HOST}/"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """Browsers, a hundred requests each, and clients of the web port who do all that they do."""
     n_done = 0
-    try:
-        while load.poll() is None:
+    with Load(site.port) as load:
+        while load.n_done < 3:
             with site.smp() as conn:
                 queue = Queue.create(conn)
                 assert queue.send(conn, b"hello").raw == b"OK"
                 assert queue.open(conn.event()).body == b"hello"
                 n_done += 1
-    finally:
-        load.kill()
-        out = load.communicate()[0]
-    assert "40000 succeeded, 0 failed, 0 errored, 0 timeout" in out and n_done > 0
+    assert n_done > 0
+
+
+@NEEDS_H2LOAD
+def test_conformance_beside_load(ready):
+    """The rules of the protocol hold for clients of the web port while browsers load it."""
+    for (section, key), value in NO_LIMITS.items():
+        ready.set(section, key, value)
+    site = Site(ready)
+    environment = dict(os.environ, SMP_TEST_ALPN="http/1.1", SMP_TEST_VERSIONS="18")
+    with Load(site.port, clients=2) as load:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
+             *CONFORMANCE, "--smp-host", "127.0.0.1", "--smp-port", str(site.port),
+             "--smp-fingerprint", (ready.config / "fingerprint").read_text().strip()],
+            cwd=REPO / "tests" / "conformance", env=environment, capture_output=True, text=True,
+            timeout=10 * TIMEOUT, check=False)
+    assert done.returncode == 0 and re.search(r"\d\d passed", done.stdout), done.stdout + done.stderr
+    assert load.n_done > 0

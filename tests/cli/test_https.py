@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from program import DAY, TIMEOUT, free_port
 from smp_client import VERSION, connect
+from test_web import STATUSES
 from web_client import (HOST, KINDS, SETTINGS, browser_context, dial, fetch, leaf_of, make_pair,
                         read_frames)
 
@@ -204,6 +205,18 @@ def test_page(web):
     assert headers["onion-location"] == "http://abc.onion/contact"
     assert "strict-transport-security" not in headers
     assert fetch(web.port, "/nothing")[0] == 404
+
+
+def test_statuses(web):
+    """The table of the plain port."""
+    web.make()
+    web.start()
+    for request, status in STATUSES:
+        with dial(web.port) as tls:
+            tls.sendall(request)
+            answer = tls.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 %d " % status), request[:60]
+        assert b"\r\nconnection: close" in answer and answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_pipelined(web):

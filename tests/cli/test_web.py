@@ -195,7 +195,8 @@ def test_bad_challenges(site):
 # ---- others than browsers ----
 
 
-@pytest.mark.parametrize("request_, status", [
+# Requests, and how they are answered.
+STATUSES = [
     (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200),
     (b"GET / HTTP/1.0\r\n\r\n", 200),
     (b"GET / HTTP/1.1\r\n\r\n", 400),
@@ -212,7 +213,10 @@ def test_bad_challenges(site):
     (b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
     (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 9000 + b"\r\n\r\n", 431),
     (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 64 + b"\r\n", 431),
-    (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505)])
+    (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505)]
+
+
+@pytest.mark.parametrize("request_, status", STATUSES)
 def test_statuses(site, request_, status):
     answer = site.raw(request_ + b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n"
                       if status >= 400 else request_)

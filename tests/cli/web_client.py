@@ -6,6 +6,8 @@ import http.client
 import socket
 import ssl
 import struct
+import subprocess
+import threading
 
 from program import openssl
 
@@ -94,3 +96,34 @@ def read_frames(tls):
             yield kind, flags, number, stream.read(n)
     except OSError:
         pass
+
+
+class Load:
+    """h2load, again and again until it is closed: a hundred requests on each of some connections.
+    All must be answered."""
+
+    def __init__(self, port, clients=40):
+        self.words = ["h2load", f"--requests={100 * clients}", f"--clients={clients}",
+                      "--max-concurrent-streams=16", f"--connect-to=127.0.0.1:{port}",
+                      f"https://{HOST}/"]
+        self.all = f"{100 * clients} succeeded, 0 failed, 0 errored, 0 timeout"
+        self.n_done, self.bad, self.is_over = 0, None, False
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        """Thread."""
+        while not self.is_over and self.bad is None:
+            done = subprocess.run(self.words, capture_output=True, text=True, check=False)
+            if self.all in done.stdout:
+                self.n_done += 1
+            else:
+                self.bad = done.stdout + done.stderr
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.is_over = True
+        self.thread.join()
+        assert self.bad is None, self.bad
