@@ -22,7 +22,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash bench bench-scale bench-idle bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash timing bench bench-scale bench-idle bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -129,6 +129,9 @@ soak-proxy: all deps-test ## forward 10,000 messages with 1, 16 and 256 under wa
 
 bench-proxy: all deps-test ## measure the CPU of a forwarded message against a direct one
 	@$$(tools/find-python) tests/bench/proxy.py --server-binary build/smp-server
+
+timing: all deps-test ## does the time of a refusal tell whether a queue exists? (5 minutes)
+	@$$(tools/find-python) tests/bench/timing.py --server-binary build/smp-server
 
 bench: all deps-test ## measure all workloads of smp-bench beside their bounds (5 minutes)
 	@$$(tools/find-python) tests/bench/bench.py --server-binary build/smp-server
