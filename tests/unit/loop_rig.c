@@ -170,7 +170,7 @@ const char *conn_tls_problem(const struct conn *c) {
 
 const struct server_cert *conn_cert(const struct conn *c) {
     (void)c;
-    return NULL;
+    return loop_rig.cert;
 }
 
 enum err conn_peer_chain(const struct conn *c, uint8_t *buf, size_t cap, struct bytes *ret) {

@@ -36,8 +36,9 @@ struct loop_rig {
     struct env env;
     struct loop *loops[RIG_LOOPS_MAX];
     unsigned n_loops;
-    struct list timers; /* those that run */
-    struct conn *conns; /* owned */
+    struct list timers;       /* those that run */
+    struct conn *conns;       /* owned */
+    struct server_cert *cert; /* borrowed; what conn_cert() gives */
 };
 extern struct loop_rig loop_rig;
 
