@@ -9,6 +9,8 @@ SOAK_N ?= 1000000
 CHECK_SOAK_N ?= 100000
 CRASH_ROUNDS ?= 200
 CHECK_CRASH_ROUNDS ?= 10
+TORTURE_SECONDS ?= 4
+CHECK_TORTURE_SECONDS ?= 0.5
 
 PROGRAMS = smp-server smp-bench
 LATER = tests/later/smp-server-later
@@ -22,7 +24,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash timing bench bench-scale bench-idle bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash torture timing bench bench-scale bench-idle bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -35,7 +37,8 @@ run: all ## build, make a server in ./run unless there is one, and start it
 check: deps-test ## build, and run all tests; ends with "N passed, N failed"
 	@$(call setup_tests,build,gcc)
 	@ninja -C build $(PROGRAMS) $(LATER)
-	@tools/run-tests build --conformance --soak $(CHECK_SOAK_N) --crash $(CHECK_CRASH_ROUNDS)
+	@tools/run-tests build --conformance --soak $(CHECK_SOAK_N) --crash $(CHECK_CRASH_ROUNDS) \
+		--torture $(CHECK_TORTURE_SECONDS)
 
 check-later: deps-test ## all conformance tests on a store that always answers later
 	@$(call setup_tests,build,gcc)
@@ -123,6 +126,9 @@ soak: all deps-test ## push SOAK_N (1000000) messages through one server
 
 crash: all deps-test ## kill a server CRASH_ROUNDS (200) times under load, and check what it kept
 	@tools/run-tests build --no-unit --crash $(CRASH_ROUNDS)
+
+torture: all deps-test ## take descriptors, memory, disk and clock from a server under load, and look what it kept (6 minutes)
+	@tools/run-tests build --no-unit --torture $(TORTURE_SECONDS)
 
 soak-proxy: all deps-test ## forward 10,000 messages with 1, 16 and 256 under way
 	@$$(tools/find-python) tests/soak/proxy.py --server-binary build/smp-server

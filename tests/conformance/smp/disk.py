@@ -20,7 +20,8 @@ def library():
 
 class Disk:
     """What a server's disk does from now on. Faults: `full`, `fail_sync`, `sync_ms` and
-    `read_ms` (every sync or read of a body takes so long)."""
+    `read_ms` (every sync or read of a body takes so long), `read_only`, and `clock_s`, which is for
+    set_clock()."""
 
     def __init__(self, server):
         self.temporary = tempfile.TemporaryDirectory(prefix="smp-disk-control-")
@@ -35,6 +36,10 @@ class Disk:
         part = self.folder / f".{fault}"
         part.symlink_to(str(value))
         part.rename(self.folder / fault)
+
+    def set_clock(self, ahead_s):
+        """The wall clock jumps: so far from the true one, either way."""
+        self.set("clock_s", 1_000_000_000 + ahead_s)
 
     def clear(self, *faults):
         """Not any more; all faults when none is named."""
