@@ -26,7 +26,7 @@ UNIT=smp-server.service
 SCRIPTS="simplex-servers-backup simplex-servers-certs simplex-servers-health simplex-servers-stopscript simplex-servers-uninstall"
 MORE_UNITS="smp-server-certs.service smp-server-certs.timer" # which run nothing before they are asked to
 # Under their names in each of the distributions.
-LIBRARIES="libbrotli1 libcurl4 libhttp-parser2.9 libjansson4 libllhttp9.2 libmicrohttpd12 libnghttp2-14 libpq5 libqrencode4 libsodium23 libssl3 libuv1 zlib1g"
+LIBRARIES="libbrotli1 libcurl4 libhttp-parser2.9 libjansson4 libllhttp9.2 libmicrohttpd12 libnghttp2-14 libpq5 libqrencode4 libsodium23 libssl3 libuv1 libwslay1 zlib1g"
 
 me=${0##*/}
 say() { echo "$me: $*"; }

@@ -262,6 +262,10 @@ enum err server_cert_sign_session_key(const struct server_cert *c, const uint8_t
     return signed_key__write(c->key, c->key_type, &k, w);
 }
 
+enum err server_cert_sign(const struct server_cert *c, struct bytes text, struct wr *w) {
+    return signed_key__sign(c->key, text, w);
+}
+
 enum err server_cert_use(const struct server_cert *c, SSL_CTX *ctx) {
     if (SSL_CTX_use_certificate(ctx, sk_X509_value(c->chain, 0)) != 1) return E_CERT;
     if (SSL_CTX_use_PrivateKey(ctx, c->key) != 1) return E_CERT;

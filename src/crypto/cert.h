@@ -4,7 +4,7 @@
  *
  * Chain: online certificate (leaf) + CA ("identity") certificate, Ed25519 or Ed448. Identity =
  * SHA-256 of the DER of the CA certificate (spec: wire, section 1; operations, sections 1 and 2).
- * Start-up only, but server_cert_sign_session_key() may be called from any thread. */
+ * Start-up only, but the two that sign may be called from any thread. */
 #pragma once
 
 #include "base/bytes.h"
@@ -52,6 +52,9 @@ struct bytes server_cert_chain(const struct server_cert *c);
  * STRING }, written without a length prefix. E_CRYPTO, E_LIMIT. */
 MUST_USE enum err server_cert_sign_session_key(const struct server_cert *c,
                                                const uint8_t pub[X25519_LEN], struct wr *w);
+
+/* The signature of text by the online certificate's key, 64 or 114 bytes. E_CRYPTO, E_LIMIT. */
+MUST_USE enum err server_cert_sign(const struct server_cert *c, struct bytes text, struct wr *w);
 
 /* Puts chain and key into an SSL_CTX. E_CERT. */
 MUST_USE enum err server_cert_use(const struct server_cert *c, SSL_CTX *ctx);

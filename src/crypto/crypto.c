@@ -11,18 +11,19 @@ _Static_assert(SHA512_LEN == crypto_auth_hmacsha512_BYTES, "HKDF counts in SHA-5
 
 /* Set by crypto_init() before threads start, only read afterwards. Never freed: they serve until
  * the process ends. */
-static EVP_MD *md_md5, *md_sha256, *md_sha3_384, *md_sha512;
+static EVP_MD *md_md5, *md_sha1, *md_sha256, *md_sha3_384, *md_sha512;
 static EVP_MAC *mac_poly1305; /* NULL: this libcrypto has none */
 
 enum err crypto_init(void) {
     if (sodium_init() < 0) return E_CRYPTO;
     if (md_md5 == NULL) md_md5 = EVP_MD_fetch(NULL, "MD5", NULL);
+    if (md_sha1 == NULL) md_sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
     if (md_sha256 == NULL) md_sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     if (md_sha3_384 == NULL) md_sha3_384 = EVP_MD_fetch(NULL, "SHA3-384", NULL);
     if (md_sha512 == NULL) md_sha512 = EVP_MD_fetch(NULL, "SHA512", NULL);
     if (mac_poly1305 == NULL) mac_poly1305 = EVP_MAC_fetch(NULL, "POLY1305", NULL);
-    const bool complete =
-        md_md5 != NULL && md_sha256 != NULL && md_sha3_384 != NULL && md_sha512 != NULL;
+    const bool complete = md_md5 != NULL && md_sha1 != NULL && md_sha256 != NULL &&
+                          md_sha3_384 != NULL && md_sha512 != NULL;
     ERR_clear_error();
     return complete ? OK : E_CRYPTO;
 }
@@ -47,6 +48,10 @@ static enum err digest(const EVP_MD *md, struct bytes m, uint8_t *ret) {
 
 enum err crypto_md5(struct bytes m, uint8_t ret[MD5_LEN]) {
     return digest(md_md5, m, ret);
+}
+
+enum err crypto_sha1(struct bytes m, uint8_t ret[SHA1_LEN]) {
+    return digest(md_sha1, m, ret);
 }
 
 enum err crypto_sha256(struct bytes m, uint8_t ret[SHA256_LEN]) {

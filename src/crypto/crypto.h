@@ -10,7 +10,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-enum { MD5_LEN = 16, SHA256_LEN = 32, SHA384_LEN = 48, SHA512_LEN = 64 };
+enum { MD5_LEN = 16, SHA1_LEN = 20, SHA256_LEN = 32, SHA384_LEN = 48, SHA512_LEN = 64 };
 enum { POLY1305_KEY_LEN = 32, POLY1305_LEN = 16 };
 
 /* Once, before threads start. E_CRYPTO when a library or algorithm is missing. */
@@ -21,8 +21,9 @@ bool crypto_equal(struct bytes a, struct bytes b);
 void crypto_wipe(void *p, size_t n); /* not removed by the optimiser */
 
 /* E_CRYPTO when the library fails, which is for want of memory. MD5 only for the sums of ids that
- * the protocol asks for: nothing is protected by it. */
+ * the protocol asks for, and SHA-1 for the upgrade to WebSocket: nothing is protected by them. */
 MUST_USE enum err crypto_md5(struct bytes m, uint8_t ret[MD5_LEN]);
+MUST_USE enum err crypto_sha1(struct bytes m, uint8_t ret[SHA1_LEN]);
 MUST_USE enum err crypto_sha256(struct bytes m, uint8_t ret[SHA256_LEN]);
 MUST_USE enum err crypto_sha3_384(struct bytes m, uint8_t ret[SHA384_LEN]);
 /* SHA-512 over the concatenation of two views, so that "what is signed" needs no copy. */

@@ -67,6 +67,15 @@ enum err signed_key__write(EVP_PKEY *signer, enum key_type signer_type, const st
     return wr_err(w);
 }
 
+enum err signed_key__sign(EVP_PKEY *signer, struct bytes text, struct wr *w) {
+    uint8_t sig[ED448_SIG_LEN];
+    size_t n = sizeof sig;
+    const enum err e = sign(signer, text, sig, &n);
+    if (e != OK) return e;
+    wr_bytes_raw(w, bytes_of(sig, n));
+    return wr_err(w);
+}
+
 enum err signed_key__read(struct bytes der, const struct pubkey *signer, struct pubkey *ret) {
     struct rd outer = rd_init(der);
     struct rd r = rd_init(take_element(&outer, TAG_SEQUENCE));

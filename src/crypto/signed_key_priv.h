@@ -14,6 +14,9 @@ typedef struct evp_pkey_st EVP_PKEY;
 MUST_USE enum err signed_key__write(EVP_PKEY *signer, enum key_type signer_type,
                                     const struct pubkey *k, struct wr *w);
 
+/* The signature of text, written as it is. E_CRYPTO, E_LIMIT. */
+MUST_USE enum err signed_key__sign(EVP_PKEY *signer, struct bytes text, struct wr *w);
+
 /* E_SYNTAX when der is not of this form, E_CERT when it is not signed by the signer. */
 MUST_USE enum err signed_key__read(struct bytes der, const struct pubkey *signer,
                                    struct pubkey *ret);

@@ -9,9 +9,9 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "net/conn_blocks_priv.h"
 #include "net/conn_priv.h"
 #include "net/loop.h"
-#include "net/stream_priv.h"
 #include "net/tls.h"
 
 enum {
@@ -19,40 +19,24 @@ enum {
     READS_PER_TURN = 64,
 };
 
-struct conn {
-    struct stream *stream;        /* owns this one, as its framing */
-    const struct conn_opts *opts; /* borrowed */
-    void *session;                /* belongs to opts->ops; valid while has_session */
-    uint8_t *in;                  /* owned; the block that was begun, NULL between blocks */
-    uint16_t in_len;              /* bytes of the begun block */
-    bool has_session;             /* on_open() returned OK */
-    uint8_t unique_len;
-    uint8_t unique[TLS_UNIQUE_MAX];
-};
 _Static_assert(offsetof(struct conn_opts, stream) == 0, "conn_up() relies on it");
-_Static_assert(sizeof(struct conn) <= 104, "an idle connection must stay small");
-
-static uint8_t *scratch_of(const struct conn *c) {
-    return c->stream->set->scratch;
-}
 
 /* ---- reading ---- */
 
 /* The first byte of a block starts the limit; what follows does not move it. */
-static void update_block_limit(struct conn *c, bool is_begun) {
+void conn__limit_block(struct conn *c, bool is_begun) {
     stream_limit(c->stream, is_begun ? c->opts->block_timeout_ms : 0);
 }
 
-static void hand_over(struct conn *c, uint8_t *block) {
+void conn__hand_over(struct conn *c, uint8_t *block) {
     if (c->opts->ops->on_block(c->session, block) != OK) conn_close(c);
     free(c->in);
     c->in = NULL;
     c->in_len = 0;
-    update_block_limit(c, false);
+    conn__limit_block(c, false);
 }
 
-/* Keeps the have bytes of a begun block that are in the scratch. */
-static void keep_begun(struct conn *c, const uint8_t *buf, size_t have) {
+void conn__keep_begun(struct conn *c, const uint8_t *buf, size_t have) {
     if (c->stream->state != STREAM_OPEN) return;
     if (have != 0 && c->in == NULL) {
         c->in = malloc(CONN_BLOCK_LEN);
@@ -65,7 +49,7 @@ static void keep_begun(struct conn *c, const uint8_t *buf, size_t have) {
     c->in_len = (uint16_t)have;
 }
 
-static bool may_read_on(const struct conn *c, unsigned n_blocks) {
+bool conn__may_read_on(const struct conn *c, unsigned n_blocks) {
     return stream_is_reading(c->stream) && n_blocks < CONN_BLOCKS_PER_TURN &&
            (n_blocks == 0 || !stream_share_is_used(c->stream));
 }
@@ -75,56 +59,61 @@ static void read_blocks(void *framed) {
     struct conn *c = framed;
     struct stream *s = c->stream;
     unsigned n_blocks = 0;
-    uint8_t *buf = c->in != NULL ? c->in : scratch_of(c);
+    uint8_t *buf = c->in != NULL ? c->in : conn__scratch(c);
     size_t have = c->in_len, got = 0;
-    for (int i = 0; i < READS_PER_TURN && may_read_on(c, n_blocks); i++) {
+    for (int i = 0; i < READS_PER_TURN && conn__may_read_on(c, n_blocks); i++) {
         if (!stream_read(s, buf + have, CONN_BLOCK_LEN - have, &got)) break;
         have += got;
         if (have < CONN_BLOCK_LEN) continue;
-        hand_over(c, buf);
-        buf = scratch_of(c);
+        conn__hand_over(c, buf);
+        buf = conn__scratch(c);
         have = 0;
         n_blocks++;
     }
-    keep_begun(c, buf, have);
+    conn__keep_begun(c, buf, have);
     if (s->state != STREAM_OPEN) return;
     /* What TLS has decrypted and we did not take yet belongs to a record that reaches into the next
      * block: less than a block, so that it can wait for the bytes from the socket that complete it.
      */
-    update_block_limit(c, have != 0 || stream_is_inside_record(s));
+    conn__limit_block(c, have != 0 || stream_is_inside_record(s));
 }
 
 /* ---- writing ---- */
 
-/* Asks the session for a block, into the scratch. */
-static bool fill_block(struct conn *c) {
+enum filled conn__fill(struct conn *c) {
     const struct conn_ops *ops = c->opts->ops;
-    if (ops->fill(c->session, scratch_of(c))) return !stream_is_closing(c->stream);
-    if (stream_is_finishing(c->stream) && (ops->awaits == NULL || !ops->awaits(c->session)))
-        conn_close(c);
-    return false;
+    if (ops->fill(c->session, conn__scratch(c)))
+        return stream_is_closing(c->stream) ? FILLED_NONE : FILLED;
+    const bool is_over =
+        stream_is_finishing(c->stream) && (ops->awaits == NULL || !ops->awaits(c->session));
+    return is_over ? FILLED_LAST : FILLED_NONE;
 }
 
 /* Gives its share of blocks of one turn; none while bytes of the last one are unsent. */
 static void write_blocks(void *framed) {
     struct conn *c = framed;
     for (int i = 0; i < CONN_BLOCKS_PER_TURN; i++) {
-        if (stream_has_unsent(c->stream) || !fill_block(c) ||
-            !stream_write(c->stream, bytes_of(scratch_of(c), CONN_BLOCK_LEN)))
+        if (stream_has_unsent(c->stream)) return;
+        const enum filled f = conn__fill(c);
+        if (f == FILLED_LAST) conn_close(c);
+        if (f != FILLED || !stream_write(c->stream, bytes_of(conn__scratch(c), CONN_BLOCK_LEN)))
             return;
         if (!stream_may_write_on(c->stream)) break;
     }
     conn_want_write(c);
 }
 
-static void run_session(void *framed) {
+void conn__run(void *framed) {
     struct conn *c = framed;
-    c->opts->ops->run(c->session);
+    if (c->wants_run) {
+        c->wants_run = false;
+        c->opts->ops->run(c->session);
+    }
 }
 
 /* ---- opening and ending ---- */
 
-static enum err open_session(void *framed) {
+enum err conn__open(void *framed) {
     struct conn *c = framed;
     c->unique_len = (uint8_t)tls_unique(stream_tls(c->stream), c->unique);
     void *session = c->session;
@@ -135,19 +124,22 @@ static enum err open_session(void *framed) {
     return OK;
 }
 
-static void end_session(void *framed) {
-    struct conn *c = framed;
+void conn__end_session(struct conn *c) {
     if (c->has_session) c->opts->ops->on_close(c->session);
     free(c->in);
-    free(c);
+}
+
+static void end_conn(void *framed) {
+    conn__end_session(framed);
+    free(framed);
 }
 
 static const struct framing BLOCKS = {
-    .on_up = open_session,
+    .on_up = conn__open,
     .on_readable = read_blocks,
-    .run = run_session,
+    .run = conn__run,
     .on_writable = write_blocks,
-    .on_end = end_session,
+    .on_end = end_conn,
 };
 
 /* The framing of s from now on; NULL when out of memory. */
@@ -199,6 +191,7 @@ void conn_want_write(struct conn *c) {
 }
 
 void conn_want_run(struct conn *c) {
+    c->wants_run = true;
     stream_want_run(c->stream);
 }
 
@@ -212,6 +205,8 @@ void conn_pause_read(struct conn *c) {
 
 void conn_resume_read(struct conn *c) {
     stream_resume_read(c->stream, c->opts->block_timeout_ms);
+    /* Frames that are here already are not told of by the socket. */
+    if (c->is_web) stream_want_run(c->stream);
 }
 
 void conn_set_deadline(struct conn *c, int64_t mono_ms) {
@@ -238,8 +233,17 @@ bool conn_has_alpn(const struct conn *c) {
     return tls_has_alpn(stream_tls(c->stream));
 }
 
+static const struct conn_web *web_of(const struct conn *c) {
+    return (const void *)c; /* its first field */
+}
+
 const struct server_cert *conn_cert(const struct conn *c) {
-    return tls_server_cert(stream_tls(c->stream));
+    const struct server_cert *shown = tls_server_cert(stream_tls(c->stream));
+    return shown == NULL && c->is_web ? tls_ctx_cert(web_of(c)->smp) : shown;
+}
+
+struct bytes conn_challenge(const struct conn *c) {
+    return c->is_web ? bytes_of(web_of(c)->challenge, web_of(c)->n_challenge) : (struct bytes){0};
 }
 
 enum err conn_peer_chain(const struct conn *c, uint8_t *buf, size_t cap, struct bytes *ret) {

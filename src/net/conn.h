@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* conn.h -- a connection that carries 16384-byte blocks: the framing of SMP on a stream of TLS
- * (stream.h); all on the loop that accepted it.
+ * (stream.h), bare or each in a message of WebSocket (websocket.h); all on the loop that accepted
+ * it.
  *
  * Reading: a whole block is handed to on_block() from the loop's scratch buffer; only a connection
  * that stands in the middle of a block owns a buffer. Writing is pulled: conn_want_write() marks
@@ -23,7 +24,7 @@
 #include "base/err.h"
 #include "net/stream.h"
 
-enum { CONN_BLOCK_LEN = 16384, CONN_BLOCKS_PER_TURN = 8 };
+enum { CONN_BLOCK_LEN = 16384, CONN_BLOCKS_PER_TURN = 8, CONN_CHALLENGE_LEN = 32 };
 
 struct conn;
 struct server_cert;
@@ -53,6 +54,7 @@ struct conn_opts {
                                 * conn_finish() to the end */
     const struct conn_ops *ops;
     int64_t block_timeout_ms; /* from the first byte of a block, or of a TLS record, to its last */
+    unsigned controls_per_s;  /* control frames of WebSocket that a peer may send in a second */
 };
 
 /* stream_opts.on_up() of who speaks nothing but blocks: o is the stream of a struct conn_opts. */
@@ -78,8 +80,12 @@ struct bytes conn_tls_unique(const struct conn *c); /* borrowed from c */
 bool conn_has_alpn(const struct conn *c);           /* see tls_has_alpn() */
 /* What TLS said when it failed, in a few words of OpenSSL's: static; "" when it did not. */
 const char *conn_tls_problem(const struct conn *c);
-/* What this server's connection shows its peer in TLS; borrowed from c. */
+/* What this server's connection shows its peer, in TLS or where that has shown a certificate for
+ * browsers (websocket.h); borrowed from c. */
 const struct server_cert *conn_cert(const struct conn *c);
+/* What the peer wants to see signed with the session id, CONN_CHALLENGE_LEN bytes, or empty;
+ * borrowed from c. */
+struct bytes conn_challenge(const struct conn *c);
 /* See tls_peer_chain(). */
 MUST_USE enum err conn_peer_chain(const struct conn *c, uint8_t *buf, size_t cap,
                                   struct bytes *ret);

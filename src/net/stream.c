@@ -171,9 +171,7 @@ bool stream_is_inside_record(const struct stream *s) {
 
 /* ---- writing ---- */
 
-bool stream_write(struct stream *s, struct bytes b) {
-    ASSERT_ON_LOOP(s->set->loop);
-    assert(s->out == NULL);
+static bool write_all(struct stream *s, struct bytes b) {
     if (s->ssl == NULL) {
         if (stream__send(s, b.p, b.n)) return true;
         break_off(s, "socket error");
@@ -184,6 +182,20 @@ bool stream_write(struct stream *s, struct bytes b) {
     const int r = SSL_write_ex(s->ssl, b.p, b.n, &n);
     if (r != 1) check_failure(s, r);
     return r == 1;
+}
+
+bool stream_write(struct stream *s, struct bytes b) {
+    ASSERT_ON_LOOP(s->set->loop);
+    assert(s->out == NULL || s->has_head);
+    s->has_head = false;
+    return write_all(s, b);
+}
+
+bool stream_write_head(struct stream *s, struct bytes b) {
+    ASSERT_ON_LOOP(s->set->loop);
+    assert(s->out == NULL);
+    s->has_head = true;
+    return write_all(s, b);
 }
 
 bool stream_has_unsent(const struct stream *s) {

@@ -81,6 +81,8 @@ bool stream_share_is_used(const struct stream *s);
 void stream_want_write(struct stream *s); /* cheap; any number of times per turn */
 /* All of b, at most one block; only while nothing is unsent. False: the stream is over. */
 bool stream_write(struct stream *s, struct bytes b);
+/* Begins what the next stream_write() completes, at once: the socket waits for that. */
+bool stream_write_head(struct stream *s, struct bytes b);
 bool stream_may_write_on(const struct stream *s); /* in on_writable(): more than one block */
 bool stream_has_unsent(const struct stream *s);   /* written, but not taken by the socket */
 

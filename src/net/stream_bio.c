@@ -17,8 +17,8 @@
 #include "net/stream_priv.h"
 
 enum {
-    /* One block in the smallest records that a client may ask for (RFC 6066), and some hundred
-       answers to key updates. */
+    /* One block, and its head, in the smallest records that a client may ask for (RFC 6066), and
+       some hundred answers to key updates. */
     UNSENT_MAX_BYTES = 32768,
     /* A dead peer is noticed after 60 + 4 * 15 s. Not shorter: each probe wakes the radio of a
        telephone. */
@@ -60,7 +60,9 @@ static bool keep_unsent(struct stream *s, const char *p, size_t n) {
 
 bool stream__send(struct stream *s, const void *p, size_t n) {
     ssize_t sent = 0;
-    if (s->out == NULL) sent = send(s->fd, p, n, MSG_NOSIGNAL);
+    /* With a packet for its first bytes alone, a message would cost two. */
+    const int flags = s->has_head ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL;
+    if (s->out == NULL) sent = send(s->fd, p, n, flags);
     if (sent < 0 && !is_transient(errno)) return false;
     if (sent < 0) sent = 0;
     return (size_t)sent == n || keep_unsent(s, (const char *)p + sent, n - (size_t)sent);

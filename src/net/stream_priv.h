@@ -50,6 +50,7 @@ struct stream {
     bool is_guarded : 1;       /* it may read whole records only: stream_guard.c */
     bool waits_for_record : 1; /* the kernel is told how much has to be there */
     bool is_settled : 1;       /* its handshake is not under way any more, for the admission */
+    bool has_head : 1;         /* stream_write_head(), and the rest follows */
     bool is_broken : 1;        /* TLS or the socket failed: no close_notify */
 };
 _Static_assert(sizeof(struct stream) <= 368, "an idle stream must stay small");

@@ -38,8 +38,12 @@ static enum err keep_cert(SSL_CTX *ctx, struct server_cert *owned_cert) {
     return E_NO_MEMORY;
 }
 
+const struct server_cert *tls_ctx_cert(const SSL_CTX *ctx) {
+    return cert_slot >= 0 ? SSL_CTX_get_ex_data(ctx, cert_slot) : NULL;
+}
+
 const struct server_cert *tls_server_cert(const SSL *ssl) {
-    return cert_slot >= 0 ? SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), cert_slot) : NULL;
+    return tls_ctx_cert(SSL_get_SSL_CTX(ssl));
 }
 
 /* ---- parameters ---- */

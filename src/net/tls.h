@@ -35,6 +35,7 @@ void tls_ctx_free(SSL_CTX *ctx); /* any thread; NULL is a no-op */
 /* The certificate that the handshake of a server's connection uses, borrowed from it; NULL on a
  * client's. */
 const struct server_cert *tls_server_cert(const SSL *ssl);
+const struct server_cert *tls_ctx_cert(const SSL_CTX *ctx); /* the same, of its context */
 
 /* tls-unique of RFC 5929: the client's first Finished message. Returns its length, 0 before the
  * handshake is complete. */

@@ -83,6 +83,7 @@ enum err relay_new(const struct relay_opts *o, struct relay **ret) {
         .stream.on_tls_error = on_tls_error,
         .ops = &SESSION_OPS,
         .block_timeout_ms = (int64_t)BLOCK_TIMEOUT_S * 1000,
+        .controls_per_s = WEBSOCKET_CONTROLS_PER_S,
     };
     env_random(o->env, r->map_seed, sizeof r->map_seed);
     env_random(o->env, &r->first_generation, sizeof r->first_generation);

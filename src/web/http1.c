@@ -6,9 +6,10 @@
 #include "base/wr.h"
 #include "net/loop.h"
 #include "net/stream.h"
-#include "web/http_reader.h"
+#include "web/upgrade.h"
 #include "web/web.h"
 
+enum { HTTP_SWITCHING = 101, HTTP_BAD_REQUEST = 400 };
 enum {
     IN_LEN = 1024,
     HEAD_LEN = 2304, /* the longest head, with two paths in it */
@@ -23,8 +24,10 @@ struct http1 {
     struct bytes body;     /* what is left of it */
     unsigned n_requests;
     bool is_answering, is_last;
+    bool is_upgrading;    /* the answer is that it is granted */
     uint16_t in_at, in_n; /* what was read and belongs to the next request */
     uint16_t head_n;      /* not written yet */
+    struct upgrade upgrade;
     struct http_reader reader;
     uint8_t in[IN_LEN];
     uint8_t head[HEAD_LEN + WEB_CHALLENGE_MAX];
@@ -40,10 +43,10 @@ static int64_t now_ms(const struct http1 *h) {
 static const char *reason_of(unsigned status) {
     // clang-format off
     static const struct { unsigned status; const char *reason; } REASONS[] = {
-        {200, "OK"}, {301, "Moved Permanently"}, {304, "Not Modified"}, {400, "Bad Request"},
+        {101, "Switching Protocols"}, {200, "OK"}, {301, "Moved Permanently"}, {304, "Not Modified"}, {400, "Bad Request"},
         {404, "Not Found"}, {405, "Method Not Allowed"}, {413, "Content Too Large"},
         {414, "URI Too Long"}, {431, "Request Header Fields Too Large"},
-        {505, "HTTP Version Not Supported"},
+        {426, "Upgrade Required"}, {500, "Internal Server Error"}, {505, "HTTP Version Not Supported"},
     };
     // clang-format on
     for (size_t i = 0; i < ARRAY_LEN(REASONS); i++) {
@@ -96,8 +99,37 @@ static void begin_answer(struct http1 *h, struct web_answer *a, bool is_last) {
     stream_want_write(h->stream);
 }
 
+static void refuse(struct http1 *h, unsigned status) {
+    struct web_answer a;
+    web_refuse(h->web, status, stream_tls(h->stream) != NULL, &a);
+    begin_answer(h, &a, true);
+}
+
+/* Of who wants to go on in WebSocket, and where that may be. */
+static bool answer_upgrade(struct http1 *h, const struct http_request *r) {
+    if (!upgrade_is_wanted(r) || stream_tls(h->stream) == NULL || !web_has_smp(h->web))
+        return false;
+    /* Nothing may be sent ahead: frames could be taken for a request by who is in between. */
+    const unsigned status = h->in_at == h->in_n ? upgrade_check(r, &h->upgrade) : HTTP_BAD_REQUEST;
+    h->is_upgrading = status == HTTP_SWITCHING;
+    if (!h->is_upgrading) {
+        refuse(h, status);
+        return true;
+    }
+    struct web_answer a = {
+        .status = status,
+        .n_fields = 3,
+        .fields = {{"upgrade", "websocket"},
+                   {"connection", "Upgrade"},
+                   {"sec-websocket-accept", h->upgrade.accept}},
+    };
+    begin_answer(h, &a, false);
+    return true;
+}
+
 static void answer(struct http1 *h, const struct http_request *r) {
     struct web_answer a;
+    if (answer_upgrade(h, r)) return;
     const struct web_ask ask = {
         .is_head = r->method == WEB_HEAD,
         .is_secure = stream_tls(h->stream) != NULL,
@@ -113,12 +145,6 @@ static void answer(struct http1 *h, const struct http_request *r) {
     begin_answer(h, &a, !r->keeps_alive || h->n_requests == HTTP_REQUESTS_MAX);
 }
 
-static void refuse(struct http1 *h) {
-    struct web_answer a;
-    web_refuse(h->web, h->reader.status, stream_tls(h->stream) != NULL, &a);
-    begin_answer(h, &a, true);
-}
-
 /* ---- reading ---- */
 
 /* What was read, until it is used up or there is a request. */
@@ -132,7 +158,7 @@ static void take_bytes(struct http1 *h) {
     } else if (step == HTTP_REQUEST_READ) {
         answer(h, &request);
     } else {
-        refuse(h);
+        refuse(h, h->reader.status);
     }
 }
 
@@ -173,6 +199,20 @@ static struct bytes next_chunk(struct http1 *h, uint8_t *buf) {
     return bytes_of(buf, n + n_body);
 }
 
+static void leave(struct http1 *h) {
+    web_leave(h->web);
+    free(h);
+}
+
+static void become_websocket(struct http1 *h) {
+    const struct bytes challenge = bytes_of(h->upgrade.challenge, h->upgrade.n_challenge);
+    if (web_upgrade(h->web, h->stream, challenge) == OK) {
+        leave(h);
+    } else {
+        stream_close(h->stream);
+    }
+}
+
 static void end_answer(struct http1 *h) {
     h->is_answering = false;
     site_unref(h->site);
@@ -180,6 +220,10 @@ static void end_answer(struct http1 *h) {
     const bool is_over = stream_is_at_end(h->stream) && h->in_at == h->in_n;
     if (h->is_last || is_over || stream_is_finishing(h->stream)) {
         stream_close(h->stream);
+        return;
+    }
+    if (h->is_upgrading) {
+        become_websocket(h);
         return;
     }
     http_reader_reset(&h->reader);
@@ -209,8 +253,7 @@ static void on_writable(void *framed) {
 static void on_end(void *framed) {
     struct http1 *h = framed;
     site_unref(h->site);
-    web_leave(h->web);
-    free(h);
+    leave(h);
 }
 
 static const struct framing HTTP1 = {
@@ -229,7 +272,7 @@ enum err http1_frame(struct stream *s, struct web *w) {
     h->site = NULL;
     h->body = (struct bytes){0};
     h->n_requests = 0;
-    h->is_answering = h->is_last = false;
+    h->is_answering = h->is_last = h->is_upgrading = false;
     h->in_at = h->in_n = h->head_n = 0;
     http_reader_reset(&h->reader);
     stream_set_framing(s, &HTTP1, h);

@@ -30,9 +30,9 @@ struct head {
     size_t n_list; /* bytes of the header list */
     unsigned n_fields;
     bool has_authority;
-    bool is_long[N_HTTP_TEXTS]; /* did not fit, and is not there */
-    uint16_t n[N_HTTP_TEXTS];
-    char texts[N_HTTP_TEXTS][HTTP_TEXT_MAX];
+    bool is_long[N_HTTP_LONG_TEXTS]; /* did not fit, and is not there */
+    uint16_t n[N_HTTP_LONG_TEXTS];
+    char texts[N_HTTP_LONG_TEXTS][HTTP_TEXT_MAX];
 };
 
 /* An answer that is being sent. */
@@ -195,7 +195,7 @@ static bool begin_reply(struct http2_session *s, int32_t stream_id, bool ends_ea
 
 /* ---- heads ---- */
 
-static const char *const KEPT[N_HTTP_TEXTS] = {
+static const char *const KEPT[N_HTTP_LONG_TEXTS] = {
     [HTTP_TARGET] = ":path",
     [HTTP_HOST] = ":authority",
     [HTTP_ACCEPT_LANGUAGE] = "accept-language",
@@ -238,7 +238,7 @@ static void take_field(struct head *h, struct bytes name, struct bytes value) {
     if (bytes_equal(name, bytes_str("host"))) take_host(h, value);
     if (bytes_equal(name, bytes_str(":path")) && value.n > HTTP_LINE_MAX && h->status == 0)
         h->status = URI_TOO_LONG;
-    for (unsigned i = 0; i < N_HTTP_TEXTS; i++) {
+    for (unsigned i = 0; i < N_HTTP_LONG_TEXTS; i++) {
         if (!bytes_equal(name, bytes_str(KEPT[i]))) continue;
         /* Of a list that comes in several fields. */
         if (h->n[i] != 0) keep(h, (enum http_text)i, bytes_str(","));

@@ -17,6 +17,10 @@ static const char *const KEPT[N_HTTP_TEXTS] = {
     [HTTP_ACCEPT_LANGUAGE] = "accept-language",
     [HTTP_ACCEPT_ENCODING] = "accept-encoding",
     [HTTP_IF_NONE_MATCH] = "if-none-match",
+    [HTTP_UPGRADE] = "upgrade",
+    [HTTP_CONNECTION] = "connection",
+    [HTTP_WS_KEY] = "sec-websocket-key",
+    [HTTP_WS_VERSION] = "sec-websocket-version",
 };
 
 #ifdef WEB_LLHTTP
@@ -27,13 +31,18 @@ typedef http_parser parser;
 
 /* ---- what the parser tells ---- */
 
+static char *place_of(struct http_reader *r, int text) {
+    return text < N_HTTP_LONG_TEXTS ? r->texts[text] : r->short_texts[text - N_HTTP_LONG_TEXTS];
+}
+
 static void keep(struct http_reader *r, int text, const char *at, size_t n) {
-    const size_t room = (size_t)(HTTP_TEXT_MAX - r->n[text]);
+    const int max = text < N_HTTP_LONG_TEXTS ? HTTP_TEXT_MAX : HTTP_SHORT_MAX;
+    const size_t room = (size_t)(max - r->n[text]);
     if (n > room) {
         r->is_long[text] = true;
         n = room;
     }
-    memcpy(r->texts[text] + r->n[text], at, n);
+    memcpy(place_of(r, text) + r->n[text], at, n);
     r->n[text] = (uint16_t)(r->n[text] + n);
 }
 
@@ -173,9 +182,10 @@ static void fill_request(struct http_reader *r, struct http_request *ret) {
     *ret = (struct http_request){
         .method = method_of(&r->parser),
         .keeps_alive = keeps_alive(&r->parser),
+        .is_old = r->parser.http_minor == 0,
     };
-    for (unsigned i = 0; i < N_HTTP_TEXTS; i++) {
-        if (!r->is_long[i]) ret->text[i] = bytes_of(r->texts[i], r->n[i]);
+    for (int i = 0; i < N_HTTP_TEXTS; i++) {
+        if (!r->is_long[i]) ret->text[i] = bytes_of(place_of(r, i), r->n[i]);
     }
     struct rd target = rd_init(ret->text[HTTP_TARGET]);
     const struct bytes path = rd_part(&target, '?');

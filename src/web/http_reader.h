@@ -22,10 +22,15 @@ enum http_text {
     HTTP_ACCEPT_LANGUAGE,
     HTTP_ACCEPT_ENCODING,
     HTTP_IF_NONE_MATCH,
+    N_HTTP_LONG_TEXTS, /* all that HTTP/2 has */
+    HTTP_UPGRADE = N_HTTP_LONG_TEXTS,
+    HTTP_CONNECTION,
+    HTTP_WS_KEY, /* Sec-WebSocket- */
+    HTTP_WS_VERSION,
     N_HTTP_TEXTS
 };
 
-enum { HTTP_TEXT_MAX = 512, HTTP_NAME_MAX = 32 };
+enum { HTTP_TEXT_MAX = 512, HTTP_SHORT_MAX = 64, HTTP_NAME_MAX = 32 };
 
 enum web_method { WEB_GET, WEB_HEAD, WEB_OTHER };
 
@@ -46,12 +51,14 @@ struct http_reader {
     bool is_long[N_HTTP_TEXTS]; /* did not fit, and is not there */
     uint16_t n[N_HTTP_TEXTS];
     char name[HTTP_NAME_MAX];
-    char texts[N_HTTP_TEXTS][HTTP_TEXT_MAX];
+    char texts[N_HTTP_LONG_TEXTS][HTTP_TEXT_MAX];
+    char short_texts[N_HTTP_TEXTS - N_HTTP_LONG_TEXTS][HTTP_SHORT_MAX];
 };
 
 struct http_request {
     enum web_method method;
     bool keeps_alive;
+    bool is_old;        /* HTTP/1.0 */
     bool is_path_known; /* false: too long, or not to be decoded: nothing is there */
     struct bytes path;  /* decoded; borrowed from the reader, as all */
     struct bytes query; /* without its '?', as it came */

@@ -175,5 +175,10 @@ void web_answer(struct web *w, const struct web_ask *ask, struct web_answer *ret
 void web_refuse(struct web *w, unsigned status, bool is_secure, struct web_answer *ret) {
     begin(w, status, is_secure, ret);
     if (status == 405) add(ret, "allow", "GET, HEAD");
+    if (status == 426) {
+        add(ret, "upgrade", "websocket");
+        add(ret, "connection", "Upgrade");
+        add(ret, "sec-websocket-version", "13");
+    }
     set_body(ret, (struct bytes){0}, false);
 }

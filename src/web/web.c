@@ -5,6 +5,7 @@
 
 #include "net/loop.h"
 #include "net/tls_web.h"
+#include "net/websocket.h"
 #include "web/http1.h"
 #include "web/http2.h"
 #include "web/web_priv.h"
@@ -47,6 +48,7 @@ static void free_text(const char *owned) {
 void web_free(struct web *w) {
     if (w == NULL) return;
     site_unref(w->site);
+    tls_ctx_free(w->smp);
     lock_done(&w->lock);
     free_text(w->o.host);
     free_text(w->o.onion);
@@ -63,6 +65,41 @@ void web_set_site(struct web *w, struct site *owned) {
     site_unref(old);
 }
 
+void web_set_smp(struct web *w, const struct conn_opts *o, SSL_CTX *smp) {
+    tls_ctx_ref(smp);
+    lock_take(&w->lock);
+    SSL_CTX *old = w->smp;
+    w->smp_opts = o;
+    w->smp = smp;
+    lock_give(&w->lock);
+    tls_ctx_free(old);
+}
+
+/* Counted; NULL: there is none. */
+static SSL_CTX *take_smp(struct web *w, const struct conn_opts **ret_opts) {
+    lock_take(&w->lock);
+    SSL_CTX *smp = w->smp;
+    *ret_opts = w->smp_opts;
+    if (smp != NULL) tls_ctx_ref(smp);
+    lock_give(&w->lock);
+    return smp;
+}
+
+bool web_has_smp(struct web *w) {
+    const struct conn_opts *o;
+    SSL_CTX *smp = take_smp(w, &o);
+    tls_ctx_free(smp);
+    return smp != NULL;
+}
+
+enum err web_upgrade(struct web *w, struct stream *s, struct bytes challenge) {
+    const struct conn_opts *o;
+    SSL_CTX *smp = take_smp(w, &o); /* once there, it stays */
+    const enum err e = websocket_frame(s, o, smp, challenge);
+    tls_ctx_free(smp);
+    return e;
+}
+
 void web_set_secure(struct web *w, bool is_secure) {
     atomic_store_explicit(&w->is_secure, is_secure, memory_order_relaxed);
 }
@@ -77,13 +114,15 @@ enum err web_frame(struct stream *s, struct web *w) {
         stats_add(loop_stats(stream_loop(s)), STAT_WEB_REFUSED, 1);
         return E_LIMIT;
     }
-    const bool is_http2 = stream_tls(s) != NULL && tls_is_http2(stream_tls(s));
+    const bool is_http2 =
+        !w->o.is_for_upgrades && stream_tls(s) != NULL && tls_is_http2(stream_tls(s));
     const enum err e = is_http2 ? http2_frame(s, w) : http1_frame(s, w);
     if (e != OK) web_leave(w);
     return e;
 }
 
 void web_count(struct stream *s, unsigned status) {
+    if (status < 200) return; /* the connection is a client's from now on */
     const enum stat_id id = status < 300   ? STAT_WEB_2XX
                             : status < 400 ? STAT_WEB_3XX
                             : status < 500 ? STAT_WEB_4XX

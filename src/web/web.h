@@ -4,7 +4,7 @@
 #pragma once
 
 #include "base/env.h"
-#include "net/stream.h"
+#include "net/conn.h"
 #include "web/site.h"
 
 struct web;
@@ -18,6 +18,7 @@ struct web_opts {
     unsigned conns_max;       /* browsers at once; more are closed at once */
     const char *host, *onion; /* of this server, "" where there is none; borrowed */
     uint16_t https_port;      /* 0: none */
+    bool is_for_upgrades;     /* no pages, and HTTP/1.1 whatever ALPN says, as a client's may */
     const char *challenges;   /* directory of the files of /.well-known/acme-challenge/, or NULL */
 };
 
@@ -29,12 +30,20 @@ void web_set_site(struct web *w, struct site *owned);
 /* Does https work? Then those who come to the plain port are sent there. */
 void web_set_secure(struct web *w, bool is_secure);
 
+/* From now on who asks for WebSocket, with TLS, becomes a connection of o (net/websocket.h); smp is
+ * counted: whose certificate it shows there. o is borrowed until web_free(). */
+void web_set_smp(struct web *w, const struct conn_opts *o, SSL_CTX *smp);
+
 /* For listeners of browsers alone, with TLS or without. Borrowed from w. */
 const struct stream_opts *web_stream_opts(struct web *w);
 /* Makes s speak HTTP; for use in on_up(). E_LIMIT: there are conns_max already. */
 MUST_USE enum err web_frame(struct stream *s, struct web *w);
 
 /* ---- for the framings ---- */
+
+bool web_has_smp(struct web *w);
+/* See websocket_frame(), whose errors it has; the framing leaves w then. */
+MUST_USE enum err web_upgrade(struct web *w, struct stream *s, struct bytes challenge);
 
 struct web_ask {
     bool is_head, is_secure;

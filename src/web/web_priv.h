@@ -13,8 +13,10 @@ struct web {
     struct stream_opts stream;
     /* guarded by lock */
     struct lock lock;
-    struct site *site; /* owned; NULL: none */
-    int64_t site_s;    /* since when it is there */
+    struct site *site;                /* owned; NULL: none */
+    int64_t site_s;                   /* since when it is there */
+    const struct conn_opts *smp_opts; /* borrowed; NULL: no WebSocket */
+    SSL_CTX *smp;                     /* counted; NULL as smp_opts */
     /* atomic */
     _Atomic unsigned n_conns;
     _Atomic bool is_secure; /* relaxed: an answer may be late to know it */

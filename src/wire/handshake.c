@@ -19,6 +19,7 @@ void server_hello_write(const struct server_hello *h, struct wr *w) {
     if (!version_has(h->version_max, V_AUTH_CMDS)) return;
     wr_bytes_raw(w, h->cert_chain);
     wr_large(w, h->signed_key);
+    if (h->proof.n != 0) wr_short(w, h->proof);
 }
 
 enum err server_hello_parse(struct bytes content, struct server_hello *ret) {

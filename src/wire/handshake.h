@@ -15,6 +15,7 @@ struct server_hello {
     struct bytes session_id;
     struct bytes cert_chain; /* SMP encoding; written when version_max >= 7 */
     struct bytes signed_key; /* DER; as above */
+    struct bytes proof; /* of a server over WebSocket; written when it is not empty; never parsed */
 };
 void server_hello_write(const struct server_hello *h, struct wr *w);
 /* For clients: the proxy, tests. E_SYNTAX. All views into content. */

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 from program import AS_ROOT, TIMEOUT, Server, as_nobody, expire, free_port, is_dumpable
+from smp_client import VERSION
 from test_check import check
+
+from smp import Address, Connection
+from smp.transport import decode_fingerprint
+from smp.websocket import WebLink
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "reference-6.5.5"
 LOG, MESSAGES = "smp-server-store.log", "smp-server-messages.log"
@@ -223,6 +228,61 @@ def test_low_port_beside_a_bad_one(ready):
         errors = [item["text"] for item in check(ready, status=1, **user)["items"]
                   if item["level"] == "error"]
         assert line.removeprefix("Error: ") in errors
+
+
+# ---- ports for WebSocket ----
+
+
+def texts_of_ports(ready):
+    """What `check` says of ports."""
+    return [item["text"] for item in check(ready)["items"] if item["name"] == "ports"]
+
+
+def websocket(ready, port):
+    """A session over WebSocket."""
+    identity = decode_fingerprint((ready.config / "fingerprint").read_text())
+    address = Address("127.0.0.1", port, identity)
+    return Connection(address, VERSION, link=WebLink(address))
+
+
+def test_websockets(ready):
+    """What is served is printed; those that are in port too are left out."""
+    port = free_port()
+    ready.set("TRANSPORT", "websockets", f"{ready.port},{port}")
+    found = texts_of_ports(ready)
+    assert f"port {port} (127.0.0.1) is free" in found and len(found) == 2
+    server = ready.start()
+    assert [line for line in server.out if line.startswith("Serving")] == [
+        f"Serving SMP protocol on port {ready.port} (TLS)...\n",
+        f"Serving SMP protocol on port {port} (WebSockets)...\n"]
+    found = texts_of_ports(ready)
+    assert f"port {port} (127.0.0.1) is served" in found
+    with websocket(ready, port) as conn:
+        conn.ping()
+    ready.connect().close()
+
+
+def test_websockets_on(ready):
+    """It is port 80 then, as in the reference; `http` cannot have that too."""
+    ready.set("TRANSPORT", "websockets", "on")
+    ready.set("WEB", "http", "80")
+    assert ready.refuse_start() == ("Error: [TRANSPORT] websockets and [WEB] http are both 80: set "
+                                    f"another [WEB] http in {ready.ini}")
+    assert "websockets = 80\n" in ready.run("start", "--print-config").stdout
+
+
+def test_websockets_taken(ready):
+    """A port that cannot be had is warned of, by start and check, and the relay runs."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ready.set("TRANSPORT", "websockets", port)
+        text = (f"there is no WebSocket on port {port}: port {port} (127.0.0.1) is in use by another "
+                f"program: stop it, or set another [TRANSPORT] websockets in {ready.ini}")
+        assert text in texts_of_ports(ready)
+        server = ready.start()
+        server.wait(f"warn ports {text}", server.err)
+        assert not any("WebSockets" in line for line in server.out)
+        ready.connect().close()
 
 
 # ---- whose it is ----

@@ -24,6 +24,7 @@ from web_client import (HOST, KINDS, SETTINGS, browser_context, dial, fetch, lea
 
 from smp import Address, Connection, Queue
 from smp.transport import decode_fingerprint
+from smp.websocket import NoUpgrade, WebLink
 
 ALPNS = {"none": (), "smp/1": ("smp/1",), "http/1.1": ("http/1.1",), "h2": ("h2",),
          "h2,http/1.1": ("h2", "http/1.1"), "smp/1,h2": ("smp/1", "h2"),
@@ -252,6 +253,76 @@ def test_redirect(web):
         assert ask(HOST) == ask(f"{HOST}:{plain}") == (301, f"https://{HOST}:{web.port}/contact")
         assert ask("abc.onion")[0] == ask("www.example.org")[0] == 200
         assert ask(HOST, "/.well-known/acme-challenge/x")[0] == 404
+
+
+# ---- WebSocket ----
+
+
+def by_websocket(web, port=None, server_name=HOST, **options):
+    """A session of who comes as a browser does, with a challenge; its proof is verified."""
+    identity = decode_fingerprint((web.program.config / "fingerprint").read_text())
+    address = Address("127.0.0.1", port or web.port, identity)
+    link = WebLink(address, server_name=server_name, challenge=os.urandom(32), is_page=True, **options)
+    return Connection(address, VERSION, link=link)
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_websocket(web, is_shared):
+    """On the shared port and on one of its own: an ordinary session, beside clients and pages, whose
+    hello shows the server's certificate, not that of the pages."""
+    web.make()
+    port = web.port if is_shared else free_port()
+    web.program.set("WEB", "https", port)
+    web.start()
+    with by_websocket(web, port) as one, by_websocket(web, port) as other, web.smp() as plain:
+        for recipient, sender in ((one, plain), (plain, other), (other, one)):
+            queue = Queue.create(recipient)
+            assert queue.send(sender, b"x" * 5000).raw == b"OK"
+            message = queue.next_message(recipient)
+            assert message.body == b"x" * 5000
+            assert queue.ack(recipient, message.msg_id).raw == b"OK"
+        assert fetch(port)[0] == 200
+        one.ping()
+
+
+def test_websocket_refused(web):
+    """The next request may be another."""
+    web.make()
+    web.start()
+    link = WebLink(Address("127.0.0.1", web.port, b""), server_name=HOST, raw=True)
+    with link, pytest.raises(NoUpgrade) as caught:
+        link.upgrade("/", Sec_WebSocket_Version="12")
+    assert caught.value.status == 426
+    assert (caught.value.fields["sec-websocket-version"], caught.value.fields["upgrade"]) == (
+        "13", "websocket")
+    assert fetch(web.port, Upgrade="h2c", Connection="Upgrade")[0] == 200
+
+
+def test_no_websocket_without_tls(web):
+    """There is no session id without TLS: the plain port has pages alone."""
+    port = free_port()
+    web.program.set("WEB", "http", port)
+    web.start()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as c:
+        c.request("GET", "/contact", headers={
+            "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+        assert c.getresponse().status == 200
+
+
+def test_websocket_and_new_certificates(web):
+    """Sessions go on when both certificates are replaced; new ones are shown the new ones."""
+    web.make()
+    web.start()
+    with by_websocket(web) as before:
+        web.program.run("cert")
+        web.make()
+        web.reload()
+        with by_websocket(web) as after:
+            assert after.session.hello.chain[0] != before.session.hello.chain[0]
+            assert after.session.hello.chain[1] == before.session.hello.chain[1]
+            after.ping()
+        before.ping()
 
 
 # ---- certificates ----

@@ -44,7 +44,7 @@ def shared_server(request):
         return
     server = Server(find_binary(request.config.getoption("--server-binary")),
                     ini={("LIMITS", "end_interval_ms"): 50, ("TRANSPORT", "threads"): 4},
-                    store=request.config.getoption("--store"))
+                    store=request.config.getoption("--store"), has_websocket=True)
     try:
         server.start()
         yield server

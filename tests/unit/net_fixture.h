@@ -102,6 +102,7 @@ struct server {
     bool refuses_blocks, refuses_sessions;
     bool is_held;              /* nothing is sent, but will be: session_release() */
     bool has_session_deadline; /* of 1 ms */
+    enum err (*on_up)(struct stream *s, const struct stream_opts *o); /* NULL: conn_up() */
     void (*inspect)(struct conn *c, struct server *s); /* called at on_open; may be NULL */
 
     /* test thread only */
@@ -272,12 +273,13 @@ static inline struct server *server_open(const struct server *template) {
     assert_int_equal(loop_new(0, &ENV_SYSTEM, &s->loop), OK);
     s->opts = (struct conn_opts){
         .ops = &ECHO_OPS,
-        .stream.on_up = conn_up,
+        .stream.on_up = s->on_up != NULL ? s->on_up : conn_up,
         .stream.server = s,
         .stream.admission = s->admission,
         .stream.tls_timeout_ms = s->tls_timeout_ms != 0 ? s->tls_timeout_ms : LONG_TIMEOUT_MS,
         .block_timeout_ms = s->block_timeout_ms != 0 ? s->block_timeout_ms : LONG_TIMEOUT_MS,
         .stream.on_tls_error = server_tls_error,
+        .controls_per_s = 10,
     };
     const bool is_any = s->host != NULL && strcmp(s->host, "*") == 0;
     const struct listener_addr a = {.host = is_any            ? NULL

@@ -268,6 +268,38 @@ static void signed_session_key_verifies(void **state) {
     }
 }
 
+static struct pubkey leaf_key(const struct cert_bundle *b) {
+    X509 *x = cert_of_pem(b->server_crt);
+    uint8_t *der = NULL;
+    struct pubkey k;
+    const int n = i2d_PUBKEY(X509_get0_pubkey(x), &der);
+    assert_true(n > 0);
+    assert_int_equal(pubkey_from_spki(bytes_of(der, (size_t)n), &k), OK);
+    OPENSSL_free(der);
+    X509_free(x);
+    return k;
+}
+
+/* By the key of the leaf, which signs the session key too. */
+static void the_certificate_signs(void **state) {
+    (void)state;
+    static const size_t SIZES[] = {ED25519_SIG_LEN, ED448_SIG_LEN};
+    for (size_t i = 0; i < ARRAY_LEN(ALGORITHMS); i++) {
+        struct cert_bundle b = new_bundle(ALGORITHMS[i], BEFORE);
+        struct server_cert *c = load_bundle(&b, NOW);
+        uint8_t sig[ED448_SIG_LEN];
+        struct wr w = wr_init(sig, sizeof sig), small = wr_init(sig, SIZES[i] - 1);
+        assert_int_equal(server_cert_sign(c, bytes_str("text"), &w), OK);
+        assert_int_equal(wr_bytes(&w).n, SIZES[i]);
+        const struct pubkey leaf = leaf_key(&b);
+        assert_true(pubkey_verify(&leaf, wr_bytes(&w), bytes_str("text"), (struct bytes){0}));
+        assert_false(pubkey_verify(&leaf, wr_bytes(&w), bytes_str("texts"), (struct bytes){0}));
+        assert_int_equal(server_cert_sign(c, bytes_str("text"), &small), E_LIMIT);
+        server_cert_free(c);
+        cert_bundle_done(&b);
+    }
+}
+
 static void damaged_session_key_is_refused(void **state) {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(ALGORITHMS); i++) {
@@ -363,6 +395,7 @@ int main(void) {
         cmocka_unit_test(context_gets_chain_and_key),
         cmocka_unit_test(recorded_session_keys_verify),
         cmocka_unit_test(signed_session_key_verifies),
+        cmocka_unit_test(the_certificate_signs),
         cmocka_unit_test(damaged_session_key_is_refused),
         cmocka_unit_test(session_key_of_another_server_is_refused),
         cmocka_unit_test(malformed_chains_are_refused),

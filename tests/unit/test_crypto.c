@@ -15,6 +15,8 @@ static void assert_hex(const uint8_t *got, size_t n, const char *hex) {
 static void hashes_are_the_standard_ones(void **state) {
     (void)state;
     uint8_t h[SHA512_LEN];
+    assert_int_equal(crypto_sha1(bytes_str("abc"), h), OK);
+    assert_hex(h, SHA1_LEN, "a9993e364706816aba3e25717850c26c9cd0d89d");
     assert_int_equal(crypto_sha256(bytes_str("abc"), h), OK);
     assert_hex(h, SHA256_LEN, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     assert_int_equal(crypto_sha256((struct bytes){0}, h), OK);

@@ -70,6 +70,20 @@ static void server_hello_has_the_bytes_of_its_version(void **state) {
     }
 }
 
+/* The proof ends the hello; who does not ask for it sees no difference. */
+static void server_hello_ends_with_its_proof(void **state) {
+    (void)state;
+    uint8_t plain[1024], proved[1024];
+    struct server_hello h = server_sample(20);
+    struct wr a = wr_init(plain, sizeof plain), b = wr_init(proved, sizeof proved);
+    server_hello_write(&h, &a);
+    h.proof = bytes_str("proof");
+    server_hello_write(&h, &b);
+    assert_int_equal(wr_bytes(&b).n, wr_bytes(&a).n + 1 + 5);
+    assert_memory_equal(proved, plain, wr_bytes(&a).n);
+    assert_memory_equal(proved + wr_bytes(&a).n, "\x05proof", 6);
+}
+
 static void server_hello_is_read_back(void **state) {
     (void)state;
     for (uint16_t max = FIRST_VERSION; max <= LAST_VERSION; max++) {
@@ -341,6 +355,7 @@ static void too_small_buffers_are_noticed(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(server_hello_has_the_bytes_of_its_version),
+        cmocka_unit_test(server_hello_ends_with_its_proof),
         cmocka_unit_test(server_hello_is_read_back),
         cmocka_unit_test(server_hello_prefixes_are_refused),
         cmocka_unit_test(server_hello_may_have_more_at_its_end),

@@ -116,6 +116,7 @@ static void rows_fit_their_fields(void **state) {
     static const size_t SIZES[N_OPT_TYPES] = {
         [OPT_BOOL] = sizeof(bool),
         [OPT_PORTS] = sizeof(struct conf_ports),
+        [OPT_WEBSOCKETS] = sizeof(struct conf_ports),
         [OPT_ADDRESSES] = sizeof(struct conf_addresses),
         [OPT_ENDPOINT] = sizeof(struct conf_endpoint),
         [OPT_WORD] = CONF_WORD_MAX,
@@ -501,8 +502,10 @@ static void what_is_so_anyway_is_not_remarked_on(void **state) {
     struct conf c;
     assert_accepted(&c, "[TRANSPORT]\nwebsockets: off\n");
     assert_string_equal(unused_of(&c), "");
-    assert_accepted(&c, "[TRANSPORT]\nwebsockets: 443\n");
-    assert_string_equal(unused_of(&c), "TRANSPORT.websockets");
+    assert_accepted(&c, "[STORE_LOG]\ndb_store_log: off\n");
+    assert_string_equal(unused_of(&c), "");
+    assert_accepted(&c, "[STORE_LOG]\ndb_store_log: on\n");
+    assert_string_equal(unused_of(&c), "STORE_LOG.db_store_log");
 }
 
 /* ---- what the reference reads, in its forms ---- */
@@ -559,7 +562,7 @@ static void values_of_each_kind(void **state) {
         {"TRANSPORT", "control_port", "5224", "5224"},
         {"TRANSPORT", "control_port", "off", "off"},
         {"TRANSPORT", "control_port", "65536", NULL},
-        {"TRANSPORT", "websockets", "on", "on"},
+        {"TRANSPORT", "websockets", "on", "80"},
         {"TRANSPORT", "websockets", "443,80", "443,80"},
         {"TRANSPORT", "websockets", "yes", NULL},
         {"TRANSPORT", "metrics", "off", "off"},
@@ -636,6 +639,7 @@ static void reload_takes_what_may_change(void **state) {
     warnings[0] = '\0';
     conf_warn_of_restart(&c, &next, collect_warning, NULL);
     assert_string_equal(warnings, "[TRANSPORT] port changed: restart to use it\n"
+                                  "[TRANSPORT] websockets changed: restart to use it\n"
                                   "[LIMITS] message_ttl changed: restart to use it\n");
     assert_true(conf_differs(&c, &next, CONF_RELAY));
     assert_false(conf_differs(&c, &next, CONF_CONTROL));

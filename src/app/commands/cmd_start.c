@@ -130,6 +130,10 @@ static void print_ports(const struct server *s, const struct conf *c) {
         printf("Serving static site on port %u (TLS)...\n", port);
         is_shared = true;
     }
+    for (unsigned i = 0; i < c->websockets.n; i++) {
+        if (server_has_websockets(s, c->websockets.port[i]))
+            printf("Serving SMP protocol on port %u (WebSockets)...\n", c->websockets.port[i]);
+    }
     if (has_https && !is_shared)
         printf("Serving static site on port %d (TLS)...\n", (int)c->web_https);
     if (has_http) printf("Serving static site on port %d...\n", (int)c->web_http);

@@ -245,7 +245,7 @@ static void look_at_taken_port(struct checks *c, const struct port_use *u, enum 
         return;
     }
     errno = EADDRINUSE;
-    if (port_is_of_browsers(u->kind)) {
+    if (port_is_extra(u->kind)) {
         ports_explain_left_out(u, E_SYS, c->paths->ini, &p);
         checks__tell(c, FINDING_WARNING, PORTS, "%s", p.text);
         return;
@@ -282,7 +282,7 @@ static void look_at_port(struct checks *c, const struct port_use *u, bool has_an
     const enum err may_bind = check_may_bind(&u->addr, c->pid);
     const int number = errno;
     /* What the server that runs does without is no error. */
-    const enum finding_level level = port_is_of_browsers(u->kind) ? FINDING_WARNING : FINDING_ERROR;
+    const enum finding_level level = port_is_extra(u->kind) ? FINDING_WARNING : FINDING_ERROR;
     if (user == PORT_FREE && has_another && ports_is_dispensable(u, may_bind)) {
         ports_explain_left_out(u, may_bind, c->paths->ini, &p);
         checks__tell(c, FINDING_WARNING, PORTS, "%s", p.text);

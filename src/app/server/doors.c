@@ -9,10 +9,11 @@ enum err doors_make(SSL_CTX *smp, SSL_CTX *web, struct doors *ret) {
     if (e != OK) return e;
     /* Who comes to the port of browsers while there is no certificate is refused by the choice. */
     SSL_CTX *https = web != NULL ? web : shared;
-    tls_ctx_ref(smp);
+    for (unsigned i = 0; i < 2; i++) tls_ctx_ref(smp); /* each has its own */
     tls_ctx_ref(https);
     *ret = (struct doors){{
         [PORT_SMP] = smp,
+        [PORT_WEBSOCKETS] = smp,
         [PORT_SHARED] = shared,
         [PORT_HTTPS] = https,
     }};

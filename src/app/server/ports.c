@@ -8,11 +8,12 @@
 
 #include "app/server/check_ports.h"
 
-const char PORTS_KEY[] = "[TRANSPORT] port", PORTS_HTTPS_KEY[] = "[WEB] https",
-           PORTS_HTTP_KEY[] = "[WEB] http", PORTS_CONTROL_KEY[] = "[TRANSPORT] control_port",
+const char PORTS_KEY[] = "[TRANSPORT] port", PORTS_WEBSOCKETS_KEY[] = "[TRANSPORT] websockets",
+           PORTS_HTTPS_KEY[] = "[WEB] https", PORTS_HTTP_KEY[] = "[WEB] http",
+           PORTS_CONTROL_KEY[] = "[TRANSPORT] control_port",
            PORTS_METRICS_KEY[] = "[TRANSPORT] metrics", PORTS_DASHBOARD_KEY[] = "[WEB] dashboard";
 
-enum { MAX_OTHERS = 4 };
+enum { MAX_PORTS = 2 * CONF_PORTS_MAX + 2, MAX_OTHERS = 4 };
 
 static bool has_http(const struct conf *c) {
     return c->web_http != 0 && c->web_static_path[0] != '\0';
@@ -23,11 +24,15 @@ bool ports_have_https(const struct conf *c) {
            c->web_key[0] != '\0';
 }
 
-static bool is_shared(const struct conf *c) {
+static bool is_for_smp(const struct conf *c, int64_t port) {
     for (unsigned i = 0; i < c->ports.n; i++) {
-        if (c->ports.port[i] == c->web_https) return true;
+        if (c->ports.port[i] == port) return true;
     }
     return false;
+}
+
+static bool is_shared(const struct conf *c) {
+    return is_for_smp(c, c->web_https);
 }
 
 static bool has_own_https(const struct conf *c) {
@@ -46,37 +51,43 @@ bool ports_settle(struct conf *c, const char *ini_path, struct problem *ret_prob
     return true;
 }
 
-/* On each address. */
-static unsigned count_ports(const struct conf *c) {
-    return c->ports.n + (has_own_https(c) ? 1 : 0) + (has_http(c) ? 1 : 0);
+static void add(struct port_use *list, unsigned *n, enum port_kind kind, int64_t port,
+                const char *key) {
+    assert(*n < MAX_PORTS);
+    list[(*n)++] = (struct port_use){kind, {.host = NULL, .port = (uint16_t)port}, key, false};
+}
+
+/* On each address. Ports that are there twice are served as the first of both says: so the
+ * reference has it for WebSocket, and browsers' ports have that themselves. */
+static unsigned list_ports(const struct conf *c, struct port_use ret[MAX_PORTS]) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < c->ports.n; i++) {
+        const uint16_t port = c->ports.port[i];
+        const bool is_both = ports_have_https(c) && port == c->web_https;
+        add(ret, &n, is_both ? PORT_SHARED : PORT_SMP, port, PORTS_KEY);
+    }
+    if (has_own_https(c)) add(ret, &n, PORT_HTTPS, c->web_https, PORTS_HTTPS_KEY);
+    for (unsigned i = 0; i < c->websockets.n; i++) {
+        const uint16_t port = c->websockets.port[i];
+        if (is_for_smp(c, port) || (has_own_https(c) && port == c->web_https)) continue;
+        add(ret, &n, PORT_WEBSOCKETS, port, PORTS_WEBSOCKETS_KEY);
+    }
+    if (has_http(c)) add(ret, &n, PORT_HTTP, c->web_http, PORTS_HTTP_KEY);
+    return n;
 }
 
 unsigned ports_count(const struct conf *c) {
-    return (c->bind.n != 0 ? c->bind.n : 1) * count_ports(c);
+    struct port_use list[MAX_PORTS];
+    return (c->bind.n != 0 ? c->bind.n : 1) * list_ports(c, list);
 }
 
 static struct port_use get(const struct conf *c, unsigned i) {
-    const unsigned n_ports = count_ports(c);
+    struct port_use list[MAX_PORTS];
+    const unsigned n_ports = list_ports(c, list);
     assert(n_ports != 0); /* there is one for clients at least */
-    const unsigned n = i % n_ports, address = i / n_ports;
-    const char *host = c->bind.n != 0 ? c->bind.text[address] : NULL;
-    if (n < c->ports.n) {
-        const uint16_t port = c->ports.port[n];
-        const bool is_both = ports_have_https(c) && port == c->web_https;
-        return (struct port_use){is_both ? PORT_SHARED : PORT_SMP,
-                                 {.host = host, .port = port},
-                                 PORTS_KEY,
-                                 false};
-    }
-    if (n == c->ports.n && has_own_https(c))
-        return (struct port_use){PORT_HTTPS,
-                                 {.host = host, .port = (uint16_t)c->web_https},
-                                 PORTS_HTTPS_KEY,
-                                 false};
-    return (struct port_use){PORT_HTTP,
-                             {.host = host, .port = (uint16_t)c->web_http},
-                             PORTS_HTTP_KEY,
-                             false};
+    struct port_use u = list[i % n_ports];
+    if (c->bind.n != 0) u.addr.host = c->bind.text[i / n_ports];
+    return u;
 }
 
 static struct port_use local_use(const struct conf_endpoint *at, const char *key) {
@@ -154,7 +165,7 @@ static bool is_forbidden(enum err e, int number) {
 
 bool ports_is_dispensable(const struct port_use *u, enum err e) {
     return (port_is_of_clients(u->kind) && is_forbidden(e, errno)) ||
-           (port_is_of_browsers(u->kind) && e != OK);
+           (port_is_extra(u->kind) && e != OK);
 }
 
 uint16_t ports_of_address(const struct conf *c, long pid) {
@@ -172,8 +183,9 @@ void ports_explain_left_out(const struct port_use *u, enum err e, const char *in
     if (!is_forbidden(e, errno)) {
         struct problem why;
         (void)ports_explain(u, e, ini_path, &why);
-        (void)problem_set(ret_problem, OK, "there are no pages on port %u: %.*s", u->addr.port,
-                          (int)sizeof why.text - 64, why.text);
+        (void)problem_set(ret_problem, OK, "there %s on port %u: %.*s",
+                          u->kind == PORT_WEBSOCKETS ? "is no WebSocket" : "are no pages",
+                          u->addr.port, (int)sizeof why.text - 64, why.text);
         return;
     }
     (void)problem_set(ret_problem, OK,

@@ -9,10 +9,11 @@
 
 enum port_kind {
     PORT_SMP,
-    PORT_SHARED,   /* SMP, and browsers with TLS */
-    PORT_HTTPS,    /* browsers with TLS */
-    PORT_HTTP,     /* browsers without */
-    PORT_OPERATOR, /* control port, metrics, dashboard: not on the loops of clients */
+    PORT_SHARED,     /* SMP, and browsers with TLS */
+    PORT_WEBSOCKETS, /* SMP, over WebSocket */
+    PORT_HTTPS,      /* browsers with TLS, and SMP over WebSocket */
+    PORT_HTTP,       /* browsers without */
+    PORT_OPERATOR,   /* control port, metrics, dashboard: not on the loops of clients */
     N_PORT_KINDS
 };
 
@@ -21,6 +22,11 @@ static inline bool port_is_of_clients(enum port_kind kind) {
 }
 static inline bool port_is_of_browsers(enum port_kind kind) {
     return kind == PORT_HTTPS || kind == PORT_HTTP;
+}
+
+/* A server starts without them. */
+static inline bool port_is_extra(enum port_kind kind) {
+    return port_is_of_browsers(kind) || kind == PORT_WEBSOCKETS;
 }
 
 /* Those that the loops listen on: for clients and browsers. */
@@ -38,8 +44,8 @@ struct port_use ports_use(const struct conf *c, unsigned i);
 /* The use of a setting's key, of which there is one at least. */
 struct port_use ports_use_of(const struct conf *c, const char *key);
 
-extern const char PORTS_KEY[], PORTS_HTTPS_KEY[], PORTS_HTTP_KEY[], PORTS_CONTROL_KEY[],
-    PORTS_METRICS_KEY[], PORTS_DASHBOARD_KEY[];
+extern const char PORTS_KEY[], PORTS_WEBSOCKETS_KEY[], PORTS_HTTPS_KEY[], PORTS_HTTP_KEY[],
+    PORTS_CONTROL_KEY[], PORTS_METRICS_KEY[], PORTS_DASHBOARD_KEY[];
 
 /* Do the settings ask for pages with TLS, and say all that these need? */
 bool ports_have_https(const struct conf *c);

@@ -48,8 +48,9 @@ struct server {
     unsigned n_loops;
     struct workers *workers;
     struct admission *admission;
-    struct pages *pages; /* NULL: there are none */
-    struct doors doors;  /* main thread */
+    struct pages *pages;    /* NULL: there are none */
+    struct web *websockets; /* of ports for nothing else; NULL: there are none */
+    struct doors doors;     /* main thread */
     struct shared_opts shared;
     _Atomic int64_t smp_expires_s; /* relaxed: of the server's certificate; Unix seconds */
     struct store *store;
@@ -157,6 +158,20 @@ static void down_admission(struct server *s) {
 
 enum { BROWSERS_SHARE = 4 }; /* of the connections that there may be: one in so many */
 
+/* Ports of WebSocket speak HTTP too, and have no page. */
+static enum err make_websockets(struct server *s, const struct pages_opts *pages) {
+    const struct web_opts o = {
+        .env = &ENV_SYSTEM,
+        .admission = pages->admission,
+        .tls_timeout_ms = pages->tls_timeout_ms,
+        .conns_max = pages->conns_max,
+        .host = "",
+        .onion = "",
+        .is_for_upgrades = true,
+    };
+    return s->o.conf->websockets.n != 0 ? web_new(&o, &s->websockets) : OK;
+}
+
 static enum err up_pages(struct server *s, struct problem *p) {
     const struct pages_opts o = {
         .conf = s->o.conf,
@@ -166,7 +181,9 @@ static enum err up_pages(struct server *s, struct problem *p) {
         .conns_max = s->shares.clients / BROWSERS_SHARE,
         .tls_timeout_ms = relay_tls_timeout_ms(&s->o.conf->relay),
     };
-    const enum err e = s->o.maintenance ? OK : pages_new(&o, &s->pages);
+    enum err e = s->o.maintenance ? OK : pages_new(&o, &s->pages);
+    if (e == OK) e = make_websockets(s, &o);
+    if (e != OK) pages_free(s->pages);
     return e == OK ? OK : problem_set(p, e, "cannot make the pages: %s", err_reason(e));
 }
 
@@ -179,6 +196,7 @@ static enum err up_page_files(struct server *s, struct problem *p) {
 
 static void down_pages(struct server *s) {
     doors_done(&s->doors);
+    web_free(s->websockets);
     pages_free(s->pages);
 }
 
@@ -356,6 +374,7 @@ static enum err up_shared(struct stream *st, const struct stream_opts *o) {
 
 static const struct stream_opts *opts_of(struct server *s, enum port_kind kind) {
     if (port_is_of_browsers(kind)) return web_stream_opts(pages_web(s->pages));
+    if (kind == PORT_WEBSOCKETS) return web_stream_opts(s->websockets);
     return kind == PORT_SHARED ? &s->shared.stream : &relay_conn_opts(s->relay)->stream;
 }
 
@@ -365,6 +384,9 @@ static enum err make_doors(struct server *s, SSL_CTX *smp) {
     if (e != OK) return e;
     doors_done(&s->doors);
     s->doors = next;
+    const struct conn_opts *o = relay_conn_opts(s->relay);
+    if (s->pages != NULL) web_set_smp(pages_web(s->pages), o, smp);
+    if (s->websockets != NULL) web_set_smp(s->websockets, o, smp);
     return OK;
 }
 
@@ -409,7 +431,7 @@ static enum err open_ports(struct server *s, struct problem *p) {
         if (e == OK && port_is_of_clients(u.kind)) n_open++;
         if (e == OK) continue;
         const bool is_dispensable = ports_is_dispensable(&u, e);
-        if (is_dispensable && port_is_of_browsers(u.kind)) {
+        if (is_dispensable && port_is_extra(u.kind)) {
             warn_left_out(s, &u, e);
         } else {
             (void)ports_explain(&u, e, s->o.ini_path, p);
@@ -629,6 +651,14 @@ unsigned server_n_threads(const struct server *s) {
 
 bool server_has_https(const struct server *s) {
     return has_https(s);
+}
+
+bool server_has_websockets(const struct server *s, uint16_t port) {
+    for (unsigned i = 0; i < workers_n_sockets(s->workers); i++) {
+        const struct opening *o = workers_opening(s->workers, i);
+        if (o->kind == PORT_WEBSOCKETS && o->port == port) return true;
+    }
+    return false;
 }
 
 bool server_has_port(const struct server *s, uint16_t port) {

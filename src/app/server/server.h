@@ -50,5 +50,6 @@ void server_report(struct server *s, struct stats_report *ret);
 MUST_USE enum err server_save_stats(struct server *s);
 unsigned server_n_threads(const struct server *s);
 /* Are clients served on this port of the settings? It may have been left out: ports.h. */
+bool server_has_websockets(const struct server *s, uint16_t port); /* and nothing else there */
 bool server_has_port(const struct server *s, uint16_t port);
 bool server_has_https(const struct server *s); /* are pages served with TLS? */

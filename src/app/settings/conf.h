@@ -76,11 +76,10 @@ struct conf {
     bool db_store_log;
     /* [TRANSPORT] */
     char host[CONF_TEXT_MAX];
-    struct conf_ports ports;
-    struct conf_addresses bind; /* none: all addresses */
-    int64_t threads;            /* 0: one for each processor */
+    struct conf_ports ports, websockets; /* the second may have none */
+    struct conf_addresses bind;          /* none: all addresses */
+    int64_t threads;                     /* 0: one for each processor */
     char log_level[CONF_WORD_MAX];
-    char websockets[CONF_TEXT_MAX];
     int64_t control_port; /* 0: off */
     struct conf_endpoint metrics;
     /* [PROXY] */

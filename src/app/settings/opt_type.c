@@ -486,11 +486,20 @@ static void allowed_endpoint(const struct opt *o, struct wr *w) {
 
 /* ---- websockets ---- */
 
+enum { WEBSOCKETS_PORT = 80 }; /* as of the reference */
+
 static enum err parse_websockets(const struct opt *o, const char *value, void *field) {
-    struct conf_ports ignored;
-    bool word = false;
-    if (parse_bool(o, value, &word) != OK && parse_ports(o, value, &ignored) != OK) return E_CONFIG;
-    return copy_text(value, field, o->size);
+    bool is_on = false;
+    if (parse_bool(o, value, &is_on) != OK) return parse_ports(o, value, field);
+    const struct conf_ports ports = {.n = is_on ? 1 : 0, .port = {WEBSOCKETS_PORT}};
+    memcpy(field, &ports, sizeof ports);
+    return OK;
+}
+
+static void print_websockets(const struct opt *o, const void *field, struct wr *w) {
+    const struct conf_ports *ports = field;
+    if (ports->n == 0) wr_str(w, "off");
+    print_ports(o, field, w);
 }
 
 static void allowed_websockets(const struct opt *o, struct wr *w) {
@@ -519,7 +528,7 @@ static const struct {
     [OPT_COUNTRY]    = {parse_country,    print_text,      allowed_country},
     [OPT_DOMAINS]    = {parse_domains,    print_text,      allowed_domains},
     [OPT_ENDPOINT]   = {parse_endpoint,   print_endpoint,  allowed_endpoint},
-    [OPT_WEBSOCKETS] = {parse_websockets, print_text,      allowed_websockets},
+    [OPT_WEBSOCKETS] = {parse_websockets, print_websockets, allowed_websockets},
 };
 // clang-format on
 

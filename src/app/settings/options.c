@@ -218,9 +218,10 @@ const struct opt OPTS[] = {
     WORD("TRANSPORT", "log_level", OPT_OURS, LOG, log_level,
         "info", "error,warn,info,debug,trace",
         "How much is logged. `start --log-level` comes before it."),
-    VALUE(OPT_WEBSOCKETS, "TRANSPORT", "websockets", OPT_NOT_YET | OPT_WRITTEN, RESTART, websockets,
+    VALUE(OPT_WEBSOCKETS, "TRANSPORT", "websockets", OPT_WRITTEN, RESTART, websockets,
         "off", NULL,
-        "Ports for clients that come through WebSockets."),
+        "Ports for clients that come through WebSocket, inside of TLS. Those of them that are in port\n"
+        "are left out; https has WebSocket anyway. With `on` it is 80."),
     NUMBER("TRANSPORT", "control_port", OPT_OFF_0, RESTART, control_port,
         0, 1, UINT16_MAX, NULL,
         "Port on this machine itself (127.0.0.1 and ::1) for commands of the operator. With 5224, which\n"

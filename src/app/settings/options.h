@@ -24,7 +24,7 @@ enum opt_type {
     OPT_COUNTRY,    /* char[CONF_WORD_MAX]: two capitals; "": not set */
     OPT_DOMAINS,    /* char[CONF_TEXT_MAX]: separated by commas; "": not set */
     OPT_ENDPOINT,   /* struct conf_endpoint */
-    OPT_WEBSOCKETS, /* char[CONF_TEXT_MAX]: off, on or ports */
+    OPT_WEBSOCKETS, /* struct conf_ports, none for off */
     N_OPT_TYPES
 };
 

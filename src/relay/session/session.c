@@ -202,19 +202,36 @@ static void on_close(void *session) {
 
 /* ---- handshake ---- */
 
+/* To who asked for it when it came by WebSocket: it cannot see the session id of TLS, nor which
+ * certificate that showed. Newer servers of the reference do it from a version on that upstream has
+ * given to something else too; so it goes by what is offered, and by who asks. */
+static enum err write_proof(const struct session *s, uint16_t version_max, struct wr *proof) {
+    const struct bytes challenge = conn_challenge(s->conn);
+    uint8_t text[CONN_CHALLENGE_LEN + SESSION_ID_MAX];
+    struct wr w = wr_init(text, sizeof text);
+    if (challenge.n == 0 || !version_has(version_max, V_WEB_PROOF)) return OK;
+    wr_bytes_raw(&w, challenge);
+    wr_bytes_raw(&w, bytes_of(s->params.session + 1, s->params.session[0]));
+    return server_cert_sign(conn_cert(s->conn), wr_bytes(&w), proof);
+}
+
 static enum err write_hello(const struct session *s, uint8_t *block) {
     const struct relay *r = relay_of(s);
-    uint8_t signed_key[256];
+    uint8_t signed_key[256], proof_buf[ED448_SIG_LEN];
+    struct wr proof = wr_init(proof_buf, sizeof proof_buf);
+    const uint16_t version_max = s->legacy ? V_LEGACY : r->o.settings.version_max;
     struct wr key = wr_init(signed_key, sizeof signed_key);
     const struct server_cert *cert = conn_cert(s->conn); /* clients compare with what TLS showed */
     enum err e = server_cert_sign_session_key(cert, s->pub, &key);
+    if (e == OK) e = write_proof(s, version_max, &proof);
     if (e != OK) return e;
     const struct server_hello hello = {
         .version_min = s->legacy ? V_LEGACY : r->o.settings.version_min,
-        .version_max = s->legacy ? V_LEGACY : r->o.settings.version_max,
+        .version_max = version_max,
         .session_id = bytes_of(s->params.session + 1, s->params.session[0]),
         .cert_chain = server_cert_chain(cert),
         .signed_key = wr_bytes(&key),
+        .proof = wr_bytes(&proof),
     };
     struct wr content = block_begin(block, false);
     server_hello_write(&hello, &content);

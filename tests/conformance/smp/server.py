@@ -2,6 +2,7 @@
 """Starts an smp-server of its own in a temporary directory, watches it, and stops it."""
 
 import ctypes
+import dataclasses
 import hashlib
 import itertools
 import os
@@ -110,7 +111,8 @@ class Server:
     `has_sandbox`: False where something below the server, as valgrind, knows of none."""
 
     def __init__(self, binary, *, ini=None, password=None, init_args=(), port_count=1,
-                 nofile=None, store="off", directory=None, has_sandbox=True):
+                 nofile=None, store="off", directory=None, has_sandbox=True,
+                 has_websocket=False):
         self.binary = str(binary)
         self.has_sandbox = has_sandbox
         self.nofile = nofile
@@ -124,6 +126,7 @@ class Server:
             directory = self.temporary.name
         self.config, self.state = Path(directory, "config"), Path(directory, "state")
         self.ports = free_ports(port_count)
+        self.web_port = free_ports()[0] if has_websocket else None
         self.environment = dict(os.environ, SMP_SERVER_CFG_PATH=str(self.config),
                                 SMP_SERVER_LOG_PATH=str(self.state))
         store_args, store_ini = STORES[store]
@@ -132,6 +135,10 @@ class Server:
         der = pem_to_der(self.config / "ca.crt")
         self.address = Address("127.0.0.1", self.ports[0], hashlib.sha256(der).digest(),
                                password.encode() if password else None)
+
+    def web_address(self):
+        """Its address for who comes by WebSocket."""
+        return dataclasses.replace(self.address, port=self.web_port)
 
     def initialise(self, password, init_args):
         """Runs `init`; gives the address that it printed."""
@@ -153,6 +160,8 @@ class Server:
         text = path.read_text()
         ini.setdefault(("TRANSPORT", "port"), ",".join(map(str, self.ports)))
         ini.setdefault(("TRANSPORT", "bind"), "127.0.0.1")
+        if self.web_port is not None:
+            ini.setdefault(("TRANSPORT", "websockets"), self.web_port)
         for (section, key), value in ini.items():
             text = set_ini(text, section, key, value)
         path.write_text(text)

@@ -21,6 +21,7 @@ from .encoding import Reader, boolean, maybe, pad, short, unpad, word16
 from .keys import x25519_der, x25519_raw
 
 TIMEOUT = 10.0
+PROOF_VERSION = 19
 ALPN = "smp/1"
 # What clients offer where a test says nothing of it: SMP_TEST_ALPN=http/1.1 are apps on the web port.
 OFFERED = tuple(os.environ.get("SMP_TEST_ALPN", ALPN).split(","))
@@ -121,10 +122,11 @@ def read_signed_key(der, verify_key):
 
 
 def check_chain(chain, identity, leaf_der):
-    """Fingerprint, signatures and order of the server's chain; gives the leaf certificate."""
+    """Fingerprint, signatures and order of the server's chain; gives the leaf certificate.
+    `leaf_der`: that of TLS, None where TLS shows one for browsers."""
     if not 2 <= len(chain) <= 4:
         raise ValueError(f"chain of {len(chain)} certificates")
-    if chain[0] != leaf_der:
+    if leaf_der is not None and chain[0] != leaf_der:
         raise ValueError("the leaf differs from the TLS peer certificate")
     if hashlib.sha256(chain[1]).digest() != identity:
         raise ValueError("the identity certificate has another fingerprint")
@@ -145,6 +147,7 @@ class ServerHello:
     session_id: bytes
     chain: list
     signed_key: bytes
+    rest: bytes = b""
 
     @classmethod
     def parse(cls, content):
@@ -154,6 +157,7 @@ class ServerHello:
         if hello.max_version >= 7:
             hello.chain = [reader.large() for _ in range(reader.byte())]
             hello.signed_key = reader.large()
+        hello.rest = reader.tail()
         return hello
 
 
@@ -275,7 +279,16 @@ class Session:
         if not self.hello.chain:
             return None
         leaf = check_chain(self.hello.chain, self.link.address.identity, self.link.leaf())
+        self.check_proof(leaf.public_key())
         return read_signed_key(self.hello.signed_key, leaf.public_key())
+
+    def check_proof(self, key):
+        """What follows in the hello: the proof of who asked for it, and nothing else."""
+        reader = Reader(self.hello.rest)
+        challenge = getattr(self.link, "challenge", None)
+        if challenge is not None and self.hello.max_version >= PROOF_VERSION:
+            verify_signature(key, reader.short(), challenge + self.session_id)
+        reader.end()
 
     def start(self, private, send_key, proxy, identity):
         """Sends the client's handshake and starts block encryption from version 11."""
