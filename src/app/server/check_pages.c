@@ -76,13 +76,11 @@ static void stay_here(struct visitor *v) {
 /* Why there is no page to look at. */
 static void tell_end(const struct visitor *v, const struct visit *got) {
     struct checks *c = v->c;
-    const unsigned port = v->use.addr.port;
     switch (got->end) {
     case VISIT_NO_HOST:
         checks__tell(c, FINDING_WARNING, PAGE,
                      "%s cannot be looked up here, so nobody finds %s: give this name an address "
-                     "in "
-                     "DNS, or correct [TRANSPORT] host in %s",
+                     "in DNS, or correct [TRANSPORT] host in %s",
                      v->host, v->url, c->paths->ini);
         return;
     case VISIT_NO_CONNECT:
@@ -90,7 +88,7 @@ static void tell_end(const struct visitor *v, const struct visit *got) {
                      "%s cannot be connected to from here (%s): let port %u through firewalls and "
                      "routers, and see whether %s leads to this machine; where the router does not "
                      "lead back into its own network, try it from elsewhere",
-                     v->url, got->why, port, v->host);
+                     v->url, got->why, v->use.addr.port, v->host);
         return;
     case VISIT_LATE:
         checks__tell(c, FINDING_WARNING, PAGE,
@@ -108,14 +106,14 @@ static void tell_end(const struct visitor *v, const struct visit *got) {
         checks__tell(c, FINDING_WARNING, PAGE,
                      "%s: no TLS with what answers at %s (%s): see the server's log, and whether "
                      "another program or a proxy has port %u",
-                     v->url, got->address, got->why, port);
+                     v->url, got->address, got->why, v->use.addr.port);
         return;
     case VISIT_BROKEN:
     case VISIT_ANSWER:
         checks__tell(c, FINDING_WARNING, PAGE,
                      "%s: what answers at %s is no web server (%s): see whether another program "
                      "has port %u",
-                     v->url, got->address, got->why, port);
+                     v->url, got->address, got->why, v->use.addr.port);
         return;
     }
 }
