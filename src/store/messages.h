@@ -18,7 +18,7 @@ MUST_USE enum err store_msg_write(struct store *s, struct queue *q, struct messa
                                   struct msg_written *ret);
 struct msg_acked {
     bool was_deleted;  /* a message, and not the quota marker */
-    bool notification; /* it was one of those that notify */
+    bool notification; /* it was one of those that ask for one */
     bool has_next;     /* the queue is not empty now */
     lsn_t lsn;
 };

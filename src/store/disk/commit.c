@@ -171,7 +171,7 @@ static void done_all(struct commit *c, bool ok) {
     for (unsigned i = 0; i < c->n_sinks; i++) c->sinks[i].done(c->sinks[i].sink, ok);
 }
 
-static void notify(struct commit *c) {
+static void tell_durable(struct commit *c) {
     if (c->o.on_durable != NULL) c->o.on_durable(c->o.ctx);
 }
 
@@ -201,7 +201,7 @@ static void fail(struct commit *c, enum commit_state state, int error) {
     lock_give(&c->mtx);
     log_failure(state, error);
     done_all(c, false);
-    notify(c);
+    tell_durable(c);
     lock_take(&c->mtx);
     atomic_fetch_add_explicit(&c->n_failures, 1, memory_order_release);
     lock_wake_all(&c->progress);
@@ -258,7 +258,7 @@ static void do_group(struct commit *c) {
     }
     atomic_store_explicit(&c->durable_lsn, upto, memory_order_release);
     if (c->group_changes != 0) observe_latency(c, first_us);
-    notify(c);
+    tell_durable(c);
     done_all(c, true);
     lock_take(&c->mtx);
     if (with_sync) c->finished_lsn = upto;
@@ -299,7 +299,7 @@ static void do_retry(struct commit *c) {
     }
     lock_give(&c->mtx);
     log_line(LOG_INFO, "storage-has-room-again", "appends=accepted");
-    notify(c);
+    tell_durable(c);
     lock_take(&c->mtx);
 }
 

@@ -114,7 +114,7 @@ MUST_USE enum err journal_delete(struct journal *j, const struct id *queue, cons
                                  struct journal_loc loc, uint16_t body_len, lsn_t lsn);
 /* All messages that a queue has are deleted: one record, which is on stable storage before the
  * sinks behind the journal write of this group; so what they say of the queue never is there alone.
- * In two steps, because what can fail comes before both: journal_purge_new(), the line of the queue
+ * In two steps, because what can fail comes before both: journal_purge_new(), the line of the store
  * log, then journal_purge_append(), which cannot fail, or journal_purge_drop(). All within one
  * commit_begin(), with no other append between. */
 struct journal_purge {
