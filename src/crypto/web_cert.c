@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -140,8 +141,27 @@ int64_t web_cert_expires_s(const struct web_cert *c) {
     return first_s;
 }
 
+int64_t web_cert_begins_s(const struct web_cert *c) {
+    int64_t last_s = INT64_MIN;
+    for (int i = 0; i < sk_X509_num(c->chain); i++) {
+        struct tm tm = {0};
+        if (ASN1_TIME_to_tm(X509_get0_notBefore(sk_X509_value(c->chain, i)), &tm) != 1) continue;
+        const int64_t t_s = (int64_t)timegm(&tm);
+        if (t_s > last_s) last_s = t_s;
+    }
+    return last_s;
+}
+
 bool web_cert_is_for(const struct web_cert *c, const char *host) {
+    enum { ADDRESS_MAX = 64 };
     X509 *leaf = sk_X509_value(c->chain, 0);
+    const size_t n = strlen(host);
+    if (n > 2 && n < ADDRESS_MAX && host[0] == '[' && host[n - 1] == ']') {
+        char bare[ADDRESS_MAX];
+        memcpy(bare, host + 1, n - 2);
+        bare[n - 2] = '\0';
+        return X509_check_ip_asc(leaf, bare, 0) == 1;
+    }
     return X509_check_host(leaf, host, 0, 0, NULL) == 1 || X509_check_ip_asc(leaf, host, 0) == 1;
 }
 

@@ -2,7 +2,7 @@
 /* web_cert.h -- the certificate that browsers see: of an authority that they know, with its chain
  * and key. RSA of 2048 bits and more, P-256, P-384, Ed25519.
  *
- * What is in it besides, and whether it has expired, is for the caller to judge: browsers tell
+ * What is in it besides, and whether it is valid now, is for the caller to judge: browsers tell
  * their users. Main thread. */
 #pragma once
 
@@ -17,6 +17,8 @@ MUST_USE enum err web_cert_load(const char *crt, const char *key, struct web_cer
                                 struct cert_problem *ret_problem);
 void web_cert_free(struct web_cert *c);               /* NULL is a no-op */
 int64_t web_cert_expires_s(const struct web_cert *c); /* the first of its chain; Unix seconds */
-bool web_cert_is_for(const struct web_cert *c, const char *host); /* a name or an address */
+int64_t web_cert_begins_s(const struct web_cert *c);  /* the last of its chain */
+/* A name or an address, IPv6 with or without brackets. */
+bool web_cert_is_for(const struct web_cert *c, const char *host);
 /* Puts chain and key into an SSL_CTX. E_CERT. */
 MUST_USE enum err web_cert_use(const struct web_cert *c, SSL_CTX *ctx);

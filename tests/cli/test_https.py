@@ -403,14 +403,14 @@ def test_unreadable(web):
     assert check_says_what_start_says(web).startswith(f"cannot read {web.crt}: ")
 
 
-def expire(web, days):
+def expire(web, days, lasts=90):
     """The certificate ends in so many days. openssl programs make none that has ended."""
     old = x509.load_pem_x509_certificate(web.crt.read_bytes())
     key = load_pem_private_key(web.key.read_bytes(), None)
     end = datetime.datetime.now(datetime.timezone.utc) + days * DAY + DAY / 2
     new = x509.CertificateBuilder(
         issuer_name=old.issuer, subject_name=old.subject, public_key=old.public_key(),
-        serial_number=x509.random_serial_number(), not_valid_before=end - 90 * DAY,
+        serial_number=x509.random_serial_number(), not_valid_before=end - lasts * DAY,
         not_valid_after=end, extensions=list(old.extensions))
     web.crt.write_bytes(new.sign(key, SHA256()).public_bytes(Encoding.PEM))
     return end
@@ -425,6 +425,17 @@ def test_expired(web):
     assert leaf_served(web.port) == leaf_of(web.crt)
     found = web.program.run("check").stdout
     assert f"{web.crt} expired on {day}, and browsers warn of it: renew it" in found
+
+
+def test_not_yet_valid(web):
+    """A clock that is behind: the same."""
+    web.make()
+    day = (expire(web, 90, lasts=87) - 87 * DAY).strftime("%Y-%m-%d")
+    web.start()
+    why = "browsers warn of it: is the clock of this machine behind?"
+    assert web.warnings() == [f"warn web {web.crt} is not valid yet, and {why}\n"]
+    assert leaf_served(web.port) == leaf_of(web.crt)
+    assert f"{web.crt} is valid only from {day} on, and {why}" in web.program.run("check").stdout
 
 
 def test_expires(web):
@@ -445,6 +456,17 @@ def test_for_another_name(web):
     web.start()
     assert (f"{web.crt} is not for {HOST}, and browsers warn of it: get one for this name"
             in web.program.run("check").stdout)
+
+
+@pytest.mark.parametrize("host", ["2001:db8::1", "[2001:db8::1]"])
+def test_for_an_address(web, host):
+    """The certificate has the address without the brackets that a URL needs."""
+    web.program.set("TRANSPORT", "host", host)
+    web.make(host="2001:db8::1")
+    found = web.program.run("check").stdout
+    assert "certificate of the pages for [2001:db8::1], valid until " in found
+    web.make(host="2001:db8::2")
+    assert f"{web.crt} is not for [2001:db8::1], " in web.program.run("check").stdout
 
 
 def test_metrics(web):

@@ -22,8 +22,9 @@ KINDS = {
 
 def make_pair(crt, key, *, kind="P-256", days=90, host=HOST):
     """A new certificate, signed by itself, and its key, at these paths."""
+    name = f"IP:{host}" if ":" in host else f"DNS:{host}"
     openssl("req", "-x509", *KINDS.get(kind, kind), "-nodes", "-subj", f"/CN={host}", "-addext",
-            f"subjectAltName=DNS:{host}", "-days", days, "-keyout", key, "-out", crt)
+            f"subjectAltName={name}", "-days", days, "-keyout", key, "-out", crt)
 
 
 def leaf_of(pem):

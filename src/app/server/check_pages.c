@@ -24,10 +24,16 @@ static const char WEB[] = "web", PAGE[] = "page";
 static void tell_cert(struct checks *c, const struct web_cert *cert) {
     const int64_t now_s = env_now_s(&ENV_SYSTEM), expires_s = web_cert_expires_s(cert);
     const int64_t days = (expires_s - now_s) / SECONDS_PER_DAY;
-    char host[CONF_TEXT_MAX], day[32];
+    char host[CONF_TEXT_MAX], day[32], begins[32];
     web_host(c->conf, false, host, sizeof host);
     checks__write_day(expires_s, day, sizeof day);
-    if (expires_s <= now_s) {
+    checks__write_day(web_cert_begins_s(cert), begins, sizeof begins);
+    if (web_cert_begins_s(cert) > now_s) {
+        checks__tell(c, FINDING_WARNING, WEB,
+                     "%s is valid only from %s on, and browsers warn of it: is the clock of this "
+                     "machine behind?",
+                     c->conf->web_cert, begins);
+    } else if (expires_s <= now_s) {
         checks__tell(c, FINDING_WARNING, WEB, "%s expired on %s, and browsers warn of it: renew it",
                      c->conf->web_cert, day);
     } else if (*host != '\0' && !web_cert_is_for(cert, host)) {

@@ -60,6 +60,7 @@ static enum err make_tls(struct page_cert *p, const struct conf *c, struct probl
         tls_ctx_free(p->tls);
         p->tls = tls;
         p->warned_s = 0;
+        p->begins_s = web_cert_begins_s(cert);
         atomic_store_explicit(&p->expires_s, web_cert_expires_s(cert), memory_order_relaxed);
     } else {
         (void)problem_set(why, e, "TLS refuses %s: %s", c->web_cert, err_meaning(e));
@@ -81,14 +82,20 @@ static bool is_same(const struct file_state *a, const struct file_state *b) {
            a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
-static void warn_of_end(struct page_cert *p, const struct conf *c) {
+static void warn_of_dates(struct page_cert *p, const struct conf *c) {
     const int64_t now_s = env_now_s(&ENV_SYSTEM);
     const int64_t expires_s = atomic_load_explicit(&p->expires_s, memory_order_relaxed);
-    if (p->tls == NULL || days_until(expires_s) >= PAGE_CERT_WARN_DAYS ||
+    const bool is_early = p->begins_s > now_s;
+    if (p->tls == NULL || (!is_early && days_until(expires_s) >= PAGE_CERT_WARN_DAYS) ||
         now_s < p->warned_s + A_DAY_S)
         return;
     p->warned_s = now_s;
-    if (expires_s > now_s) {
+    if (is_early) {
+        log_line(LOG_WARN, "web",
+                 "%s is not valid yet, and browsers warn of it: is the clock of this machine "
+                 "behind?",
+                 c->web_cert);
+    } else if (expires_s > now_s) {
         log_line(LOG_WARN, "web", "%s expires in %" PRId64 " days: renew it", c->web_cert,
                  days_until(expires_s));
     } else {
@@ -110,7 +117,7 @@ bool page_cert_look(struct page_cert *p, const struct conf *c, bool is_asked) {
         p->is_unread = e == E_SYS || e == E_NO_MEMORY;
         if (!is_new && is_news) log_line(LOG_WARN, "web", "%s", why.text);
     }
-    warn_of_end(p, c);
+    warn_of_dates(p, c);
     return is_new;
 }
 

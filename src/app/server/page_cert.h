@@ -24,8 +24,9 @@ struct file_state {
 };
 
 struct page_cert {
-    SSL_CTX *tls;               /* owned; NULL: there is none */
-    int64_t warned_s;           /* when its end was warned of */
+    SSL_CTX *tls; /* owned; NULL: there is none */
+    int64_t begins_s;
+    int64_t warned_s;           /* when its dates were warned of */
     struct file_state crt, key; /* of the files that were looked at last */
     bool is_unread;             /* and could not be read, as they are: that may pass by itself */
     _Atomic int64_t expires_s;  /* Unix seconds; relaxed: any thread may read it */
