@@ -130,8 +130,8 @@ def test_another_ini(ready, tmp_path):
     found = check(ready, str(other))
     assert found["checked"] == str(other)
     assert ports(found) == "port 1 (127.0.0.1) is free"
-    missing = check(ready, str(tmp_path / "no.ini"), status=1)
-    assert "does not exist" in the(missing, "error", "settings")
+    missing = tmp_path / "no.ini"
+    assert ready.refuse("check", str(missing)) == f"Error: there is no file {missing}"
 
 
 def test_certificate(ready):

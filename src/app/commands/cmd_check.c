@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* cmd_check.c -- `smp-server check`: are the files of a server in order, or does the server at an
  * address do its work? For people, and for monitoring: exit status 0 when no error was found. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,8 @@ static enum err run_files(const struct check_args *a, const struct paths *paths,
                            "smp://FINGERPRINT@HOST, as `smp-server address` prints it",
                            a->what);
     }
+    if (a->what != NULL && !file_exists(a->what) && errno == ENOENT)
+        return problem_set(p, E_CONFIG, "there is no file %s", a->what);
     if (a->what != NULL && is_directory(a->what)) {
         return problem_set(p, E_CONFIG,
                            "%s is a directory: name the settings file in it, as in "
