@@ -312,8 +312,10 @@ def test_files_cannot_be_written(ready):
     ready.set("WEB", "http", port)
     ready.state.mkdir(parents=True, exist_ok=True)
     (ready.state / "www").write_text("in the way")
+    why = f"{ready.state}/www is not a directory: move it away"
+    assert f"cannot write into {ready.state}/www: {why}" in ready.run("check").stdout
     server = ready.start()
-    server.wait(f"warn web cannot make {ready.state}/www", server.err)
+    server.wait(f"warn web cannot make {ready.state}/www/.well-known: {why}", server.err)
     assert Site(ready, server, port).get()[0] == 200
 
 

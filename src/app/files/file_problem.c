@@ -122,6 +122,16 @@ static bool lacks_rights(const char *path, int number, struct culprit *ret) {
     return (number == EACCES || number == EPERM) && geteuid() != 0 && find_culprit(path, ret);
 }
 
+/* A file stands where a directory has to be: the path itself, or one on the way. */
+static enum err explain_no_directory(struct problem *ret, const char *what, const char *path) {
+    char file[PATH_MAX];
+    struct stat st;
+    (void)snprintf(file, sizeof file, "%s", path);
+    while (stat(file, &st) != 0 && strchr(file, '/') != NULL && strcmp(file, "/") != 0)
+        cut_last(file);
+    return problem_set(ret, E_SYS, "%s %s: %s is not a directory: move it away", what, path, file);
+}
+
 enum err file_problem(struct problem *ret, const char *what, const char *path, int number) {
     struct culprit c;
     if (lacks_rights(path, number, &c)) return explain_rights(ret, what, path, number, &c);
@@ -131,6 +141,8 @@ enum err file_problem(struct problem *ret, const char *what, const char *path, i
                            strerror(number));
     case EISDIR:
         return problem_set(ret, E_SYS, "%s %s: it is a directory: move it away", what, path);
+    case ENOTDIR:
+        return explain_no_directory(ret, what, path);
     case ELOOP:
         return problem_set(ret, E_SYS, "%s %s: it is a link: put a file in its place", what, path);
     case EROFS:

@@ -2,11 +2,16 @@
 /* Of the certificate what its file says, and of the pages what a visitor gets: by the server's name
  * where it leads somewhere, else from this machine. Nothing here is an error: the relay works
  * without pages. */
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "app/files/file_problem.h"
 #include "app/server/checks_priv.h"
 #include "app/server/page_cert.h"
 #include "app/server/web_values.h"
@@ -255,12 +260,24 @@ static void look_at_kind(struct visitor *v) {
     }
 }
 
+/* Where a start puts the pages. It makes the directory when there is none. */
+static void look_at_files(struct checks *c) {
+    const char *dir = c->conf->web_static_path;
+    struct problem p = {0};
+    struct stat st;
+    if (*dir == '\0' || stat(dir, &st) != 0) return;
+    if (S_ISDIR(st.st_mode) && faccessat(AT_FDCWD, dir, W_OK | X_OK, AT_EACCESS) == 0) return;
+    (void)file_problem(&p, "cannot write into", dir, S_ISDIR(st.st_mode) ? errno : ENOTDIR);
+    checks__tell(c, FINDING_WARNING, WEB, "%s", p.text);
+}
+
 /* A start tells it itself: it goes on, whatever is wrong. */
 void checks__look_at_pages(struct checks *c) {
     struct web_cert *cert = NULL;
     struct problem p = {0};
     const bool has_https = ports_have_https(c->conf) && !c->conf->is_https_left_out;
     if (c->is_starting) return;
+    look_at_files(c);
     struct visitor v = {.c = c};
     if (has_https && page_cert_load(c->conf, &cert, &p) != OK) {
         checks__tell(c, FINDING_WARNING, WEB, "%s", p.text);
