@@ -10,6 +10,7 @@ CHECK_SOAK_N ?= 100000
 CRASH_ROUNDS ?= 200
 CHECK_CRASH_ROUNDS ?= 10
 TORTURE_SECONDS ?= 4
+SOAK_MINUTES ?= 30
 CHECK_TORTURE_SECONDS ?= 0.5
 
 PROGRAMS = smp-server smp-bench
@@ -24,7 +25,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-proxy crash torture timing bench bench-scale bench-idle bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -126,6 +127,9 @@ soak: all deps-test ## push SOAK_N (1000000) messages through one server
 
 crash: all deps-test ## kill a server CRASH_ROUNDS (200) times under load, and check what it kept
 	@tools/run-tests build --no-unit --crash $(CRASH_ROUNDS)
+
+soak-mixed: all deps-test ## mixed load and faults for SOAK_MINUTES (30): nothing lost, memory and descriptors flat
+	@$$(tools/find-python) tests/soak/mixed.py --minutes $(SOAK_MINUTES) --server-binary build/smp-server
 
 torture: all deps-test ## take descriptors, memory, disk and clock from a server under load, and look what it kept (6 minutes)
 	@tools/run-tests build --no-unit --torture $(TORTURE_SECONDS)
