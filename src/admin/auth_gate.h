@@ -3,8 +3,9 @@
  *
  * After wrong ones the next is looked at later, whoever it comes from and whether it is right: so
  * guessing is slow, and that an answer takes time tells nothing. The delay doubles up to its
- * maximum, and is forgotten after a right password or a while of quiet. One gate for the port and
- * one for each session; the later of the two counts. No locks: the owner guards it. */
+ * maximum, and is forgotten after a right password or a while of quiet. The dashboard has one for
+ * all; the control port one for each session, and one for all whose delay stays at its least, so
+ * that who guesses does not keep others out. No locks: the owner guards it. */
 #pragma once
 
 #include <stdint.h>

@@ -106,6 +106,7 @@ static void take_role(struct control_session *s, enum control_role given) {
     const int64_t now_ms = loop_now_ms(cp->loop);
     if (given == ROLE_NONE) {
         auth_gate_wrong(&cp->gate, now_ms);
+        cp->gate.n_wrong = 1; /* the port's delay does not grow: it is shared with who is right */
         auth_gate_wrong(&s->gate, now_ms);
         log_wrong(s);
     } else {
@@ -123,21 +124,37 @@ static void take_role(struct control_session *s, enum control_role given) {
     say_end(s, &w);
 }
 
-/* Looks at the password, or again later when somebody else's wrong one has moved the time. */
+static void look_at_passwords(void *ctx);
+
+/* Until the next may be looked at. */
+static enum err wait_for_gate(struct control_port *cp, int64_t wait_ms) {
+    return loop_timer_start(cp->loop, &cp->gate_timer, (uint64_t)wait_ms, 0, look_at_passwords, cp);
+}
+
+/* In the order in which they came: who guesses delays others by no more than one guess for each of
+ * the sessions that there may be. */
+static void look_at_passwords(void *ctx) {
+    struct control_port *cp = ctx;
+    for (struct list *l; (l = list_first(&cp->trying)) != NULL;) {
+        struct control_session *s = CONTAINER_OF(l, struct control_session, in_trying);
+        const int64_t now_ms = loop_now_ms(cp->loop);
+        const int64_t wait_ms = auth_gate_opens_ms(&cp->gate, now_ms) - now_ms;
+        if (wait_ms > 0 && wait_for_gate(cp, wait_ms) == OK) return;
+        list_remove(l);
+        if (wait_ms > 0) {
+            line_conn_finish(s->conn); /* out of memory */
+            continue;
+        }
+        take_role(s, role_of(cp, bytes_of(s->password, s->n_password)));
+        crypto_wipe(s->password, sizeof s->password);
+        line_conn_release(s->conn);
+    }
+}
+
 static void try_password(void *ctx) {
     struct control_session *s = ctx;
-    const int64_t now_ms = loop_now_ms(s->cp->loop);
-    const int64_t port_ms = auth_gate_opens_ms(&s->cp->gate, now_ms);
-    const int64_t own_ms = auth_gate_opens_ms(&s->gate, now_ms);
-    const int64_t wait_ms = (port_ms > own_ms ? port_ms : own_ms) - now_ms;
-    if (wait_ms > 0) {
-        if (loop_timer_start(s->cp->loop, &s->timer, (uint64_t)wait_ms, 0, try_password, s) != OK)
-            line_conn_finish(s->conn);
-        return;
-    }
-    take_role(s, role_of(s->cp, bytes_of(s->password, s->n_password)));
-    crypto_wipe(s->password, sizeof s->password);
-    line_conn_release(s->conn);
+    list_push_back(&s->cp->trying, &s->in_trying);
+    look_at_passwords(s->cp);
 }
 
 void run_auth(struct control_session *s, const struct control_command *c) {
@@ -146,7 +163,14 @@ void run_auth(struct control_session *s, const struct control_command *c) {
     memcpy(s->password, c->password.p, n);
     s->n_password = n;
     line_conn_hold(s->conn);
-    try_password(s);
+    const int64_t now_ms = loop_now_ms(s->cp->loop);
+    const int64_t wait_ms = auth_gate_opens_ms(&s->gate, now_ms) - now_ms;
+    if (wait_ms <= 0) {
+        try_password(s);
+    } else if (loop_timer_start(s->cp->loop, &s->timer, (uint64_t)wait_ms, 0, try_password, s) !=
+               OK) {
+        line_conn_finish(s->conn);
+    }
 }
 
 /* ---- lines ---- */
@@ -225,6 +249,7 @@ static enum err on_open(struct line_conn *c, void *server, void **ret_session) {
     s->cp = server;
     s->conn = c;
     list_init(&s->in_saving);
+    list_init(&s->in_trying);
     fate_waiter_init(&s->disk, disk_told);
     *ret_session = s;
     say(s, CONTROL_GREETING);
@@ -236,6 +261,7 @@ static void on_close(void *session) {
     loop_timer_stop(&s->timer);
     fate_forget(&s->disk);
     list_remove(&s->in_saving);
+    list_remove(&s->in_trying);
     control_walk_orphan(s->walk);
     crypto_wipe(s, sizeof *s);
     free(s);
@@ -251,6 +277,7 @@ enum err control_port_new(const struct control_port_opts *o, struct control_port
     cp->o = *o;
     memcpy(cp->identity, o->identity, sizeof cp->identity);
     list_init(&cp->saving);
+    list_init(&cp->trying);
     lock_init(&cp->mtx, LOCK_CONTROL_PORT);
     enum err e = loop_new(o->loop_index, o->env, &cp->loop);
     if (e == OK) fate_desk_open(relay_fates(o->relay), cp->loop, &cp->desk);
@@ -288,6 +315,7 @@ void control_port_stop(struct control_port *cp) {
 void control_port_free(struct control_port *cp) {
     if (cp == NULL) return;
     line_server_close(cp->server);
+    loop_timer_stop(&cp->gate_timer);
     if (cp->loop != NULL) fate_desk_close(&cp->desk);
     loop_free(cp->loop); /* runs what the relay's loops have answered too late */
     lock_done(&cp->mtx);

@@ -31,7 +31,8 @@ struct control_session {
     bool was_refused; /* a command for want of the role: said once in the log */
     struct auth_gate gate;
     struct loop_timer timer; /* of what it waits for */
-    /* waiting for the gate */
+    /* waiting for the gates: its own, then the port's */
+    struct list in_trying;
     size_t n_password;
     uint8_t password[CONTROL_PASSWORD_MAX]; /* secret */
     /* waiting for the disk */
@@ -52,6 +53,8 @@ struct control_port {
     struct fate_desk desk;
     /* owner loop only */
     struct auth_gate gate;
+    struct list trying; /* sessions whose password waits for it */
+    struct loop_timer gate_timer;
     struct list saving; /* the session that waits for `save` */
     bool is_saving;
     struct thread saver;
