@@ -30,6 +30,12 @@ struct files_opts {
      * needed, too many; 0: never. */
     uint64_t compact_waste_lines;
     unsigned compact_look_ms; /* how often that is looked at; 0: never */
+    /* Lines of deleted queues are overwritten in the store log so long after the last time; 0: they
+     * stay until it is compacted. Not with compact_look_ms 0. */
+    unsigned erase_ms;
+    /* Copies of logs that are kept for the operator are overwritten and removed at this age; 0:
+     * they are kept as by the reference. Not with compact_look_ms 0. */
+    int64_t copies_ttl_s;
     /* When there is no room for what is saved at a stop, it is tried again for as long as this:
      * somebody may make room. 0: not. */
     unsigned save_retry_ms;

@@ -34,7 +34,7 @@ struct fixture {
     struct store *store;
     struct store_problem problem;
     unsigned n_ids;
-    bool compacts; /* all the time */
+    bool compacts, erases; /* all the time */
     unsigned save_retry_ms;
     void (*stop_takes)(unsigned ms);
 };
@@ -51,7 +51,8 @@ static inline enum err try_open(struct fixture *f) {
         .journal_segment_len = 64 << 10,
         .compact_later_len = f->compacts ? 1 : 0,
         .compact_waste_lines = f->compacts ? 8 : 0,
-        .compact_look_ms = f->compacts ? 1 : 0,
+        .compact_look_ms = f->compacts || f->erases ? 1 : 0,
+        .erase_ms = f->erases ? 1 : 0,
         .save_retry_ms = f->save_retry_ms,
         .stop_takes = f->stop_takes,
     };

@@ -289,6 +289,27 @@ static void test_compact(void **state) {
     faultfs_free(fs);
 }
 
+static void test_backups_are_kept_for_a_time(void **state) {
+    (void)state;
+    struct faultfs *fs = faultfs_new(1);
+    struct store_log_opts o = opts_of(fs);
+    o.copies_ttl_s = 86400;
+    faultfs_put(fs, "/d/log.2026-11-20T14:00:00Z", bytes_str("old\n"));
+    faultfs_put(fs, "/d/log.2026-11-20T13:00:00.12Z", bytes_str("older\n"));
+    faultfs_put(fs, "/d/log.2020-notatime", bytes_str("x"));
+    put(fs, "state\n");
+    now_s = 1795183200 + 86400; /* 2026-11-21T14:00:00Z */
+    assert_int_equal(store_log_compact(&o, write_new_state, NEW_STATE), OK);
+    assert_false(faultfs_contains(fs, NULL, bytes_str("older\n")));
+    assert_true(faultfs_contains(fs, "/d/log.2026-11-20T14:00:00Z", bytes_str("old\n")));
+    assert_int_equal(faultfs_n_files(fs), 4);
+    now_s += 2;
+    assert_int_equal(store_log_compact(&o, write_new_state, NEW_STATE), OK);
+    assert_false(faultfs_contains(fs, NULL, bytes_str("old\n")));
+    assert_int_equal(faultfs_n_files(fs), 4);
+    faultfs_free(fs);
+}
+
 static void test_backups_as_the_reference_keeps_them(void **state) {
     (void)state;
     struct faultfs *fs = faultfs_new(1);
@@ -563,6 +584,7 @@ int main(void) {
         cmocka_unit_test(test_line_too_long),
         cmocka_unit_test(test_start_is_the_true_state),
         cmocka_unit_test(test_compact),
+        cmocka_unit_test(test_backups_are_kept_for_a_time),
         cmocka_unit_test(test_backups_as_the_reference_keeps_them),
         cmocka_unit_test(test_power_loss_in_compaction),
         cmocka_unit_test(test_failure_in_compaction),

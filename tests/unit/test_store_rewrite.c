@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The lines of the store log, in the order of the changes, also while it is written anew. */
+#include "crypto/base64.h"
 #include "store/queue_table.h"
 #include "store/service_table.h"
 #include "store/store_priv.h"
@@ -264,10 +265,47 @@ static void test_the_log_stays_short_while_it_is_used(void **state) {
     faultfs_free(f.fs);
 }
 
+/* ---- what is deleted is erased ---- */
+
+static bool log_has(struct fixture *f, const struct id *id) {
+    char text[BASE64_LEN(ID_LEN) + 2] = " ", field[sizeof text] = "=";
+    base64url_encode(id_bytes(id), text + 1);
+    base64url_encode(id_bytes(id), field + 1);
+    return faultfs_contains(f->fs, NULL, bytes_str(text)) ||
+           faultfs_contains(f->fs, NULL, bytes_str(field));
+}
+
+/* All that is done to a queue leaves lines; those of others stay. */
+static void test_lines_of_deleted_queues_are_erased(void **state) {
+    (void)state;
+    struct fixture f = {.fs = faultfs_new(1), .erases = true};
+    open_store(&f);
+    struct model *m = new_model(&f);
+    for (unsigned i = 0; i < N_QUEUES; i++) assert_true(change_queue(&f, m, i));
+    for (unsigned i = 0; i < N_QUEUES; i += 2) assert_true(change_queue(&f, m, i)); /* SECURE */
+    assert_true(move_notifier(&f, m, 4));
+    for (unsigned i = 0; i < N_QUEUES; i += 4) assert_true(change_queue(&f, m, i)); /* DELETE */
+    drop_all(m);
+    close_store(&f);
+    for (unsigned i = 0; i < N_QUEUES; i++) {
+        const bool is_there = m->fate[i] != ABSENT;
+        assert_int_equal(is_there, i % 4 != 0);
+        assert_int_equal(log_has(&f, &m->made[i].rec.rcv_id), is_there);
+        assert_int_equal(log_has(&f, &m->made[i].rec.snd_id), is_there);
+    }
+    assert_false(log_has(&f, &m->notifier.id));
+    assert_true(faultfs_contains(f.fs, LOG, bytes_str("\nTIME AAAAAAAA")));
+    open_store(&f);
+    assert_as_told(&f, m);
+    assert_false(faultfs_contains(f.fs, LOG, bytes_str("TIME AAAAAAAA"))); /* compacted */
+    close_store(&f);
+    faultfs_free(f.fs);
+}
+
 static void test_power_loss_while_the_log_is_written_anew(void **state) {
     (void)state;
     for (uint64_t n = 1; n < 160; n++) {
-        struct fixture f = {.fs = faultfs_new(n), .compacts = true};
+        struct fixture f = {.fs = faultfs_new(n), .compacts = n % 3 != 0, .erases = n % 3 != 1};
         open_store(&f);
         struct model *m = new_model(&f);
         faultfs_lose_power_at(f.fs, n * 7);
@@ -286,7 +324,7 @@ static void test_power_loss_while_the_log_is_written_anew(void **state) {
 static void test_failures_while_the_log_is_written_anew(void **state) {
     (void)state;
     for (uint64_t n = 1; n < 240; n++) {
-        struct fixture f = {.fs = faultfs_new(n), .compacts = true};
+        struct fixture f = {.fs = faultfs_new(n), .compacts = n % 4 != 0, .erases = n % 4 != 1};
         open_store(&f);
         struct model *m = new_model(&f);
         const bool is_full = n % 3 == 0;
@@ -310,6 +348,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_line_precedes_its_create),
         cmocka_unit_test(test_the_log_stays_short_while_it_is_used),
+        cmocka_unit_test(test_lines_of_deleted_queues_are_erased),
         cmocka_unit_test(test_power_loss_while_the_log_is_written_anew),
         cmocka_unit_test(test_failures_while_the_log_is_written_anew),
     };

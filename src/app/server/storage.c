@@ -31,6 +31,7 @@ enum {
     COMPACT_LATER_LEN = 8 << 20,
     COMPACT_WASTE_LINES = 10000,
     COMPACT_LOOK_MS = 1000,
+    ERASE_MS = 30000,
     /* How long a stop waits for room: managers kill after some 90 s, unless they can be told. */
     SAVE_RETRY_MS = 60 * 1000,
     SAVE_RETRY_HEARD_MS = 300 * 1000,
@@ -45,6 +46,7 @@ enum err storage_init(struct storage *ret, const struct conf *c, const struct pa
         .saves_messages = c->restore_messages,
         .quota = (unsigned)c->message_quota,
         .sync_interval_ms = strcmp(c->sync, "interval") == 0 ? SYNC_INTERVAL_MS : 0,
+        .copies_ttl_s = c->keep_copies_hours * 3600,
         .lock_fd = -1,
     };
     const char *journal = c->journal_path[0] != '\0' ? c->journal_path : paths->journal;
@@ -348,6 +350,8 @@ static struct files_opts files_of(const struct storage *s, const struct storage_
         .save_retry_ms = save_retry_ms(use),
         .stop_takes = notify_takes,
         .compact_look_ms = use->serves ? COMPACT_LOOK_MS : 0,
+        .erase_ms = ERASE_MS,
+        .copies_ttl_s = s->copies_ttl_s,
         .progress = progress_report,
     };
 }

@@ -19,6 +19,7 @@ struct storage {
     bool in_journal;           /* messages are in the journal; else in memory */
     bool saves_messages;       /* and written to the messages log at an orderly stop */
     unsigned quota, sync_interval_ms;
+    int64_t copies_ttl_s;
     char journal[PATH_MAX]; /* its directory */
     /* main thread */
     int lock_fd; /* -1: not locked */

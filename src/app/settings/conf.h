@@ -68,6 +68,7 @@ struct conf {
     char journal_path[CONF_TEXT_MAX]; /* "": `journal` in the state directory */
     int64_t expire_messages_days;
     int64_t expire_ntfs_hours;
+    int64_t keep_copies_hours;
     bool expire_on_start;
     bool log_stats;
     int64_t prometheus_interval_s;                               /* 0: off */

@@ -151,6 +151,10 @@ const struct opt OPTS[] = {
     NUMBER("STORE_LOG", "expire_ntfs_hours", OPT_WRITTEN, RESTART, expire_ntfs_hours,
         BOUNDED(DEFAULT_NTF_TTL_HOURS), "hours",
         "Notifications that nobody asked for in so many hours are dropped; the messages stay."),
+    NUMBER("STORE_LOG", "keep_copies_hours", OPT_OURS, RESTART, keep_copies_hours,
+        BOUNDED(DEFAULT_KEEP_COPIES_HOURS), "hours",
+        "Hours after which copies of logs that a start has left (smp-server-store.log with a time behind it, .bak)\n"
+        "are overwritten and removed. They hold ids and keys of queues that were deleted since."),
     SWITCH("STORE_LOG", "log_stats", OPT_WRITTEN, RESTART, log_stats,
         OFF,
         "Write a line of statistics a day, at midnight UTC, to smp-server-stats.daily.log, and keep\n"

@@ -360,6 +360,7 @@ void store_log_close(struct store_log *l) {
     store_log__free_lines(&l->rewrite.collected);
     store_log__free_lines(&l->rewrite.joining);
     lock_done(&l->rewrite.mtx);
+    store_log__free_erased(&l->erasing);
     free(l);
 }
 

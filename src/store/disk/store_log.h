@@ -10,8 +10,9 @@
  * with the steps that the reference takes at its start, so that each of the two servers can go on
  * after a crash of the other: log -> `<path>.start`, new -> log, `.start` -> a timed name
  * (`smp-server-store.log.2026-11-22T14:00:00Z`), each made durable before the next. While `.start`
- * exists it is the true state. Timed backups are kept as the reference keeps them: those of the
- * last 24 hours, the newest 3 of the older ones, and none of the rest that is older than 21 days.
+ * exists it is the true state. Timed backups are kept for a time of the operator's choice, or as
+ * the reference keeps them: those of the last 24 hours, the newest 3 of the older ones, and none of
+ * the rest that is older than 21 days.
  *
  * Of lines on stable storage there are checksums in a file of their own, which the reference does
  * not know: bytes that the disk has changed, or an end that is gone, are noticed at the next start.
@@ -37,6 +38,9 @@ struct store_log_opts {
     bool skip_warnings;         /* bad lines are set aside in `<path>.bad` instead of refused */
     bool has_sums;              /* checksums of its lines are kept in `<path>.sums` */
     struct store_log_sums sums; /* to open: what store_log_read() has found */
+    /* Timed backups of this age are overwritten and removed. 0: they are kept as by the reference.
+     */
+    int64_t copies_ttl_s;
     /* The line that creates this queue could not be made durable, and is queued still: what undoes
      * it is appended now, with store_log_append_undo(). Commit thread, without its mutex, once for
      * each; before anybody learns that the change was lost. May be NULL. */
@@ -109,6 +113,23 @@ MUST_USE enum err store_log_append_undo(struct store_log *l, struct bytes line,
 bool store_log_is_in_place(struct store_log *l);
 uint64_t store_log_n_lines(const struct store_log *l); /* any thread; a little late */
 uint64_t store_log_len(const struct store_log *l);     /* bytes; likewise */
+
+/* What is dead: n things. find() knows the lines of them, without their newlines: which one it is,
+ * and whether the line says that it died. Lines behind the last such are of another life. */
+struct store_log_dead {
+    size_t n;
+    bool (*find)(void *ctx, struct bytes line, size_t *ret_which, bool *ret_is_end);
+    void *ctx;
+};
+/* Overwrites their lines with fillers, which are left out when the log is read; durably. Blocks for
+ * as long as it takes to read the log. The thread that writes the log anew; between commit_start()
+ * and commit_stop(). After an error, some are overwritten: to be done again. E_STORE: changes are
+ * refused; E_SYS, E_NO_MEMORY. */
+MUST_USE enum err store_log_erase(struct store_log *l, const struct store_log_dead *dead);
+/* Overwrites and removes timed backups that are too old. The same thread. */
+void store_log_remove_copies(const struct store_log *l);
+/* Overwrites a file and removes it, in any case. OK when there is none. E_SYS, E_NO_MEMORY. */
+MUST_USE enum err store_log_remove_file(const struct vfs *v, const char *path);
 
 /* ---- writing the log anew while it is used ----
  *

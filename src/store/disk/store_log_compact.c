@@ -170,12 +170,28 @@ int store_log__compare_backups(const char *a, const char *b) {
     return x != y ? (x < y ? -1 : 1) : strcmp(a, b);
 }
 
-/* As the reference does (removeStoreLogBackups): of those older than a day all but the newest 3, if
- * older than 21 days. */
+static void remove_copies(const struct store_log_opts *o, struct backups *b) {
+    const int64_t before_s = env_now_s(o->env) - o->copies_ttl_s;
+    for (size_t i = 0; i < b->n && b->v[i].time_s < before_s; i++) {
+        struct log_path path;
+        enum err e = store_log__path(o, b->v[i].suffix, &path);
+        if (e == OK) e = store_log_remove_file(o->vfs, path.s);
+        if (e != OK)
+            log_line(LOG_WARN, "store-log-copy", "path=%s%s error=\"%s\"", o->path, b->v[i].suffix,
+                     strerror(errno));
+    }
+}
+
+/* Too old ones; or as the reference does (removeStoreLogBackups): of those older than a day all but
+ * the newest 3, if older than 21 days. */
 static void remove_backups(const struct store_log_opts *o) {
     struct backups b;
     const int64_t now = env_now_s(o->env);
     if (list_backups(o, &b) != OK) b.n = 0;
+    if (o->copies_ttl_s != 0) {
+        remove_copies(o, &b);
+        b.n = 0;
+    }
     size_t n_old = 0;
     while (n_old < b.n && b.v[n_old].time_s < now - DAY_S) n_old++;
     for (size_t i = 0; i + MIN_OLD_BACKUPS < n_old && b.v[i].time_s < now - BACKUP_TTL_S; i++) {
@@ -184,6 +200,10 @@ static void remove_backups(const struct store_log_opts *o) {
             (void)o->vfs->unlink(o->vfs->ctx, path.s);
     }
     free(b.v);
+}
+
+void store_log_remove_copies(const struct store_log *l) {
+    if (l->o.copies_ttl_s != 0) remove_backups(&l->o);
 }
 
 /* ---- the exchange ---- */
@@ -217,6 +237,7 @@ enum err store_log__exchange(const struct store_log_opts *o) {
     if (e == OK) e = store_log__path(o, ".start", &x.start);
     if (e == OK) e = backup_path(o, &x.backup);
     if (e == OK) e = sums_remove(o);
+    if (e == OK) e = store_log__drop_notes(o);
     if (e == OK) e = exchange(o, &x);
     if (e == OK) remove_backups(o);
     return e;

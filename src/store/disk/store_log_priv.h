@@ -35,6 +35,37 @@ MUST_USE enum err store_log__newest_backup(const struct store_log_opts *o, char 
 /* Of two such ends: < 0 when a is older. */
 int store_log__compare_backups(const char *a, const char *b);
 
+/* ---- store_log_erase.c ---- */
+
+struct store_log;
+
+enum { STORE_LOG_LINE_MIN = 40 }; /* of a record of a queue, with its newline */
+
+/* A line that is to be, or has been, overwritten. */
+struct erased {
+    uint64_t offset;
+    uint32_t which; /* while they are looked for: of what is dead */
+    uint32_t n;     /* with its newline */
+};
+struct erased_lines {
+    struct erased *v; /* owned; by offset */
+    size_t n, cap;
+    uint64_t end;      /* of the log in which they are */
+    uint32_t rest_crc; /* of all that is before the end, but for them */
+};
+/* A filler in the place of a line of n bytes, with its newline: its byte number `at`. */
+uint8_t store_log__filler_byte(size_t at, size_t n);
+uint32_t store_log__filler_crc(uint32_t n);
+bool store_log__is_filler(struct bytes text);        /* without its newline */
+void store_log__forget_erasing(struct store_log *l); /* the log is another one */
+void store_log__free_erased(struct erased_lines *l);
+/* Before the log is read: what was noted and not done. E_SYS, E_NO_MEMORY. */
+MUST_USE enum err store_log__finish_erasing(const struct store_log_opts *o);
+/* Before another file becomes the log. E_SYS. */
+MUST_USE enum err store_log__drop_notes(const struct store_log_opts *o);
+/* Overwrites a file that is no log any more; durably. E_SYS, E_NO_MEMORY. */
+MUST_USE enum err store_log__zero(const struct vfs *v, int fd);
+
 /* ---- an open log ---- */
 
 struct log_line {
@@ -115,6 +146,8 @@ struct store_log {
     /* atomic, relaxed: for decisions that may be a little late */
     _Atomic uint64_t n_lines, len_bytes;
     struct rewrite rewrite;
+    /* the rewriting thread's */
+    struct erased_lines erasing; /* noted, and not known to be done */
 };
 
 /* ---- store_log_rewrite.c: its part in a group; the commit thread ---- */

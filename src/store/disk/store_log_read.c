@@ -74,6 +74,10 @@ static enum err whole_line(struct reader *r, struct bytes text, uint64_t at) {
         return bad_line(r, text, at, "the line is too long");
     }
     if (has_zeros(r, text, at)) return bad_line(r, text, at, "the line has zero bytes");
+    if (r->o->has_sums && store_log__is_filler(text)) {
+        r->stats->n_lines++; /* that says nothing any more */
+        return OK;
+    }
     const enum err e = r->line(r->ctx, text);
     if (e == E_SYNTAX) return bad_line(r, text, at, "the line is not a record");
     if (e == OK) r->stats->n_lines++;
@@ -180,7 +184,8 @@ enum err store_log_read(const struct store_log_opts *o,
     *ret = (struct store_log_stats){0};
     ret_problem->text[0] = '\0';
     enum err e = recover_start(o);
-    if (e != OK) return E_SYS;
+    if (e == OK) e = store_log__finish_erasing(o);
+    if (e != OK) return e == E_NO_MEMORY ? e : E_SYS;
     struct reader r =
         {.o = o, .line = line, .ctx = ctx, .stats = ret, .problem = ret_problem, .bad_fd = -1};
     e = sums_check_begin(&r.sums, o);

@@ -186,11 +186,19 @@ static enum err pass(struct store_log *l, lsn_t *ret_lsn) {
     return commit_flush(l->commit);
 }
 
-static void close_idle(struct store_log *l) {
+static void zero(const struct store_log *l, int fd) {
+    if (store_log__zero(l->vfs, fd) != OK)
+        log_line(LOG_WARN, "store-log-not-erased", "path=%s.new error=\"%s\"", l->o.path,
+                 strerror(errno));
+}
+
+/* With `is_dead` nobody finds the file any more: it is overwritten. */
+static void close_idle(struct store_log *l, bool is_dead) {
     lock(l);
     const int fd = l->rewrite.idle_fd, sums_fd = l->rewrite.idle_sums_fd;
     l->rewrite.idle_fd = l->rewrite.idle_sums_fd = -1;
     unlock(l);
+    if (fd >= 0 && is_dead) zero(l, fd);
     if (fd >= 0) l->vfs->close(l->vfs->ctx, fd);
     if (sums_fd >= 0) l->vfs->close(l->vfs->ctx, sums_fd);
 }
@@ -286,6 +294,7 @@ void store_log_rewrite_abort(struct store_log *l) {
     store_log__free_lines(&r->collected);
     unlock(l);
     if (fd < 0) return;
+    zero(l, fd);
     l->vfs->close(l->vfs->ctx, fd);
     if (store_log__path(&l->o, ".new", &path) == OK) (void)l->vfs->unlink(l->vfs->ctx, path.s);
 }
@@ -313,6 +322,7 @@ static enum err replace(struct store_log *l, bool keep_backup) {
     struct log_path new;
     enum err e = store_log__path(&l->o, ".new", &new);
     if (e == OK) e = sums_remove(&l->o);
+    if (e == OK) e = store_log__drop_notes(&l->o);
     if (e == OK) e = l->vfs->rename(l->vfs->ctx, new.s, l->o.path);
     if (e != OK) return E_SYS;
     const struct log_path dir = store_log__dir(&l->o);
@@ -342,7 +352,8 @@ enum err store_log_rewrite_end(struct store_log *l, bool keep_backup) {
     }
     lsn_t lsn;
     (void)!pass(l, &lsn); /* if that fails now, the next group settles it */
-    close_idle(l);
+    close_idle(l, e == OK ? !keep_backup : e == E_SYS);
+    store_log__forget_erasing(l);
     if (e != E_STORE) make_sums(l);
     errno = error;
     return e;

@@ -199,6 +199,65 @@ enum err sums_remove(const struct store_log_opts *o) {
     return o->vfs->sync_dir(o->vfs->ctx, dir.s);
 }
 
+/* ---- erasing ---- */
+
+/* Rows of lines from *io_i on; true: some have changed. Moves *io_offset behind the frame. */
+static bool erase_rows(uint8_t *rows, uint32_t n, const struct erased_lines *l, size_t *io_i,
+                       uint64_t *io_offset) {
+    bool changed = false;
+    for (; n-- > 0; rows += ROW_LEN) {
+        struct rd r = rd_init(bytes_of(rows + 4, 4));
+        const uint32_t len = rd_u32(&r);
+        while (*io_i < l->n && l->v[*io_i].offset < *io_offset) (*io_i)++;
+        if (*io_i < l->n && l->v[*io_i].offset == *io_offset && l->v[*io_i].n == len) {
+            struct wr w = wr_init(rows, 4);
+            wr_u32(&w, store_log__filler_crc(len));
+            changed = true;
+        }
+        *io_offset += len;
+    }
+    return changed;
+}
+
+static enum err erase_frames(const struct sums_map *m, const struct vfs *v, int fd,
+                             const struct erased_lines *l) {
+    enum err e = OK;
+    uint64_t offset = 0;
+    size_t i = 0;
+    for (size_t at = HEAD_LEN; at < m->end && e == OK;) {
+        uint8_t *frame = m->buf + at, *rows = frame + FRAME_HEAD;
+        struct rd r = rd_init(bytes_of(frame, FRAME_HEAD));
+        (void)rd_i64(&r);
+        const uint32_t n = rd_u32(&r);
+        const size_t rows_len = (size_t)n * ROW_LEN;
+        if (erase_rows(rows, n, l, &i, &offset)) {
+            struct wr w = wr_init(frame + FRAME_HEAD - CRC_LEN, CRC_LEN);
+            wr_u32(&w, crc32c(crc32c(0, frame, FRAME_HEAD - CRC_LEN), rows, rows_len));
+            e = vfs_write(v, fd, bytes_of(frame, FRAME_HEAD + rows_len), at);
+        }
+        at += FRAME_HEAD + rows_len;
+    }
+    return e == OK ? v->sync(v->ctx, fd) : e;
+}
+
+enum err sums_erase(const struct store_log_opts *o, const struct erased_lines *l) {
+    struct sums_map m = {0};
+    struct log_path path;
+    int fd;
+    if (!o->has_sums) return OK;
+    enum err e = sums_load(o, &m);
+    if (e == OK && m.end != 0) {
+        e = store_log__path(o, ".sums", &path);
+        if (e == OK) e = o->vfs->open(o->vfs->ctx, path.s, O_RDWR, 0, &fd);
+        if (e == OK) {
+            e = erase_frames(&m, o->vfs, fd, l);
+            o->vfs->close(o->vfs->ctx, fd);
+        }
+    }
+    sums_map_done(&m);
+    return e == E_NOT_FOUND ? OK : e;
+}
+
 /* ---- bringing it up to the log ---- */
 
 static enum err add_lines(struct log_sums *s, struct bytes b) {

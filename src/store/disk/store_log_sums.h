@@ -43,6 +43,7 @@ struct sums_check {
     struct sums_cursor cursor;
     struct log_row row; /* the one that is compared */
     uint32_t crc, left; /* so far, and bytes to come; 0: no more rows */
+    bool is_filler;     /* so far: it has been erased since */
     uint64_t offset;    /* of the row */
     uint64_t n_seen, n_bad, n_one_bit;
     uint64_t bad_line, bad_offset; /* the first */
@@ -76,5 +77,9 @@ void sums_open(struct log_sums *s, const struct store_log_opts *o, uint64_t log_
 void sums_add(struct log_sums *s, const void *line, size_t n);       /* with its newline */
 void sums_write(struct log_sums *s, const struct store_log_opts *o); /* the rows that wait */
 void sums_close(struct log_sums *s, const struct store_log_opts *o); /* leaves out what waits */
+/* The rows of lines that were overwritten become those of fillers; durably. The rewriting thread,
+ * while rows are added. E_SYS, E_NO_MEMORY. */
+struct erased_lines;
+MUST_USE enum err sums_erase(const struct store_log_opts *o, const struct erased_lines *l);
 /* E_SYS. */
 MUST_USE enum err sums_remove(const struct store_log_opts *o);

@@ -28,8 +28,10 @@ enum err files_record(struct store *s, struct queue *q, const struct record *r, 
     const struct store_log_of of = {&q->log_mark, creates, creates ? queue_rcv_id(q) : NULL};
     uint8_t buf[RECORD_LINE_MAX];
     struct bytes line;
-    const enum err e = make_line(r, buf, sizeof buf, &line);
-    return e == OK ? files_log_line(files_of(s), &of, line, ret_lsn) : e;
+    enum err e = make_line(r, buf, sizeof buf, &line);
+    if (e == OK) e = files_log_line(files_of(s), &of, line, ret_lsn);
+    if (e == OK && r->tag == RECORD_DELETE) files_note_deleted(files_of(s), queue_rcv_id(q));
+    return e;
 }
 
 /* ---- a creation that is lost ---- */
@@ -40,9 +42,11 @@ static enum err record_undo(struct store *s, struct queue *q, const struct recor
     const struct store_log_of of = {&q->log_mark, false, NULL};
     uint8_t buf[RECORD_SHORT_LINE_MAX];
     struct bytes line;
-    const enum err e = make_line(r, buf, sizeof buf, &line);
+    enum err e = make_line(r, buf, sizeof buf, &line);
     *ret_lsn = 0;
-    return e == OK ? store_log_append_undo(files_of(s)->log, line, &of) : e;
+    if (e == OK) e = store_log_append_undo(files_of(s)->log, line, &of);
+    if (e == OK) files_note_deleted(files_of(s), queue_rcv_id(q));
+    return e;
 }
 
 void files_creation_lost(void *ctx, const struct id *rcv_id) {
@@ -84,6 +88,7 @@ enum err files_journal_record(struct store *s, struct queue *q, const struct rec
     if (r->tag != RECORD_DELETE || q->head == NULL) return files_record(s, q, r, ret_lsn);
     const enum err e = log_delete_all(m, q, r, ret_lsn);
     if (e != OK) return e;
+    files_note_deleted(m, queue_rcv_id(q));
     for (const struct msg_entry *msg = q->head; msg != NULL; msg = msg->next) {
         journal_forget(m->journal, files_loc(msg), msg->body_len, *ret_lsn);
     }

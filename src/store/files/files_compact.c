@@ -159,15 +159,22 @@ static enum err compact(struct files_store *m, bool keep_backup) {
 static void run(void *ctx) {
     struct files_store *m = ctx;
     struct compactor *c = &m->compactor;
-    int64_t not_before_ms = 0;
+    int64_t not_before_ms = 0, erase_at_ms = 0;
     bool goes_on = true;
     while (goes_on) {
         const bool is_time = env_mono_ms(m->shared.env) >= not_before_ms;
-        if (is_time && (c->is_due || has_waste(m) || has_forgotten(m))) {
+        const bool must = files_must_rewrite(m);
+        if (is_time && (c->is_due || must || has_waste(m) || has_forgotten(m))) {
             const bool done = compact(m, c->is_due) == OK;
             if (done) c->is_due = false;
+            if (done && must) files_was_rewritten(m);
             not_before_ms = env_mono_ms(m->shared.env) + (done ? 0 : RETRY_MS);
         }
+        if (m->o.erase_ms != 0 && env_mono_ms(m->shared.env) >= erase_at_ms) {
+            files_erase(m);
+            erase_at_ms = env_mono_ms(m->shared.env) + m->o.erase_ms;
+        }
+        files_look_after_copies(m);
         files_watch_room(m);
         goes_on = rest(c, m->o.compact_look_ms);
     }
@@ -196,6 +203,7 @@ void files_compactor_stop(struct files_store *m) {
     lock_wake(&c->cond);
     lock_give(&c->mtx);
     thread_join(&c->thread);
+    files_erase(m);
     lock_cond_done(&c->cond);
     lock_done(&c->mtx);
 }

@@ -359,6 +359,7 @@ enum err files_load_log(struct files_store *m, struct store_problem *ret_problem
         .path = m->o.store_log,
         .skip_warnings = m->o.skip_warnings,
         .has_sums = true,
+        .copies_ttl_s = m->o.copies_ttl_s,
         .progress = log_progress,
         .progress_ctx = m,
         .creation_lost = files_creation_lost,

@@ -56,6 +56,18 @@ struct compactor {
     bool stop;
 };
 
+/* What is to be erased from the store log, and when copies are looked at. */
+struct deleted {
+    struct lock mtx;
+    /* guarded by mtx */
+    struct id *v; /* owned: queues */
+    size_t n, cap;
+    bool is_incomplete; /* there was no memory: all is written anew */
+    /* the compactor's thread */
+    int64_t copies_at_ms; /* next look; 0: none yet */
+    int64_t baks_at_ms;
+};
+
 /* A directory of the store's, and which it was when it was opened. */
 struct place {
     char path[NEW_FILE_PATH_MAX]; /* "": none */
@@ -74,6 +86,7 @@ struct files_store {
     bool was_started; /* the saved logs have been set aside, so they have to be written again */
     struct cache cache;
     struct compactor compactor;
+    struct deleted deleted;
     struct saved_log saved_messages, saved_ntfs;
     struct place state_place, journal_place;
 };
@@ -164,6 +177,17 @@ MUST_USE enum err files_set_aside(struct files_store *m, struct saved_log *l);
 MUST_USE enum err files_compactor_start(struct files_store *m); /* E_SYS, E_NO_MEMORY */
 void files_compactor_stop(
     struct files_store *m); /* before commit_stop(); a no-op when it is not there */
+
+/* ---- files_erase.c ---- */
+void files_erase_init(struct deleted *d);
+void files_erase_done(struct deleted *d);
+/* A queue is deleted, and its line of the log appended. */
+void files_note_deleted(struct files_store *m, const struct id *rcv_id);
+/* The compactor's thread, or after it has ended. */
+void files_erase(struct files_store *m); /* all that was noted; what fails is left to the next */
+bool files_must_rewrite(struct files_store *m);
+void files_was_rewritten(struct files_store *m); /* since files_must_rewrite() was true */
+void files_look_after_copies(struct files_store *m);
 
 /* ---- files_place.c ---- */
 MUST_USE enum err files_note_places(

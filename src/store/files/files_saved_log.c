@@ -57,9 +57,18 @@ enum err files_read_saved(struct files_store *m, struct saved_log *l,
     return e;
 }
 
+/* The copy of the last time; unless there is no log to take its place. E_NOT_FOUND then. */
+static enum err erase_copy_before(const struct files_store *m, const struct saved_log *l) {
+    const struct vfs *v = m->o.vfs;
+    struct vfs_identity id;
+    const enum err e = v->identity(v->ctx, l->path, &id);
+    return e == OK ? store_log_remove_file(v, l->aside) : e;
+}
+
 enum err files_set_aside(struct files_store *m, struct saved_log *l) {
     if (l->aside[0] == '\0') return OK;
-    enum err e = m->o.vfs->rename(m->o.vfs->ctx, l->path, l->aside);
+    enum err e = erase_copy_before(m, l);
+    if (e == OK) e = m->o.vfs->rename(m->o.vfs->ctx, l->path, l->aside);
     if (e == OK) e = vfs_sync_parent(m->o.vfs, l->path);
     if (e == E_NOT_FOUND) e = OK;
     if (e != OK) {

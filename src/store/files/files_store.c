@@ -115,6 +115,7 @@ static void files_close(struct store *s) {
     commit_free(m->commit);
     store__done(&m->base);
     lock_done(&m->cache.mtx);
+    files_erase_done(&m->deleted);
     free(m);
 }
 
@@ -230,6 +231,7 @@ static enum err open_files(const struct store_opts *o, const struct files_opts *
     m->shared = *o;
     m->o = *f;
     lock_init(&m->cache.mtx, LOCK_BODIES);
+    files_erase_init(&m->deleted);
     enum err e = store__init(&m->base, with_journal ? &JOURNAL_OPS : &MEMORY_OPS, o);
     if (e == OK) e = open_disk(m, with_journal, ret_problem);
     if (e != OK) {

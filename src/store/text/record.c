@@ -346,6 +346,16 @@ enum err record_parse(struct bytes line, struct record_scratch *scratch, struct 
     return rd_end(&r);
 }
 
+bool record_queue_of(struct bytes line, struct id *ret, enum record_tag *ret_tag) {
+    struct rd r = rd_init(line);
+    const enum record_tag tag = tag_of(rd_until(&r, ' '));
+    if (tag == N_RECORD_TAGS || FORMS[tag].id == NULL) return false;
+    field__expect(&r, FORMS[tag].id);
+    field__read_id(&r, ret);
+    *ret_tag = tag;
+    return rd_err(&r) == OK;
+}
+
 void record_write(const struct record *rec, struct wr *w) {
     assert(rec->tag < N_RECORD_TAGS);
     wr_str(w, FORMS[rec->tag].tag);

@@ -94,6 +94,8 @@ bool record_info_is_good(struct bytes info);
  * wipe it after the last use. */
 MUST_USE enum err record_parse(struct bytes line, struct record_scratch *scratch,
                                struct record *ret);
+/* The queue that a line is of, without a look at the rest. False: of none, or it is no record. */
+bool record_queue_of(struct bytes line, struct id *ret, enum record_tag *ret_tag);
 /* The line, without a newline. What does not fit is told by wr_err(); RECORD_LINE_MAX bytes are
  * always enough. */
 void record_write(const struct record *rec, struct wr *w);
