@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "crypto/crypto.h"
+
 /* room: bytes of body kept inside the message. */
 static enum err alloc_message(const struct id *id, int64_t ts_s, size_t body_len, size_t room,
                               struct message **ret) {
@@ -53,6 +55,7 @@ struct message *message_ref(struct message *m) {
 
 void message_unref(struct message *m) {
     if (m == NULL || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1) return;
+    if (m->body != NULL) crypto_wipe(m->body, m->body_len);
     if (m->body != m->data) free(m->body);
     free(m);
 }

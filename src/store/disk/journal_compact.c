@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "crypto/crypto.h"
 #include "store/disk/journal_priv.h"
 
 enum { SLACK_SEGMENTS = 2 };
@@ -84,7 +85,9 @@ static bool empty_oldest(struct journal *j) {
     j->met_bad = j->copy_failed = false;
     const unsigned n_failures = commit_n_failures(j->commit);
     if (commit_state(j->commit) != COMMIT_OK) return false;
-    if (!offer_all(j, number, buf)) {
+    const bool is_offered = offer_all(j, number, buf);
+    crypto_wipe(buf, j->segment_len);
+    if (!is_offered) {
         j->stuck = true;
         log_line(LOG_ERROR, "journal-damaged",
                  "segment=%u action=\"stop and start the server: it will say where\"", number);

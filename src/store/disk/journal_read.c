@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "crypto/crypto.h"
 #include "store/disk/journal_priv.h"
 
 enum { MAX_RECORD_LEN = RECORD_HEAD_LEN + UINT16_MAX + 1, SHORTAGE_RETRY_MS = 100 };
@@ -82,6 +83,7 @@ static enum err read_record(struct reader *t, const struct journal_msg *m, uint6
                     id_equal(&h.msg, &m->msg) && id_equal(&h.queue, &m->queue) &&
                     record_body_is_whole(&h, bytes_of(t->buf + RECORD_HEAD_LEN, h.body_len));
     if (ok && m->body_len != 0) memcpy(ret_body, t->buf + RECORD_HEAD_LEN, m->body_len);
+    crypto_wipe(t->buf, len);
     return ok ? OK : E_STORE;
 }
 

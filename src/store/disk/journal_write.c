@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "crypto/crypto.h"
 #include "store/disk/journal_priv.h"
 
 /* ---- under the commit mutex ---- */
@@ -389,6 +390,7 @@ static void sink_done(void *sink, bool ok) {
             unproven = true;
         }
         message_unref(r->msg);
+        if (r->h.type == JREC_COPY) crypto_wipe(r->body, r->h.body_len);
         free(r);
     }
     jrec_list_init(&j->taken);

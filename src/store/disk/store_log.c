@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "crypto/crypto.h"
 #include "store/disk/store_log_priv.h"
 
 enum {
@@ -73,6 +74,7 @@ void store_log__push(struct log_lines *l, struct log_line *owned) {
 void store_log__free_lines(struct log_lines *l) {
     for (struct log_line *x = l->head, *next; x != NULL; x = next) {
         next = x->next;
+        crypto_wipe(x->text, x->n); /* keys and ids */
         free(x);
     }
     l->head = NULL;

@@ -2,6 +2,7 @@
 /* files_change.c -- changes into the store log and the journal. What is logged cannot fail any
  * more.
  */
+#include "crypto/crypto.h"
 #include "store/files/files_priv.h"
 
 enum { RECORD_SHORT_LINE_MAX = 64 };
@@ -30,6 +31,7 @@ enum err files_record(struct store *s, struct queue *q, const struct record *r, 
     struct bytes line;
     enum err e = make_line(r, buf, sizeof buf, &line);
     if (e == OK) e = files_log_line(files_of(s), &of, line, ret_lsn);
+    if (e == OK) crypto_wipe(buf, line.n);
     if (e == OK && r->tag == RECORD_DELETE) files_note_deleted(files_of(s), queue_rcv_id(q));
     return e;
 }

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What a core of the process has of what is over: no key of a session that has ended or of a queue
+that was deleted, and no body that was received. Cores are not written (tests/cli/test_process.py);
+`sandbox = off` allows one to be taken."""
+
+import base64
+import shutil
+import subprocess
+import time
+
+import pytest
+from smp import Connection, Queue, make_key
+
+BODY = b"a body that is read once and is nobody's any more; "
+KEPT = b"a body that waits for its recipient, and is found; "
+
+
+def core_of(server, tmp_path):
+    """The memory of the process."""
+    if shutil.which("gcore") is None:
+        pytest.skip("needs gcore, of gdb")
+    path = tmp_path / "core"
+    done = subprocess.run(["gcore", "-a", "-o", path, str(server.process.pid)],
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return next(tmp_path.glob("core.*")).read_bytes()
+
+
+def forgotten(conn):
+    """Makes, uses and deletes a queue; gives what must not be found, by name."""
+    queue = Queue.create(conn, mode="M")
+    key = make_key("x25519")
+    queue.skey(conn, key)
+    queue.send(conn, BODY * 200, b"T")
+    message = queue.next_message(conn)
+    queue.ack(conn, message.msg_id)
+    queue.delete(conn)
+    return {"secret of the queue": queue.secret, "body": BODY, "recipient key": queue.rcv_key.der,
+            "chain, sends": conn.session.send_chain.key,
+            "chain, receives": conn.session.receive_chain.key}
+
+
+@pytest.mark.parametrize("store", ["memory", "journal"])
+def test_core(own_server, tmp_path, store):
+    """Other clients use the server afterwards, as always; they go through the same buffers."""
+    server = own_server({("PROCESS", "sandbox"): "off", ("TRANSPORT", "threads"): 1}, store=store,
+                        has_sandbox=False)
+    with Connection(server.address, 18) as other:
+        queue = Queue.create(other, mode="M")
+        queue.send(other, KEPT * 200, b"T")
+        with Connection(server.address, 18) as conn:
+            secrets = forgotten(conn)
+        time.sleep(1)
+        for _ in range(20):
+            assert other.request(b"PING").tag == "PONG"
+        memory = core_of(server, tmp_path)
+        assert KEPT in memory and queue.secret in memory
+    if store == "journal":  # bodies of the last moments are kept with their queues
+        del secrets["secret of the queue"]
+    found = [name for name, secret in secrets.items()
+             if secret in memory or base64.urlsafe_b64encode(secret)[:40] in memory]
+    assert not found
