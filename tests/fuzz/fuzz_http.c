@@ -6,11 +6,23 @@
 #include "fuzz_view.h"
 
 #include "web/accept.h"
+#include "crypto/crypto.h"
 #include "web/http_reader.h"
+#include "web/upgrade.h"
 
 static bool is_inside(const struct http_reader *r, struct bytes b) {
     const uint8_t *begin = (const uint8_t *)r, *end = begin + sizeof *r;
     return b.n == 0 || (b.p >= begin && b.p + b.n <= end);
+}
+
+static void check_upgrade(const struct http_request *q) {
+    struct upgrade u = {.n_challenge = 1};
+    if (!upgrade_is_wanted(q)) return;
+    const unsigned status = upgrade_check(q, &u);
+    assert(status == 101 || status == 400 || status == 426);
+    if (status != 101) return;
+    assert(strlen(u.accept) == UPGRADE_ACCEPT_LEN);
+    assert(u.n_challenge == 0 || u.n_challenge == UPGRADE_CHALLENGE_LEN);
 }
 
 static void check_request(const struct http_reader *r, const struct http_request *q) {
@@ -21,6 +33,7 @@ static void check_request(const struct http_reader *r, const struct http_request
     unsigned weights[N_WEB_CODINGS];
     accept_coding(q->text[HTTP_ACCEPT_ENCODING], weights);
     for (unsigned i = 0; i < N_WEB_CODINGS; i++) assert(weights[i] <= 1000);
+    check_upgrade(q);
     (void)accept_has_tag(q->text[HTTP_IF_NONE_MATCH], bytes_str("0123456789abcdef"));
     if (!q->is_path_known) return;
     assert(is_inside(r, q->path) && q->path.n != 0 && q->path.p[0] == '/');
@@ -48,6 +61,7 @@ static enum http_step read_all(struct http_reader *r, struct bytes in, size_t st
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct http_reader whole, pieces;
     size_t n_whole = 0, n_pieces = 0;
+    if (crypto_init() != OK) abort();
     const struct bytes in = bytes_of(data, size);
     const enum http_step a = read_all(&whole, in, size != 0 ? size : 1, &n_whole);
     const enum http_step b = read_all(&pieces, in, 1, &n_pieces);
