@@ -5,11 +5,13 @@ import os
 import re
 
 import pytest
-from smp import MAX_VERSION, MIN_VERSION, Address, Connection, Link
+import smp
+from smp import MAX_VERSION, MIN_VERSION, Address, Connection
 from smp.disk import Disk
 from smp.encoding import unpad
 from smp.server import STORES, Server, ServerFailed, find_binary
 from smp.transport import ServerHello, decode_fingerprint
+from smp.websocket import WebLink
 
 
 def pytest_addoption(parser):
@@ -17,10 +19,20 @@ def pytest_addoption(parser):
     group = parser.getgroup("smp")
     group.addoption("--store", choices=list(STORES), default="off",
                     help="how servers that are started here keep queues and messages")
+    group.addoption("--transport", choices=["tls", "websocket"], default="tls",
+                    help="how clients come to servers that are started here")
     group.addoption("--smp-host", help="test a server that already runs")
     group.addoption("--smp-port", type=int, default=5223)
     group.addoption("--smp-fingerprint", help="its identity, base64url")
     group.addoption("--smp-password", help="its password for new queues")
+
+
+def pytest_configure(config):
+    """Before tests are imported, so that they take the link that they are to use."""
+    Server.transport = config.getoption("--transport")
+    if Server.transport == "websocket":
+        for module in (smp, smp.connection, smp.transport):
+            module.Link = WebLink
 
 
 def external_address(config):
@@ -110,7 +122,7 @@ def finish(server):
 def server_versions(request, shared_server):
     """The range that the server offers."""
     target = shared_server.address if shared_server else external_address(request.config)
-    with Link(target) as link:
+    with smp.Link(target) as link:
         hello = ServerHello.parse(unpad(link.read_block()))
     return hello.min_version, hello.max_version
 

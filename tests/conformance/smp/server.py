@@ -110,6 +110,8 @@ class Server:
     is one of STORES. Its files are in `directory`, or in one that is removed with it.
     `has_sandbox`: False where something below the server, as valgrind, knows of none."""
 
+    transport = "tls"  # or "websocket": how clients come, if they are told no other way
+
     def __init__(self, binary, *, ini=None, password=None, init_args=(), port_count=1,
                  nofile=None, store="off", directory=None, has_sandbox=True,
                  has_websocket=False):
@@ -126,15 +128,20 @@ class Server:
             directory = self.temporary.name
         self.config, self.state = Path(directory, "config"), Path(directory, "state")
         self.ports = free_ports(port_count)
-        self.web_port = free_ports()[0] if has_websocket else None
+        self.web_port = free_ports()[0] if has_websocket or self.by_websocket() else None
         self.environment = dict(os.environ, SMP_SERVER_CFG_PATH=str(self.config),
                                 SMP_SERVER_LOG_PATH=str(self.state))
         store_args, store_ini = STORES[store]
         self.printed_address = self.initialise(password, [*store_args, *init_args])
         self.configure({**NO_LIMITS, **store_ini, **(ini or {})})
         der = pem_to_der(self.config / "ca.crt")
-        self.address = Address("127.0.0.1", self.ports[0], hashlib.sha256(der).digest(),
+        port = self.web_port if self.by_websocket() else self.ports[0]
+        self.address = Address("127.0.0.1", port, hashlib.sha256(der).digest(),
                                password.encode() if password else None)
+
+    def by_websocket(self):
+        """Whether `address` is for who comes by WebSocket."""
+        return self.transport == "websocket"
 
     def web_address(self):
         """Its address for who comes by WebSocket."""

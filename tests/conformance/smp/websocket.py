@@ -93,6 +93,7 @@ class WebLink(Link):
         self.challenge = challenge
         self.is_page = is_page
         self.pongs = []
+        self.begun = 0  # bytes of a message that was not written to its end
         if challenge is not None:
             target += "?challenge=" + challenge_text(challenge)
         if not raw:
@@ -193,9 +194,15 @@ class WebLink(Link):
         super().write(data)
 
     def write(self, data, timeout=None):
-        """Blocks, a message each."""
-        parts = [data[at:at + BLOCK_SIZE] for at in range(0, len(data), BLOCK_SIZE)]
-        super().write(b"".join(frame(BINARY, part) for part in parts), timeout)
+        """Blocks, a message each; a part of one is a fragment, and the next goes on with it."""
+        out, at = [], 0
+        while at < len(data):
+            part = data[at:at + BLOCK_SIZE - self.begun]
+            opcode = CONTINUATION if self.begun else BINARY
+            self.begun = (self.begun + len(part)) % BLOCK_SIZE
+            out.append(frame(opcode, part, final=self.begun == 0))
+            at += len(part)
+        super().write(b"".join(out), timeout)
 
     def end(self, timeout=None):
         """The code of the server's close frame; what comes before it is dropped. Then the stream
