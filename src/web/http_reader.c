@@ -92,10 +92,21 @@ static int on_value(parser *p, const char *at, size_t n) {
     return 0;
 }
 
+/* Of HTTP/1.0 it is simply not offered. */
+static bool keeps_alive(const parser *p) {
+    if (p->http_minor == 0) return false;
+#ifdef WEB_LLHTTP
+    return llhttp_should_keep_alive(p) != 0;
+#else
+    return http_should_keep_alive(p) != 0;
+#endif
+}
+
 /* A field without a value may come without on_value(). */
 static int on_complete(parser *p) {
     struct http_reader *r = p->data;
     if (!r->is_value && r->n_name != 0) begin_value(r);
+    r->keeps_alive = keeps_alive(p); /* which llhttp forgets with the end of the request */
     return 0;
 }
 
@@ -168,20 +179,10 @@ static unsigned find_fault(const struct http_reader *r) {
     return method_of(p) != WEB_OTHER ? 0 : NOT_ALLOWED;
 }
 
-/* Of HTTP/1.0 it is simply not offered. */
-static bool keeps_alive(const parser *p) {
-    if (p->http_minor == 0) return false;
-#ifdef WEB_LLHTTP
-    return llhttp_should_keep_alive(p) != 0;
-#else
-    return http_should_keep_alive(p) != 0;
-#endif
-}
-
 static void fill_request(struct http_reader *r, struct http_request *ret) {
     *ret = (struct http_request){
         .method = method_of(&r->parser),
-        .keeps_alive = keeps_alive(&r->parser),
+        .keeps_alive = r->keeps_alive,
         .is_old = r->parser.http_minor == 0,
     };
     for (int i = 0; i < N_HTTP_TEXTS; i++) {
