@@ -13,6 +13,7 @@
 enum {
     CONNECTIONS_MAX = 16,
     TIMEOUT_S = 30,            /* longer than the page waits between two requests */
+    STRANGER_TIMEOUT_S = 5,    /* of who has not shown a password yet: there are few places */
     CONNECTION_MEMORY = 16384, /* bytes: request and headers */
     STEP_MS = HISTORY_STEP_S * 1000,
 };
@@ -28,6 +29,10 @@ static enum MHD_Result wait_for_gate(struct dashboard *d, struct request *r) {
     }
     lock_give(&d->mtx);
     return waits ? MHD_YES : MHD_NO;
+}
+
+static void set_timeout(struct MHD_Connection *c, unsigned s) {
+    (void)MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, s);
 }
 
 /* ---- requests ---- */
@@ -66,6 +71,7 @@ static enum MHD_Result answer(struct dashboard *d, struct request *r, struct pee
                                 "not set in "
                                 "smp-server.ini: set it, then `systemctl reload smp-server`\n");
     case LET_IN:
+        set_timeout(c, TIMEOUT_S);
         break;
     }
     return strcmp(path, "/data.json") == 0 ? dashboard_send_data(d, c)
@@ -113,9 +119,9 @@ static void on_request_end(void *cls, struct MHD_Connection *c, void **request,
 static void on_connection(void *cls, struct MHD_Connection *c, void **peer,
                           enum MHD_ConnectionNotificationCode what) {
     (void)cls;
-    (void)c;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         *peer = calloc(1, sizeof(struct peer));
+        set_timeout(c, STRANGER_TIMEOUT_S);
     } else {
         free(*peer);
         *peer = NULL;

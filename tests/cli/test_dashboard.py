@@ -242,6 +242,23 @@ def test_known_connections(ready, port):
         ready.server.stop()
 
 
+def test_strangers_make_room(port):
+    """Who connects and says nothing, or half of something, goes before one who was let in."""
+    with ExitStack() as stack:
+        known = connection(port)
+        stack.callback(known.close)
+        assert ask(port, conn=known)[0] == 200
+        sock = known.sock
+        strangers = [stack.enter_context(socket.create_connection(("127.0.0.1", port), TIMEOUT))
+                     for _ in range(15)]
+        for stranger in strangers[::2]:
+            stranger.sendall(b"GET / HTTP/1.1\r\nHost: 127.0")
+        for stranger in strangers:
+            while stranger.recv(4096):
+                pass
+        assert ask(port, conn=known)[0] == 200 and known.sock is sock
+
+
 def test_hostile(port):
     """Silence, floods and garbage; then others are answered all the same."""
     with ExitStack() as stack:
