@@ -7,7 +7,13 @@ What the reference left in its databases, and what it made of our samples, is in
 import base64
 import json
 import re
+import select
+import shutil
+import socket
 import subprocess
+import tempfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +31,7 @@ TABLES = {"services": "service_id", "msg_queues": "recipient_id", "messages": "m
 IN_ANY_ORDER = {"PGOPTIONS": "-c session_replication_role=replica"}  # rows before those that they refer to
 SECRET = "se+cr%40et"
 ENOUGH = 60
+SOCKET = ".s.PGSQL.5432"
 
 
 def untuned(dump):
@@ -216,7 +223,7 @@ def test_import_is_whole_or_not_at_all(database, name):
     text = path.read_bytes()
     path.write_bytes(text + b"not a line\n")
     assert "not a record" in database.refuse("import")
-    assert database.sql(f"SELECT FROM pg_namespace WHERE nspname = '{SCHEMA}'") == []
+    assert database.sql(f"SELECT 1 FROM pg_namespace WHERE nspname = '{SCHEMA}'") == []
     assert (database.program.state / LOGS[0]).exists()
     assert (database.program.state / LOGS[1]).exists()
     path.write_bytes(text + b"not a line\n")
@@ -246,6 +253,99 @@ def test_round_trip(database):
     database.run("export", "--schema", "other")
     assert take_logs(database.program) == first
     assert untuned(database.dump("other").replace("other", SCHEMA)) == database.dump()
+
+
+# ---- what comes in between ----
+
+LOCK = "SELECT pg_advisory_lock(1936552046)"  # that of the steps of the schema: an import waits for it within its transaction
+
+
+def schema_is_there(database):
+    """Is it?"""
+    return database.sql(f"SELECT 1 FROM pg_namespace WHERE nspname = '{SCHEMA}'") != []
+
+
+@pytest.mark.parametrize("who", ["program", "backend"])
+def test_import_is_killed(database, who):
+    """In the middle: nothing is there, and it can be given again."""
+    postgres, program = database.postgres, database.program
+    put_logs(program)
+    holder = subprocess.Popen([postgres.programs / "psql", "-X", "-q", "-h", postgres.folder, "-U", "postgres", "-d", database.name],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    print(LOCK + ";", file=holder.stdin, flush=True)
+    until = time.monotonic() + ENOUGH
+    while database.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted") == []:
+        assert time.monotonic() < until
+    running = subprocess.Popen([program.binary, "database", "import", "-y"], env=program.environment, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    waits = f"FROM pg_stat_activity WHERE datname = '{database.name}' AND wait_event_type = 'Lock'"
+    while database.sql(f"SELECT 1 {waits}") == []:
+        assert running.poll() is None, running.stdout.read()
+        assert time.monotonic() < until
+    if who == "program":
+        running.kill()
+    else:
+        database.sql(f"SELECT pg_terminate_backend(pid) {waits}")
+    text, _ = running.communicate(timeout=ENOUGH)
+    if who == "backend":
+        assert running.returncode == 1
+        assert "terminating connection due to administrator command" in text, text
+    holder.communicate(timeout=ENOUGH)
+    assert not schema_is_there(database)
+    assert all((program.state / name).exists() for name in LOGS)
+    assert "5 queues, 133 messages" in database.run("import").stdout
+
+
+class Cutter(threading.Thread):
+    """Between program and PostgreSQL: ends the connection when COMMIT is sent, before it is passed on or after."""
+
+    def __init__(self, postgres, passes_on):
+        super().__init__(daemon=True)
+        self.passes_on, self.target = passes_on, str(postgres.folder / SOCKET)
+        self.folder = Path(tempfile.mkdtemp(prefix="smp-cut-", dir="/tmp"))
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.folder / SOCKET))
+        self.listener.listen()
+
+    def run(self):
+        """One connection."""
+        client, _ = self.listener.accept()
+        with client, socket.socket(socket.AF_UNIX) as server:
+            server.connect(self.target)
+            while True:
+                for side in select.select([client, server], [], [])[0]:
+                    piece = side.recv(1 << 16)
+                    commits = side is client and b"COMMIT\0" in piece
+                    if not commits or self.passes_on:
+                        (server if side is client else client).sendall(piece)
+                    if commits and self.passes_on:
+                        assert server.recv(1 << 16)  # done, and nobody is told
+                    if commits or not piece:
+                        return
+
+    def end(self):
+        """Leaves nothing."""
+        self.join(ENOUGH)
+        self.listener.close()
+        shutil.rmtree(self.folder)
+
+
+@pytest.mark.parametrize("passes_on", [False, True])
+def test_commit_is_cut(database, passes_on):
+    """Nobody knows then, and that is what is said; the next import says which it was."""
+    put_logs(database.program)
+    cutter = Cutter(database.postgres, passes_on)
+    cutter.start()
+    line = database.refuse("import", "-d", f"postgresql://smp@/{database.name}?host={cutter.folder}")
+    cutter.end()
+    assert "so it is not known whether it is there: run the command again" in line
+    assert all((database.program.state / name).exists() for name in LOGS)
+    assert schema_is_there(database) == passes_on
+    if passes_on:
+        assert f"the schema {SCHEMA} exists" in database.refuse("import")
+        assert len(database.rows()["messages"]) == 133
+    else:
+        database.run("import")
 
 
 # ---- databases that other versions have left ----
@@ -506,7 +606,7 @@ def test_only_a_capital_y(database, answers):
     put_logs(database.program)
     text, status = ask(database.program, "import", answers=answers)
     assert (status, "nothing was done" in text) == (1, True)
-    assert database.sql(f"SELECT FROM pg_namespace WHERE nspname = '{SCHEMA}'") == []
+    assert database.sql(f"SELECT 1 FROM pg_namespace WHERE nspname = '{SCHEMA}'") == []
 
 
 @pytest.mark.parametrize("name", ["Smp", "1smp", "smp-server", "smp;drop", "", "a" * 64, "pg_smp"])
@@ -611,6 +711,27 @@ def test_settings_that_ask_for_the_database(database):
     assert "this version has no server on a database" in line
     assert "smp-server database export" in line
     database.run("export")
+
+
+def test_queues_in_the_database_messages_in_the_journal(database):
+    """What the reference calls database+journal: to our journal, and to a database with both."""
+    program = database.program
+    put_logs(program, SAMPLES / "journal" / LOGS[0], None)
+    database.run("import", "--table", "queues")
+    shutil.copytree(SAMPLES / "journal" / "messages", program.state / "messages")
+    program.set("STORE_LOG", "store_queues", "database")
+    assert "this version has no server on a database" in program.refuse_start()
+    database.run("export", "--table", "queues")
+    program.set("STORE_LOG", "store_queues", "memory")
+    done = program.run("journal", "import", "-y")
+    messages = re.search(r"Messages: (\d+), queues: 5\.", done.stdout).group(1)
+    assert int(messages) > 100
+    server = program.start()
+    server.wait(f"info store queues=5 messages={messages}", server.err)
+    server.stop()
+    program.run("journal", "export", "-y")
+    program.run("journal", "delete", "-y")
+    assert f"Import completed: {messages} messages\n" in database.run("import", "--table", "messages").stdout
 
 
 def test_exported_logs_are_served(database):
