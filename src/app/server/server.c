@@ -208,30 +208,17 @@ static void on_durable(void *ctx) {
     relay_on_durable(s->relay);
 }
 
-/* Nothing while nobody is served. */
-static struct store_expiry expiry_of(const struct server *s) {
-    const struct conf *c = s->o.conf;
-    if (s->o.maintenance) return (struct store_expiry){0};
-    return (struct store_expiry){
-        .message_ttl_s = conf_message_ttl_s(c),
-        .ntf_ttl_s = conf_ntf_ttl_s(c),
-        .service_ttl_s = c->expire_services_days * 24 * 3600,
-        .interval_s = c->expiry_interval_s,
-        .at_start = c->expire_on_start,
-        .stats = stats_sheet(s->stats, s->n_loops + SHEET_EXPIRY),
-    };
-}
-
 static enum err up_store(struct server *s, struct problem *p) {
-    const struct storage_use use = {
+    struct storage_use use = {
         .skip_warnings = s->o.skip_warnings,
         .compact_log = s->o.compact_log,
         .serves = !s->o.maintenance,
         .on_durable = on_durable,
         .ctx = s,
         .commit_stats = stats_sheet(s->stats, s->n_loops + SHEET_COMMIT),
-        .expiry = expiry_of(s),
     };
+    if (!s->o.maintenance)
+        use.expiry = storage_expiry(s->o.conf, stats_sheet(s->stats, s->n_loops + SHEET_EXPIRY));
     progress_begin(&ENV_SYSTEM, NULL, PROGRESS_DELAY_MS);
     const enum err e = storage_open(s->o.storage, &use, &s->store, p);
     progress_end();

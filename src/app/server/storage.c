@@ -371,6 +371,17 @@ static enum err open_backend(const struct storage *s, const struct storage_use *
                          : files_open_memory(&o, &f, ret, ret_problem);
 }
 
+struct store_expiry storage_expiry(const struct conf *c, struct stats_sheet *stats) {
+    return (struct store_expiry){
+        .message_ttl_s = conf_message_ttl_s(c),
+        .ntf_ttl_s = conf_ntf_ttl_s(c),
+        .service_ttl_s = c->expire_services_days * 24 * 3600,
+        .interval_s = c->expiry_interval_s,
+        .at_start = c->expire_on_start,
+        .stats = stats,
+    };
+}
+
 enum err storage_open(const struct storage *s, const struct storage_use *use, struct store **ret,
                       struct problem *ret_problem) {
     struct store_problem problem = {0};

@@ -63,6 +63,8 @@ struct storage_use {
     struct store_expiry expiry;
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
 };
+/* What the settings say of it; stats: of the thread that expires, borrowed. */
+struct store_expiry storage_expiry(const struct conf *c, struct stats_sheet *stats);
 /* Opens the store and logs what is in it. Shows progress between progress_begin() and
  * progress_end(). s is borrowed until store_close(). */
 MUST_USE enum err storage_open(const struct storage *s, const struct storage_use *use,
