@@ -42,6 +42,19 @@ uint8_t store_log__filler_byte(size_t at, size_t n) {
     return at == digits_at && n_digits > 1 ? '1' : '0';
 }
 
+/* `len` of its bytes, from number `at` on. All between its two ends are alike. */
+static void filler_part(size_t at, size_t n, uint8_t *ret, size_t len) {
+    enum { END_LEN = 8 };
+    const size_t tail = n - END_LEN > at ? n - END_LEN - at : 0;
+    memset(ret, 'A', len);
+    for (size_t i = 0; i < len && at + i < END_LEN; i++) ret[i] = store_log__filler_byte(at + i, n);
+    for (size_t i = tail; i < len; i++) ret[i] = store_log__filler_byte(at + i, n);
+}
+
+static size_t filler_part_len(size_t at, size_t n) {
+    return n - at < FILLER_PART ? n - at : FILLER_PART;
+}
+
 static bool has_filler_len(size_t n) {
     return n >= STORE_LOG_LINE_MIN;
 }
@@ -58,12 +71,10 @@ bool store_log__is_filler(struct bytes text) {
 uint32_t store_log__filler_crc(uint32_t n) {
     uint8_t buf[FILLER_PART];
     uint32_t crc = 0;
-    for (size_t at = 0; at < n;) {
-        size_t part = 0;
-        for (; part < sizeof buf && at + part < n; part++)
-            buf[part] = store_log__filler_byte(at + part, n);
+    for (size_t at = 0, part; at < n; at += part) {
+        part = filler_part_len(at, n);
+        filler_part(at, n, buf, part);
         crc = crc32c(crc, buf, part);
-        at += part;
     }
     return crc;
 }
@@ -71,12 +82,10 @@ uint32_t store_log__filler_crc(uint32_t n) {
 static enum err write_filler(const struct vfs *v, int fd, const struct erased *x) {
     uint8_t buf[FILLER_PART];
     enum err e = OK;
-    for (size_t at = 0; at < x->n && e == OK;) {
-        size_t part = 0;
-        for (; part < sizeof buf && at + part < x->n; part++)
-            buf[part] = store_log__filler_byte(at + part, x->n);
+    for (size_t at = 0, part; at < x->n && e == OK; at += part) {
+        part = filler_part_len(at, x->n);
+        filler_part(at, x->n, buf, part);
         e = vfs_write(v, fd, bytes_of(buf, part), x->offset + at);
-        at += part;
     }
     return e;
 }
