@@ -30,7 +30,8 @@ MUST_USE enum err store_msg_ack(struct store *s, struct queue *q, const struct i
 struct store_next {
     struct queue *queue;         /* borrowed until it is answered */
     struct message *ret_message; /* counted; NULL: the queue is empty */
-    enum err ret_err;            /* OK; E_AUTH; E_STORE: it cannot be read now; E_NO_MEMORY */
+    enum err ret_err;            /* OK; E_AUTH; E_STORE: it cannot be read now; E_NO_MEMORY;
+                                    E_CLOSED: as store_fate() */
 };
 /* Fills in n. True: it is. False: w->ready(w) will be called when it is; n and w must live until
  * then, and must not be touched. A message that is written or deleted meanwhile is seen or not.

@@ -36,7 +36,8 @@ struct store_lookup {
     struct id id;
     struct queue *ret_queue;    /* counted; NULL when there is none: queue_unref() */
     struct queue_view ret_view; /* of a queue that was found, unless WANT_FREE: queue_view_done() */
-    enum err ret_err;           /* OK, E_AUTH (no such queue; not with WANT_FREE), E_STORE */
+    enum err ret_err; /* OK; E_AUTH: no such queue, or with WANT_FREE that the id was one's
+                         and stays taken; E_STORE; E_CLOSED: as store_fate() */
 };
 void store_lookup_done(struct store_lookup *l); /* gives back what it brought */
 /* Fills in all n lookups. True: they are. False: w->ready(w) will be called when they are; lookups

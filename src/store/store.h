@@ -73,10 +73,12 @@ MUST_USE enum err store_save(struct store *s, struct store_problem *ret_problem)
 /* Every struct queue reference must have been given back. NULL is a no-op. */
 void store_close(struct store *s);
 
-/* What has become of the change with this lsn. OK: it is durable. E_PENDING: not known yet. Any
- * other error is its answer: it could not be made durable (E_STORE) and was undone, or the storage
- * has refused it. Undone are messages and new queues; any other change of a queue stays, and is
- * written as soon as that can be done. */
+/* What has become of the change with this lsn. OK: it is durable. E_PENDING: not known yet.
+ * E_CLOSED: not known for so long that nobody should wait for it any more (there is no database);
+ * look-ups and messages that cannot be found out end with it too, and the connection of who waits
+ * is to be closed. Any other error is its answer: it could not be made durable (E_STORE) and was
+ * undone, or the storage has refused it. Undone are messages and new queues; any other change of a
+ * queue stays, and is written as soon as that can be done. */
 enum err store_fate(const struct store *s, lsn_t lsn);
 
 /* How an answer comes that is not there at once; embed it in what waits. ready() is called once, by

@@ -24,6 +24,7 @@ struct fixture {
     enum pulled pulled; /* what the store says to whoever asks */
     unsigned n_pulled, n_sent, n_unsent[UNSENT_LOST + 1];
     unsigned n_unanswered, n_settled, n_lost;
+    enum err unanswered_why;
 };
 
 static enum err fate_of_changes = E_PENDING;
@@ -60,8 +61,9 @@ static void unsent(void *ctx, const struct pull *p, bool is_answer, enum unsent 
     f->n_unsent[why]++;
 }
 
-static void unanswered(void *ctx) {
+static void unanswered(void *ctx, enum err why) {
     struct fixture *f = ctx;
+    f->unanswered_why = why;
     f->n_unanswered++;
 }
 
@@ -212,6 +214,20 @@ static void what_is_lost_is_an_error_or_unanswered(void **state) {
     fate_of_changes = E_STORE;
     assert_string_equal(packed(f), "ERR STORE storage a,OK c");
     assert_int_equal(f->n_unanswered, 1);
+}
+
+/* Neither the answers nor errors in their place: the session is closed. */
+static void what_nobody_should_wait_for_is_left_unanswered(void **state) {
+    struct fixture *f = *state;
+    add_ok(f, "a", NOT_DURABLE);
+    add_msg(f, "b");
+    add_ok(f, "c", 0);
+    fate_of_changes = E_CLOSED;
+    f->pulled = PULLED_CLOSED;
+    assert_string_equal(packed(f), "OK c");
+    assert_int_equal(f->n_unanswered, 2);
+    assert_int_equal(f->unanswered_why, E_CLOSED);
+    assert_string_equal(packed(f), "empty");
 }
 
 static void what_the_storage_refused_is_answered_with_its_error(void **state) {
@@ -402,6 +418,7 @@ int main(void) {
         TEST(an_answer_fits_beside_a_message),
         TEST(what_is_not_durable_is_held_with_all_behind_it),
         TEST(what_is_lost_is_an_error_or_unanswered),
+        TEST(what_nobody_should_wait_for_is_left_unanswered),
         TEST(what_the_storage_refused_is_answered_with_its_error),
         TEST(what_a_change_that_is_not_durable_left_is_not_asked_for),
         TEST(a_message_is_waited_for_by_what_is_behind_it),

@@ -115,6 +115,15 @@ static void an_answer_that_nobody_waits_for_is_dropped(void **state) {
     assert_int_equal(n_came, 1); /* told, and not taken: freed with the pull */
 }
 
+static void who_should_not_wait_any_longer_is_told(void **state) {
+    struct fixture *f = *state;
+    rig_put_message(f->queue, "one");
+    rig.read_err = E_CLOSED;
+    assert_int_equal(try(f), PULLED_CLOSED);
+    rig.read_err = OK;
+    assert_int_equal(try(f), PULLED_MESSAGE);
+}
+
 static void what_cannot_be_read_fails_and_is_asked_anew(void **state) {
     struct fixture *f = *state;
     rig_put_message(f->queue, "one");
@@ -184,6 +193,7 @@ int main(void) {
         TEST(a_late_answer_is_told_and_then_there),
         TEST(a_late_answer_may_be_that_there_is_nothing),
         TEST(an_answer_that_nobody_waits_for_is_dropped),
+        TEST(who_should_not_wait_any_longer_is_told),
         TEST(what_cannot_be_read_fails_and_is_asked_anew),
         TEST(a_message_waits_until_it_is_durable),
         TEST(in_place_of_a_lost_message_the_store_is_asked_again),

@@ -196,12 +196,14 @@ static void ends_go_at_once_without_an_interval(void **state) {
 
 static void an_unanswered_command_closes_the_session_once(void **state) {
     (void)state;
-    session_leave_unanswered(session);
+    session_leave_unanswered(session, E_STORE);
     const int64_t at_ms = session->conn->deadline_ms;
     assert_int_equal(at_ms, loop_rig.now_ms + UNANSWERED_CLOSE_S * 1000);
     rig_pass_ms(1000);
-    session_leave_unanswered(session);
+    session_leave_unanswered(session, E_STORE);
     assert_int_equal(session->conn->deadline_ms, at_ms);
+    session_leave_unanswered(session, E_CLOSED);
+    assert_int_equal(session->conn->deadline_ms, loop_rig.now_ms);
 }
 
 /* A block of one command, whose queue the store finds later. */

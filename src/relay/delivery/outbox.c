@@ -255,6 +255,12 @@ static bool company_waits(struct out_item *i, const struct outbox_env *env, stru
     return waits;
 }
 
+/* Nobody knows, and nobody should wait any longer. */
+static struct judged judge_closed(const struct outbox_env *env) {
+    env->unanswered(env->ctx, E_CLOSED);
+    return (struct judged){DROP_IT, E_CLOSED, UNSENT_LOST, true};
+}
+
 static struct judged judge_msg(struct out_item *i, const struct outbox_env *env,
                                struct packing *p) {
     switch (env->pull(env->ctx, &i->pull, is_answer(i))) {
@@ -265,6 +271,8 @@ static struct judged judge_msg(struct out_item *i, const struct outbox_env *env,
         return (struct judged){.verdict = HOLD_IT};
     case PULLED_NOTHING:
         return (struct judged){is_answer(i) ? SAY_IT : DROP_IT, OK, UNSENT_NOTHING, false};
+    case PULLED_CLOSED:
+        return judge_closed(env);
     case PULLED_FAILED:
         break;
     }
@@ -272,9 +280,10 @@ static struct judged judge_msg(struct out_item *i, const struct outbox_env *env,
 }
 
 static struct judged judge_lost(struct out_item *i, const struct outbox_env *env, enum err why) {
+    if (why == E_CLOSED) return judge_closed(env);
     if (i->kind != OUT_TEXT) return (struct judged){SAY_IT, why, UNSENT_LOST, true};
     const enum if_lost rule = why == E_STORE ? i->if_lost : IF_LOST_ERR;
-    if (rule == IF_LOST_UNANSWERED) env->unanswered(env->ctx);
+    if (rule == IF_LOST_UNANSWERED) env->unanswered(env->ctx, why);
     const bool silent = rule == IF_LOST_UNANSWERED || rule == IF_LOST_NOTHING;
     return (struct judged){silent ? DROP_IT : SAY_IT, why, UNSENT_NOTHING, true};
 }

@@ -62,8 +62,8 @@ struct outbox_env {
     void (*unsent)(void *ctx, const struct pull *p, bool is_answer, enum unsent why);
     /* An answer leaves; once for each that has something to follow. */
     void (*settled)(void *ctx, const struct follow_up *f, bool is_lost);
-    /* A command is left without an answer. */
-    void (*unanswered)(void *ctx);
+    /* A command is left without an answer. why: E_CLOSED: the session is to be closed at once. */
+    void (*unanswered)(void *ctx, enum err why);
     void *ctx;
 };
 

@@ -93,12 +93,14 @@ enum pulled pull_try(struct pull *p, const struct pull_home *home, struct subscr
     for (;;) {
         struct store_next next = {.ret_message = p->message};
         if (p->message == NULL && !ask(p, home, who, &next)) return PULLED_LATER;
+        if (next.ret_err == E_CLOSED) return PULLED_CLOSED;
         if (next.ret_err != OK && next.ret_err != E_AUTH) return PULLED_FAILED;
         p->message = next.ret_message;
         if (p->message == NULL) return PULLED_NOTHING;
         const enum err fate = store_fate(home->store, p->message->lsn);
         if (fate == OK) return PULLED_MESSAGE;
         if (fate == E_PENDING) return PULLED_LATER;
+        if (fate == E_CLOSED) return PULLED_CLOSED;
         message_unref(p->message);
         p->message = NULL;
     }

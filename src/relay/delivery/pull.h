@@ -31,7 +31,8 @@ enum pulled {
     PULLED_MESSAGE, /* p->message, durable, with its body */
     PULLED_LATER,   /* the store has not answered, or it is not durable: pull_waits_for() */
     PULLED_NOTHING, /* the queue is empty, or gone */
-    PULLED_FAILED   /* it cannot be read now, or there is no memory */
+    PULLED_FAILED,  /* it cannot be read now, or there is no memory */
+    PULLED_CLOSED   /* nobody knows, and nobody should wait any longer: store_fate() */
 };
 
 void pull_init(struct pull *p, struct queue *q); /* takes a reference */

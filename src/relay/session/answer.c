@@ -70,8 +70,10 @@ static void deliver_text(const struct request *rq, const struct answer *a, const
 }
 
 static void deliver_err(const struct request *rq, const struct answer *a) {
-    const enum if_lost rule = a->err == E_STORE ? if_lost(rq) : IF_LOST_ERR;
-    if (rule == IF_LOST_UNANSWERED) session_leave_unanswered(rq->session);
+    const enum if_lost rule = a->err == E_CLOSED  ? IF_LOST_UNANSWERED
+                              : a->err == E_STORE ? if_lost(rq)
+                                                  : IF_LOST_ERR;
+    if (rule == IF_LOST_UNANSWERED) session_leave_unanswered(rq->session, a->err);
     if (rule == IF_LOST_UNANSWERED || rule == IF_LOST_NOTHING) return;
     struct wr w = answer_begin(rq);
     reply_err(&w, rq->params, &rq->to, a->err);

@@ -206,6 +206,9 @@ static enum turn pack_message(struct session *s, struct due_item *i, struct pack
     switch (sub_pull(s, &i->pull, false)) {
     case PULLED_LATER:
         return TURN_LATER;
+    case PULLED_CLOSED:
+        session_leave_unanswered(s, E_CLOSED);
+        return TURN_FAILED;
     case PULLED_FAILED:
         return TURN_FAILED;
     case PULLED_NOTHING:

@@ -82,8 +82,8 @@ static void msg_unsent(void *ctx, const struct pull *p, bool is_answer, enum uns
     sub_unsent(ctx, p, is_answer, why);
 }
 
-static void unanswered(void *ctx) {
-    session_leave_unanswered(ctx);
+static void unanswered(void *ctx, enum err why) {
+    session_leave_unanswered(ctx, why);
 }
 
 static void settled(void *ctx, const struct follow_up *f, bool is_lost) {
@@ -441,11 +441,13 @@ void session_add_text(struct session *s, struct bytes transmission) {
     session_add_answer(s, &(struct out_text){.transmission = transmission});
 }
 
-void session_leave_unanswered(struct session *s) {
+void session_leave_unanswered(struct session *s, enum err why) {
     ASSERT_ON_LOOP(s->rl->loop);
-    if (s->conn == NULL || s->has_unanswered) return;
+    const bool at_once = why == E_CLOSED;
+    if (s->conn == NULL || (s->has_unanswered && !at_once)) return;
     s->has_unanswered = true;
-    conn_set_deadline(s->conn, loop_now_ms(s->rl->loop) + (int64_t)UNANSWERED_CLOSE_S * 1000);
+    conn_set_deadline(s->conn, loop_now_ms(s->rl->loop) +
+                                   (at_once ? 0 : (int64_t)UNANSWERED_CLOSE_S * 1000));
 }
 
 /* ---- ends of subscriptions ---- */

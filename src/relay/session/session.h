@@ -97,8 +97,9 @@ void session_add_due(struct session *s, enum due_kind kind, const struct id *id,
 void session_add_link(struct session *s, const struct reply_to *to, const struct id *snd_id,
                       struct link_data *link, lsn_t lsn);
 
-/* A command gets no answer: the connection is closed in UNANSWERED_CLOSE_S. */
-void session_leave_unanswered(struct session *s);
+/* A command gets no answer: the connection is closed in UNANSWERED_CLOSE_S; at once when the reason
+ * is E_CLOSED: that nobody should wait any longer. */
+void session_leave_unanswered(struct session *s, enum err why);
 
 /* END, DELD or ENDS: counted, and not sent before end_interval_ms unless something else is. Closes
  * the connection of who has too much waiting and does not read. */
