@@ -8,6 +8,8 @@
 #include "store/service_table.h"
 #include "store/store_priv.h"
 
+enum { BRING_QUEUES = 128 };
+
 /* What expires, in the words of the log. */
 static const struct kind {
     bool (*step)(struct store *s, struct store_cursor *c, int64_t before_ts_s, unsigned max_queues,
@@ -38,8 +40,42 @@ static uint64_t pass(struct store *s, const struct kind *k, int64_t before_ts_s)
     return n;
 }
 
+/* Queues that are not loaded are brought, and expire as the others. */
+static unsigned expire_brought(struct store *s, const struct id *ids, unsigned n,
+                               int64_t before_ts_s) {
+    struct store_lookup lookups[BRING_QUEUES] = {0};
+    unsigned n_expired = 0;
+    for (unsigned i = 0; i < n; i++)
+        lookups[i] = (struct store_lookup){.kind = ID_RECIPIENT, .id = ids[i]};
+    store_load_wait(s, lookups, n);
+    for (unsigned i = 0; i < n; i++) {
+        unsigned n_here = 0;
+        if (lookups[i].ret_queue != NULL &&
+            store_expire_queue(s, lookups[i].ret_queue, before_ts_s, &n_here) == OK)
+            n_expired += n_here;
+        store_lookup_done(&lookups[i]);
+    }
+    return n_expired;
+}
+
+static uint64_t pass_not_loaded(struct store *s, int64_t before_ts_s) {
+    struct expiry_thread *x = &s->expiry;
+    struct id ids[BRING_QUEUES], after = {{0}};
+    uint64_t n = 0;
+    for (bool more = s->ops->old_queues != NULL; more && !is_stopping(x);) {
+        unsigned n_ids = 0;
+        more = s->ops->old_queues(s, before_ts_s, &after, ids, BRING_QUEUES, &n_ids);
+        const unsigned n_here = expire_brought(s, ids, n_ids, before_ts_s);
+        n += n_here;
+        if (x->opts.stats != NULL) stats_add(x->opts.stats, MESSAGES.counted, n_here);
+    }
+    if (n > 0) log_line(LOG_INFO, MESSAGES.expired, "count=%llu", (unsigned long long)n);
+    return n;
+}
+
 uint64_t expiry_pass_messages(struct store *s, int64_t before_ts_s) {
-    return pass(s, &MESSAGES, before_ts_s);
+    const uint64_t n = pass(s, &MESSAGES, before_ts_s);
+    return n + pass_not_loaded(s, before_ts_s);
 }
 
 uint64_t expiry_pass_ntfs(struct store *s, int64_t before_ts_s) {

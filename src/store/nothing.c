@@ -46,7 +46,7 @@ static enum err message(struct store *s, struct queue *q, struct message *m, str
     return OK;
 }
 
-static enum err forget(struct store *s, const struct queue *q, const struct msg_entry *e,
+static enum err forget(struct store *s, struct queue *q, const struct msg_entry *e,
                        lsn_t *ret_lsn) {
     (void)s;
     (void)q;

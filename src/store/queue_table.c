@@ -357,8 +357,8 @@ void queue_table_remove_link(struct queue_table *t, struct link_entry *owned) {
 
 /* ---- notifiers ---- */
 
-enum err queue_table_add_notifier(struct queue_table *t, struct queue *q,
-                                  const struct queue_notifier *rec, struct notifier_entry **ret) {
+static enum err add_notifier(struct queue_table *t, struct queue *q,
+                             const struct queue_notifier *rec, struct notifier_entry **ret) {
     struct notifier_entry *n = calloc(1, sizeof *n);
     if (n == NULL) return E_NO_MEMORY;
     n->alias.node.id = rec->id;
@@ -371,18 +371,29 @@ enum err queue_table_add_notifier(struct queue_table *t, struct queue *q,
         free_notifier(n);
         return e;
     }
-    service_count(n->service, SUB_NOTIFIER, &rec->id);
     atomic_fetch_add_explicit(&t->n_notifiers, 1, memory_order_relaxed);
     *ret = n;
     return OK;
 }
 
-void queue_table_remove_notifier(struct queue_table *t, struct notifier_entry *owned) {
+enum err queue_table_add_notifier(struct queue_table *t, struct queue *q,
+                                  const struct queue_notifier *rec, struct notifier_entry **ret) {
+    const enum err e = add_notifier(t, q, rec, ret);
+    if (e == OK) service_count((*ret)->service, SUB_NOTIFIER, &rec->id);
+    return e;
+}
+
+static void remove_notifier(struct queue_table *t, struct notifier_entry *owned) {
     if (owned == NULL) return;
-    service_uncount(owned->service, SUB_NOTIFIER, &owned->rec.id);
     index_remove(t, ID_NOTIFIER, &owned->alias.node);
     atomic_fetch_sub_explicit(&t->n_notifiers, 1, memory_order_relaxed);
     free_notifier(owned);
+}
+
+void queue_table_remove_notifier(struct queue_table *t, struct notifier_entry *owned) {
+    if (owned == NULL) return;
+    service_uncount(owned->service, SUB_NOTIFIER, &owned->rec.id);
+    remove_notifier(t, owned);
 }
 
 /* ---- adding and removing queues ---- */
@@ -421,9 +432,17 @@ static enum err queue_new(struct queue_table *t, const struct queue_rec *rec, st
     return OK;
 }
 
+/* What services count of a queue as it is. */
+static void count_services(const struct queue *q,
+                           void (*count)(struct service *, enum sub_party, const struct id *)) {
+    const struct notifier_entry *n = queue_notifier_of(q);
+    count(queue_rcv_service(q), SUB_RECIPIENT, queue_rcv_id(q));
+    if (n != NULL) count(n->service, SUB_NOTIFIER, &n->rec.id);
+}
+
 static void unindex_others(struct queue_table *t, struct queue *q) {
     if (q->extra != NULL) {
-        queue_table_remove_notifier(t, STEAL(q->extra->notifier));
+        remove_notifier(t, STEAL(q->extra->notifier));
         queue_table_remove_link(t, STEAL(q->extra->link));
     }
     index_remove(t, ID_SENDER, &q->snd_node);
@@ -435,7 +454,7 @@ static enum err index_others(struct queue_table *t, struct queue *q, const struc
     if (e != OK) return e;
     if (rec->link != NULL) e = queue_table_add_link(t, q, rec->link, &q->extra->link);
     if (e == OK && rec->notifier != NULL)
-        e = queue_table_add_notifier(t, q, rec->notifier, &q->extra->notifier);
+        e = add_notifier(t, q, rec->notifier, &q->extra->notifier);
     if (e != OK) unindex_others(t, q);
     return e;
 }
@@ -453,7 +472,7 @@ static enum err admit(struct queue_table *t, struct queue *q, struct queue_admis
     q->live = true;
     (void)queue_ref(q); /* the table's own */
     atomic_fetch_add_explicit(&t->n_queues, 1, memory_order_relaxed);
-    service_count(queue_rcv_service(q), SUB_RECIPIENT, queue_rcv_id(q));
+    if (!admission.is_back) count_services(q, service_count);
     return OK;
 }
 
@@ -480,7 +499,15 @@ enum err queue_table_add(struct queue_table *t, const struct queue_rec *rec,
 }
 
 void queue_table_remove(struct queue_table *t, struct queue *q) {
-    service_uncount(queue_rcv_service(q), SUB_RECIPIENT, queue_rcv_id(q));
+    count_services(q, service_uncount);
+    queue_table_evict(t, q);
+}
+
+bool queue_is_idle(const struct queue *q) {
+    return atomic_load_explicit(&q->refs, memory_order_acquire) == 1;
+}
+
+void queue_table_evict(struct queue_table *t, struct queue *q) {
     index_remove(t, ID_RECIPIENT, &q->rcv_node);
     unindex_others(t, q);
     atomic_fetch_sub_explicit(&t->n_queues, 1, memory_order_relaxed);

@@ -85,7 +85,8 @@ struct queue {
     bool refuses; /* the quota was met: nothing is accepted until the queue has been read empty */
     uint8_t rcv_key_type; /* KEY_NONE: see extra */
     uint8_t snd_key_type; /* KEY_NONE: see extra, or not secured */
-    uint16_t log_mark;    /* the rewrite of the store log that has it (store_log.h) */
+    uint16_t log_mark; /* files: the rewrite of the store log that has it (store_log.h); a database:
+                          was it asked for since eviction last came by? */
     uint8_t rcv_key[SMALL_KEY_LEN], snd_key[SMALL_KEY_LEN];
     struct queue_extra *extra;     /* owned, or NULL */
     struct msg_entry *head, *tail; /* owned */
@@ -104,6 +105,7 @@ void queue_table_free(struct queue_table *t);
 struct queue_admission {
     enum err (*admit)(struct queue *q, void *ctx); /* NULL: no question */
     void *ctx;
+    bool is_back; /* not new but brought from where it is kept: its services count it already */
 };
 /* E_EXISTS, E_NO_MEMORY, what admit() returned: nothing changed. *ret_queue is a reference of the
  * caller's. */
@@ -121,6 +123,11 @@ void queue_unlock(struct queue_table *t, const struct queue *q);
 /* Out of the indexes; the caller has cleared `live` under the lock and holds a reference. Takes the
  * table's reference back. */
 void queue_table_remove(struct queue_table *t, struct queue *q);
+/* The same of a queue that stays where it is kept: its services go on counting it. */
+void queue_table_evict(struct queue_table *t, struct queue *q);
+/* Does nobody but the table hold it? Who finds it by another id than the recipient's may take a
+ * reference at any time, and then sees whether it is live. Under its lock. */
+bool queue_is_idle(const struct queue *q);
 
 /* Indexes a link or notifier for q, not yet shown in q->extra. E_EXISTS, E_NO_MEMORY. */
 MUST_USE enum err queue_table_add_link(struct queue_table *t, struct queue *q,

@@ -116,7 +116,7 @@ static enum err log_create(struct queue *q, void *ctx) {
 enum err store_queue_create(struct store *s, const struct queue_rec *rec, struct queue **ret_queue,
                             lsn_t *ret_lsn) {
     struct creation c = {.store = s, .rec = rec};
-    const struct queue_admission admission = {log_create, &c};
+    const struct queue_admission admission = {log_create, &c, false};
     const enum err e = queue_table_add(c.store->table, rec, admission, ret_queue);
     *ret_lsn = c.lsn;
     return e;

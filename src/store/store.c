@@ -180,5 +180,6 @@ struct store_counts store_counts(struct store *s) {
         .state = s->ops->state(s),
     };
     service_table_counts(queue_table_services(s->table), c.n_services, c.n_service_queues);
+    if (s->ops->counts != NULL) s->ops->counts(s, &c);
     return c;
 }

@@ -36,8 +36,7 @@ struct store_ops {
      * it again. E_STORE, E_NO_MEMORY. */
     enum err (*message)(struct store *s, struct queue *q, struct message *m, struct msg_entry *e);
     /* The oldest message of a queue is deleted. E_STORE, E_NO_MEMORY. */
-    enum err (*forget)(struct store *s, const struct queue *q, const struct msg_entry *e,
-                       lsn_t *ret_lsn);
+    enum err (*forget)(struct store *s, struct queue *q, const struct msg_entry *e, lsn_t *ret_lsn);
     enum err (*fate)(const struct store *s, lsn_t lsn); /* of a change; lsn is not 0 */
 
     bool (*load)(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w);
@@ -45,6 +44,13 @@ struct store_ops {
     bool (*service_open)(struct store *s, struct store_service_open *o, struct store_waiter *w);
     bool (*service_scan)(struct store *s, struct store_scan *scan, struct store_waiter *w);
     unsigned (*state)(const struct store *s); /* as in struct store_counts */
+    /* Makes of the figures of what is loaded those of all; NULL: that is all. */
+    void (*counts)(const struct store *s, struct store_counts *io);
+    /* Recipient ids of queues with messages received before before_ts_s, in the order of ids,
+     * behind *io_after, which moves on; true: there are more. Of the thread that looks for what has
+     * expired, which may wait. NULL: all queues are loaded. */
+    bool (*old_queues)(struct store *s, int64_t before_ts_s, struct id *io_after,
+                       struct id *ret_ids, unsigned max, unsigned *ret_n);
 };
 
 /* The thread that looks for what has expired: expiry.c. */

@@ -700,17 +700,39 @@ def test_server_holds_the_lock(database):
 # ---- settings ----
 
 
-def test_settings_that_ask_for_the_database(database):
-    """`start` says what to do; the commands work with them."""
-    program = database.program
-    put_logs(program)
-    database.run("import")
+def use_database(program):
+    """The server is to run on it."""
     for key in ("store_queues", "store_messages"):
         program.set("STORE_LOG", key, "database")
-    line = program.refuse_start()
-    assert "this version has no server on a database" in line
-    assert "smp-server database export" in line
+
+
+def test_a_server_on_the_database(database):
+    """It serves what was imported, says where that is, and leaves it to be exported."""
+    program = database.program
+    put_logs(program)
+    use_database(program)
+    assert "database import" in program.refuse_start()
+    database.run("import")
+    server = program.start()
+    server.wait("PostgreSQL database: user=smp", server.out)
+    server.stop()
     database.run("export")
+    assert "are queues in" in program.refuse_start()
+
+
+def test_a_schema_that_is_not_there(database):
+    """None, an empty one, and one that is older."""
+    program = database.program
+    use_database(program)
+    line = program.refuse_start()
+    assert "there is no schema smp_server" in line and "CREATE SCHEMA smp_server" in line
+    database.load("6.4.5", "data-6.4.5.sql")
+    line = program.refuse_start()
+    assert "it lacks 20250903_store_messages" in line and "--confirm-migrations up" in line
+    server = program.start("--confirm-migrations", "up")
+    server.stop()
+    server = program.start()
+    server.stop()
 
 
 def test_queues_in_the_database_messages_in_the_journal(database):

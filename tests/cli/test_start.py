@@ -225,7 +225,7 @@ def test_bad_options(ready, words, message):
     ("TRANSPORT", "port", "0", "[TRANSPORT] port: \"0\" is not allowed; must be up to 16"),
     ("TRANSPORT", "threads", "-1", "[TRANSPORT] threads: \"-1\" is not allowed; must be 0 to 256"),
     ("AUTH", "create_password", "a b", "[AUTH] create_password: its value is not allowed"),
-    ("STORE_LOG", "store_queues", "database", "this version has no server on a database"),
+    ("STORE_LOG", "store_queues", "database", "run `smp-server journal export`, then"),
     ("STORE_LOG", "journal_path", "journal", "must be an absolute path"),
     ("LIMITS", "message_queue_quota", "0", "must be 1 to 10000 messages"),
 ])

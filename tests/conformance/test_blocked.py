@@ -33,7 +33,7 @@ def expected(version, reason, notice=""):
 @pytest.mark.parametrize("reason,notice", [("spam", ""), ("content", ",notice=" + NOTICE)])
 def test_blocked_queue(own_server, reason, notice):
     """Recipient and sender are told, as their version has it; a stop changes nothing."""
-    server = own_server(ON)
+    server = own_server(ON, store="memory")
     with Connection(server.address, 18) as conn:
         queue = Queue.create(conn, subscribe=False)
         notifier = Notifier.of(conn, queue)
@@ -53,7 +53,7 @@ def test_blocked_queue(own_server, reason, notice):
 
 def test_longest_message_first(own_server):
     """SEND looks at the size of the message before it looks at the queue's state."""
-    server = own_server(ON)
+    server = own_server(ON, store="memory")
     with Connection(server.address, 18) as conn:
         queue = Queue.create(conn)
     order(server, "BLOCK ID reason=spam", queue)
@@ -65,7 +65,7 @@ def test_longest_message_first(own_server):
 
 def test_unblocked_queue(own_server):
     """UNBLOCK: everything is as before, with the messages that had waited."""
-    server = own_server({**ON, ("STORE_LOG", "store_messages"): "journal"})
+    server = own_server(ON, store="journal")
     with Connection(server.address, 18) as conn:
         queue, off = Queue.create(conn, subscribe=False), Queue.create(conn, subscribe=False)
         assert queue.send(conn, b"before").raw == off.off(conn).raw == b"OK"

@@ -254,12 +254,17 @@ def test_ldel(connect):
     check_link(lget(conn, link_id), queue, b"other", b"data")
 
 
-def test_deleted_queue_has_no_link(connect):
-    """DEL removes the link with the queue, and its id can be used again."""
+def test_deleted_queue_has_no_link(request, connect):
+    """DEL removes the link with the queue, and its id can be used again; in a database, as with the
+    reference, not before the row is gone."""
     conn = connect()
     queue = contact(conn)
     assert queue.delete(conn).raw == b"OK"
     assert lget(conn, queue.ids.link_id).raw == b"ERR AUTH"
+    if request.config.getoption("--store").startswith("database"):
+        with pytest.raises(ValueError, match="ERR AUTH"):
+            Queue.create(conn, mode="C", link=(queue.ids.link_id, FIXED, USER))
+        return
     again = Queue.create(conn, mode="C", link=(queue.ids.link_id, FIXED, USER))
     check_link(lget(conn, queue.ids.link_id), again)
 

@@ -276,14 +276,10 @@ def test_expiry(connect, own_server):
     queue.next_message(recipient)
 
 
-STORES = [{("STORE_LOG", "store_messages"): "memory", ("STORE_LOG", "restore_messages"): "on"},
-          {("STORE_LOG", "store_messages"): "journal"}]
-
-
-@pytest.mark.parametrize("store", STORES, ids=["memory", "journal"])
+@pytest.mark.parametrize("store", ["memory", "journal", "database"])
 def test_restart(own_server, store):
     """Notifiers survive any stop, their notifications an orderly one."""
-    server = own_server({**INTERVAL, ("STORE_LOG", "enable"): "on", **store})
+    server = own_server({**INTERVAL, ("STORE_LOG", "enable"): "on"}, store=store)
     with Connection(server.address, 18) as conn:
         queue = Queue.create(conn, subscribe=False)
         notifier = Notifier.of(conn, queue)

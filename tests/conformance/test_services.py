@@ -544,8 +544,6 @@ def test_many_waiting_messages(connect, service):
 
 # ---- restarts ----
 
-STORES = [{("STORE_LOG", "store_messages"): "memory"}, {("STORE_LOG", "store_messages"): "journal"}]
-
 
 def kill(server):
     """Ends the server as a crash does."""
@@ -554,10 +552,10 @@ def kill(server):
     server.process = None
 
 
-@pytest.mark.parametrize("store", STORES, ids=["memory", "journal"])
+@pytest.mark.parametrize("store", ["memory", "journal", "database"])
 def test_associations_survive_restarts(own_server, service, store):
     """Services and associations are there after a stop, and after a crash."""
-    server = own_server({**INTERVAL, ("STORE_LOG", "enable"): "on", **store})
+    server = own_server({**INTERVAL, ("STORE_LOG", "enable"): "on"}, store=store)
     for_ntf, for_msg = service(), service("M")
     with Connection(server.address, 19) as plain:
         pairs = notifiers(plain, 4)

@@ -6,6 +6,9 @@ What it had answered must hold: messages whose SEND was answered OK are delivere
 they were sent, unless their ACK was sent; those whose ACK was answered do not come back; queues,
 keys and deletions are what was answered. What was not answered may have happened or not.
 
+With `--store database` PostgreSQL is killed too, or its connections, while the server runs: that no client
+may notice but by waiting.
+
 The first round that fails ends the test; its files are kept, as they were before the last start
 and as they are. Exit status 0 when all rounds passed.
 """
@@ -14,6 +17,7 @@ import argparse
 import collections
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +39,8 @@ LOAD_MAX_S = 0.4
 KILL_AT_START = 0.15  # share of rounds in which the next start is killed too
 ORDERLY = 0.1         # share of rounds that end with an orderly stop
 DRAINED = 0.5         # share of queues that are read empty after a round
+DISTURBED = 0.5       # share of rounds with a database in which something happens to that
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'smp-server'"
 
 
 class World:
@@ -85,12 +91,26 @@ class World:
         for client in clients:
             client.start()
         time.sleep(self.rng.random() * LOAD_MAX_S)
+        self.disturb()
         self.end_server()
         for client in clients:
             client.join(30)
         errors = [client.error for client in clients if client.error]
         if errors or any(client.is_alive() for client in clients):
             raise Broken(errors[0] if errors else "a client did not end")
+
+    def disturb(self):
+        """What may happen to a database under a server."""
+        postgres = self.server.postgres
+        if postgres is None or self.rng.random() >= DISTURBED:
+            return
+        if self.rng.random() < 0.5:
+            postgres.sql("postgres", CUT)
+        else:
+            postgres.stop(signal.SIGQUIT)
+            postgres.start()
+        self.count("disturbances")
+        time.sleep(self.rng.random() * LOAD_MAX_S)
 
     def end_server(self):
         """Mostly without warning."""
@@ -128,6 +148,7 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--server-binary", default=default_binary())
+    parser.add_argument("--store", choices=("journal", "database", "database-evicts"), default="journal")
     parser.add_argument("--directory", help="for files; removed when all rounds passed")
     return parser.parse_args()
 
@@ -155,7 +176,7 @@ def main():
     options = parse_arguments()
     directory = Path(options.directory or tempfile.mkdtemp(prefix="smp-crash-"))
     print(f"seed {options.seed}, files in {directory}", flush=True)
-    server = Server(find_binary(options.server_binary), store="journal", directory=directory,
+    server = Server(find_binary(options.server_binary), store=options.store, directory=directory,
                     ini={("TRANSPORT", "threads"): 2})
     world = World(server, random.Random(options.seed))
     world.round = 0

@@ -15,30 +15,38 @@
 
 #include "base/vfs.h"
 #include "crypto/crypto.h"
+#include "pg_fixture.h"
+#include "store/db/db_store.h"
 #include "store/files.h"
 #include "store/nothing.h"
 #include "store/records.h"
 
 enum { QUOTA = 4, DAY = 20000, NOW_S = 1700000000 };
 
-/* Nothing on disk; store log and messages log; store log and journal. */
+/* Nothing on disk; store log and messages log; store log and journal; a database, of which all that
+ * was touched is in RAM, or next to nothing. */
 struct mode {
     const char *name;
     bool has_log, has_messages_log, has_journal; /* the notifications log is there with the first */
+    size_t db_cache;                             /* bytes; 0: no database */
 };
 
 static const struct mode MODES[] = {
-    {"off", false, false, false},
-    {"memory", true, true, false},
-    {"journal", true, false, true},
+    {"off", false, false, false, 0},
+    {"memory", true, true, false, 0},
+    {"journal", true, false, true, 0},
+    {"database", false, false, false, 64 << 20},
+    {"database-evicts", false, false, false, 1},
 };
 
 struct fixture {
     const struct mode *mode;
-    char dir[64], log[96], messages[96], ntfs[96], journal[96];
+    char dir[64], log[96], messages[96], ntfs[96], journal[96], schema[32];
     struct store *store;
     struct store_expiry expiry;
-    unsigned n_ids; /* for ids that differ */
+    unsigned patience_ms;          /* of a database; 0: long */
+    void (*taken_over)(void *ctx); /* likewise */
+    unsigned n_ids;                /* for ids that differ */
     pthread_mutex_t mtx;
     pthread_cond_t cond;
 };
@@ -50,6 +58,21 @@ static inline void on_durable(void *ctx) {
     pthread_mutex_lock(&f->mtx);
     pthread_cond_broadcast(&f->cond);
     pthread_mutex_unlock(&f->mtx);
+}
+
+static inline enum err open_database(struct fixture *f, const struct store_opts *o,
+                                     struct store_problem *ret_problem) {
+    const struct db_store_opts d = {
+        .db = {pg_connection(), f->schema},
+        .cache_bytes = f->mode->db_cache,
+        .patience_ms = f->patience_ms != 0 ? f->patience_ms : 60000,
+        .taken_over = f->taken_over,
+        .stop_ms = 60000,
+        .deleted_ttl_s = -1,
+        .ntfs_log = f->ntfs,
+        .vfs = &VFS_SYSTEM,
+    };
+    return db_store_open(o, &d, &f->store, ret_problem);
 }
 
 static inline enum err open_backend(struct fixture *f, struct store_problem *ret_problem) {
@@ -66,6 +89,7 @@ static inline enum err open_backend(struct fixture *f, struct store_problem *ret
         .journal_dir = f->journal,
         .restore_messages = true,
     };
+    if (f->mode->db_cache != 0) return open_database(f, &o, ret_problem);
     if (!f->mode->has_log) return nothing_open(&o, &f->store);
     return f->mode->has_journal ? files_open_journal(&o, &files, &f->store, ret_problem)
                                 : files_open_memory(&o, &files, &f->store, ret_problem);
@@ -87,7 +111,7 @@ static inline void close_store(struct fixture *f) {
 }
 
 static inline bool survives_stop(const struct fixture *f) {
-    return f->mode->has_log;
+    return f->mode->has_log || f->mode->db_cache != 0;
 }
 
 /* False, and nothing is done, when nothing survives a stop in this mode. */
@@ -96,6 +120,21 @@ static inline bool reopen(struct fixture *f) {
     close_store(f);
     open_store(f);
     return true;
+}
+
+/* An empty schema with its tables, which is new for each fixture. */
+static inline void make_schema(struct fixture *f) {
+    static unsigned n_schemas;
+    char sql[64];
+    struct db *db;
+    struct store_problem problem;
+    (void)snprintf(f->schema, sizeof f->schema, "smp_%u", ++n_schemas);
+    (void)snprintf(sql, sizeof sql, "CREATE SCHEMA %s", f->schema);
+    pg_sql(sql);
+    const struct db_opts o = {pg_connection(), f->schema};
+    assert_int_equal(db_open(&o, &db, &problem), OK);
+    assert_int_equal(db_migrate(db, &problem), OK);
+    db_close(db);
 }
 
 static inline struct fixture *setup(const struct mode *mode) {
@@ -110,6 +149,7 @@ static inline struct fixture *setup(const struct mode *mode) {
     (void)snprintf(f->journal, sizeof f->journal, "%s/journal", f->dir);
     pthread_mutex_init(&f->mtx, NULL);
     pthread_cond_init(&f->cond, NULL);
+    if (mode->db_cache != 0) make_schema(f);
     open_store(f);
     return f;
 }
@@ -160,7 +200,7 @@ static inline struct id new_id(struct fixture *f) {
 
 static inline struct queue *find(struct fixture *f, enum queue_id_kind kind, struct id id) {
     struct store_lookup l = {.kind = kind, .id = id};
-    assert_true(store_load(f->store, &l, 1, NULL)); /* these backends answer at once */
+    store_load_wait(f->store, &l, 1);
     assert_int_equal(l.ret_err, l.ret_queue != NULL ? OK : E_AUTH);
     struct queue *q = l.ret_queue != NULL ? queue_ref(l.ret_queue) : NULL;
     store_lookup_done(&l);
@@ -201,6 +241,18 @@ static inline void run_scenario(void **state) {
     struct fixture *f = setup(r->mode);
     r->scenario->run(f);
     teardown(f);
+}
+
+static inline int begin_database(void **state) {
+    (void)state;
+    pg_begin();
+    return 0;
+}
+
+static inline int end_database(void **state) {
+    (void)state;
+    pg_end();
+    return 0;
 }
 
 /* Fills n * ARRAY_LEN(MODES) runs and tests, which must outlive the tests. */

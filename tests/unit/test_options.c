@@ -412,14 +412,28 @@ static void a_forgotten_equals_sign_is_noticed(void **state) {
 
 static void storage_that_does_not_exist_is_refused(void **state) {
     (void)state;
-    assert_refused("[STORE_LOG]\nenable: on\nstore_queues: database\nstore_messages: database\n",
-                   "f.ini:3: [STORE_LOG] store_queues: \"database\" is not allowed; this "
-                   "version has no server on a database, set store_queues = memory (queues are "
-                   "then in the store log; `smp-server database export` brings them there)");
+    assert_refused("[STORE_LOG]\nenable: on\nstore_queues: database\nstore_messages: journal\n",
+                   "f.ini:3: [STORE_LOG] store_queues: \"database\" is not allowed; messages are "
+                   "in "
+                   "the journal: run `smp-server journal export`, then `smp-server database import "
+                   "--table messages`, and set store_messages = database");
+    assert_refused("[STORE_LOG]\nenable: on\nstore_queues: database\n",
+                   "f.ini:3: [STORE_LOG] store_queues: \"database\" is not allowed; messages are "
+                   "then in the database too: set store_messages = database");
     assert_refused("[STORE_LOG]\nenable: on\nstore_messages: database\n",
-                   "f.ini:3: [STORE_LOG] store_messages: \"database\" is not allowed; this "
-                   "version has no server on a database, set store_messages = memory, or journal "
-                   "(after `smp-server database export`)");
+                   "f.ini:3: [STORE_LOG] store_messages: \"database\" is not allowed; messages are "
+                   "in a database only together with their queues: set store_queues = database "
+                   "too");
+    assert_refused("[STORE_LOG]\nstore_queues: database\nstore_messages: database\n",
+                   "f.ini:2: [STORE_LOG] store_queues: \"database\" is not allowed; there are "
+                   "files "
+                   "beside a database: set enable = on");
+    assert_refused("[STORE_LOG]\nenable: on\nstore_queues: database\nstore_messages: database\n"
+                   "db_store_log: on\n",
+                   "f.ini:5: [STORE_LOG] db_store_log: \"on\" is not allowed; this version keeps "
+                   "no "
+                   "store log beside a database, set db_store_log = off (`smp-server database "
+                   "export` writes one)");
     assert_refused("[STORE_LOG]\njournal_path: here\n", "f.ini:2: [STORE_LOG] journal_path: "
                                                         "\"here\" is not allowed; must be an "
                                                         "absolute path");

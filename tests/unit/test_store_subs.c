@@ -320,7 +320,7 @@ static unsigned count_due(struct fixture *f, struct service *svc, const struct i
     struct store_scan scan = {.service = svc, .party = SUB_NOTIFIER, .max_queues = 2};
     unsigned n = 0;
     do {
-        assert_true(store_service_scan(f->store, &scan, NULL));
+        assert_true(store_service_scan(f->store, &scan, NULL)); /* notifications are in RAM */
         assert_int_equal(scan.ret_err, OK);
         for (const struct store_found *x = scan.ret_found; x != NULL; x = x->next, n++) {
             unsigned i = 0;
@@ -371,5 +371,5 @@ int main(void) {
     static struct CMUnitTest tests[ARRAY_LEN(runs)];
     if (crypto_init() != OK) return 1;
     in_every_mode(SCENARIOS, ARRAY_LEN(SCENARIOS), runs, tests);
-    return cmocka_run_group_tests_name("store_subs", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("store_subs", tests, begin_database, end_database);
 }

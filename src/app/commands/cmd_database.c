@@ -95,7 +95,7 @@ static enum err read_settings(struct job *j, struct problem *p) {
     }
     if (e == OK) e = storage_init(&j->storage, &j->conf, j->paths, p);
     if (e != OK) return e;
-    j->storage.in_journal = false;
+    j->storage.in_journal = j->storage.in_database = false;
     j->storage.saves_messages = false;
     const struct database_args *a = j->args;
     j->opts.connection = a->database != NULL ? a->database : j->conf.db_connection;

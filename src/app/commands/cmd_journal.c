@@ -57,6 +57,7 @@ static enum err job_init(struct job *j, const void *args, const struct paths *pa
     if (e == OK) e = storage_init(&j->storage, &j->conf, paths, p);
     if (e != OK) return e;
     j->storage.in_journal = true;
+    j->storage.in_database = false;
     j->storage.sync_interval_ms = 0;
     return storage_lock(&j->storage, p);
 }

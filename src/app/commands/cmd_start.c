@@ -218,6 +218,7 @@ static enum err serve_storage(const struct start_args *a, struct signals *r,
     };
     storage_make(storage);
     enum err e = storage_lock(storage, p);
+    if (e == OK && a->confirm_migrations != NULL) e = storage_migrate(storage, p);
     if (e != OK) return e;
     checks_run(&c);
     r->identity = c.identity;

@@ -9,7 +9,7 @@
 #include "app/process/sandbox.h"
 #include "base/log.h"
 
-enum { DIRS_MAX = 16 };
+enum { DIRS_MAX = 32 };
 
 /* Directories of files that are read again while the server runs. */
 struct dirs {
@@ -37,6 +37,11 @@ static void add_file(struct dirs *d, const char *path) {
     if (realpath(path, real) != NULL) add_dir_of(d, real);
 }
 
+/* A password or certificate of the database is read with each connection. */
+static void add_database_file(void *ctx, const char *path) {
+    add_file(ctx, path);
+}
+
 static void log_state(const struct sandbox_state *s) {
     log_line(LOG_INFO, "sandbox", "files=%s syscalls=%s core=%s", s->files ? "own" : "all",
              s->syscalls ? "own" : "all", s->dumps ? "off" : "on");
@@ -54,6 +59,7 @@ enum err confine(const struct conf *c, const struct paths *paths, const struct s
                                  paths->server_crt, paths->server_key,  c->web_cert,
                                  c->web_key};
     for (size_t i = 0; i < ARRAY_LEN(files); i++) add_file(&reads, files[i]);
+    if (storage->in_database) db_each_file(storage->db.db.connection, add_database_file, &reads);
     const char *const writes[] = {paths->state, storage->journal, c->web_static_path};
     const struct sandbox_paths allowed = {reads.at, reads.n, writes, ARRAY_LEN(writes)};
     enum err e = sandbox_keep_memory(&state, ret_problem);

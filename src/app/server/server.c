@@ -2,8 +2,10 @@
 #include "app/server/server.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "app/server/doors.h"
 #include "app/server/figures.h"
@@ -208,12 +210,19 @@ static void on_durable(void *ctx) {
     relay_on_durable(s->relay);
 }
 
+/* Any thread: the main thread waits for signals. */
+static void taken_over(void *ctx) {
+    (void)ctx;
+    (void)kill(getpid(), SIGTERM);
+}
+
 static enum err up_store(struct server *s, struct problem *p) {
     struct storage_use use = {
         .skip_warnings = s->o.skip_warnings,
         .compact_log = s->o.compact_log,
         .serves = !s->o.maintenance,
         .on_durable = on_durable,
+        .taken_over = taken_over,
         .ctx = s,
         .commit_stats = stats_sheet(s->stats, s->n_loops + SHEET_COMMIT),
     };

@@ -35,7 +35,23 @@ enum {
     /* How long a stop waits for room: managers kill after some 90 s, unless they can be told. */
     SAVE_RETRY_MS = 60 * 1000,
     SAVE_RETRY_HEARD_MS = 300 * 1000,
+    DB_STOP_MS = 20 * 1000, /* for a database that is not there, at a stop */
+    DB_COUNTERS_MS = 10 * 1000,
+    DB_TTL_DAYS_MAX = 3650, /* more is seconds */
+    DAY_S = 24 * 3600,
 };
+
+static struct db_store_opts database_of(const struct conf *c, const struct paths *paths) {
+    const bool is_days = c->db_deleted_ttl <= DB_TTL_DAYS_MAX;
+    return (struct db_store_opts){
+        .db = {c->db_connection, c->db_schema},
+        .cache_bytes = (size_t)c->db_cache_mb << 20,
+        .patience_ms = (unsigned)c->db_patience_s * 1000,
+        .stop_ms = DB_STOP_MS,
+        .deleted_ttl_s = is_days ? c->db_deleted_ttl * DAY_S : c->db_deleted_ttl,
+        .ntfs_log = paths->ntfs_log,
+    };
+}
 
 enum err storage_init(struct storage *ret, const struct conf *c, const struct paths *paths,
                       struct problem *ret_problem) {
@@ -49,6 +65,11 @@ enum err storage_init(struct storage *ret, const struct conf *c, const struct pa
         .copies_ttl_s = c->keep_copies_hours * 3600,
         .lock_fd = -1,
     };
+    ret->in_database = c->store_log && strcmp(c->store_messages, "database") == 0;
+    if (ret->in_database) {
+        ret->saves_messages = false;
+        ret->db = database_of(c, paths);
+    }
     const char *journal = c->journal_path[0] != '\0' ? c->journal_path : paths->journal;
     const int n = snprintf(ret->journal, sizeof ret->journal, "%s", journal);
     if (n >= 0 && (size_t)n < sizeof ret->journal) return OK;
@@ -275,8 +296,27 @@ static enum err holds_messages(const struct storage *s, bool *ret, struct proble
     const enum err e = journal_dir_is_used(s->journal, ret, p);
     if (e != OK || !*ret) return e;
     journal.in_journal = true;
+    journal.in_database = false;
     *ret = storage_try(&journal, ignore_warning, NULL, &n, &damage) != OK || n.n_messages != 0;
     return OK;
+}
+
+/* What is in files would not be served. */
+static enum err check_database(const struct storage *s, struct problem *p) {
+    bool has_queues = false, has_messages = false, has_journal = false;
+    enum err e = storage_has_content(s->paths->store_log, &has_queues, p);
+    if (e == OK) e = storage_has_content(s->paths->messages_log, &has_messages, p);
+    if (e == OK && !has_queues) e = holds_messages(s, &has_journal, p);
+    if (e != OK || (!has_queues && !has_messages && !has_journal)) return e;
+    return problem_set(p, E_CONFIG,
+                       "store_queues is database, but there %s %s%s: run `smp-server database "
+                       "import`%s, or move that away to do without it",
+                       has_queues ? "are queues in" : "are messages in",
+                       has_queues     ? s->paths->store_log
+                       : has_messages ? s->paths->messages_log
+                                      : s->journal,
+                       has_queues && has_messages ? " and the messages log" : "",
+                       has_journal ? " --table messages, after `smp-server journal export`" : "");
 }
 
 enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
@@ -289,6 +329,7 @@ enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
         return e;
     }
     enum err e = check_reference_journal(s, ret_problem);
+    if (e == OK && s->in_database) return check_database(s, ret_problem);
     if (e == OK) e = storage_has_content(s->paths->messages_log, &has_log, ret_problem);
     if (e == OK && (!s->in_journal || has_log)) e = holds_messages(s, &has_journal, ret_problem);
     if (e == OK && s->in_journal) e = journal_dir_check_access(s->journal, ret_problem);
@@ -302,9 +343,21 @@ enum err storage_check(const struct storage *s, conf_warn *warn, void *ctx,
 
 /* ---- opening ---- */
 
+static void print_database(const struct storage *s) {
+    char shown[DB_SHOWN_MAX];
+    struct wr w = wr_init(shown, sizeof shown);
+    db_show_connection(s->db.db.connection, &w);
+    const struct bytes b = wr_bytes(&w);
+    printf("PostgreSQL database: %.*s, schema: %s\n", (int)b.n, (const char *)b.p, s->db.db.schema);
+}
+
 void storage_print(const struct storage *s) {
     if (!s->on_disk) {
         printf("Store log disabled.\n");
+        return;
+    }
+    if (s->in_database) {
+        print_database(s);
         return;
     }
     printf("Store log: %s\n", s->paths->store_log);
@@ -366,6 +419,14 @@ static enum err open_backend(const struct storage *s, const struct storage_use *
         .expiry = use->expiry,
     };
     if (!s->on_disk) return nothing_open(&o, ret);
+    if (s->in_database) {
+        struct db_store_opts d = s->db;
+        d.vfs = use->vfs != NULL ? use->vfs : &VFS_SYSTEM;
+        d.stats = use->commit_stats;
+        d.counters_ms = use->serves ? DB_COUNTERS_MS : 0;
+        d.taken_over = use->taken_over;
+        return db_store_open(&o, &d, ret, ret_problem);
+    }
     const struct files_opts f = files_of(s, use);
     return s->in_journal ? files_open_journal(&o, &f, ret, ret_problem)
                          : files_open_memory(&o, &f, ret, ret_problem);
@@ -382,6 +443,15 @@ struct store_expiry storage_expiry(const struct conf *c, struct stats_sheet *sta
     };
 }
 
+enum err storage_migrate(const struct storage *s, struct problem *ret_problem) {
+    struct store_problem problem = {0};
+    struct db *db = NULL;
+    enum err e = s->in_database ? db_open(&s->db.db, &db, &problem) : OK;
+    if (e == OK && db != NULL) e = db_migrate(db, &problem);
+    db_close(db);
+    return e == OK ? OK : problem_set(ret_problem, e, "%s", problem.text);
+}
+
 enum err storage_open(const struct storage *s, const struct storage_use *use, struct store **ret,
                       struct problem *ret_problem) {
     struct store_problem problem = {0};
@@ -391,7 +461,7 @@ enum err storage_open(const struct storage *s, const struct storage_use *use, st
         return problem_set(ret_problem, e, "%s",
                            problem.text[0] != '\0' ? problem.text : err_meaning(e));
     }
-    if (s->on_disk) log_counts(*ret);
+    if (s->on_disk && !s->in_database) log_counts(*ret);
     return OK;
 }
 

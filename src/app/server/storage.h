@@ -10,17 +10,20 @@
 
 #include "app/settings/conf.h"
 #include "app/files/paths.h"
+#include "store/db/db_store.h"
 #include "store/store.h"
 
 struct storage {
     /* fixed after storage_init() */
     const struct paths *paths; /* borrowed */
-    bool on_disk;              /* queues are in the store log */
+    bool on_disk;              /* queues are in the store log, or in_database */
     bool in_journal;           /* messages are in the journal; else in memory */
+    bool in_database;          /* queues and messages are in a database, none of the above */
     bool saves_messages;       /* and written to the messages log at an orderly stop */
     unsigned quota, sync_interval_ms;
     int64_t copies_ttl_s;
-    char journal[PATH_MAX]; /* its directory */
+    struct db_store_opts db; /* in_database; borrows from the settings */
+    char journal[PATH_MAX];  /* its directory */
     /* main thread */
     int lock_fd; /* -1: not locked */
     unsigned n_dirs;
@@ -60,11 +63,14 @@ struct storage_use {
     bool serves;                   /* for long: the store log is also compacted while it is used */
     void (*on_durable)(void *ctx); /* any thread; may be NULL */
     void *ctx;
+    void (*taken_over)(void *ctx); /* another server has taken the database; may be NULL */
     struct store_expiry expiry;
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
 };
 /* What the settings say of it; stats: of the thread that expires, borrowed. */
 struct store_expiry storage_expiry(const struct conf *c, struct stats_sheet *stats);
+/* in_database: makes what the schema lacks. E_CONFIG, E_STORE, E_VERSION. */
+MUST_USE enum err storage_migrate(const struct storage *s, struct problem *ret_problem);
 /* Opens the store and logs what is in it. Shows progress between progress_begin() and
  * progress_end(). s is borrowed until store_close(). */
 MUST_USE enum err storage_open(const struct storage *s, const struct storage_use *use,

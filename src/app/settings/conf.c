@@ -252,19 +252,31 @@ static unsigned line_of(const struct conf *c, const char *section, const char *k
 /* What asks for storage that does not exist must not start a server that forgets. */
 static enum err check_storage(const struct reader *r) {
     const struct conf *c = r->conf;
-    if (c->database_is_fine) return OK;
+    const bool queues = strcmp(c->store_queues, "database") == 0;
+    const bool messages = strcmp(c->store_messages, "database") == 0;
+    const bool journal = strcmp(c->store_messages, "journal") == 0;
+    if (c->database_is_fine || (!queues && !messages)) return OK;
     const struct {
         const char *key, *value, *why;
         bool refused;
     } rows[] = {
         {"store_queues", c->store_queues,
-         "this version has no server on a database, set store_queues = memory (queues are then in "
-         "the store log; `smp-server database export` brings them there)",
-         strcmp(c->store_queues, "database") == 0},
+         "messages are in the journal: run `smp-server journal export`, then `smp-server database "
+         "import --table messages`, and set store_messages = database",
+         queues && journal},
+        {"store_queues", c->store_queues,
+         "messages are then in the database too: set store_messages = database",
+         queues && !messages},
         {"store_messages", c->store_messages,
-         "this version has no server on a database, set store_messages = memory, or journal (after "
-         "`smp-server database export`)",
-         strcmp(c->store_messages, "database") == 0},
+         "messages are in a database only together with their queues: set store_queues = database "
+         "too",
+         !queues},
+        {"store_queues", c->store_queues, "there are files beside a database: set enable = on",
+         !c->store_log},
+        {"db_store_log", "on",
+         "this version keeps no store log beside a database, set db_store_log = off (`smp-server "
+         "database export` writes one)",
+         c->db_store_log},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (!rows[i].refused) continue;

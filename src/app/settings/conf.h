@@ -73,7 +73,7 @@ struct conf {
     bool log_stats;
     int64_t prometheus_interval_s;                               /* 0: off */
     char db_connection[CONF_TEXT_MAX], db_schema[CONF_TEXT_MAX]; /* the first may be secret */
-    int64_t db_pool_size, db_deleted_ttl;
+    int64_t db_pool_size, db_deleted_ttl, db_cache_mb, db_patience_s;
     bool db_store_log;
     /* [TRANSPORT] */
     char host[CONF_TEXT_MAX];

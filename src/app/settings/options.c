@@ -111,8 +111,8 @@ const struct opt OPTS[] = {
         "have to connect to all their contacts anew."),
     WORD("STORE_LOG", "store_queues", OPT_WRITTEN, RESTART, store_queues,
         "memory", "memory,database",
-        "Where queue records are looked up: `memory`, filled from the store log. The server does not\n"
-        "run on a `database` in this version; `smp-server database` moves them there and back."),
+        "Where queue records are looked up: `memory`, filled from the store log, or a `database`\n"
+        "(PostgreSQL, see `db_connection`), which then has the messages too."),
     WORD("STORE_LOG", "store_messages", OPT_WRITTEN, RESTART, store_messages,
         "memory", "memory,journal,database",
         "Where messages are until they are received.\n"
@@ -121,8 +121,9 @@ const struct opt OPTS[] = {
         "`memory`: in memory. They outlive an orderly stop (see `restore_messages`); a crash or\n"
         "a power loss loses all of them.\n"
         "Before you change this, stop the server and run `smp-server journal import` (from\n"
-        "memory to journal) or `smp-server journal export` (back). From a `database`, which the\n"
-        "server does not run on in this version, `smp-server database export` leads to memory."),
+        "memory to journal) or `smp-server journal export` (back).\n"
+        "`database`: in PostgreSQL, with the queues. `smp-server database import` leads there from\n"
+        "memory, `smp-server database export` back."),
     SWITCH("STORE_LOG", "restore_messages", OPT_WRITTEN, RESTART, restore_messages,
         ON,
         "With `store_messages = memory`: save messages to smp-server-messages.log at an orderly\n"
@@ -175,9 +176,17 @@ const struct opt OPTS[] = {
     SWITCH("STORE_LOG", "db_store_log", OPT_NOT_YET, RESTART, db_store_log,
         OFF,
         "Keep the store log too."),
-    NUMBER("STORE_LOG", "db_deleted_ttl", OPT_NOT_YET, RESTART, db_deleted_ttl,
-        21, 0, 100LL * A_YEAR_S, NULL,
-        "How long deleted queues stay in it."),
+    NUMBER("STORE_LOG", "db_deleted_ttl", 0, RESTART, db_deleted_ttl,
+        21, 0, 100LL * A_YEAR_S, "days",
+        "How long rows of deleted queues stay in the database. A number above 3650 is taken for\n"
+        "seconds, as the reference takes any."),
+    NUMBER("STORE_LOG", "db_cache_mb", OPT_OURS, RESTART, db_cache_mb,
+        256, 0, 1 << 20, "MiB",
+        "Records of queues that nobody uses stay in memory up to this, with store_queues = database."),
+    NUMBER("STORE_LOG", "db_patience", OPT_OURS, RESTART, db_patience_s,
+        15, 1, 3600, "seconds",
+        "While there is no database, clients wait; those that have waited longer are disconnected,\n"
+        "and try again by themselves."),
 
     SWITCH("AUTH", "new_queues", OPT_WRITTEN, RELAY, rules.allow_new_queues,
         ON,

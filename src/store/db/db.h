@@ -20,7 +20,8 @@ struct db_opts {
 };
 
 enum {
-    DB_NAME_MAX = 64, /* bytes of a schema's or a migration's name, with terminator */
+    DB_SHOWN_MAX = 256, /* bytes of a connection as it is shown */
+    DB_NAME_MAX = 64,   /* bytes of a schema's or a migration's name, with terminator */
     DB_MIGRATIONS_MAX = 16,
 };
 
@@ -28,6 +29,10 @@ enum {
 bool db_schema_name_is_good(const char *name);
 /* The connection as it may be shown: without its password. Nothing of one that cannot be parsed. */
 void db_show_connection(const char *connection, struct wr *w);
+
+/* Calls file() for what libpq reads from disk when it connects: passwords and certificates, as far
+ * as they are there. */
+void db_each_file(const char *connection, void (*file)(void *ctx, const char *path), void *ctx);
 
 /* E_CONFIG: the options are wrong; E_STORE: there is no way to the database, or it is older than
  * what the schema needs. E_NO_MEMORY. */

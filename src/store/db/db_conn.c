@@ -5,10 +5,12 @@
  * taken apart first, and of one that it cannot parse nothing is shown; a URI whose password has
  * characters that end it early (@ / ?) would put its rest into the name of the host, so such a host
  * is refused before anybody prints it. */
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "store/db/db_priv.h"
 
@@ -74,6 +76,36 @@ void db_show_connection(const char *connection, struct wr *w) {
         separator = " ";
     }
     PQconninfoFree(options);
+}
+
+/* ---- what is read ---- */
+
+static void tell_file(const char *path, void (*file)(void *ctx, const char *path), void *ctx) {
+    if (path != NULL && access(path, R_OK) == 0) file(ctx, path);
+}
+
+/* Where libpq looks when nothing else is said. */
+static void tell_defaults(void (*file)(void *ctx, const char *path), void *ctx) {
+    static const char *const names[] = {".pgpass", ".postgresql/root.crt",
+                                        ".postgresql/postgresql.crt", ".postgresql/postgresql.key"};
+    const char *home = getenv("HOME");
+    tell_file(getenv("PGPASSFILE"), file, ctx);
+    for (size_t i = 0; i < ARRAY_LEN(names) && home != NULL; i++) {
+        char path[PATH_MAX];
+        const int n = snprintf(path, sizeof path, "%s/%s", home, names[i]);
+        if (n > 0 && (size_t)n < sizeof path) tell_file(path, file, ctx);
+    }
+}
+
+void db_each_file(const char *connection, void (*file)(void *ctx, const char *path), void *ctx) {
+    static const char *const keywords[] = {"passfile", "sslcert", "sslkey", "sslrootcert",
+                                           "sslcrl"};
+    PQconninfoOption *options = NULL;
+    if (take_apart(connection, &options) != OK) return;
+    for (size_t i = 0; i < ARRAY_LEN(keywords); i++)
+        tell_file(value_of(options, keywords[i]), file, ctx);
+    PQconninfoFree(options);
+    tell_defaults(file, ctx);
 }
 
 /* ---- what goes wrong ---- */

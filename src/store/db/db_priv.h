@@ -11,6 +11,7 @@ struct db {
     PGconn *conn;                  /* owned */
     char schema[DB_NAME_MAX];      /* good: db_schema_name_is_good() */
     struct store_problem *problem; /* of the call under way; borrowed */
+    const _Atomic bool *abandon; /* db_pipe.h: waits end when this is set; borrowed; may be NULL */
 };
 
 /* ---- db_conn.c ---- */

@@ -2,67 +2,13 @@
 /* files_body.c -- bodies between RAM and journal.
  *
  * What was just written is likely to be delivered at once, so the bodies of the last
- * MESSAGE_CACHE_BYTES stay in RAM; older ones are on disk only and are read back for delivery by
- * the journal. The journal may move a record at any time: a read that fails looks whether
- * the message is elsewhere now, or gone. */
+ * MESSAGE_CACHE_BYTES stay in RAM (body_cache.h); older ones are on disk only and are read back for
+ * delivery by the journal. The journal may move a record at any time: a read that fails looks
+ * whether the message is elsewhere now, or gone. */
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "store/files/files_priv.h"
-
-/* ---- the cache of recent bodies ---- */
-
-void files_cache_add(struct files_store *m, struct queue *q, const struct message *msg) {
-    struct cached *c = malloc(sizeof *c);
-    if (c == NULL) return; /* this body stays in RAM until its message goes */
-    *c = (struct cached){.queue = queue_ref(q), .msg_id = msg->id, .lsn = msg->lsn};
-    c->n_bytes = sizeof *msg + msg->body_len;
-    lock_take(&m->cache.mtx);
-    if (m->cache.tail != NULL) {
-        m->cache.tail->next = c;
-    } else {
-        m->cache.head = c;
-    }
-    m->cache.tail = c;
-    m->cache.n_bytes += c->n_bytes;
-    lock_give(&m->cache.mtx);
-}
-
-/* The oldest, if it is over the limit and safe on disk; else NULL. */
-static struct cached *cache_take(struct files_store *m, size_t limit, lsn_t durable) {
-    lock_take(&m->cache.mtx);
-    struct cached *c = m->cache.head;
-    if (c != NULL && (m->cache.n_bytes <= limit || c->lsn > durable)) c = NULL;
-    if (c != NULL) {
-        m->cache.head = c->next;
-        if (m->cache.head == NULL) m->cache.tail = NULL;
-        m->cache.n_bytes -= c->n_bytes;
-    }
-    lock_give(&m->cache.mtx);
-    return c;
-}
-
-static void cached_free(struct cached *c) {
-    queue_unref(c->queue);
-    free(c);
-}
-
-void files_cache_trim(struct files_store *m) {
-    const lsn_t durable = commit_durable_lsn(m->commit);
-    for (struct cached *c; (c = cache_take(m, MESSAGE_CACHE_BYTES, durable)) != NULL;
-         cached_free(c)) {
-        struct message *body = NULL;
-        queue_lock(m->base.table, c->queue);
-        struct msg_entry *entry = queue_find_msg(c->queue, &c->msg_id);
-        if (entry != NULL && !entry->is_quota) body = STEAL(entry->ram);
-        store__unlock(&m->base, c->queue);
-        message_unref(body);
-    }
-}
-
-void files_cache_done(struct files_store *m) {
-    for (struct cached *c; (c = cache_take(m, 0, UINT64_MAX)) != NULL;) cached_free(c);
-}
 
 /* ---- reading back ---- */
 

@@ -110,11 +110,11 @@ enum err files_journal_message(struct store *s, struct queue *q, struct message 
     commit_end(m->commit);
     if (err != OK) return err;
     e->place = files_place_of(loc);
-    files_cache_add(m, q, msg);
+    body_cache_add(&m->bodies, q, msg);
     return OK;
 }
 
-enum err files_journal_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
+enum err files_journal_forget(struct store *s, struct queue *q, const struct msg_entry *e,
                               lsn_t *ret_lsn) {
     struct files_store *m = files_of(s);
     lsn_t lsn;
@@ -137,7 +137,7 @@ enum err files_memory_message(struct store *s, struct queue *q, struct message *
     return OK;
 }
 
-enum err files_memory_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
+enum err files_memory_forget(struct store *s, struct queue *q, const struct msg_entry *e,
                              lsn_t *ret_lsn) {
     (void)s;
     (void)q;

@@ -12,6 +12,7 @@
 #include "base/new_file.h"
 #include "base/thread.h"
 #include "model/limits.h"
+#include "store/body_cache.h"
 #include "store/disk/commit.h"
 #include "store/disk/journal.h"
 #include "store/disk/store_log.h"
@@ -19,22 +20,6 @@
 #include "store/queue_table.h"
 #include "store/store_priv.h"
 #include "store/text/record.h"
-
-/* A body that is both in RAM and in the journal; the oldest go first. */
-struct cached {
-    struct cached *next;
-    struct queue *queue; /* counted */
-    struct id msg_id;
-    lsn_t lsn; /* its body must stay in RAM until this is durable */
-    size_t n_bytes;
-};
-
-struct cache {
-    struct lock mtx;
-    /* guarded by mtx */
-    struct cached *head, *tail; /* owned */
-    size_t n_bytes;
-};
 
 /* A log of an orderly stop. */
 struct saved_log {
@@ -84,7 +69,7 @@ struct files_store {
     struct journal *journal; /* owned; NULL: messages in RAM */
     bool started;
     bool was_started; /* the saved logs have been set aside, so they have to be written again */
-    struct cache cache;
+    struct body_cache bodies;
     struct compactor compactor;
     struct deleted deleted;
     struct saved_log saved_messages, saved_ntfs;
@@ -116,11 +101,11 @@ enum err files_journal_record(struct store *s, struct queue *q, const struct rec
                               lsn_t *ret_lsn);
 enum err files_journal_message(struct store *s, struct queue *q, struct message *msg,
                                struct msg_entry *e);
-enum err files_journal_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
+enum err files_journal_forget(struct store *s, struct queue *q, const struct msg_entry *e,
                               lsn_t *ret_lsn);
 enum err files_memory_message(struct store *s, struct queue *q, struct message *msg,
                               struct msg_entry *e);
-enum err files_memory_forget(struct store *s, const struct queue *q, const struct msg_entry *e,
+enum err files_memory_forget(struct store *s, struct queue *q, const struct msg_entry *e,
                              lsn_t *ret_lsn);
 /* store_log_opts.creation_lost; ctx is the store */
 void files_creation_lost(void *ctx, const struct id *rcv_id);
@@ -130,10 +115,6 @@ MUST_USE enum err files_log_line(struct files_store *m, const struct store_log_o
 
 /* ---- files_body.c: bodies between RAM and journal ---- */
 bool files_journal_next(struct store *s, struct store_next *n, struct store_waiter *w);
-void files_cache_add(struct files_store *m, struct queue *q,
-                     const struct message *msg); /* under the queue's lock */
-void files_cache_trim(struct files_store *m);    /* not under a queue's lock */
-void files_cache_done(struct files_store *m);
 struct journal_owner files_journal_owner(struct files_store *m);
 /* Blocks until the body is there: for export. E_NOT_FOUND: the message is gone; E_STORE: it cannot
  * be read. Never on a loop, never under a queue's lock. */
@@ -154,11 +135,9 @@ MUST_USE enum err files_service_each_line(struct files_store *m,
                                           enum err (*line)(void *ctx, struct bytes text),
                                           void *ctx);
 
-/* ---- files_ntf_log.c: notifications at start and stop ---- */
+/* ---- files_ntf_log.c: notifications at start ---- */
 MUST_USE enum err files_restore_ntfs(struct files_store *m, struct saved_log *l,
                                      struct store_problem *ret_problem);
-MUST_USE enum err files_save_ntfs(struct files_store *m, const char *path,
-                                  struct store_problem *ret_problem);
 
 /* ---- files_saved_log.c: what is written at an orderly stop, read ---- */
 /* Reads l->path; says what is wrong with it. E_STORE, E_SYS, E_NO_MEMORY, what line() returned. */

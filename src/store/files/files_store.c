@@ -3,6 +3,7 @@
  * files_priv.h. */
 #include "store/files/files_priv.h"
 #include "store/import.h"
+#include "store/ntf_log.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,7 +23,8 @@ static enum err files_fate(const struct store *s, lsn_t lsn) {
 /* Commit thread. */
 static void on_durable(void *ctx) {
     struct files_store *m = ctx;
-    if (m->journal != NULL) files_cache_trim(m);
+    if (m->journal != NULL)
+        body_cache_trim(&m->bodies, MESSAGE_CACHE_BYTES, commit_durable_lsn(m->commit));
     if (m->shared.on_durable != NULL) m->shared.on_durable(m->shared.ctx);
 }
 
@@ -53,7 +55,8 @@ static enum err files_save(struct store *s, struct store_problem *ret_problem) {
     struct files_store *m = files_of(s);
     enum err e = OK;
     if (!m->was_started) return OK;
-    if (m->o.ntfs_log != NULL) e = files_save_ntfs(m, m->o.ntfs_log, ret_problem);
+    if (m->o.ntfs_log != NULL)
+        e = ntf_log_save(s, m->shared.env, m->o.vfs, m->o.ntfs_log, ret_problem);
     if (m->journal != NULL || m->o.messages_log == NULL) return e;
     uint64_t n;
     const enum err saved = files_save_messages(m, m->o.messages_log, &n, ret_problem);
@@ -111,10 +114,9 @@ static void files_close(struct store *s) {
     }
     journal_close(m->journal);
     store_log_close(m->log);
-    files_cache_done(m);
+    body_cache_done(&m->bodies);
     commit_free(m->commit);
     store__done(&m->base);
-    lock_done(&m->cache.mtx);
     files_erase_done(&m->deleted);
     free(m);
 }
@@ -230,9 +232,10 @@ static enum err open_files(const struct store_opts *o, const struct files_opts *
     if (m == NULL) return E_NO_MEMORY;
     m->shared = *o;
     m->o = *f;
-    lock_init(&m->cache.mtx, LOCK_BODIES);
     files_erase_init(&m->deleted);
+    body_cache_init(&m->bodies);
     enum err e = store__init(&m->base, with_journal ? &JOURNAL_OPS : &MEMORY_OPS, o);
+    m->bodies.table = m->base.table;
     if (e == OK) e = open_disk(m, with_journal, ret_problem);
     if (e != OK) {
         if (ret_problem->text[0] == '\0') {

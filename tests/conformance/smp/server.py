@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Starts an smp-server of its own in a temporary directory, watches it, and stops it."""
 
+import atexit
 import ctypes
 import dataclasses
+import functools
 import hashlib
 import itertools
 import os
@@ -18,6 +20,7 @@ import threading
 import time
 from pathlib import Path
 
+from .postgres import ROLE, Postgres
 from .transport import Address, decode_fingerprint, pem_to_der
 
 START_TIMEOUT = 60
@@ -31,7 +34,10 @@ STORES = {
     "off": (["--disable-store-log"], {}),
     "memory": ([], {("STORE_LOG", "store_messages"): "memory"}),
     "journal": ([], {}),
+    "database": ([], {}),
+    "database-evicts": ([], {("STORE_LOG", "db_cache_mb"): 0}),
 }
+IN_DATABASE = {("STORE_LOG", "store_queues"): "database", ("STORE_LOG", "store_messages"): "database"}
 LIBC = ctypes.CDLL(None)
 CREATE_RULESET, RULESET_VERSION = 444, 1  # of Landlock
 PR_SET_PDEATHSIG = 1
@@ -105,6 +111,14 @@ def set_ini(text, section, key, value):
     return "\n".join(out) + "\n"
 
 
+@functools.lru_cache(maxsize=None)
+def own_postgres():
+    """The PostgreSQL of this run, which ends with it; what it has committed outlives a crash of its."""
+    postgres = Postgres(synchronous_commit="on")
+    atexit.register(postgres.end)
+    return postgres
+
+
 class Server:
     """One server process. `ini` maps (section, key) to values; `ports` are the SMP ports; `store`
     is one of STORES. Its files are in `directory`, or in one that is removed with it.
@@ -132,6 +146,9 @@ class Server:
         self.environment = dict(os.environ, SMP_SERVER_CFG_PATH=str(self.config),
                                 SMP_SERVER_LOG_PATH=str(self.state))
         store_args, store_ini = STORES[store]
+        self.start_args, self.postgres = [], None
+        if store.startswith("database"):
+            store_ini = {**IN_DATABASE, **store_ini, **self.make_database()}
         self.printed_address = self.initialise(password, [*store_args, *init_args])
         self.configure({**NO_LIMITS, **store_ini, **(ini or {})})
         der = pem_to_der(self.config / "ca.crt")
@@ -146,6 +163,14 @@ class Server:
     def web_address(self):
         """Its address for who comes by WebSocket."""
         return dataclasses.replace(self.address, port=self.web_port)
+
+    def make_database(self):
+        """A database of its own with an empty schema, as the operator makes it; gives its setting."""
+        self.postgres = postgres = own_postgres()
+        name = postgres.database()
+        postgres.sql(name, f"CREATE SCHEMA smp_server AUTHORIZATION {ROLE}")
+        self.start_args = ["--confirm-migrations", "up"]
+        return {("STORE_LOG", "db_connection"): postgres.connection(name)}
 
     def initialise(self, password, init_args):
         """Runs `init`; gives the address that it printed."""
@@ -192,7 +217,7 @@ class Server:
         """Starts the server without waiting."""
         self.stdout, self.stderr = [], []
         self.process = subprocess.Popen(
-            [self.binary, "start"], env=self.environment, stdin=subprocess.DEVNULL,
+            [self.binary, "start", *self.start_args], env=self.environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
             preexec_fn=self.prepare_child)
         pipes = ((self.process.stdout, self.stdout), (self.process.stderr, self.stderr))

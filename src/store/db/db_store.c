@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: AGPL-3.0-or-later */
+/* db_store.c -- opening, starting, stopping; what the backend answers. The parts are listed in
+ * db_store_priv.h. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "store/db/db_store_priv.h"
+#include "store/ntf_log.h"
+
+enum err db_store_connect(const struct db_store *m, const struct db_statement *statements,
+                          unsigned n, struct db **ret, struct store_problem *ret_problem) {
+    struct db *db = NULL;
+    enum err e = db_open(&m->o.db, &db, ret_problem);
+    if (e != OK) return e;
+    db->abandon = &m->abandon;
+    e = db_pipe_open(db, statements, n);
+    if (e == OK) {
+        *ret = db;
+    } else {
+        db_close(db);
+    }
+    return e;
+}
+
+/* ---- what it answers ---- */
+
+/* What the database refused it has not got, though its group was committed. What waits for a
+ * database that is away for long is not known, and nobody should wait for it any longer. */
+static enum err db_fate(const struct store *s, lsn_t lsn) {
+    const struct db_store *m = db_of_const(s);
+    const enum err e = commit_fate(m->commit, lsn);
+    if (e == E_PENDING && db_outage_lasts(&m->lane.outage, m->shared.env, m->o.patience_ms))
+        return E_CLOSED;
+    const enum err refused = e == OK ? db_lane_fate(&m->lane, lsn) : E_PENDING;
+    return refused != E_PENDING ? refused : e;
+}
+
+static unsigned db_state(const struct store *s) {
+    return commit_state(db_of_const(s)->commit);
+}
+
+static void on_durable(void *ctx) {
+    const struct db_store *m = ctx;
+    if (m->shared.on_durable != NULL) m->shared.on_durable(m->shared.ctx);
+}
+
+/* ---- start and stop ---- */
+
+static enum err start_threads(struct db_store *m) {
+    const enum err e = commit_start(m->commit);
+    if (e != OK) return e;
+    m->started = true;
+    return db_readers_start(m);
+}
+
+static enum err db_start(struct store *s) {
+    struct db_store *m = db_of(s);
+    struct store_problem problem = {0};
+    enum err e = db_lane_start(&m->lane, &problem);
+    if (e == OK) e = db_services_forget(m, &problem);
+    if (e == OK) e = db_count_start(m, &problem);
+    if (e == OK) e = start_threads(m);
+    if (e == OK) e = db_ntfs_restore(m, &problem);
+    m->was_started = e == OK;
+    if (e != OK)
+        log_line(LOG_ERROR, "database", "database=\"%s\" schema=%s reason=\"%s\"", m->shown,
+                 m->o.db.schema, problem.text[0] != '\0' ? problem.text : err_reason(e));
+    return e;
+}
+
+/* What is not written as it happens. */
+static enum err db_save(struct store *s, struct store_problem *ret_problem) {
+    const struct db_store *m = db_of(s);
+    if (!m->was_started || m->o.ntfs_log == NULL) return OK;
+    return ntf_log_save(s, m->shared.env, m->o.vfs, m->o.ntfs_log, ret_problem);
+}
+
+/* Gives up waiting for a database that is not there, in time. */
+struct giver_up {
+    struct db_store *store;
+    struct thread thread;
+    struct lock mtx;
+    struct lock_cond cond;
+    bool is_over; /* guarded by mtx */
+};
+
+static void give_up(void *ctx) {
+    struct giver_up *g = ctx;
+    const struct env *env = g->store->shared.env;
+    const int64_t until_ms = env_mono_ms(env) + g->store->o.stop_ms;
+    lock_take(&g->mtx);
+    while (!g->is_over && lock_wait_ms(&g->cond, &g->mtx, until_ms - env_mono_ms(env))) continue;
+    if (!g->is_over) atomic_store_explicit(&g->store->abandon, true, memory_order_relaxed);
+    lock_give(&g->mtx);
+}
+
+/* Writes what waits; E_STORE when it could not be written. */
+static enum err stop_commit(struct db_store *m) {
+    struct giver_up g = {.store = m};
+    lock_init(&g.mtx, LOCK_STORE_WAIT);
+    lock_cond_init(&g.cond);
+    if (thread_start(&g.thread, "db-stop", give_up, &g) != OK)
+        atomic_store_explicit(&m->abandon, true, memory_order_relaxed);
+    const enum err e = commit_stop(m->commit);
+    lock_take(&g.mtx);
+    g.is_over = true;
+    lock_wake(&g.cond);
+    lock_give(&g.mtx);
+    thread_join(&g.thread);
+    lock_cond_done(&g.cond);
+    lock_done(&g.mtx);
+    return e;
+}
+
+static enum err end_threads(struct db_store *m) {
+    if (!m->started) return OK;
+    m->started = false;
+    db_readers_stop(m);
+    const enum err e = stop_commit(m);
+    atomic_store_explicit(&m->abandon, true, memory_order_relaxed);
+    thread_join(&m->counter);
+    atomic_store_explicit(&m->abandon, e != OK, memory_order_relaxed);
+    db_close(STEAL(m->chores));
+    return e;
+}
+
+static enum err db_stop(struct store *s, struct store_problem *ret_problem) {
+    struct db_store *m = db_of(s);
+    const enum err e = end_threads(m);
+    if (e == OK && m->was_started) db_counters_set(m);
+    if (e == OK) return db_save(s, ret_problem);
+    (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                   "not everything could be written to the database %s, schema %s: what was not "
+                   "acknowledged is lost",
+                   m->shown, m->o.db.schema);
+    return e;
+}
+
+static void db_store_close(struct store *s) {
+    struct db_store *m = db_of(s);
+    if (end_threads(m) != OK) m->started = false; /* an unorderly end: nobody was promised more */
+    body_cache_done(&m->bodies);
+    db_lane_done(&m->lane);
+    db_readers_done(m);
+    db_cache_done(&m->cache);
+    commit_free(m->commit);
+    idmap_done(&m->deleted);
+    lock_done(&m->deleted_mtx);
+    store__done(&m->base);
+    free(m);
+}
+
+static const struct store_ops DB_OPS = {
+    .start = db_start,
+    .stop = db_stop,
+    .save = db_save,
+    .close = db_store_close,
+    .record = db_record,
+    .service = db_service,
+    .message = db_message,
+    .forget = db_forget,
+    .fate = db_fate,
+    .load = db_load,
+    .msg_next = db_msg_next,
+    .service_open = store__service_open_at_once,
+    .service_scan = db_service_scan,
+    .state = db_state,
+    .counts = db_counts,
+    .old_queues = db_old_queues,
+};
+
+/* ---- opening ---- */
+
+static enum err check_schema(struct db_store *m, struct db *db, struct store_problem *p) {
+    bool has_schema = false;
+    struct db_migrations due;
+    enum err e = db_has_schema(db, &has_schema, p);
+    if (e == OK && !has_schema) {
+        (void)snprintf(p->text, sizeof p->text,
+                       "there is no schema %s in the database %s: for a new server make an empty "
+                       "one (CREATE SCHEMA %s), or run `smp-server database import`",
+                       m->o.db.schema, m->shown, m->o.db.schema);
+        return E_NOT_FOUND;
+    }
+    if (e == OK) e = db_migrations_due(db, &due, p);
+    if (e != OK || due.n == 0) return e;
+    (void)snprintf(p->text, sizeof p->text,
+                   "the schema %s in the database %s is older than this version needs (it lacks "
+                   "%s): run `smp-server start --confirm-migrations up`",
+                   m->o.db.schema, m->shown, due.names[0]);
+    return E_VERSION;
+}
+
+static enum err open_database(struct db_store *m, struct store_problem *ret_problem) {
+    struct db *db = NULL;
+    const struct commit_opts co = {.env = m->shared.env,
+                                   .on_durable = on_durable,
+                                   .ctx = m,
+                                   .stats = m->o.stats};
+    struct wr w = wr_init(m->shown, sizeof m->shown - 1);
+    db_show_connection(m->o.db.connection, &w);
+    enum err e = db_open(&m->o.db, &db, ret_problem);
+    if (e == OK) e = check_schema(m, db, ret_problem);
+    if (e == OK) e = db_services_read(m, db);
+    db_close(db);
+    if (e == OK) e = db_group_new(&m->lane.group);
+    if (e == OK) e = commit_new(&co, &m->commit);
+    if (e != OK) return e;
+    const struct commit_sink sink = db_lane_sink(&m->lane);
+    commit_add_sink(m->commit, &sink);
+    return OK;
+}
+
+enum err db_store_open(const struct store_opts *o, const struct db_store_opts *d,
+                       struct store **ret, struct store_problem *ret_problem) {
+    struct db_store *m = calloc(1, sizeof *m);
+    uint64_t seed[3];
+    if (m == NULL) return E_NO_MEMORY;
+    m->shared = *o;
+    m->o = *d;
+    env_random(o->env, seed, sizeof seed);
+    idmap_init(&m->deleted, seed);
+    lock_init(&m->deleted_mtx, LOCK_DB_DELETED);
+    body_cache_init(&m->bodies);
+    db_cache_init(&m->cache);
+    db_lane_init(m);
+    db_readers_init(m);
+    enum err e = store__init(&m->base, &DB_OPS, o);
+    m->bodies.table = m->base.table;
+    if (e == OK) e = open_database(m, ret_problem);
+    if (e == OK) {
+        *ret = &m->base;
+        return OK;
+    }
+    if (ret_problem->text[0] == '\0')
+        (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                       "the database cannot be opened: %s", err_reason(e));
+    db_store_close(&m->base);
+    return e;
+}
