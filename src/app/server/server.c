@@ -273,16 +273,11 @@ static void down_loops(struct server *s) {
 
 /* ---- proxy ---- */
 
-/* Names are looked up on libuv's threads, of which only half may do so at a time: with its 4, two
- * names that nobody answers for would hold up all others. Idle threads cost next to nothing. */
-static const char LOOKUP_THREADS[] = "64";
-
 static enum err up_proxy(struct server *s, struct problem *p) {
     const struct conf *c = s->o.conf;
     struct socks_proxy socks = {.port = 0};
     const bool has_socks = c->socks_proxy[0] != '\0';
     if (!c->proxy_enable) return OK;
-    (void)setenv("UV_THREADPOOL_SIZE", LOOKUP_THREADS, 0);
     enum err e = has_socks ? socks_proxy_parse(c->socks_proxy, &socks) : OK;
     const struct proxy_opts o = {
         .env = &ENV_SYSTEM,

@@ -69,7 +69,12 @@ static enum err init_worker(struct workers *ws, unsigned i, struct stats *stats)
     return e;
 }
 
+/* Names are looked up on libuv's threads, of which only half may do so at a time: with its 4, two
+ * names that nobody answers for would hold up all others. Idle threads cost next to nothing. */
+static const char LOOKUP_THREADS[] = "64";
+
 enum err workers_new(const struct conf *c, unsigned n, struct stats *stats, struct workers **ret) {
+    (void)setenv("UV_THREADPOOL_SIZE", LOOKUP_THREADS, 0); /* read when the first is needed */
     struct workers *ws = calloc(1, sizeof *ws);
     if (ws == NULL) return E_NO_MEMORY;
     (void)sem_init(&ws->drained, 0, 0);

@@ -10,6 +10,7 @@
 
 #include "app/files/file_problem.h"
 #include "app/files/files.h"
+#include "app/settings/conf_priv.h"
 #include "app/settings/country.h"
 #include "app/settings/ini.h"
 #include "app/settings/near.h"
@@ -17,45 +18,6 @@
 #include "names/endpoint.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
-
-enum { VALUE_TEXT_MAX = 2048 }; /* bytes; the longest printed value is a full list of addresses */
-
-/* A value or description as terminated text. */
-struct value_text {
-    char s[VALUE_TEXT_MAX];
-};
-
-static struct value_text printed(const struct opt *o, const struct conf *c) {
-    struct value_text t;
-    struct wr w = wr_init(t.s, sizeof t.s - 1);
-    opt_print(o, c, &w);
-    assert(wr_err(&w) == OK);
-    t.s[wr_bytes(&w).n] = '\0';
-    return t;
-}
-
-static struct value_text allowed(const struct opt *o) {
-    struct value_text t;
-    struct wr w = wr_init(t.s, sizeof t.s - 1);
-    opt_allowed(o, &w);
-    t.s[wr_bytes(&w).n] = '\0';
-    return t;
-}
-
-/* What is longer than any value is cut off. */
-static struct value_text shown(const struct opt *o, const char *value) {
-    struct value_text t = {""};
-    struct wr w = wr_init(t.s, sizeof t.s - 1);
-    const bool is_short = strlen(value) < sizeof t.s / 2;
-    if (is_short) {
-        opt_show(o, value, &w);
-        t.s[wr_bytes(&w).n] = '\0';
-    } else {
-        const char *cut = (o->flags & OPT_SECRET) != 0 ? "(hidden)" : value;
-        (void)snprintf(t.s, sizeof t.s, "%s", cut);
-    }
-    return t;
-}
 
 void conf_init(struct conf *c) {
     *c = (struct conf){0};
@@ -205,7 +167,7 @@ static enum err treat_unknown(const struct reader *r, const struct ini_line *lin
 static bool asks_for_more(const struct opt *o, const struct conf *c) {
     struct conf defaults;
     conf_init(&defaults);
-    return strcmp(printed(o, &defaults).s, printed(o, c).s) != 0;
+    return strcmp(conf__printed(o, &defaults).s, conf__printed(o, c).s) != 0;
 }
 
 /* Passes on an error, unless somebody wants to hear of all. */
@@ -230,8 +192,8 @@ static enum err read_line(const struct reader *r, const struct ini_line *line) {
         return problem_set(r->problem, E_CONFIG,
                            "%s:%u: [%s] %s: %s%.200s%s is not allowed; must be %s", r->file,
                            line->number, o->section, o->key, secret ? "" : "\"",
-                           secret ? "its value" : shown(o, line->value).s, secret ? "" : "\"",
-                           allowed(o).s);
+                           secret ? "its value" : conf__shown(o, line->value).s, secret ? "" : "\"",
+                           conf__allowed(o).s);
     }
     c->line[row] = line->number;
     c->unused[row] = (o->flags & OPT_NOT_YET) != 0 && asks_for_more(o, c);
@@ -319,7 +281,7 @@ static enum err check_source_code(const struct reader *r) {
     for (size_t i = 0; i < N_OPTS; i++) {
         const struct opt *o = &OPTS[i];
         if (strcmp(o->section, "INFORMATION") != 0 || strcmp(o->key, "hosting_type") == 0) continue;
-        if (r->conf->line[i] == 0 || printed(o, r->conf).s[0] == '\0') continue;
+        if (r->conf->line[i] == 0 || conf__printed(o, r->conf).s[0] == '\0') continue;
         return problem_set(r->problem, E_CONFIG,
                            "%s:%u: [INFORMATION] %s is set without source_code: set that too, or "
                            "remove both",
@@ -360,7 +322,7 @@ static enum err check_names(const struct reader *r) {
 static bool is_set(const struct conf *c, const char *section, const char *key) {
     const struct opt *o = find(section, key);
     assert(o != NULL);
-    const struct value_text t = printed(o, c);
+    const struct conf_text t = conf__printed(o, c);
     return t.s[0] != '\0' && strcmp(t.s, "off") != 0;
 }
 
@@ -442,7 +404,7 @@ enum err conf_check_value(const struct conf_value *v, char *ret_allowed, size_t 
     conf_init(&scratch);
     const enum err e = opt_parse(o, v->value, &scratch);
     conf_done(&scratch);
-    if (e != OK) (void)snprintf(ret_allowed, cap, "%s", allowed(o).s);
+    if (e != OK) (void)snprintf(ret_allowed, cap, "%s", conf__allowed(o).s);
     return e;
 }
 
@@ -524,7 +486,7 @@ int64_t conf_ntf_ttl_s(const struct conf *c) {
 /* ---- what changes while the server runs ---- */
 
 static bool is_equal(const struct opt *o, const struct conf *a, const struct conf *b) {
-    struct value_text text_a = printed(o, a), text_b = printed(o, b);
+    struct conf_text text_a = conf__printed(o, a), text_b = conf__printed(o, b);
     const bool equal = strcmp(text_a.s, text_b.s) == 0;
     crypto_wipe(&text_a, sizeof text_a);
     crypto_wipe(&text_b, sizeof text_b);
@@ -553,120 +515,5 @@ void conf_warn_of_restart(const struct conf *c, const struct conf *next, conf_wa
         char text[256];
         (void)snprintf(text, sizeof text, "[%s] %s changed: restart to use it", o->section, o->key);
         warn(ctx, text);
-    }
-}
-
-/* ---- printing ---- */
-
-void conf_list_unused(const struct conf *c, struct wr *w) {
-    const char *separator = "";
-    for (size_t i = 0; i < N_OPTS; i++) {
-        if (!c->unused[i]) continue;
-        wr_str(w, separator);
-        wr_str(w, OPTS[i].section);
-        wr_str(w, ".");
-        wr_str(w, OPTS[i].key);
-        separator = ", ";
-    }
-}
-
-static bool is_in(const struct opt *o, const struct opt_section *s) {
-    return strcmp(o->section, s->name) == 0;
-}
-
-static void write_setting(struct wr *w, const char *prefix, const char *key, const char *value) {
-    wr_str(w, prefix);
-    wr_str(w, key);
-    wr_str(w, *value != '\0' ? " = " : " =");
-    wr_str(w, value);
-    wr_str(w, "\n");
-}
-
-static void write_section(struct wr *w, const struct opt_section *s) {
-    wr_str(w, "[");
-    wr_str(w, s->name);
-    wr_str(w, "]\n");
-}
-
-static void write_in_force(struct wr *w, const struct opt *o, const struct conf *c) {
-    struct value_text t = printed(o, c);
-    const bool has_value = t.s[0] != '\0';
-    const bool is_default = o->def_text != NULL && strcmp(t.s, o->def_text) == 0; /* no secret */
-    write_setting(w, has_value ? "" : "# ", o->key,
-                  is_default ? t.s : (has_value ? shown(o, t.s).s : ""));
-    crypto_wipe(&t, sizeof t);
-}
-
-void conf_print(const struct conf *c, struct wr *w) {
-    for (size_t s = 0; s < N_OPT_SECTIONS; s++) {
-        bool is_begun = false;
-        for (size_t i = 0; i < N_OPTS; i++) {
-            const struct opt *o = &OPTS[i];
-            if (!is_in(o, &OPT_SECTIONS[s]) || (o->flags & OPT_NOT_YET) != 0) continue;
-            if (!is_begun) write_section(w, &OPT_SECTIONS[s]);
-            is_begun = true;
-            write_in_force(w, o, c);
-        }
-    }
-}
-
-/* Each line of help as a comment. */
-static void write_help(struct wr *w, const char *help) {
-    while (help != NULL && *help != '\0') {
-        const size_t len = strcspn(help, "\n");
-        wr_str(w, "# ");
-        wr_bytes_raw(w, bytes_of(help, len));
-        wr_str(w, "\n");
-        help += len + (help[len] == '\n');
-    }
-}
-
-static const char *value_for(const struct opt *o, const struct conf_value *values, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        const struct conf_value *v = &values[i];
-        if (strcmp(v->section, o->section) == 0 && strcmp(v->key, o->key) == 0) return v->value;
-    }
-    return NULL;
-}
-
-/* A value for a setting that has none: the sample, or the first of its words. */
-static struct value_text sample(const struct opt *o) {
-    struct value_text t = {""};
-    if (o->words == NULL) return t;
-    const size_t n = o->type == OPT_WORD ? strcspn(o->words, ",") : strlen(o->words);
-    assert(n < sizeof t.s);
-    memcpy(t.s, o->words, n);
-    t.s[n] = '\0';
-    return t;
-}
-
-static void write_template_setting(struct wr *w, const struct opt *o, const struct conf *defaults,
-                                   const char *value) {
-    struct value_text shown = printed(o, defaults);
-    const bool in_force = value != NULL || (o->flags & OPT_WRITTEN) != 0;
-    if (shown.s[0] == '\0') shown = sample(o);
-    write_help(w, o->help);
-    if ((o->flags & OPT_NOT_YET) != 0) write_help(w, "This version does not use it.");
-    write_setting(w, in_force ? "" : "# ", o->key, value != NULL ? value : shown.s);
-    wr_str(w, "\n");
-}
-
-void conf_print_template(const struct conf_value *values, size_t n, struct wr *w) {
-    struct conf defaults;
-    conf_init(&defaults);
-    wr_str(w,
-           "# Settings of smp-server. Lines that begin with # are comments; settings that are "
-           "commented out\n"
-           "# have the value shown or, where the explanation says so, none. After changes restart "
-           "the server, or\n"
-           "# send it SIGHUP: it then says which of them need a restart.\n\n");
-    for (size_t s = 0; s < N_OPT_SECTIONS; s++) {
-        write_section(w, &OPT_SECTIONS[s]);
-        write_help(w, OPT_SECTIONS[s].help);
-        wr_str(w, OPT_SECTIONS[s].help != NULL ? "\n" : "");
-        for (size_t i = 0; i < N_OPTS; i++) {
-            if (!is_in(&OPTS[i], &OPT_SECTIONS[s])) continue;
-            write_template_setting(w, &OPTS[i], &defaults, value_for(&OPTS[i], values, n));
-        }
     }
 }
