@@ -6,7 +6,9 @@
 #include "app/settings/conf.h"
 #include "app/settings/options.h"
 
-enum { CONF_VALUE_TEXT_MAX = 2048 }; /* bytes; the longest printed value is a full list of addresses */
+enum {
+    CONF_VALUE_TEXT_MAX = 2048
+}; /* bytes; the longest printed value is a full list of addresses */
 
 /* Terminated. */
 struct conf_text {
