@@ -265,15 +265,15 @@ static enum err take_message(void *ctx, struct bytes line) {
 }
 
 /* As the functions keep them; only rows that differ are written. */
-#define SET_COUNTERS                                                                               \
-    "UPDATE msg_queues q SET msg_queue_size = c.n, msg_can_write = NOT c.is_full, "                \
-    "msg_queue_expire = c.n > c.n_quota FROM ("                                                    \
-    "SELECT qq.recipient_id, count(m.message_id) AS n, "                                           \
-    "count(m.message_id) FILTER (WHERE m.msg_quota) AS n_quota, "                                  \
-    "coalesce(bool_or(m.msg_quota), false) AS is_full "                                            \
-    "FROM msg_queues qq LEFT JOIN messages m USING (recipient_id) GROUP BY qq.recipient_id) c "    \
-    "WHERE q.recipient_id = c.recipient_id AND (q.msg_queue_size, q.msg_can_write, "               \
-    "q.msg_queue_expire) IS DISTINCT FROM (c.n, NOT c.is_full, c.n > c.n_quota)"
+static const char SET_COUNTERS[] =
+    "UPDATE msg_queues q SET msg_queue_size = c.n, msg_can_write = NOT c.is_full, "
+    "msg_queue_expire = c.n > c.n_quota FROM ("
+    "SELECT qq.recipient_id, count(m.message_id) AS n, "
+    "count(m.message_id) FILTER (WHERE m.msg_quota) AS n_quota, "
+    "coalesce(bool_or(m.msg_quota), false) AS is_full "
+    "FROM msg_queues qq LEFT JOIN messages m USING (recipient_id) GROUP BY qq.recipient_id) c "
+    "WHERE q.recipient_id = c.recipient_id AND (q.msg_queue_size, q.msg_can_write, "
+    "q.msg_queue_expire) IS DISTINCT FROM (c.n, NOT c.is_full, c.n > c.n_quota)";
 
 static enum err import_messages(struct importer *x) {
     enum err e = db__exec(x->db, "remove the messages", "TRUNCATE messages");
