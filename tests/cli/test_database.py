@@ -742,7 +742,7 @@ def test_queues_in_the_database_messages_in_the_journal(database):
     database.run("import", "--table", "queues")
     shutil.copytree(SAMPLES / "journal" / "messages", program.state / "messages")
     program.set("STORE_LOG", "store_queues", "database")
-    assert "this version has no server on a database" in program.refuse_start()
+    assert "messages are in the journal: run `smp-server journal export`" in program.refuse_start()
     database.run("export", "--table", "queues")
     program.set("STORE_LOG", "store_queues", "memory")
     done = program.run("journal", "import", "-y")

@@ -817,7 +817,7 @@ def test_delete_does_not_follow_the_directory(ready):
     journal.rename(other)
     journal.symlink_to(other)
     ready.run("start", "-m")
-    assert f"cannot read {journal}: Not a directory" in refuse_journal(ready, "delete")
+    assert f"cannot read {journal}: it is a link, and not followed" in refuse_journal(ready, "delete")
     assert list(other.glob("*.journal"))
 
 

@@ -122,11 +122,16 @@ static bool lacks_rights(const char *path, int number, struct culprit *ret) {
     return (number == EACCES || number == EPERM) && geteuid() != 0 && find_culprit(path, ret);
 }
 
-/* A file stands where a directory has to be: the path itself, or one on the way. */
+/* A file stands where a directory has to be: the path itself, or one on the way; or a link. */
 static enum err explain_no_directory(struct problem *ret, const char *what, const char *path) {
     char file[PATH_MAX];
     struct stat st;
     (void)snprintf(file, sizeof file, "%s", path);
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return problem_set(ret, E_SYS,
+                           "%s %s: it is a link, and not followed: look at what it "
+                           "leads to yourself",
+                           what, path);
     while (stat(file, &st) != 0 && strchr(file, '/') != NULL && strcmp(file, "/") != 0)
         cut_last(file);
     return problem_set(ret, E_SYS, "%s %s: %s is not a directory: move it away", what, path, file);
