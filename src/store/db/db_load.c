@@ -11,8 +11,9 @@
 #include "base/log.h"
 #include "crypto/crypto.h"
 #include "store/db/db_store_priv.h"
+#include "store/queue_record.h"
 
-enum { N_KINDS = ID_NOTIFIER + 1, DAY_S = 86400, TRIES_MAX = 200 };
+enum { N_KINDS = ID_NOTIFIER + 1, TRIES_MAX = 200 };
 
 #define FIND(column)                                                                               \
     "SELECT " DB_QUEUE_COLUMNS ", deleted_at IS NOT NULL FROM %s.msg_queues WHERE " column         \
@@ -234,33 +235,8 @@ static enum err admit(struct queue *q, void *ctx) {
 }
 
 static enum err add_queue(struct admission *a, const struct record *r) {
-    struct queue_notifier notifier = r->notifier;
-    notifier.has_service = r->has_ntf_service;
-    notifier.service_id = r->ntf_service_id;
-    struct queue_rec rec = {
-        .rcv_id = r->rcv_id,
-        .snd_id = r->snd_id,
-        .snd_key = r->snd_key,
-        .mode = r->mode,
-        .status = (enum queue_status)r->status,
-        .notifier = r->has_notifier ? &notifier : NULL,
-        .has_rcv_service = r->has_service,
-        .rcv_service_id = r->service_id,
-        .updated_day = r->has_updated_at ? (int32_t)(r->updated_at_s / DAY_S) : 0,
-    };
     const struct queue_admission admission = {admit, a, true};
-    memcpy(rec.dh_secret, r->dh_secret, sizeof rec.dh_secret);
-    enum err e = keyset_new(r->rcv_keys, r->n_rcv_keys, &rec.rcv_keys);
-    if (e == OK && r->has_link)
-        e = link_data_new(&r->link_id, r->link_fixed, r->link_user, &rec.link);
-    if (e == OK && rec.status == STATUS_BLOCKED) e = block_info_new(r->info, &rec.block);
-    if (e == OK) e = queue_table_add(a->finder->store->base.table, &rec, admission, &a->row->queue);
-    keyset_unref(rec.rcv_keys);
-    link_data_unref(rec.link);
-    block_info_unref(rec.block);
-    crypto_wipe(&rec, sizeof rec);
-    crypto_wipe(&notifier, sizeof notifier);
-    return e;
+    return queue_record_add(a->finder->store->base.table, r, admission, &a->row->queue);
 }
 
 /* Another row, or its creation, was faster: what is in RAM counts, if it is there yet. */

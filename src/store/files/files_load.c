@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "crypto/crypto.h"
 #include "store/files/files_priv.h"
+#include "store/queue_record.h"
 #include "store/service_table.h"
 
 enum { DAY_S = 86400 };
@@ -23,41 +24,11 @@ struct loader {
     uint64_t n_unknown; /* lines for queues that are not there, or that are there already */
 };
 
-static enum err load_link(const struct record *r, struct link_data **ret) {
-    return link_data_new(&r->link_id, r->link_fixed, r->link_user, ret);
-}
-
-static struct queue_notifier load_notifier(const struct record *r) {
-    struct queue_notifier n = r->notifier;
-    n.has_service = r->has_ntf_service;
-    n.service_id = r->ntf_service_id;
-    return n;
-}
-
 static enum err apply_create(struct loader *l, const struct record *r) {
-    const struct queue_notifier notifier = load_notifier(r);
-    struct queue_rec rec = {
-        .rcv_id = r->rcv_id,
-        .snd_id = r->snd_id,
-        .snd_key = r->snd_key,
-        .mode = r->mode,
-        .status = (enum queue_status)r->status,
-        .notifier = r->has_notifier ? &notifier : NULL,
-        .has_rcv_service = r->has_service,
-        .rcv_service_id = r->service_id,
-        .updated_day = r->has_updated_at ? (int32_t)(r->updated_at_s / DAY_S) : 0,
-    };
-    memcpy(rec.dh_secret, r->dh_secret, sizeof rec.dh_secret);
     struct queue *q = NULL;
-    enum err e = keyset_new(r->rcv_keys, r->n_rcv_keys, &rec.rcv_keys);
-    if (e == OK && r->has_link) e = load_link(r, &rec.link);
-    if (e == OK && rec.status == STATUS_BLOCKED) e = block_info_new(r->info, &rec.block);
-    if (e == OK) e = queue_table_add(l->store->base.table, &rec, (struct queue_admission){0}, &q);
+    const struct queue_admission nobody_asks = {0};
+    const enum err e = queue_record_add(l->store->base.table, r, nobody_asks, &q);
     queue_unref(q);
-    keyset_unref(rec.rcv_keys);
-    link_data_unref(rec.link);
-    block_info_unref(rec.block);
-    crypto_wipe(&rec, sizeof rec);
     return e;
 }
 
@@ -66,7 +37,7 @@ static enum err apply_link(struct loader *l, struct queue *q, const struct recor
     struct link_data *data = NULL;
     struct link_entry *entry = NULL;
     enum err e = queue_need_extra(q);
-    if (e == OK) e = load_link(r, &data);
+    if (e == OK) e = link_data_new(&r->link_id, r->link_fixed, r->link_user, &data);
     if (e == OK) {
         queue_table_remove_link(t, STEAL(q->extra->link));
         e = queue_table_add_link(t, q, data, &entry);
@@ -78,7 +49,7 @@ static enum err apply_link(struct loader *l, struct queue *q, const struct recor
 
 static enum err apply_notifier(struct loader *l, struct queue *q, const struct record *r) {
     struct queue_table *t = l->store->base.table;
-    const struct queue_notifier rec = load_notifier(r);
+    const struct queue_notifier rec = queue_record_notifier(r);
     struct notifier_entry *entry = NULL;
     enum err e = queue_need_extra(q);
     if (e != OK) return e;
