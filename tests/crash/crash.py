@@ -137,6 +137,8 @@ class World:
         main = [t for t in self.main if not t.deleted]
         extra = [t for t in self.extra if not t.deleted]
         Verifier(self, drained).run(main, extra, fresh + old)
+        for tracked in main:
+            tracked.is_settled()
         self.deleted += [t for t in self.main + self.extra if t.deleted]
         self.main = [t for t in self.main if not t.deleted]
         self.extra = [t for t in self.extra if not t.deleted]

@@ -130,7 +130,7 @@ class Receiver(Client):
         tracked = self.queues[answer.entity]
         number = self.acks.pop(answer.corr_id, None)
         if number is not None and answer.tag in ("OK", "MSG"):
-            tracked.messages.pop(number, None)
+            tracked.was_acked(number)
             self.world.count("acked")
         if answer.tag == "MSG":
             self.message(tracked, answer)

@@ -49,7 +49,8 @@ class Bodies:
 
 class Tracked:
     """A queue and what is known about it. `unsure` are operations without an answer, `skipped`
-    messages without an answer that turned out not to be there."""
+    messages without an answer that turned out not to be there, `doubtful` those whose ACK failed or
+    was not answered and that a later message followed: a restart may bring them back."""
 
     def __init__(self, number, queue):
         self.number = number
@@ -57,6 +58,7 @@ class Tracked:
         self.next = 0
         self.messages = {}
         self.skipped = set()
+        self.doubtful = {}
         self.key = None
         self.unsure = set()
         self.deleted = False
@@ -86,8 +88,28 @@ class Tracked:
 
     def forget(self, number):
         """A message that need not be there was not."""
-        if not self.messages.pop(number).acked:
+        message = self.messages.pop(number)
+        if message.acked:
+            self.doubtful[number] = message
+        else:
             self.skipped.add(number)
+
+    def was_acked(self, number):
+        """ACK was answered OK: the message is gone for good, and so are those before it."""
+        self.messages.pop(number, None)
+        for old in [n for n in self.doubtful if n < number]:
+            del self.doubtful[old]
+
+    def back_from(self, number):
+        """Message `number` is there: if its ACK was doubtful, those after it may be there as well."""
+        if number in self.doubtful:
+            back = {n: m for n, m in self.doubtful.items() if n >= number}
+            self.doubtful = {n: m for n, m in self.doubtful.items() if n < number}
+            self.messages = dict(sorted((back | self.messages).items()))
+
+    def is_settled(self):
+        """All that a restart brought is known: nothing comes back from now on."""
+        self.doubtful.clear()
 
     def was_stored(self, number):
         """SEND was answered OK. The message may have been received and acknowledged by now."""
@@ -129,6 +151,7 @@ class Tracked:
         queue, number = HEADER.unpack_from(delivered.body)
         if queue != self.number or number >= self.next:
             raise Broken(f"queue {self.number}: a message that nobody sent to it")
+        self.back_from(number)
         message = self.messages.get(number)
         if message is None:
             raise Broken(f"queue {self.number}: message {number} came back")

@@ -111,7 +111,7 @@ class Verifier:
 
     def acknowledged(self, tracked, answer, number):
         """Of ACK: the next message."""
-        tracked.messages.pop(number)
+        tracked.was_acked(number)
         self.world.count("verified")
         self.message(tracked, answer)
 

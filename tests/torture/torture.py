@@ -103,7 +103,7 @@ class Client(threading.Thread):
         tracked.messages[number].acked = True
         answer = self.conn.request(ack_command(answer.msg_id), queue.rcv_id, queue.rcv_key)
         if answer.raw == b"OK":
-            tracked.messages.pop(number, None)
+            tracked.was_acked(number)
             self.world.count("acked")
 
 
@@ -170,6 +170,18 @@ class World:
         """A part of a scenario's time."""
         time.sleep(self.seconds * share)
 
+    def accepts(self, within_s):
+        """A queue can be made and deleted, at the latest when the server has looked for room again."""
+        deadline = time.monotonic() + within_s
+        with Connection(self.address, VERSION) as conn:
+            while time.monotonic() < deadline:
+                with contextlib.suppress(ValueError):
+                    queue = Queue.create(conn)
+                    if queue.delete(conn).raw == b"OK":
+                        return
+                time.sleep(0.1)
+        raise Broken(f"nothing is stored after {within_s} s")
+
     def serves(self, conn=None):
         """A queue can be made and used."""
         with contextlib.ExitStack() as stack:
@@ -210,7 +222,7 @@ def full_disk(world):
         world.disk.set("full")
         world.wait()
         world.disk.clear()
-        world.wait(0.5)
+        world.accepts(20)
     world.serves()
 
 
