@@ -25,7 +25,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
+.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -148,6 +148,9 @@ bench: all deps-test ## measure all workloads of smp-bench beside their bounds (
 
 bench-scale: all deps-test ## measure messages among 10 to 18,000 connections
 	@$$(tools/find-python) tests/bench/bench.py scale --server-binary build/smp-server
+
+bench-moderate: all deps-test ## measure what a message costs at 300 and 1,500 a second, beside full load
+	@$$(tools/find-python) tests/bench/moderate.py --server-binary build/smp-server
 
 bench-idle: all deps-test ## measure the memory of idle connections
 	@$$(tools/find-python) tests/bench/bench.py idle --server-binary build/smp-server

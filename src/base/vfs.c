@@ -4,12 +4,28 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { IOV_BATCH = 1024 }; /* what Linux takes in one call (IOV_MAX) */
+
+/* atomic, relaxed: counts */
+static _Atomic uint64_t n_syncs, n_writes, written_bytes;
+
+static void count(_Atomic uint64_t *figure, uint64_t n) {
+    (void)atomic_fetch_add_explicit(figure, n, memory_order_relaxed);
+}
+
+struct vfs_figures vfs_system_figures(void) {
+    return (struct vfs_figures){
+        .n_syncs = atomic_load_explicit(&n_syncs, memory_order_relaxed),
+        .n_writes = atomic_load_explicit(&n_writes, memory_order_relaxed),
+        .written_bytes = atomic_load_explicit(&written_bytes, memory_order_relaxed),
+    };
+}
 
 static enum err err_of_errno(void) {
     switch (errno) {
@@ -76,6 +92,8 @@ static enum err system_write_at(void *ctx, int fd, struct iovec *iov, int n_iov,
             errno = EIO;
             return E_SYS;
         }
+        count(&n_writes, 1);
+        count(&written_bytes, (uint64_t)put);
         at += (uint64_t)put;
         i += iov_advance(iov + i, n_iov - i, (size_t)put);
     }
@@ -85,6 +103,7 @@ static enum err system_write_at(void *ctx, int fd, struct iovec *iov, int n_iov,
 /* Not repeated after a failure: the kernel may have thrown away what it could not write. */
 static enum err system_sync(void *ctx, int fd) {
     (void)ctx;
+    count(&n_syncs, 1);
     return fdatasync(fd) == 0 ? OK : E_SYS;
 }
 
@@ -124,6 +143,7 @@ static enum err system_sync_dir(void *ctx, const char *path) {
     int fd;
     const enum err e = system_open(ctx, path, O_RDONLY | O_DIRECTORY, 0, &fd);
     if (e != OK) return e;
+    count(&n_syncs, 1);
     const int r = fsync(fd);
     const int err = errno;
     (void)close(fd);

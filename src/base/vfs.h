@@ -47,6 +47,12 @@ struct vfs {
 
 extern const struct vfs VFS_SYSTEM;
 
+/* What VFS_SYSTEM was asked for in this process, ever: what storage costs a disk. */
+struct vfs_figures {
+    uint64_t n_syncs, n_writes, written_bytes;
+};
+struct vfs_figures vfs_system_figures(void); /* any thread */
+
 /* Does this errno, of making or opening a file, say that something is short which may be there
  * again later (descriptors, memory, room on the disk)? Else the file is at fault. */
 bool vfs_is_shortage(int error);

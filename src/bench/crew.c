@@ -7,6 +7,7 @@
 #include "base/lock.h"
 #include "bench/clock.h"
 #include "bench/meter.h"
+#include "bench/scrape.h"
 #include "bench/workload.h"
 #include "net/loop.h"
 #include "net/tls.h"
@@ -17,8 +18,8 @@ struct crew {
     /* fixed after start */
     const struct workload *workload; /* borrowed */
     const struct bench_opts *o;      /* borrowed */
-    int pid;                         /* of the server; 0: not known */
-    struct worker *workers;          /* owned */
+    struct watched watched;
+    struct worker *workers; /* owned */
     unsigned n_workers;
     /* guarded by mutex */
     struct lock mutex;
@@ -301,21 +302,48 @@ static void collect(struct crew *c, struct stage *stage, struct result *ret) {
     lock_give(&c->mutex);
 }
 
+/* What there is to see of the server. */
+struct sight {
+    struct proc_sample process;
+    struct storage_sample storage;
+    bool has_process, has_storage;
+};
+
+static void see(const struct watched *w, struct sight *ret) {
+    *ret = (struct sight){0};
+    ret->has_storage = w->metrics_port != 0 && scrape_read(w->metrics_port, &ret->storage);
+    ret->has_process = w->pid != 0 && proc_read(w->pid, &ret->process);
+}
+
+static void note_process(const struct proc_sample *before, const struct proc_sample *after,
+                         struct stage *s) {
+    s->server_cpu_s = (double)(after->cpu_ns - before->cpu_ns) / CLOCK_NS_PER_S;
+    s->rss_before_bytes = before->rss_bytes;
+    s->rss_after_bytes = after->rss_bytes;
+    s->rss_peak_bytes = after->peak_rss_bytes;
+    for (size_t i = 0; i < N_PROC_ROLES; i++)
+        s->wake_ups[i] = after->wake_ups[i] - before->wake_ups[i];
+    s->preempted = after->preempted - before->preempted;
+    s->file_bytes = after->file_bytes - before->file_bytes;
+}
+
 static void measure_phase(struct crew *c, const struct phase *p, struct result *ret) {
     struct stage *s = &ret->stages[ret->n_stages++];
-    struct proc_sample before = {0}, after = {0};
+    struct sight before, after;
     s->name = p->stage;
-    s->has_server = c->pid != 0 && proc_read(c->pid, &before);
+    see(&c->watched, &before);
     const int64_t start_ns = clock_ns(), own_ns = clock_own_cpu_ns();
     run_phase(c, p);
     s->seconds = (double)(clock_ns() - start_ns) / CLOCK_NS_PER_S;
     s->own_cpu_s = (double)(clock_own_cpu_ns() - own_ns) / CLOCK_NS_PER_S;
-    s->has_server = s->has_server && proc_read(c->pid, &after);
-    if (!s->has_server) return;
-    s->server_cpu_s = (double)(after.cpu_ns - before.cpu_ns) / CLOCK_NS_PER_S;
-    s->rss_before_bytes = before.rss_bytes;
-    s->rss_after_bytes = after.rss_bytes;
-    s->rss_peak_bytes = after.peak_rss_bytes;
+    see(&c->watched, &after);
+    s->has_server = before.has_process && after.has_process;
+    if (s->has_server) note_process(&before.process, &after.process, s);
+    s->has_storage = before.has_storage && after.has_storage;
+    if (!s->has_storage) return;
+    s->syncs = after.storage.n_syncs - before.storage.n_syncs;
+    s->writes = after.storage.n_writes - before.storage.n_writes;
+    s->written_bytes = after.storage.written_bytes - before.storage.written_bytes;
 }
 
 static bool has_failed(struct crew *c) {
@@ -352,8 +380,8 @@ static void check_all(struct crew *c) {
 }
 
 enum err crew_run(const struct workload *w, const struct bench_opts *o, const struct goal *goal,
-                  int pid, struct result *ret, struct bench_problem *p) {
-    struct crew c = {.workload = w, .o = o, .pid = pid, .n_workers = (unsigned)o->threads};
+                  struct watched watched, struct result *ret, struct bench_problem *p) {
+    struct crew c = {.workload = w, .o = o, .watched = watched, .n_workers = (unsigned)o->threads};
     c.workers = calloc(c.n_workers, sizeof *c.workers);
     if (c.workers == NULL) return bench_problem_set(p, E_NO_MEMORY, "out of memory");
     init_locks(&c);

@@ -61,10 +61,15 @@ struct phase {
     bool is_warm_up; /* takes --warm-up in place of --seconds; nothing when that is 0 */
 };
 
+/* How the server can be looked at; 0: not known. */
+struct watched {
+    int pid, metrics_port;
+};
+
 /* Goes through all phases. E_CLOSED with *p set when the run failed: then *ret has what there is.
  */
 MUST_USE enum err crew_run(const struct workload *w, const struct bench_opts *o,
-                           const struct goal *goal, int pid, struct result *ret,
+                           const struct goal *goal, struct watched watched, struct result *ret,
                            struct bench_problem *p);
 
 /* ---- for workloads, on the worker's loop ---- */

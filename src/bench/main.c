@@ -60,10 +60,10 @@ static enum err place_init(struct place *l, const char *address, const char *pro
 /* ---- runs ---- */
 
 static enum err run_once(const struct workload *w, const struct bench_opts *o, const char *address,
-                         int pid, struct result *ret, struct bench_problem *p) {
+                         struct watched watched, struct result *ret, struct bench_problem *p) {
     struct place place = {0};
     enum err e = place_init(&place, address, o->proxy, p);
-    if (e == OK) e = crew_run(w, o, &place.goal, pid, ret, p);
+    if (e == OK) e = crew_run(w, o, &place.goal, watched, ret, p);
     smp_uri_done(&place.server);
     smp_uri_done(&place.proxy);
     return e;
@@ -71,10 +71,10 @@ static enum err run_once(const struct workload *w, const struct bench_opts *o, c
 
 /* Another round of a server, added to *sum. */
 static enum err run_round(const struct workload *w, const struct bench_opts *o, const char *address,
-                          int pid, struct result *sum, struct bench_problem *p) {
+                          struct watched watched, struct result *sum, struct bench_problem *p) {
     struct result one;
     if (result_new(w, &one) != OK) return bench_problem_set(p, E_NO_MEMORY, "out of memory");
-    const enum err e = run_once(w, o, address, pid, &one, p);
+    const enum err e = run_once(w, o, address, watched, &one, p);
     result_add(sum, &one);
     result_done(&one);
     return e;
@@ -83,11 +83,13 @@ static enum err run_round(const struct workload *w, const struct bench_opts *o, 
 static enum err run_versus(const struct workload *w, const struct bench_opts *o,
                            struct result results[2], struct bench_problem *p) {
     const char *const addresses[] = {o->address, o->vs};
-    const int pids[] = {(int)o->pid, (int)o->vs_pid};
+    const struct watched watched[] = {{(int)o->pid, (int)o->metrics},
+                                      {(int)o->vs_pid, (int)o->vs_metrics}};
     for (int i = 0; i < (int)o->rounds; i++) {
         for (int s = 0; s < 2; s++) {
             const int which = i % 2 == 0 ? s : 1 - s; /* neither is always the first */
-            const enum err e = run_round(w, o, addresses[which], pids[which], &results[which], p);
+            const enum err e =
+                run_round(w, o, addresses[which], watched[which], &results[which], p);
             if (e != OK) return e;
         }
     }
@@ -113,7 +115,8 @@ static enum err run_server(const struct workload *w, const struct bench_opts *o,
     } else if (o->vs != NULL) {
         e = run_versus(w, o, results, p);
     } else {
-        e = run_once(w, o, o->address, (int)o->pid, &results[0], p);
+        const struct watched watched = {(int)o->pid, (int)o->metrics};
+        e = run_once(w, o, o->address, watched, &results[0], p);
     }
     if (results[1].stages != NULL) print(o, results);
     if (e == OK && (!result_is_clean(&results[0]) || !result_is_clean(&results[1]))) {

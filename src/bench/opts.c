@@ -41,8 +41,10 @@ static const struct opt_row OPTIONS[] = {
     {"threads", "N", OPT_NUMBER, TAKES_COMMON, FIELD(threads), 1, 64, "of the generator"},
     {"timeout", "SECONDS", OPT_NUMBER, TAKES_COMMON, FIELD(timeout_s), 0.1, 3600, "for a connection and for an answer"},
     {"pid", "PID", OPT_NUMBER, TAKES_COMMON, FIELD(pid), 0, 1 << 30, "of the server, if it is on this machine: tells what it costs"},
+    {"metrics", "PORT", OPT_NUMBER, TAKES_COMMON, FIELD(metrics), 0, 65535, "of the server's [TRANSPORT] metrics, if it is on this machine: tells what it asks of the disk"},
     {"vs", "ADDRESS", OPT_TEXT, TAKES_COMMON, FIELD(vs), 0, 0, "compare with this server: both are run in turn"},
     {"vs-pid", "PID", OPT_NUMBER, TAKES_COMMON, FIELD(vs_pid), 0, 1 << 30, "of that server"},
+    {"vs-metrics", "PORT", OPT_NUMBER, TAKES_COMMON, FIELD(vs_metrics), 0, 65535, "of that server"},
     {"rounds", "N", OPT_NUMBER, TAKES_COMMON, FIELD(rounds), 1, 1000, "turns of each, with --vs"},
     {"json", NULL, OPT_SWITCH, TAKES_ALL, FIELD(json), 0, 0, "print JSON in place of the table"},
 };

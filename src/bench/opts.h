@@ -30,7 +30,7 @@ enum {
 struct bench_opts {
     const char *address; /* NULL for workloads that need no server */
     const char *vs, *proxy;
-    double pid, vs_pid; /* 0: not known */
+    double pid, vs_pid, metrics, vs_metrics; /* 0: not known */
     double threads, seconds, warm_up_s, timeout_s, rounds;
     double pairs, connections, queues, window, messages, size, rate, count, version;
     bool json;

@@ -29,6 +29,13 @@ static void add_stage(struct stage *s, const struct stage *other) {
     s->server_cpu_s += other->server_cpu_s;
     s->rss_after_bytes = other->rss_after_bytes;
     s->rss_peak_bytes = other->rss_peak_bytes;
+    for (size_t i = 0; i < N_PROC_ROLES; i++) s->wake_ups[i] += other->wake_ups[i];
+    s->preempted += other->preempted;
+    s->file_bytes += other->file_bytes;
+    s->has_storage = s->has_storage && other->has_storage;
+    s->syncs += other->syncs;
+    s->writes += other->writes;
+    s->written_bytes += other->written_bytes;
     tally_merge(&s->tally, &other->tally);
 }
 
@@ -55,6 +62,16 @@ static double per_second(const struct stage *s) {
 
 static double us_per_op(const struct stage *s, double cpu_s) {
     return s->tally.ops != 0 ? cpu_s * US_PER_S / (double)s->tally.ops : 0;
+}
+
+static double per_op(const struct stage *s, uint64_t n) {
+    return s->tally.ops != 0 ? (double)n / (double)s->tally.ops : 0;
+}
+
+static double wake_ups_per_op(const struct stage *s) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < N_PROC_ROLES; i++) n += s->wake_ups[i];
+    return per_op(s, n);
 }
 
 static double grown_per_op(const struct stage *s) {
@@ -91,6 +108,23 @@ static void print_latencies(const struct stage *s, FILE *out) {
     }
 }
 
+static void print_wake_ups(const struct result *r, const struct stage *s, FILE *out) {
+    fprintf(out, "  wake-ups: %.2f per %s (", wake_ups_per_op(s), r->what);
+    for (size_t i = 0; i < N_PROC_ROLES; i++) {
+        fprintf(out, "%s%s %.2f", i != 0 ? ", " : "", proc_role_name((enum proc_role)i),
+                per_op(s, s->wake_ups[i]));
+    }
+    fprintf(out, "); preempted %.2f\n", per_op(s, s->preempted));
+}
+
+static void print_storage(const struct result *r, const struct stage *s, FILE *out) {
+    if (s->has_server)
+        fprintf(out, "  files: %.0f bytes written per %s\n", per_op(s, s->file_bytes), r->what);
+    if (!s->has_storage) return;
+    fprintf(out, "  disk: %.3f syncs, %.2f writes, %.0f bytes written per %s\n",
+            per_op(s, s->syncs), per_op(s, s->writes), per_op(s, s->written_bytes), r->what);
+}
+
 static void print_stage(const struct result *r, const struct stage *s, FILE *out) {
     fprintf(out, "%s: %" PRIu64 " %ss in %.2f s, %.1f per second\n", s->name, s->tally.ops, r->what,
             s->seconds, per_second(s));
@@ -102,7 +136,9 @@ static void print_stage(const struct result *r, const struct stage *s, FILE *out
                 s->seconds > 0 ? 100 * s->server_cpu_s / s->seconds : 0,
                 (double)s->rss_after_bytes / MIB, (double)s->rss_before_bytes / MIB,
                 (double)s->rss_peak_bytes / MIB, grown_per_op(s), r->what);
+        print_wake_ups(r, s, out);
     }
+    print_storage(r, s, out);
     fprintf(out, "  smp-bench itself: %.1f us of CPU per %s\n", us_per_op(s, s->own_cpu_s),
             r->what);
     print_latencies(s, out);
@@ -138,11 +174,28 @@ static json_t *latency_json(const struct histogram *h) {
     return o;
 }
 
+static json_t *wake_ups_json(const struct stage *s) {
+    json_t *o = json_object();
+    for (size_t i = 0; i < N_PROC_ROLES; i++) {
+        (void)json_object_set_new(o, proc_role_name((enum proc_role)i),
+                                  json_real(per_op(s, s->wake_ups[i])));
+    }
+    return o;
+}
+
 static json_t *server_json(const struct stage *s) {
-    return json_pack("{s:f, s:f, s:I, s:I, s:I}", "cpu_us_per_op", us_per_op(s, s->server_cpu_s),
-                     "cpu_s", s->server_cpu_s, "rss_before_bytes", (json_int_t)s->rss_before_bytes,
-                     "rss_after_bytes", (json_int_t)s->rss_after_bytes, "rss_peak_bytes",
-                     (json_int_t)s->rss_peak_bytes);
+    return json_pack("{s:f, s:f, s:I, s:I, s:I, s:f, s:o, s:f, s:f}", "cpu_us_per_op",
+                     us_per_op(s, s->server_cpu_s), "cpu_s", s->server_cpu_s, "rss_before_bytes",
+                     (json_int_t)s->rss_before_bytes, "rss_after_bytes",
+                     (json_int_t)s->rss_after_bytes, "rss_peak_bytes",
+                     (json_int_t)s->rss_peak_bytes, "wake_ups_per_op", wake_ups_per_op(s),
+                     "wake_ups_by_thread", wake_ups_json(s), "preempted_per_op",
+                     per_op(s, s->preempted), "file_bytes_per_op", per_op(s, s->file_bytes));
+}
+
+static json_t *storage_json(const struct stage *s) {
+    return json_pack("{s:f, s:f, s:f}", "syncs_per_op", per_op(s, s->syncs), "writes_per_op",
+                     per_op(s, s->writes), "written_bytes_per_op", per_op(s, s->written_bytes));
 }
 
 static json_t *stage_json(const struct stage *s) {
@@ -156,6 +209,7 @@ static json_t *stage_json(const struct stage *s) {
                           "ops", (json_int_t)s->tally.ops, "ops_per_second", per_second(s),
                           "own_cpu_us_per_op", us_per_op(s, s->own_cpu_s), "latency_us", latencies);
     if (s->has_server) (void)json_object_set_new(o, "server", server_json(s));
+    if (s->has_storage) (void)json_object_set_new(o, "storage", storage_json(s));
     return o;
 }
 
@@ -217,18 +271,31 @@ static void compare_latency(struct figure *f, unsigned *n, const char *stage, en
     }
 }
 
+static void compare_costs(struct figure *f, unsigned *n, const struct stage *a,
+                          const struct stage *b) {
+    if (a->has_server && b->has_server) {
+        add_figure(f, n, a->name, "server_cpu_us_per_op", us_per_op(a, a->server_cpu_s),
+                   us_per_op(b, b->server_cpu_s));
+        add_figure(f, n, a->name, "server_rss_mib", (double)a->rss_after_bytes / MIB,
+                   (double)b->rss_after_bytes / MIB);
+        add_figure(f, n, a->name, "wake_ups_per_op", wake_ups_per_op(a), wake_ups_per_op(b));
+        add_figure(f, n, a->name, "file_bytes_per_op", per_op(a, a->file_bytes),
+                   per_op(b, b->file_bytes));
+    }
+    if (a->has_storage && b->has_storage) {
+        add_figure(f, n, a->name, "syncs_per_op", per_op(a, a->syncs), per_op(b, b->syncs));
+        add_figure(f, n, a->name, "written_bytes_per_op", per_op(a, a->written_bytes),
+                   per_op(b, b->written_bytes));
+    }
+}
+
 static unsigned compare(const struct result *ra, const struct result *rb,
                         struct figure ret[FIGURES_MAX]) {
     unsigned n = 0;
     for (unsigned i = 0; i < ra->n_stages && i < rb->n_stages; i++) {
         const struct stage *a = &ra->stages[i], *b = &rb->stages[i];
         add_figure(ret, &n, a->name, "ops_per_second", per_second(a), per_second(b));
-        if (a->has_server && b->has_server) {
-            add_figure(ret, &n, a->name, "server_cpu_us_per_op", us_per_op(a, a->server_cpu_s),
-                       us_per_op(b, b->server_cpu_s));
-            add_figure(ret, &n, a->name, "server_rss_mib", (double)a->rss_after_bytes / MIB,
-                       (double)b->rss_after_bytes / MIB);
-        }
+        compare_costs(ret, &n, a, b);
         for (size_t l = 0; l < N_LATENCIES; l++) {
             compare_latency(ret, &n, a->name, (enum latency)l, &a->tally.latencies[l],
                             &b->tally.latencies[l]);
@@ -246,7 +313,7 @@ void result_print_versus(const struct result *a, const struct result *b, FILE *o
     const unsigned n = compare(a, b, f);
     fprintf(out, "%-36s %14s %14s %8s\n", a->workload->name, "first", "second", "ratio");
     for (unsigned i = 0; i < n; i++) {
-        fprintf(out, "%-36s %14.1f %14.1f %8.3f\n", f[i].name, f[i].a, f[i].b, ratio_of(&f[i]));
+        fprintf(out, "%-36s %14.2f %14.2f %8.3f\n", f[i].name, f[i].a, f[i].b, ratio_of(&f[i]));
     }
     print_checks(&a->checks, out);
     print_checks(&b->checks, out);

@@ -19,6 +19,9 @@ struct stage {
     bool has_server; /* its process was looked at */
     double server_cpu_s;
     uint64_t rss_before_bytes, rss_after_bytes, rss_peak_bytes;
+    uint64_t wake_ups[N_PROC_ROLES], preempted, file_bytes;
+    bool has_storage; /* it was asked for its metrics */
+    uint64_t syncs, writes, written_bytes;
     struct tally tally;
 };
 

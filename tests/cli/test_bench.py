@@ -2,13 +2,14 @@
 """smp-bench: every workload against our server, and that what goes wrong is seen and named."""
 
 import json
+import re
 import signal
 import subprocess
 import threading
 import time
 
 import pytest
-from program import TIMEOUT, check_sanitizers, one_line
+from program import TIMEOUT, check_sanitizers, free_port, one_line
 from smp.server import bench_beside
 
 COMMON = ["--json", "--threads", "2", "--timeout", "30"]
@@ -77,6 +78,9 @@ def test_workload(bench, workload, options, stages):
         assert stage["ops"] > 0 and stage["seconds"] > 0 and stage["ops_per_second"] > 0
         assert stage["own_cpu_us_per_op"] > 0
         assert stage["server"]["cpu_us_per_op"] > 0
+        wakes = stage["server"]["wake_ups_by_thread"]
+        assert set(wakes) == {"loops", "commit", "journal", "others"} and wakes["loops"] > 0
+        assert stage["server"]["wake_ups_per_op"] == pytest.approx(sum(wakes.values()), rel=1e-6)
         assert stage["server"]["rss_peak_bytes"] >= stage["server"]["rss_after_bytes"] > 0
         for latency in stage["latency_us"].values():
             assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]
@@ -93,6 +97,29 @@ def test_proxy(ready):
                        "--count", "30", "--pairs", "4", "--connections", "2", "--warm-up", "0")
     found = json.loads(out)
     assert found["stages"][0]["ops"] == 30 and found["checks"]["received"] == 30
+
+
+def test_storage(ready):
+    """What each operation asks of the disk, by the server's own count: a message is written and
+    deleted, both synced."""
+    port = free_port()
+    ready.set("TRANSPORT", "metrics", f"127.0.0.1:{port}")
+    bench = Bench(ready, ready.start())
+    words = ["relay", bench.address, "--pid", str(bench.pid), "--metrics", str(port), "--count",
+             "40", "--pairs", "1", "--warm-up", "0", "--threads", "1", "--connections", "1"]
+    stage = json.loads(bench.run(*words, "--json")[0])["stages"][0]
+    assert 0 < stage["storage"]["syncs_per_op"] < 4
+    assert stage["server"]["file_bytes_per_op"] > 16000
+    assert stage["storage"]["writes_per_op"] >= stage["storage"]["syncs_per_op"] / 2
+    assert stage["storage"]["written_bytes_per_op"] > 16000  # the body
+    text = bench.run(*words)[0]
+    assert re.search(r"^  wake-ups: [0-9.]+ per message \(loops [0-9.]+, commit [0-9.]+, ", text, re.M)
+    assert re.search(r"^  disk: [0-9.]+ syncs, [0-9.]+ writes, [0-9]+ bytes written per message$",
+                     text, re.M)
+    assert re.search(r"^  files: [0-9]+ bytes written per message$", text, re.M)
+    words += ["--vs", bench.address, "--vs-pid", str(bench.pid), "--vs-metrics", str(port)]
+    ratio = json.loads(bench.run(*words, "--rounds", "1", "--json")[0])["ratio"]
+    assert ratio["relay.syncs_per_op"] > 0 and ratio["relay.wake_ups_per_op"] > 0
 
 
 def test_versus(bench):

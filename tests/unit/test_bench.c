@@ -11,6 +11,7 @@
 
 #include "bench/meter.h"
 #include "bench/process_cost.h"
+#include "bench/scrape.h"
 #include "bench/workload.h"
 
 /* ---- /proc ---- */
@@ -29,6 +30,18 @@ static void texts_of_proc(void **state) {
     assert_false(proc_parse_status(STATUS, "Vm", &bytes));
     assert_false(proc_parse_status("VmRSS:\n", "VmRSS", &bytes));
     assert_false(proc_parse_status("", "VmRSS", &bytes));
+    uint64_t n = 0;
+    assert_true(
+        proc_parse_count("a:\t5\nvoluntary_ctxt_switches:\t17\n", "voluntary_ctxt_switches", &n));
+    assert_int_equal(n, 17);
+    assert_false(
+        proc_parse_count("nonvoluntary_ctxt_switches:\t17\n", "voluntary_ctxt_switches", &n));
+    assert_false(proc_parse_count(STATUS, "VmRSS", &n));
+    assert_int_equal(proc_parse_role("Name:\tloop-12\nx: 1\n"), ROLE_LOOPS);
+    assert_int_equal(proc_parse_role("Name:\tcommit\n"), ROLE_COMMIT);
+    assert_int_equal(proc_parse_role("Name:\tjournal-read\n"), ROLE_JOURNAL);
+    assert_int_equal(proc_parse_role(STATUS), ROLE_OTHERS);
+    assert_int_equal(proc_parse_role(""), ROLE_OTHERS);
     assert_true(proc_parse_schedstat("123456789012 5 6\n", &ns));
     assert_int_equal(ns, 123456789012);
     assert_false(proc_parse_schedstat("", &ns));
@@ -40,6 +53,22 @@ static void this_process_costs_something(void **state) {
     assert_true(proc_read((int)getpid(), &s));
     assert_true(s.rss_bytes > 100000 && s.peak_rss_bytes > 100000);
     assert_false(proc_read(0x7fffffff, &s));
+}
+
+static void text_of_metrics(void **state) {
+    (void)state;
+    static const char TEXT[] = "HTTP/1.0 200 OK\r\n\r\n"
+                               "# HELP simplex_smp_storage_syncs_total Syncs.\n"
+                               "simplex_smp_storage_syncs_total 12 1700000000000\n"
+                               "simplex_smp_storage_writes_total 34\n"
+                               "simplex_smp_storage_written_bytes_total 56\n";
+    struct storage_sample s = {0};
+    assert_true(scrape_parse(TEXT, &s));
+    assert_int_equal(s.n_syncs, 12);
+    assert_int_equal(s.n_writes, 34);
+    assert_int_equal(s.written_bytes, 56);
+    assert_false(scrape_parse("# simplex_smp_storage_syncs_total 12\n", &s));
+    assert_false(scrape_parse("", &s));
 }
 
 /* ---- the bar ---- */
@@ -136,6 +165,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_of_proc),
         cmocka_unit_test(this_process_costs_something),
+        cmocka_unit_test(text_of_metrics),
         cmocka_unit_test(the_bar_fits),
         cmocka_unit_test(options_are_read),
         cmocka_unit_test(wrong_options_are_refused),

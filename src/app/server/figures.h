@@ -13,9 +13,9 @@ struct process_figures {
     uint64_t n_threads, cpu_us, resident_bytes, open_fds, max_fds;
 };
 
-/* Of the disk; 0 where nothing is stored. */
+/* Of the disk; 0 where nothing is stored. What was asked of it is counted since the start. */
 struct disk_figures {
-    uint64_t used_bytes, free_bytes;
+    uint64_t used_bytes, free_bytes, n_syncs, n_writes, written_bytes;
 };
 
 /* Of the server. */
