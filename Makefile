@@ -84,11 +84,12 @@ check-container: all deps-container ## the container image, built by buildah and
 
 check-delivery: check-systemd check-certs check-deb check-arm64 check-reproducible check-container ## all long tests of packages, scripts and image (needs root)
 
-deb: deps-deb ## build the Debian package of the commit that is checked out, in build-deb
-	@tools/make-deb build-deb
+DEB_FOLDER = build-deb$(if $(SUITE),-$(SUITE))
+deb: ## build the Debian package of the commit that is checked out, in build-deb; for another distribution, in build-deb-SUITE (needs root): SUITE=trixie
+	@$(if $(SUITE),tools/build-in $(SUITE) $(DEB_FOLDER),tools/deps deb && tools/make-deb $(DEB_FOLDER))
 
-check-deb: deb ## install, upgrade and remove the package in a chroot, by dpkg and from a repository (needs root): SUITE=bookworm
-	@tests/packaging/deb/run build-deb $(SUITE)
+check-deb: deb ## install, upgrade and remove the package in a chroot, by dpkg and from a repository (needs root): SUITE=trixie
+	@tests/packaging/deb/run $(DEB_FOLDER) $(SUITE)
 
 check-arm64: ## build for arm64 in a chroot, and run the unit tests by qemu-user (needs root): SUITE=bookworm
 	@tests/packaging/arm64/run $(SUITE)
