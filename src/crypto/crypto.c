@@ -7,6 +7,8 @@
 
 _Static_assert(POLY1305_KEY_LEN == crypto_onetimeauth_KEYBYTES, "libsodium's key");
 _Static_assert(POLY1305_LEN == crypto_onetimeauth_BYTES, "libsodium's tag");
+_Static_assert(SIPHASH_KEY_LEN == crypto_shorthash_KEYBYTES, "libsodium's key");
+_Static_assert(crypto_shorthash_BYTES == sizeof(uint64_t), "libsodium's hash");
 _Static_assert(SHA512_LEN == crypto_auth_hmacsha512_BYTES, "HKDF counts in SHA-512 blocks");
 
 /* Set by crypto_init() before threads start, only read afterwards. Never freed: they serve until
@@ -89,6 +91,14 @@ static bool poly1305_libcrypto(const uint8_t key[POLY1305_KEY_LEN], struct bytes
 void crypto_poly1305(const uint8_t key[POLY1305_KEY_LEN], struct bytes m,
                      uint8_t ret[POLY1305_LEN]) {
     if (!poly1305_libcrypto(key, m, ret)) (void)crypto_onetimeauth(ret, start_of(m), m.n, key);
+}
+
+uint64_t crypto_siphash(const uint8_t key[SIPHASH_KEY_LEN], struct bytes m) {
+    uint8_t h[crypto_shorthash_BYTES];
+    uint64_t v = 0;
+    (void)crypto_shorthash(h, start_of(m), m.n, key);
+    for (size_t i = sizeof h; i != 0; i--) v = v << 8 | h[i - 1]; /* little endian */
+    return v;
 }
 
 /* HMAC-SHA-512 over the concatenation of three views, from a state that has taken the key: several

@@ -11,6 +11,7 @@
 #include "base/err.h"
 
 enum { MD5_LEN = 16, SHA1_LEN = 20, SHA256_LEN = 32, SHA384_LEN = 48, SHA512_LEN = 64 };
+enum { SIPHASH_KEY_LEN = 16 };
 enum { POLY1305_KEY_LEN = 32, POLY1305_LEN = 16 };
 
 /* Once, before threads start. E_CRYPTO when a library or algorithm is missing. */
@@ -32,6 +33,9 @@ MUST_USE enum err crypto_sha512_2(struct bytes a, struct bytes b, uint8_t ret[SH
 /* Poly1305 of RFC 8439; the key is used once and is the caller's to wipe. */
 void crypto_poly1305(const uint8_t key[POLY1305_KEY_LEN], struct bytes m,
                      uint8_t ret[POLY1305_LEN]);
+
+/* SipHash-2-4: a hash that tells nothing of m without the key. */
+uint64_t crypto_siphash(const uint8_t key[SIPHASH_KEY_LEN], struct bytes m);
 
 /* HKDF of RFC 5869 with SHA-512, extract and expand. E_CRYPTO when n_out > 255 * 64. */
 MUST_USE enum err crypto_hkdf(struct bytes salt, struct bytes ikm, struct bytes info,

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* active.h -- how many different queues were active, in bounded memory.
  *
- * A set holds 64-bit hashes of queue ids: those of the reference, so that its state file can be
- * read and written. Up to ACTIVE_SET_MAX the count is exact. A set that grows beyond it keeps every
- * second hash (level 1), then every fourth, and so on, chosen by the hash itself; what is kept
- * times 2^level estimates the count with a standard error below 0.3 % (adaptive sampling). When
- * memory cannot be had the level rises earlier: counting never fails.
+ * A set holds 64-bit hashes of queue ids: those of the reference, keyed (stats/keys.h), so that its
+ * state file can be read and written. Up to ACTIVE_SET_MAX the count is exact. A set that grows
+ * beyond it keeps every second hash (level 1), then every fourth, and so on, chosen by the hash
+ * itself; what is kept times 2^level estimates the count with a standard error below 0.3 %
+ * (adaptive sampling). When memory cannot be had the level rises earlier: counting never fails.
  *
  * The level needs no place in the state file: in a sample of this size all hashes have so many
  * leading zeros only if they were chosen so.
@@ -26,7 +26,7 @@ struct active_set {
     unsigned level; /* 1 of 2^level hashes is held */
 };
 
-/* The hash of ids in the state file. The hash 0, one in 2^64, is not counted. */
+/* The hash of ids in the reference's state file. The hash 0, one in 2^64, is not counted. */
 uint64_t active_hash(struct bytes id);
 void active_set_add(struct active_set *s, uint64_t hash);
 uint64_t active_set_count(const struct active_set *s);

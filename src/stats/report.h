@@ -9,6 +9,7 @@
 
 #include "base/wr.h"
 #include "stats/calendar.h"
+#include "stats/keys.h"
 #include "stats/stats.h"
 
 enum { STATS_PORTS_MAX = 16 };
@@ -71,8 +72,11 @@ void stats_write_metrics(const struct stats_report *r, const char *version,
                          enum stats_metrics_for what_for, struct wr *w);
 
 /* The state file (docs/FORMATS.md): what a restart must not lose. *ret_text is the caller's to
- * free. q_count: queues stored. Any thread. E_NO_MEMORY. */
-MUST_USE enum err stats_save(struct stats *s, uint64_t q_count, uint8_t **ret_text, size_t *ret_n);
+ * free; its hashes are made with *ret_keys, which are the caller's to wipe. q_count: queues stored.
+ * Any thread. E_NO_MEMORY. */
+MUST_USE enum err stats_save(struct stats *s, uint64_t q_count, uint8_t **ret_text, size_t *ret_n,
+                             struct stats_keys *ret_keys);
 /* Before anything is counted. Reads what this version and the reference from 2.0 on wrote.
- * E_SYNTAX: damaged, nothing was changed. */
-MUST_USE enum err stats_restore(struct stats *s, struct bytes text);
+ * keys: those of its hashes, which s takes over; NULL when they are the reference's. E_SYNTAX:
+ * damaged, nothing was changed. */
+MUST_USE enum err stats_restore(struct stats *s, struct bytes text, const struct stats_keys *keys);

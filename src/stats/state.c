@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* state.c -- the state file smp-server-stats.log, written to the byte as the reference writes it.
+/* state.c -- the state file smp-server-stats.log, written to the byte as the reference writes it,
+ * but that hashes are keyed (stats/keys.h).
  *
  * A line is `name=number`, a section's head `name:`, or a list of hashes. Reading is by name: lines
  * may be missing (older versions have fewer), and numbers that are not known here are skipped (they
@@ -35,6 +36,7 @@ static const char *const SET_NAMES[N_STAT_PERIODS][3] = {
 
 struct snapshot {
     struct calendar_time from;
+    struct stats_keys keys;
     uint64_t counter[N_STATS];
 };
 
@@ -79,6 +81,7 @@ static void write_sets(struct stats *s, int64_t *scratch, struct wr *w) {
 static void take_snapshot(struct stats *s, struct snapshot *ret) {
     lock_take(&s->mtx);
     ret->from = s->from;
+    ret->keys = s->keys;
     for (unsigned i = 0; i < N_STATS; i++) ret->counter[i] = stats_sum(s, i) + s->base[i];
     lock_give(&s->mtx);
 }
@@ -91,11 +94,14 @@ static bool is_written(const struct snapshot *snap, unsigned stat) {
            snap->counter[STAT_RSLV_REQS] != snap->counter[STAT_RSLV_DISABLED];
 }
 
-static void write_state(struct stats *s, uint64_t q_count, int64_t *scratch, struct wr *w) {
+static void write_state(struct stats *s, uint64_t q_count, int64_t *scratch, struct wr *w,
+                        struct stats_keys *ret_keys) {
     struct snapshot snap;
     const char *section = NULL;
     bool sets_written = false;
     take_snapshot(s, &snap);
+    *ret_keys = snap.keys;
+    crypto_wipe(&snap.keys, sizeof snap.keys);
     wr_str(w, "fromTime=");
     calendar_write_iso(snap.from, w);
     wr_u8(w, '\n');
@@ -128,12 +134,13 @@ static size_t state_max(struct stats *s) {
     return HEAD_MAX + n * NUMBER_MAX;
 }
 
-enum err stats_save(struct stats *s, uint64_t q_count, uint8_t **ret_text, size_t *ret_n) {
+enum err stats_save(struct stats *s, uint64_t q_count, uint8_t **ret_text, size_t *ret_n,
+                    struct stats_keys *ret_keys) {
     const size_t max = state_max(s);
     uint8_t *text = malloc(max);
     int64_t *scratch = malloc(ACTIVE_SET_MAX * sizeof *scratch);
     struct wr w = wr_init(text, max);
-    if (text != NULL && scratch != NULL) write_state(s, q_count, scratch, &w);
+    if (text != NULL && scratch != NULL) write_state(s, q_count, scratch, &w, ret_keys);
     const bool is_done = text != NULL && scratch != NULL && wr_err(&w) == OK;
     free(scratch);
     if (!is_done) {
@@ -150,6 +157,8 @@ enum err stats_save(struct stats *s, uint64_t q_count, uint8_t **ret_text, size_
 struct reading {
     struct snapshot snap;
     bool has_from, has[N_STATS];
+    const struct stats *stats;     /* borrowed: for its keys, which are fixed meanwhile */
+    const struct stats_keys *keys; /* borrowed; of the hashes that are read; NULL: none yet */
     struct active_set active[N_STAT_ACTIVITIES][N_STAT_PERIODS];
     struct bytes section; /* of the line; empty: none yet */
 };
@@ -174,34 +183,34 @@ static bool parse_number(struct bytes text, int64_t *ret) {
 }
 
 /* One of a list: a hash, or an id that is still to be hashed. Ids are longer than numbers. */
-static bool add_item(struct active_set *set, struct bytes item) {
-    int64_t hash = 0;
+static bool parse_item(struct bytes item, int64_t *ret) {
     uint8_t id[64];
     size_t n = 0;
-    if (item.n >= NUMBER_MAX) {
-        if (base64url_decode(item, id, sizeof id, &n) != OK) return false;
-        hash = (int64_t)active_hash(bytes_of(id, n));
-    } else if (!parse_number(item, &hash)) {
-        return false;
-    }
-    active_set_add(set, (uint64_t)hash);
+    if (item.n < NUMBER_MAX) return parse_number(item, ret);
+    if (base64url_decode(item, id, sizeof id, &n) != OK) return false;
+    *ret = (int64_t)active_hash(bytes_of(id, n));
     return true;
 }
 
-static bool read_list(struct bytes text, struct active_set *set) {
+static bool read_list(const struct reading *g, enum stat_period p, struct bytes text,
+                      struct active_set *set) {
     struct rd r = rd_init(text);
     if (text.n == 0) return true;
     for (;;) {
-        if (!add_item(set, rd_until(&r, ','))) return false;
+        int64_t hash = 0;
+        if (!parse_item(rd_until(&r, ','), &hash)) return false;
+        active_set_add(set, g->keys != NULL ? (uint64_t)hash
+                                            : stats_keyed(&g->stats->keys, p, (uint64_t)hash));
         if (rd_left(&r) == 0) return true;
         rd_lit(&r, ',');
     }
 }
 
 /* NULL: not a list. Those of a section that is not counted any more go to *unused. */
-static struct active_set *find_set(struct reading *g, struct bytes name,
-                                   struct active_set *unused) {
+static struct active_set *find_set(struct reading *g, struct bytes name, struct active_set *unused,
+                                   enum stat_period *ret_p) {
     for (unsigned p = 0; p < N_STAT_PERIODS; p++) {
+        *ret_p = p;
         if (is(name, SET_NAMES[p][2])) return &g->active[ACTIVITY_MSG][p];
         if (!is(name, SET_NAMES[p][0]) && !is(name, SET_NAMES[p][1])) continue;
         for (unsigned a = 0; a < N_STAT_ACTIVITIES; a++) {
@@ -231,9 +240,10 @@ static bool read_pair(struct reading *g, struct bytes name, struct bytes value) 
         g->has_from = true;
         return calendar_parse_iso(value, &g->snap.from) == OK;
     }
-    struct active_set *set = find_set(g, name, &unused);
+    enum stat_period p = PERIOD_DAY;
+    struct active_set *set = find_set(g, name, &unused, &p);
     if (set != NULL) {
-        const bool is_list = read_list(value, set);
+        const bool is_list = read_list(g, p, value, set);
         active_set_clear(&unused);
         return is_list;
     }
@@ -285,14 +295,15 @@ static void apply(struct stats *s, struct reading *g) {
     free_sets(s->active);
     memcpy(s->active, g->active, sizeof s->active);
     memset(g->active, 0, sizeof g->active);
+    if (g->keys != NULL) s->keys = *g->keys;
     for (unsigned i = 0; i < SETS_SIZE; i++) {
         active_set_restored(&s->active[i / N_STAT_PERIODS][i % N_STAT_PERIODS]);
     }
     lock_give(&s->mtx);
 }
 
-enum err stats_restore(struct stats *s, struct bytes text) {
-    struct reading g = {0};
+enum err stats_restore(struct stats *s, struct bytes text, const struct stats_keys *keys) {
+    struct reading g = {.stats = s, .keys = keys};
     const bool is_good = read_state(&g, text);
     if (is_good) apply(s, &g);
     free_sets(g.active);

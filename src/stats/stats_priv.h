@@ -4,6 +4,7 @@
 
 #include "base/lock.h"
 #include "stats/active.h"
+#include "stats/keys.h"
 #include "stats/report.h"
 
 struct stats {
@@ -17,7 +18,8 @@ struct stats {
     /* guarded by mtx */
     struct calendar_time from; /* beginning of the period */
     uint64_t base[N_STATS]; /* what to add to stats_sum(), modulo 2^64, for this period's count */
-    struct active_set active[N_STAT_ACTIVITIES][N_STAT_PERIODS];
+    struct active_set active[N_STAT_ACTIVITIES][N_STAT_PERIODS]; /* of hashes under these: */
+    struct stats_keys keys;
 };
 
 /* The gauge that shows a set. Pure. */

@@ -587,6 +587,17 @@ uint8_t *faultfs_data(struct faultfs *f, const char *path) {
     return data;
 }
 
+void faultfs_link(struct faultfs *f, const char *path, const char *to) {
+    pthread_mutex_lock(&f->mtx);
+    const struct name *x = find_name(&f->now, path);
+    if (x != NULL) {
+        const int inode = x->inode;
+        set_name(&f->now, to, inode);
+        set_name(&f->safe, to, inode);
+    }
+    pthread_mutex_unlock(&f->mtx);
+}
+
 void faultfs_remove(struct faultfs *f, const char *path) {
     pthread_mutex_lock(&f->mtx);
     remove_name(&f->now, path);

@@ -46,5 +46,6 @@ const char *faultfs_name(struct faultfs *f, size_t i);
 size_t faultfs_size(struct faultfs *f, const char *path);
 uint8_t *faultfs_data(struct faultfs *f,
                       const char *path); /* borrowed; NULL: no such file; changes are durable */
+void faultfs_link(struct faultfs *f, const char *path, const char *to); /* one more name; durable */
 void faultfs_remove(struct faultfs *f, const char *path);
 void faultfs_put(struct faultfs *f, const char *path, struct bytes content); /* durable */

@@ -2,6 +2,10 @@
 /* stats_fixture.h -- statistics under a clock that the test sets, and what the reference wrote. */
 #pragma once
 
+#include <inttypes.h>
+
+#include "base/rd.h"
+#include "stats/active.h"
 #include "stats/report.h"
 #include "stats/tables.h"
 #include "text_fixture.h"
@@ -13,6 +17,7 @@
 struct clock {
     struct env env;
     int64_t now_s, mono_us;
+    uint8_t random;
 };
 
 static inline int64_t clock_now_s(void *ctx) {
@@ -23,11 +28,18 @@ static inline int64_t clock_mono_us(void *ctx) {
     return ((struct clock *)ctx)->mono_us;
 }
 
+static inline void clock_random(void *ctx, void *buf, size_t n) {
+    memset(buf, ++((struct clock *)ctx)->random, n);
+}
+
 /* 2026-11-22 06:08:15, a Sunday. */
 enum { SUNDAY_S = 1795327695, MONDAY_S = 1795392000 };
 
 static inline void clock_init(struct clock *c) {
-    *c = (struct clock){.env = {.now_s = clock_now_s, .mono_us = clock_mono_us, .ctx = c},
+    *c = (struct clock){.env = {.now_s = clock_now_s,
+                                .mono_us = clock_mono_us,
+                                .random = clock_random,
+                                .ctx = c},
                         .now_s = SUNDAY_S};
 }
 
@@ -41,7 +53,7 @@ static inline struct stats *stats_at(struct clock *c, unsigned n_sheets) {
 static inline struct stats *stats_of_sample(struct clock *c) {
     struct stats *s = stats_at(c, 1);
     struct blob text = sample_load(SAMPLE_STATE);
-    assert_int_equal(stats_restore(s, blob_bytes(&text)), OK);
+    assert_int_equal(stats_restore(s, blob_bytes(&text), NULL), OK);
     blob_freep(&text);
     return s;
 }

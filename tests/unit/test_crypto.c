@@ -99,6 +99,14 @@ static void hkdf_has_the_limit_of_its_standard(void **state) {
     free(out);
 }
 
+/* The example of the paper on SipHash, appendix A. */
+static void siphash_is_the_published_one(void **state) {
+    (void)state;
+    uint8_t key[SIPHASH_KEY_LEN], m[15];
+    (void)counting(key, 0, sizeof key);
+    assert_true(crypto_siphash(key, counting(m, 0, sizeof m)) == UINT64_C(0xa129ca6149be45e5));
+}
+
 static void chain_keys_are_the_recorded_ones(void **state) {
     (void)state;
     json_t *root = vectors_load("primitives.json");
@@ -165,6 +173,7 @@ int main(void) {
         cmocka_unit_test(poly1305_is_the_standard_one),
         cmocka_unit_test(hkdf_agrees_with_an_independent_one),
         cmocka_unit_test(hkdf_has_the_limit_of_its_standard),
+        cmocka_unit_test(siphash_is_the_published_one),
         cmocka_unit_test(chain_keys_are_the_recorded_ones),
         cmocka_unit_test(client_given_ids_are_the_recorded_ones),
         cmocka_unit_test(secrets_are_compared_by_length_and_content),

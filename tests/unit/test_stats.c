@@ -224,9 +224,27 @@ static void nothing_is_lost_between_days(void **state) {
 
 /* ---- state file ---- */
 
-static struct blob saved(struct stats *s, uint64_t q_count) {
+static struct blob saved_with(struct stats *s, uint64_t q_count, struct stats_keys *ret_keys) {
     struct blob b = {0};
-    assert_int_equal(stats_save(s, q_count, &b.p, &b.n), OK);
+    assert_int_equal(stats_save(s, q_count, &b.p, &b.n, ret_keys), OK);
+    return b;
+}
+
+static struct blob saved(struct stats *s, uint64_t q_count) {
+    struct stats_keys keys;
+    return saved_with(s, q_count, &keys);
+}
+
+static struct blob without_hashes(const struct blob *text) {
+    struct rd r = rd_init(blob_bytes(text));
+    struct blob b = {.p = malloc(text->n)};
+    assert_non_null(b.p);
+    while (rd_left(&r) != 0) {
+        const struct bytes line = rd_part(&r, '\n');
+        if (memmem(line.p, line.n, "Hashes=", 7) != NULL) continue;
+        memcpy(b.p + b.n, line.p, line.n);
+        b.n += line.n;
+    }
     return b;
 }
 
@@ -235,13 +253,91 @@ static void state_is_written_as_it_was_read(void **state) {
     struct clock c;
     clock_init(&c);
     struct blob sample = sample_load(SAMPLE_STATE);
-    struct stats *s = stats_of_sample(&c);
-    struct blob text = saved(s, 5);
-    assert_int_equal(text.n, sample.n);
-    assert_memory_equal(text.p, sample.p, sample.n);
+    struct stats *s = stats_of_sample(&c), *again = stats_at(&c, 1);
+    struct stats_keys keys, keys_again;
+    struct blob text = saved_with(s, 5, &keys);
+    struct blob mine = without_hashes(&text), theirs = without_hashes(&sample);
+    assert_int_equal(mine.n, theirs.n);
+    assert_memory_equal(mine.p, theirs.p, mine.n);
+    assert_int_equal(stats_restore(again, blob_bytes(&text), &keys), OK);
+    struct blob text_again = saved_with(again, 5, &keys_again);
+    assert_int_equal(text.n, text_again.n);
+    assert_memory_equal(text.p, text_again.p, text.n);
+    assert_memory_equal(&keys, &keys_again, sizeof keys);
+    blob_freep(&mine);
+    blob_freep(&theirs);
     blob_freep(&text);
+    blob_freep(&text_again);
     blob_freep(&sample);
     stats_free(s);
+    stats_free(again);
+}
+
+static bool holds_hash(const struct blob *text, uint64_t hash) {
+    char number[32];
+    const int n = snprintf(number, sizeof number, "%" PRId64, (int64_t)hash);
+    return memmem(text->p, text->n, number, (size_t)n) != NULL;
+}
+
+/* Who knows an id cannot tell from the file whether it was active; with the keys he can. */
+static void hashes_are_keyed(void **state) {
+    (void)state;
+    struct clock c;
+    clock_init(&c);
+    struct stats *s = stats_at(&c, 1), *of_reference = stats_at(&c, 1);
+    struct stats_keys keys, later;
+    const struct id id = nth_id(7);
+    const uint64_t hash = active_hash(id_bytes(&id));
+    be_active(s, 7, 8);
+    struct blob text = saved_with(s, 0, &keys);
+    assert_false(holds_hash(&text, hash));
+    for (unsigned p = 0; p < N_STAT_PERIODS; p++)
+        assert_true(holds_hash(&text, stats_keyed(&keys, p, hash)));
+    blob_freep(&text);
+    c.now_s = MONDAY_S; /* the month goes on: its key does, and so does the count */
+    stats_end_active_day(s);
+    be_active(s, 7, 8);
+    text = saved_with(s, 0, &later);
+    assert_memory_not_equal(keys.key[PERIOD_DAY], later.key[PERIOD_DAY], SIPHASH_KEY_LEN);
+    assert_memory_not_equal(keys.key[PERIOD_WEEK], later.key[PERIOD_WEEK], SIPHASH_KEY_LEN);
+    assert_memory_equal(keys.key[PERIOD_MONTH], later.key[PERIOD_MONTH], SIPHASH_KEY_LEN);
+    assert_true(holds_hash(&text, stats_keyed(&keys, PERIOD_MONTH, hash)));
+    assert_false(holds_hash(&text, stats_keyed(&keys, PERIOD_WEEK, hash)));
+    /* keys that are lost: the queue counts twice, and no more */
+    struct stats_report r;
+    assert_int_equal(stats_restore(of_reference, blob_bytes(&text), NULL), OK);
+    be_active(of_reference, 7, 8);
+    stats_report(of_reference, &NO_GAUGES, &r);
+    assert_int_equal(active(&r, GAUGE_MONTH_MSG_QUEUES), 2);
+    blob_freep(&text);
+    stats_free(s);
+    stats_free(of_reference);
+}
+
+/* A file of keys that is cut, longer, of another version or of another state gives no keys. */
+static void keys_are_read_for_their_state_alone(void **state) {
+    (void)state;
+    uint8_t a[SHA256_LEN], b[SHA256_LEN], c[SHA256_LEN], file[STATS_KEY_FILE_LEN + 1];
+    struct stats_keys keys, got;
+    memset(a, 1, sizeof a);
+    memset(b, 2, sizeof b);
+    memset(c, 3, sizeof c);
+    memset(&keys, 4, sizeof keys);
+    stats_keys_write(&keys, a, b, file);
+    file[STATS_KEY_FILE_LEN] = 0;
+    const struct bytes whole = bytes_of(file, STATS_KEY_FILE_LEN);
+    assert_true(stats_keys_read(whole, a, &got));
+    assert_memory_equal(&got, &keys, sizeof keys);
+    assert_true(stats_keys_read(whole, b, &got));
+    assert_false(stats_keys_read(whole, c, &got));
+    assert_false(stats_keys_read(bytes_of(file, sizeof file), a, &got));
+    for (size_t n = 0; n < whole.n; n++) {
+        struct blob cut = blob_copy(bytes_of(file, n));
+        assert_false(stats_keys_read(blob_bytes(&cut), a, &got));
+        blob_freep(&cut);
+    }
+    file[14]++;
+    assert_false(stats_keys_read(whole, a, &got));
 }
 
 /* Every column has a value of its own, so that none can stand for another. */
@@ -253,8 +349,9 @@ static void every_counter_is_restored(void **state) {
     struct stats_report r;
     for (unsigned i = 0; i < N_STATS; i++) stats_add(stats_sheet(s, 0), i, 1000 + i);
     be_active(s, 0, 5000);
-    struct blob text = saved(s, 0);
-    assert_int_equal(stats_restore(again, blob_bytes(&text)), OK);
+    struct stats_keys keys;
+    struct blob text = saved_with(s, 0, &keys);
+    assert_int_equal(stats_restore(again, blob_bytes(&text), &keys), OK);
     stats_add(stats_sheet(again, 0), STAT_Q_CREATED, 1);
     stats_report(again, &NO_GAUGES, &r);
     for (unsigned i = 0; i < N_STATS; i++) {
@@ -311,7 +408,7 @@ static void older_forms_are_read(void **state) {
     for (unsigned i = 0; i < ARRAY_LEN(TEXTS); i++) {
         struct stats *s = stats_at(&c, 1);
         struct stats_report r;
-        assert_int_equal(stats_restore(s, bytes_str(TEXTS[i])), OK);
+        assert_int_equal(stats_restore(s, bytes_str(TEXTS[i]), NULL), OK);
         stats_report(s, &NO_GAUGES, &r);
         assert_int_equal(r.from.s, 1651536000);
         assert_int_equal(r.counter[STAT_Q_DELETED_ALL], 5);
@@ -335,7 +432,7 @@ static void old_ids_are_hashed(void **state) {
     struct id a;
     size_t n = 0;
     assert_int_equal(base64url_decode(bytes_str(ID_A), a.b, sizeof a.b, &n), OK);
-    assert_int_equal(stats_restore(s, bytes_str(TEXT)), OK);
+    assert_int_equal(stats_restore(s, bytes_str(TEXT), NULL), OK);
     stats_active(stats_sheet(s, 0), ACTIVITY_MSG, &a);
     stats_report(s, &NO_GAUGES, &r);
     assert_int_equal(active(&r, GAUGE_DAY_MSG_QUEUES), 2);
@@ -369,7 +466,7 @@ static void damage_changes_nothing(void **state) {
     struct stats *s = stats_of_sample(&c);
     for (unsigned i = 0; i < ARRAY_LEN(TEXTS); i++) {
         struct stats_report r;
-        assert_int_equal(stats_restore(s, bytes_str(TEXTS[i])), E_SYNTAX);
+        assert_int_equal(stats_restore(s, bytes_str(TEXTS[i]), NULL), E_SYNTAX);
         stats_report(s, &NO_GAUGES, &r);
         assert_int_equal(r.counter[STAT_MSG_SENT], 133);
         assert_int_equal(active(&r, GAUGE_DAY_MSG_QUEUES), 4);
@@ -386,7 +483,7 @@ static void state_cut_short(void **state) {
     struct blob sample = sample_load(SAMPLE_STATE);
     for (size_t n = 0; n < sample.n; n++) {
         struct blob cut = blob_copy(bytes_of(sample.p, n));
-        const enum err e = stats_restore(s, bytes_of(cut.p, n));
+        const enum err e = stats_restore(s, bytes_of(cut.p, n), NULL);
         assert_true(e == E_SYNTAX || sample.p[n - 1] == '\n');
         blob_freep(&cut);
     }
@@ -467,6 +564,8 @@ int main(void) {
         cmocka_unit_test(active_day_ends_without_counters),
         cmocka_unit_test(nothing_is_lost_between_days),
         cmocka_unit_test(state_is_written_as_it_was_read),
+        cmocka_unit_test(hashes_are_keyed),
+        cmocka_unit_test(keys_are_read_for_their_state_alone),
         cmocka_unit_test(every_counter_is_restored),
         cmocka_unit_test(names_are_written_where_a_resolver_was_asked),
         cmocka_unit_test(older_forms_are_read),

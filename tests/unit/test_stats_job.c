@@ -9,6 +9,7 @@
 #include "faultfs.h"
 
 #define STATE   "/smp-server-stats.log"
+#define KEY     "/smp-server-stats.key"
 #define DAILY   "/smp-server-stats.daily.log"
 #define METRICS "/smp-server-metrics.txt"
 
@@ -61,6 +62,7 @@ static int setup(void **state) {
     r->fs = faultfs_new(1);
     (void)snprintf(r->paths.state, PATH_MAX, "%s", "/");
     (void)snprintf(r->paths.stats, PATH_MAX, "%s", STATE);
+    (void)snprintf(r->paths.stats_key, PATH_MAX, "%s", KEY);
     (void)snprintf(r->paths.stats_daily, PATH_MAX, "%s", DAILY);
     (void)snprintf(r->paths.metrics, PATH_MAX, "%s", METRICS);
     *state = r;
@@ -301,6 +303,89 @@ static void power_loss_leaves_a_whole_state(void **state) {
     }
 }
 
+static uint64_t active_in(struct rig *r, enum stat_gauge g) {
+    struct stats_report report;
+    stats_job_report(r->job, &report);
+    return report.gauges.value[g];
+}
+
+static bool knows_hash(struct rig *r, uint64_t i) {
+    const struct id id = nth_id(i);
+    char number[32];
+    const int n = snprintf(number, sizeof number, "%" PRId64, (int64_t)active_hash(id_bytes(&id)));
+    return faultfs_contains(r->fs, STATE, bytes_of(number, (size_t)n));
+}
+
+static void reboot(struct rig *r) {
+    assert_int_equal(stats_job_save(r->job), OK);
+    shut(r);
+    faultfs_power_cycle(r->fs);
+    boot(r);
+}
+
+/* Counted again after a restart with the keys, the queue counts once; without them twice. */
+static void keys_are_beside_the_state(void **state) {
+    struct rig *r = *state;
+    boot(r);
+    be_active(r, 5);
+    reboot(r);
+    be_active(r, 5);
+    assert_int_equal(active_in(r, GAUGE_MONTH_MSG_QUEUES), 1);
+    assert_false(knows_hash(r, 5));
+    faultfs_remove(r->fs, KEY);
+    reboot(r); /* saving brings them back */
+    be_active(r, 5);
+    assert_int_equal(active_in(r, GAUGE_MONTH_MSG_QUEUES), 1);
+    faultfs_remove(r->fs, KEY);
+    shut(r);
+    boot(r);
+    be_active(r, 5);
+    assert_int_equal(active_in(r, GAUGE_MONTH_MSG_QUEUES), 2);
+    reboot(r);
+    assert_int_equal(active_in(r, GAUGE_MONTH_MSG_QUEUES), 2);
+}
+
+/* What the reference has written meanwhile is known by its sum: no hash of its stays. */
+static void hashes_of_the_reference_are_keyed(void **state) {
+    struct rig *r = *state;
+    char text[512];
+    const struct id id = nth_id(5);
+    boot(r);
+    be_active(r, 6);
+    assert_int_equal(stats_job_save(r->job), OK);
+    shut(r);
+    (void)snprintf(text, sizeof text,
+                   "fromTime=2026-11-22T06:08:15Z\nqCreated=7\nqSecured=6\nmsgSent=4\n"
+                   "msgRecv=3\nactiveQueues:\ndayHashes=\nweekHashes=\nmonthHashes=%" PRId64 "\n",
+                   (int64_t)active_hash(id_bytes(&id)));
+    faultfs_put(r->fs, STATE, bytes_str(text));
+    assert_true(knows_hash(r, 5));
+    boot(r);
+    be_active(r, 5);
+    assert_int_equal(active_in(r, GAUGE_MONTH_MSG_QUEUES), 1);
+    reboot(r);
+    assert_false(knows_hash(r, 5));
+    be_active(r, 5);
+    assert_int_equal(active_in(r, GAUGE_MONTH_MSG_QUEUES), 1);
+}
+
+/* The file that held them too. */
+static void keys_of_a_day_that_is_over_are_erased(void **state) {
+    struct rig *r = *state;
+    uint8_t key[SIPHASH_KEY_LEN];
+    boot(r);
+    be_active(r, 5);
+    assert_int_equal(stats_job_save(r->job), OK);
+    const uint8_t *file = faultfs_data(r->fs, KEY);
+    assert_int_equal(faultfs_size(r->fs, KEY), STATS_KEY_FILE_LEN);
+    memcpy(key, file + 16, sizeof key);
+    faultfs_link(r->fs, KEY, "/stolen");
+    tick_at(r, MONDAY_S);
+    assert_false(faultfs_contains(r->fs, KEY, bytes_of(key, sizeof key)));
+    assert_false(faultfs_contains(r->fs, "/stolen", bytes_of(key, sizeof key)));
+    assert_int_equal(faultfs_size(r->fs, "/stolen"), STATS_KEY_FILE_LEN);
+}
+
 /* ---- failures ---- */
 
 static void day_that_cannot_be_written_is_tried_again(void **state) {
@@ -378,6 +463,11 @@ static void metrics_are_written_at_their_interval(void **state) {
 
 #define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static int group_setup(void **state) {
+    (void)state;
+    return crypto_init() == OK ? 0 : -1;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         ROW(day_ends_at_midnight_and_counting_begins_anew),
@@ -392,11 +482,14 @@ int main(void) {
         ROW(damaged_state_is_kept_aside),
         ROW(state_that_cannot_be_read_stops_the_start),
         ROW(power_loss_leaves_a_whole_state),
+        ROW(keys_are_beside_the_state),
+        ROW(hashes_of_the_reference_are_keyed),
+        ROW(keys_of_a_day_that_is_over_are_erased),
         ROW(day_that_cannot_be_written_is_tried_again),
         ROW(many_days_that_cannot_be_written_do_not_grow),
         ROW(line_that_was_cut_off_is_left_alone),
         ROW(append_that_fails_leaves_nothing),
         ROW(metrics_are_written_at_their_interval),
     };
-    return cmocka_run_group_tests_name("stats_job", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("stats_job", tests, group_setup, NULL);
 }

@@ -42,6 +42,7 @@ enum err paths_init(struct paths *ret, struct problem *ret_problem) {
         {ret->reference_journal, state, "/", "messages"},
         {ret->lock, state, "/", "smp-server.lock"},
         {ret->stats, state, "/", "smp-server-stats.log"},
+        {ret->stats_key, state, "/", "smp-server-stats.key"},
         {ret->stats_daily, state, "/", "smp-server-stats.daily.log"},
         {ret->metrics, state, "/", "smp-server-metrics.txt"},
         {ret->metrics_prom, state, "/", "smp-server-metrics.prom"},

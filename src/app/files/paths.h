@@ -19,7 +19,7 @@ struct paths {
     char journal_mark[PATH_MAX];      /* what an orderly stop has left of it, wherever it is */
     char reference_journal[PATH_MAX]; /* the reference's, in a format of its own: only imported */
     char lock[PATH_MAX];
-    char stats[PATH_MAX], stats_daily[PATH_MAX];
+    char stats[PATH_MAX], stats_key[PATH_MAX], stats_daily[PATH_MAX];
     char metrics[PATH_MAX], metrics_prom[PATH_MAX]; /* of the reference's form; for node_exporter */
 };
 

@@ -16,7 +16,7 @@
 #include "app/files/file_problem.h"
 #include "app/server/ports.h"
 #include "app/server/shares.h"
-#include "app/server/stats_job.h"
+#include "app/server/stats_state.h"
 #include "names/resolver.h"
 
 enum {
@@ -217,7 +217,7 @@ static void look_at_space(struct checks *c) {
 static void look_at_statistics(struct checks *c) {
     struct problem p = {0};
     if (!c->conf->log_stats) return;
-    if (stats_job_check(c->paths, &p) != OK) tell_problem(c, STATISTICS, &p);
+    if (stats_state_check(c->paths, &p) != OK) tell_problem(c, STATISTICS, &p);
     if (storage_check_file(c->paths->stats_daily, &p) != OK)
         checks__tell(c, FINDING_WARNING, STATISTICS, "%s", p.text);
 }

@@ -34,6 +34,7 @@ static const char *const FILES[] = {
     "smp-server-ntfs.log*",
     "smp-server-journal.stop*",
     "smp-server-stats.log*",
+    "smp-server-stats.key*",
     "smp-server-stats.daily.log*",
     "smp-server-metrics.txt*",
     "smp-server-metrics.prom*",

@@ -5,23 +5,18 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "app/files/file_problem.h"
+#include "app/server/stats_state.h"
 #include "base/lock.h"
 #include "base/log.h"
-#include "base/new_file.h"
 #include "base/thread.h"
 
 enum {
     TICK_MS = 1000,
     SAVE_INTERVAL_MS = 300 * 1000,
     RETRY_MS = 60 * 1000,               /* after a file could not be written */
-    STATE_FILE_MAX = 1 << 30,           /* bytes; the reference's lists have no limit */
     UNWRITTEN_MAX = 16 * STATS_CSV_MAX, /* bytes of days that could not be written */
-    ASIDE_PATH_MAX = PATH_MAX + 32,
     FILE_MODE = 0640,
     EXPORTER_MODE = 0644,
 };
@@ -35,8 +30,8 @@ struct stats_job {
     int64_t save_ms, metrics_ms, retry_ms; /* monotonic: when next */
     char unwritten[UNWRITTEN_MAX];         /* lines for the CSV file */
     size_t n_unwritten;
-    /* guarded by saving: one writes the state file at a time */
     struct lock saving;
+    struct stats_state state; /* guarded by saving */
     /* guarded by mtx */
     struct lock mtx;
     struct lock_cond wake;
@@ -44,14 +39,6 @@ struct stats_job {
 };
 
 /* ---- files ---- */
-
-static enum err replace(const struct stats_job *j, const char *path, mode_t mode, struct bytes b) {
-    struct new_file f;
-    const enum err e = new_file_open(&f, j->o.vfs, path, mode, 0);
-    if (e != OK) return e;
-    new_file_put(&f, b);
-    return new_file_commit(&f);
-}
 
 /* After a line that was cut off another one begins. */
 static enum err ends_in_line(const struct vfs *v, int fd, uint64_t size, bool *ret) {
@@ -98,15 +85,11 @@ static void warn_not_written(const char *path, enum err e) {
 
 enum err stats_job_save(struct stats_job *j) {
     struct stats_gauges g = {0};
-    uint8_t *text = NULL;
-    size_t n = 0;
     if (!j->o.log_stats) return OK;
     j->o.gauges(j->o.ctx, &g);
     lock_take(&j->saving);
-    enum err e = stats_save(j->o.stats, g.value[GAUGE_Q_COUNT], &text, &n);
-    if (e == OK) e = replace(j, j->o.paths->stats, FILE_MODE, bytes_of(text, n));
+    const enum err e = stats_state_save(&j->state, g.value[GAUGE_Q_COUNT]);
     lock_give(&j->saving);
-    free(text);
     return e;
 }
 
@@ -114,60 +97,6 @@ static void save(struct stats_job *j) {
     const enum err e = stats_job_save(j);
     if (e != OK) warn_not_written(j->o.paths->stats, e);
     j->save_ms = env_mono_ms(j->o.env) + SAVE_INTERVAL_MS;
-}
-
-static enum err keep_aside(const struct stats_job *j, struct problem *p) {
-    const struct vfs *v = j->o.vfs;
-    char aside[ASIDE_PATH_MAX];
-    (void)snprintf(aside, sizeof aside, "%s.damaged-%lld", j->o.paths->stats,
-                   (long long)env_now_s(j->o.env));
-    const enum err e = v->rename(v->ctx, j->o.paths->stats, aside);
-    if (e != OK) return file_problem(p, "it is damaged: cannot rename", j->o.paths->stats, errno);
-    log_line(LOG_WARN, "stats_damaged", "kept_as=\"%s\" counting=\"from zero\"", aside);
-    return OK;
-}
-
-/* The caller frees *ret_text. E_NOT_FOUND, E_SYS, E_LIMIT, E_NO_MEMORY. */
-static enum err read_all(const struct vfs *v, const char *path, uint8_t **ret_text, size_t *ret_n) {
-    int fd = -1;
-    uint64_t size = 0;
-    uint8_t *text = NULL;
-    enum err e = v->open(v->ctx, path, O_RDONLY, 0, &fd);
-    if (e != OK) return e;
-    e = v->size(v->ctx, fd, &size);
-    if (e == OK && size > STATE_FILE_MAX) e = E_LIMIT;
-    if (e == OK) {
-        text = malloc((size_t)size + 1);
-        e = text != NULL ? v->read_at(v->ctx, fd, text, (size_t)size, 0, ret_n) : E_NO_MEMORY;
-    }
-    const int why = errno;
-    v->close(v->ctx, fd);
-    if (e != OK) free(text);
-    if (e == OK) *ret_text = text;
-    errno = why;
-    return e;
-}
-
-enum err stats_job_check(const struct paths *paths, struct problem *ret_problem) {
-    struct stat st;
-    const char *path = paths->stats;
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-        return problem_set(ret_problem, E_SYS, "%s is not a regular file: move it away", path);
-    if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) == 0 || errno == ENOENT) return OK;
-    return file_problem(ret_problem, "cannot read", path, errno);
-}
-
-static enum err restore(const struct stats_job *j, struct problem *p) {
-    const char *path = j->o.paths->stats;
-    uint8_t *text = NULL;
-    size_t n = 0;
-    enum err e = read_all(j->o.vfs, path, &text, &n);
-    if (e == E_NOT_FOUND) return OK;
-    if (e == E_SYS) return file_problem(p, "cannot read", path, errno);
-    if (e != OK) return problem_set(p, e, "cannot read %s: %s", path, err_meaning(e));
-    e = stats_restore(j->o.stats, bytes_of(text, n));
-    free(text);
-    return e == OK ? OK : keep_aside(j, p);
 }
 
 /* ---- days ---- */
@@ -241,7 +170,7 @@ static void write_metrics_to(const struct stats_job *j, const struct stats_repor
     if (text != NULL) {
         struct wr w = wr_init(text, STATS_METRICS_MAX);
         stats_write_metrics(r, j->o.version, what_for, &w);
-        e = replace(j, path, mode, wr_bytes(&w));
+        e = stats_state_replace(j->o.vfs, path, mode, wr_bytes(&w));
         free(text);
     }
     if (e != OK) warn_not_written(path, e);
@@ -283,7 +212,9 @@ enum err stats_job_new(const struct stats_job_opts *o, struct stats_job **ret,
     struct stats_job *j = calloc(1, sizeof *j);
     if (j == NULL) return problem_set(ret_problem, E_NO_MEMORY, "out of memory");
     j->o = *o;
-    const enum err e = o->log_stats ? restore(j, ret_problem) : OK;
+    j->state =
+        (struct stats_state){.env = o->env, .vfs = o->vfs, .paths = o->paths, .stats = o->stats};
+    const enum err e = o->log_stats ? stats_state_restore(&j->state, ret_problem) : OK;
     if (e != OK) {
         free(j);
         return e;

@@ -32,8 +32,6 @@ struct stats_job_opts {
     void *ctx;
 };
 
-/* Whether a start could read the state, if there is one. E_SYS. */
-MUST_USE enum err stats_job_check(const struct paths *paths, struct problem *ret_problem);
 /* Reads the state: before anything is counted. E_SYS when there is a state file that cannot be
  * read, or kept aside; E_NO_MEMORY. */
 MUST_USE enum err stats_job_new(const struct stats_job_opts *o, struct stats_job **ret,
