@@ -109,3 +109,11 @@ bool accept_has_tag(struct bytes value, struct bytes tag) {
     }
     return false;
 }
+
+bool accept_has_word(struct bytes list, const char *word) {
+    struct rd r = rd_init(list);
+    while (rd_left(&r) != 0) {
+        if (is_named(trim(rd_part(&r, ',')), word)) return true;
+    }
+    return false;
+}

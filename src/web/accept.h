@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* accept.h -- what a browser prefers: the lists of Accept-Language, Accept-Encoding and
- * If-None-Match (RFC 9110, sections 12.5 and 13.1.2). Pure; any thread. */
+ * If-None-Match (RFC 9110, sections 12.5 and 13.1.2), and of other fields. Pure; any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,3 +19,5 @@ enum web_lang accept_language(struct bytes value);
 void accept_coding(struct bytes value, unsigned ret_weights[N_WEB_CODINGS]);
 /* Is this entity tag, without its quotes, on the list, or is that `*`? */
 bool accept_has_tag(struct bytes value, struct bytes tag);
+/* Is this word, in any letters, in a list with commas? */
+bool accept_has_word(struct bytes list, const char *word);

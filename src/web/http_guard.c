@@ -4,7 +4,13 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { BAD = 400, URI_TOO_LONG = 414, HEADERS_TOO_LARGE = 431 };
+enum {
+    BAD = 400,
+    NOT_ALLOWED = 405,
+    URI_TOO_LONG = 414,
+    HEADERS_TOO_LARGE = 431,
+    NO_VERSION = 505
+};
 
 /* "token" of RFC 9110, section 5.6.2. */
 static bool is_token(uint8_t b) {
@@ -28,9 +34,39 @@ static unsigned take_value(struct http_guard *g, uint8_t byte) {
     return byte == '\t' || (byte >= ' ' && byte != 0x7f) ? 0 : BAD;
 }
 
-static unsigned take_request(struct http_guard *g, uint8_t byte) {
-    if (byte == '\r') return go(g, g->n_line > 1, GUARD_REQUEST_LF);
-    return byte >= ' ' && byte < 0x7f ? 0 : BAD;
+/* A part of the request line is at its end. */
+static unsigned go_on(struct http_guard *g, enum http_guard_state next) {
+    g->n_part = 0;
+    g->state = next;
+    return 0;
+}
+
+/* Refused as soon as it can be nothing else, so that no parser has to know it. */
+static unsigned take_method(struct http_guard *g, uint8_t byte) {
+    static const char GET[] = "GET ", HEAD[] = "HEAD ";
+    if (byte != ' ' ? !is_token(byte) : g->n_part == 0) return BAD;
+    g->not_get = g->not_get || byte != GET[g->n_part];
+    g->not_head = g->not_head || byte != HEAD[g->n_part];
+    if (g->not_get && g->not_head) return NOT_ALLOWED;
+    g->n_part++;
+    return byte == ' ' ? go_on(g, GUARD_TARGET) : 0;
+}
+
+static unsigned take_target(struct http_guard *g, uint8_t byte) {
+    if (g->n_part++ == 0) return byte == '/' ? 0 : BAD;
+    if (byte == ' ') return go_on(g, GUARD_VERSION);
+    return byte > ' ' && byte < 0x7f ? 0 : BAD;
+}
+
+static unsigned take_version(struct http_guard *g, uint8_t byte) {
+    static const char VERSION[] = "HTTP/1.1\r";
+    const char wanted = VERSION[g->n_part++];
+    if (wanted == '1') {
+        if (byte < '0' || byte > '9') return BAD;
+        const bool is_minor = g->n_part == sizeof VERSION - 2;
+        return byte == '1' || (is_minor && byte == '0') ? 0 : NO_VERSION;
+    }
+    return go(g, byte == wanted, byte == '\r' ? GUARD_REQUEST_LF : GUARD_VERSION);
 }
 
 unsigned http_guard_take(struct http_guard *g, uint8_t byte) {
@@ -41,8 +77,12 @@ unsigned http_guard_take(struct http_guard *g, uint8_t byte) {
         return HEADERS_TOO_LARGE;
     }
     switch (g->state) {
-    case GUARD_REQUEST:
-        return take_request(g, byte);
+    case GUARD_METHOD:
+        return take_method(g, byte);
+    case GUARD_TARGET:
+        return take_target(g, byte);
+    case GUARD_VERSION:
+        return take_version(g, byte);
     case GUARD_REQUEST_LF:
     case GUARD_VALUE_LF:
         return go(g, byte == '\n', GUARD_FIELD);

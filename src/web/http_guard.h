@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* http_guard.h -- which heads of HTTP/1 requests are let through to the parser, and where they end.
  *
- * Parsers are made for all clients there are, and forgive much. Here nothing is forgiven that two
- * programs could understand in two ways, or that no browser sends: lines that do not end with CR
- * LF, folded lines, space around a field's name, control characters; and nothing is longer than it
- * has to be. Pure. */
+ * Parsers are made for all clients there are, and forgive much, each of them something else. Here
+ * nothing is forgiven that two programs could understand in two ways, or that no browser sends:
+ * methods but GET and HEAD, targets that are no path, versions but 1.0 and 1.1, lines that do not
+ * end with CR LF, folded lines, space around a field's name, control characters; and nothing is
+ * longer than it has to be. Of the request line nothing is left for the parser to refuse. Pure. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +19,9 @@ enum {
 };
 
 enum http_guard_state {
-    GUARD_REQUEST,    /* in the request line */
+    GUARD_METHOD,     /* in the request line */
+    GUARD_TARGET,     /* after its first space */
+    GUARD_VERSION,    /* after its second */
     GUARD_REQUEST_LF, /* after its CR */
     GUARD_FIELD,      /* where a field may begin */
     GUARD_NAME,       /* in its name */
@@ -30,6 +34,8 @@ enum http_guard_state {
 struct http_guard {
     enum http_guard_state state;
     unsigned n_line, n_headers, n_fields;
+    unsigned n_part;        /* bytes of the method, target or version */
+    bool not_get, not_head; /* the method can not become that any more */
 };
 
 /* Looks at one more byte of a guard that began as zeros. 0, or the status of the refusal, after

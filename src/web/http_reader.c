@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* The two parsers are called alike, but for how they end and how they tell errors: that is in
- * run_parser(). */
+ * is_parsed(). */
 #include "web/http_reader.h"
 
 #include <stdlib.h>
@@ -8,9 +8,10 @@
 
 #include "base/attr.h"
 #include "base/rd.h"
+#include "web/accept.h"
 #include "web/http_path.h"
 
-enum { BAD = 400, NOT_ALLOWED = 405, TOO_LARGE = 413, NO_VERSION = 505 };
+enum { BAD = 400, TOO_LARGE = 413 };
 
 static const char *const KEPT[N_HTTP_TEXTS] = {
     [HTTP_HOST] = "host",
@@ -92,21 +93,10 @@ static int on_value(parser *p, const char *at, size_t n) {
     return 0;
 }
 
-/* Of HTTP/1.0 it is simply not offered. */
-static bool keeps_alive(const parser *p) {
-    if (p->http_minor == 0) return false;
-#ifdef WEB_LLHTTP
-    return llhttp_should_keep_alive(p) != 0;
-#else
-    return http_should_keep_alive(p) != 0;
-#endif
-}
-
 /* A field without a value may come without on_value(). */
 static int on_complete(parser *p) {
     struct http_reader *r = p->data;
     if (!r->is_value && r->n_name != 0) begin_value(r);
-    r->keeps_alive = keeps_alive(p); /* which llhttp forgets with the end of the request */
     return 0;
 }
 
@@ -121,26 +111,16 @@ static const http_parser_settings SETTINGS = {
     .on_headers_complete = on_complete,
 };
 
-/* 0, or the status of a refusal. b is of one head. */
-static unsigned run_parser(parser *p, struct bytes b) {
-    if (b.n == 0) return 0; /* which would mean the end */
+/* What the guard let through, of one head. */
+static bool is_parsed(parser *p, struct bytes b) {
+    if (b.n == 0) return true; /* which would mean the end */
 #ifdef WEB_LLHTTP
     const llhttp_errno_t e = llhttp_execute(p, (const char *)b.p, b.n);
-    if (e == HPE_PAUSED_UPGRADE) return 0;
+    return e == HPE_OK || e == HPE_PAUSED_UPGRADE;
 #else
     (void)http_parser_execute(p, &SETTINGS, (const char *)b.p, b.n);
-    const enum http_errno e = HTTP_PARSER_ERRNO(p);
+    return HTTP_PARSER_ERRNO(p) == HPE_OK;
 #endif
-    switch (e) {
-    case HPE_OK:
-        return 0;
-    case HPE_INVALID_METHOD:
-        return NOT_ALLOWED;
-    case HPE_INVALID_VERSION:
-        return NO_VERSION;
-    default:
-        return BAD;
-    }
 }
 
 void http_reader_reset(struct http_reader *r) {
@@ -156,38 +136,30 @@ void http_reader_reset(struct http_reader *r) {
 
 /* ---- the request ---- */
 
-static enum web_method method_of(const parser *p) {
-    switch (p->method) {
-    case HTTP_GET:
-        return WEB_GET;
-    case HTTP_HEAD:
-        return WEB_HEAD;
-    default:
-        return WEB_OTHER;
-    }
-}
-
 /* What the parsers do not mind. 0, or the status of the refusal. */
 static unsigned find_fault(const struct http_reader *r) {
-    const parser *p = &r->parser;
-    if (p->http_major != 1 || p->http_minor > 1) return NO_VERSION;
     if (r->has_coding || r->n_lengths > 1) return BAD;
-    if (r->n_hosts > 1 || (p->http_minor == 1 && r->n_hosts != 1)) return BAD;
+    if (r->n_hosts > 1 || (r->parser.http_minor == 1 && r->n_hosts != 1)) return BAD;
     if (r->is_long[HTTP_HOST]) return BAD;
-    if (r->n[HTTP_TARGET] == 0 || r->texts[HTTP_TARGET][0] != '/') return BAD;
-    if (r->has_body) return TOO_LARGE;
-    return method_of(p) != WEB_OTHER ? 0 : NOT_ALLOWED;
+    return r->has_body ? TOO_LARGE : 0;
+}
+
+/* The parsers have opinions of their own on tabs and on fields that are not of the standard. With
+ * HTTP/1.0 it is simply not offered. */
+static bool keeps_alive(const struct http_reader *r, struct bytes connection) {
+    return r->parser.http_minor == 1 && !r->is_long[HTTP_CONNECTION] &&
+           !accept_has_word(connection, "close");
 }
 
 static void fill_request(struct http_reader *r, struct http_request *ret) {
     *ret = (struct http_request){
-        .method = method_of(&r->parser),
-        .keeps_alive = r->keeps_alive,
+        .method = r->parser.method == HTTP_GET ? WEB_GET : WEB_HEAD,
         .is_old = r->parser.http_minor == 0,
     };
     for (int i = 0; i < N_HTTP_TEXTS; i++) {
         if (!r->is_long[i]) ret->text[i] = bytes_of(place_of(r, i), r->n[i]);
     }
+    ret->keeps_alive = keeps_alive(r, ret->text[HTTP_CONNECTION]);
     struct rd target = rd_init(ret->text[HTTP_TARGET]);
     const struct bytes path = rd_part(&target, '?');
     ret->query = rd_tail(&target);
@@ -202,11 +174,10 @@ enum http_step http_reader_take(struct http_reader *r, struct bytes *in,
     if (in->n != 0) r->is_begun = true;
     while (n < in->n && r->status == 0 && r->guard.state != GUARD_DONE)
         r->status = http_guard_take(&r->guard, in->p[n++]);
-    /* What the parser refuses comes before what the guard does. */
-    const unsigned refused =
-        run_parser(&r->parser, bytes_of(in->p, r->status == 0 || n == 0 ? n : n - 1));
+    const struct bytes passed = bytes_of(in->p, r->status == 0 || n == 0 ? n : n - 1);
     *in = bytes_of(in->p + n, in->n - n);
-    if (refused != 0) r->status = refused;
+    /* It comes before the byte that the guard refuses. */
+    if (!is_parsed(&r->parser, passed)) r->status = BAD;
     if (r->status == 0 && r->guard.state != GUARD_DONE) return HTTP_MORE;
     if (r->status == 0) r->status = find_fault(r);
     if (r->status != 0) return HTTP_REFUSED;

@@ -47,7 +47,6 @@ struct http_reader {
     bool is_value;   /* its value has begun */
     int text;        /* enum http_text of its value; -1: it is not kept */
     uint8_t n_hosts, n_lengths;
-    bool keeps_alive;           /* the connection, after it */
     bool has_body, has_coding;  /* Content-Length that is not 0; Transfer-Encoding */
     bool is_long[N_HTTP_TEXTS]; /* did not fit, and is not there */
     uint16_t n[N_HTTP_TEXTS];

@@ -1,35 +1,20 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "web/upgrade.h"
 
-#include <strings.h>
+#include <string.h>
 
 #include "base/attr.h"
 #include "base/rd.h"
 #include "base/wr.h"
 #include "crypto/base64.h"
 #include "crypto/crypto.h"
+#include "web/accept.h"
 
 enum { SWITCHING = 101, BAD = 400, WRONG_VERSION = 426, NO_MEMORY = 500 };
 enum { KEY_LEN = 16, KEY_TEXT_LEN = 24, CHALLENGE_TEXT_LEN = 43 };
 
-static struct bytes trim(struct bytes b) {
-    while (b.n != 0 && (b.p[0] == ' ' || b.p[0] == '\t')) b = bytes_of(b.p + 1, b.n - 1);
-    while (b.n != 0 && (b.p[b.n - 1] == ' ' || b.p[b.n - 1] == '\t')) b.n--;
-    return b;
-}
-
-/* Is this word, in any letters, in a list with commas? */
-static bool has_word(struct bytes list, const char *word) {
-    struct rd r = rd_init(list);
-    while (rd_left(&r) != 0) {
-        const struct bytes b = trim(rd_part(&r, ','));
-        if (b.n == strlen(word) && strncasecmp((const char *)b.p, word, b.n) == 0) return true;
-    }
-    return false;
-}
-
 bool upgrade_is_wanted(const struct http_request *r) {
-    return has_word(r->text[HTTP_UPGRADE], "websocket");
+    return accept_has_word(r->text[HTTP_UPGRADE], "websocket");
 }
 
 /* Between the two alphabets of base64, in its place. */
@@ -86,7 +71,7 @@ static void read_challenge(struct bytes query, struct upgrade *u) {
 }
 
 unsigned upgrade_check(const struct http_request *r, struct upgrade *ret) {
-    if (r->method != WEB_GET || r->is_old || !has_word(r->text[HTTP_CONNECTION], "upgrade"))
+    if (r->method != WEB_GET || r->is_old || !accept_has_word(r->text[HTTP_CONNECTION], "upgrade"))
         return BAD;
     if (!bytes_equal(r->text[HTTP_WS_VERSION], bytes_str("13"))) return WRONG_VERSION;
     if (!is_key(r->text[HTTP_WS_KEY])) return BAD;

@@ -87,13 +87,40 @@ static void test_statuses(void **state) {
         {"GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\n" HOST "Content-Length: 0\r\nContent-Length: 0\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n", 413},
-        {"POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n", 413},
+        {"HEAD / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n", 413},
         {"GET / HTTP/1.1\r\n" HOST "Content-Length: -1\r\n\r\n", 400},
         {"POST / HTTP/1.1\r\n" HOST "\r\n", 405},
         {"OPTIONS / HTTP/1.1\r\n" HOST "\r\n", 405},
         {"GETX / HTTP/1.1\r\n" HOST "\r\n", 405},
+        {"GE / HTTP/1.1\r\n" HOST "\r\n", 405},
+        {"get / HTTP/1.1\r\n" HOST "\r\n", 405},
+        {"POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n", 405},
+        /* Methods that one of the parsers knows, and the other not. */
+        {"PRI * HTTP/2.0\r\n\r\n", 405},
+        {"QUERY / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n", 405},
+        {"DESCRIBE / HTTP/1.1\r\n" HOST HOST "\r\n", 405},
+        {"G\x01 / HTTP/1.1\r\n" HOST "\r\n", 400},
+        {" GET / HTTP/1.1\r\n" HOST "\r\n", 400},
         {"GET / HTTP/1.2\r\n" HOST "\r\n", 505},
         {"GET / HTTP/2.0\r\n" HOST "\r\n", 505},
+        {"GET / HTTP/0.9\r\n" HOST "\r\n", 505},
+        {"GET / HTTP/01.1\r\n" HOST "\r\n", 505},
+        /* What http-parser takes for HTTP/1.1, or llhttp. */
+        {"GET / HTT5/1.1\r\n" HOST "\r\n", 400},
+        {"GET / HTTP:1.1\r\n" HOST "\r\n", 400},
+        {"GET / HT/P/1.1\r\n" HOST "\r\n", 400},
+        {"GET / RTSP/1.0\r\n" HOST "\r\n", 400},
+        {"GET / ICE/1.0\r\n" HOST "\r\n", 400},
+        {"GET / http/1.1\r\n" HOST "\r\n", 400},
+        {"GET / HTTP/1.10\r\n" HOST "\r\n", 400},
+        {"GET / HTTP/1.1 \r\n" HOST "\r\n", 400},
+        {"GET / HTTP/1.\r\n" HOST "\r\n", 400},
+        {"GET / HTTP /1.1\r\n" HOST "\r\n", 400},
+        {"GET  / HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"GET /  HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"GET /a b HTTP/1.1\r\n" HOST "\r\n", 400},
+        {"GET /\r\n" HOST "\r\n", 400},
+        {"GET ftp:// HTTP/1.1\r\n" HOST "\r\n", 400},
     };
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         const unsigned got = status_of(CASES[i].text);
@@ -175,6 +202,11 @@ static void test_keep_alive(void **state) {
     } CASES[] = {
         {"GET / HTTP/1.1\r\n" HOST "\r\n", true},
         {"GET / HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\n" HOST "Connection:\tClose\t\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\n" HOST "Connection: x, close\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\n" HOST "Connection: x\r\nConnection: close\r\n\r\n", false},
+        {"GET / HTTP/1.1\r\n" HOST "Connection: closed\r\n\r\n", true},
+        {"GET / HTTP/1.1\r\n" HOST "Proxy-Connection: close\r\n\r\n", true},
         {"GET / HTTP/1.0\r\n\r\n", false},
         {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false}, /* simply not offered */
     };
