@@ -53,6 +53,7 @@ struct loop {
     /* guarded by mtx */
     struct lock mtx;
     struct loop_msg *head, **tail;
+    bool is_woken; /* and has not looked into its mailbox since */
 };
 
 struct timer {
@@ -74,6 +75,7 @@ static struct loop_msg *take_messages(struct loop *l) {
     struct loop_msg *list = l->head;
     l->head = NULL;
     l->tail = &l->head;
+    l->is_woken = false;
     lock_give(&l->mtx);
     return list;
 }
@@ -246,14 +248,23 @@ void loop_join(struct loop *l) {
 
 /* ---- any thread ---- */
 
-void loop_post(struct loop *l, struct loop_msg *owned) {
+static void post(struct loop *l, struct loop_msg *owned, bool wakes) {
     owned->next = NULL;
     lock_take(&l->mtx);
-    const bool was_empty = l->head == NULL;
+    const bool must_wake = wakes && !l->is_woken;
+    if (must_wake) l->is_woken = true;
     *l->tail = owned;
     l->tail = &owned->next;
     lock_give(&l->mtx);
-    if (was_empty) (void)uv_async_send(&l->wake);
+    if (must_wake) (void)uv_async_send(&l->wake);
+}
+
+void loop_post(struct loop *l, struct loop_msg *owned) {
+    post(l, owned, true);
+}
+
+void loop_leave(struct loop *l, struct loop_msg *owned) {
+    post(l, owned, false);
 }
 
 unsigned loop_index(const struct loop *l) {
@@ -334,6 +345,13 @@ void loop_timer_stop(struct loop_timer *timer) {
     if (t == NULL) return;
     ASSERT_ON_LOOP(t->loop);
     detach_timer(t);
+}
+
+void loop_timer_pause(struct loop_timer *timer) {
+    struct timer *t = timer->impl;
+    if (t == NULL) return;
+    ASSERT_ON_LOOP(t->loop);
+    (void)uv_timer_stop(&t->uv);
 }
 
 /* ---- this folder ---- */

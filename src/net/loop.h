@@ -47,6 +47,8 @@ void loop_stop(struct loop *l); /* any thread: the thread ends after this turn *
 void loop_join(struct loop *l);
 
 void loop_post(struct loop *l, struct loop_msg *owned); /* any thread; cannot fail */
+/* The same without waking the loop: it comes with what is posted next, or earlier. */
+void loop_leave(struct loop *l, struct loop_msg *owned);
 
 unsigned loop_index(const struct loop *l);  /* any thread */
 bool loop_is_current(const struct loop *l); /* any thread */
@@ -65,3 +67,6 @@ const struct env *loop_env(const struct loop *l); /* any thread; borrowed */
 MUST_USE enum err loop_timer_start(struct loop *l, struct loop_timer *t, uint64_t first_ms,
                                    uint64_t repeat_ms, void (*fn)(void *ctx), void *ctx);
 void loop_timer_stop(struct loop_timer *t); /* owner; no-op when not running */
+/* Owner: as loop_timer_stop(), for one that repeats and is about to be started again: costs a turn
+ * of the loop less, and keeps its memory. */
+void loop_timer_pause(struct loop_timer *t);

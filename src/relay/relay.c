@@ -124,6 +124,7 @@ void relay_free(struct relay *r) {
         loop_timer_stop(&r->loops[i].inactive_timer);
         loop_timer_stop(&r->loops[i].ends_timer);
         loop_timer_stop(&r->loops[i].retry_timer);
+        loop_timer_stop(&r->loops[i].leisure_timer);
         ntf_stop(&r->loops[i]);
         slowed_stop(&r->loops[i]);
         fate_desk_close(&r->loops[i].desk);

@@ -131,9 +131,9 @@ bool store__next_in_ram(struct store *s, struct store_next *n) {
 /* ---- deleting ---- */
 
 /* Deletes the oldest message; the entry is the caller's to free. Under the queue's lock. */
-static enum err delete_head(struct store *s, struct queue *q, struct msg_entry **ret_gone,
-                            lsn_t *ret_lsn) {
-    const enum err e = s->ops->forget(s, q, q->head, ret_lsn);
+static enum err delete_head(struct store *s, struct queue *q, enum store_pace pace,
+                            struct msg_entry **ret_gone, lsn_t *ret_lsn) {
+    const enum err e = s->ops->forget(s, q, q->head, pace, ret_lsn);
     if (e != OK) return e;
     *ret_gone = queue_pop(q);
     store__count_messages(s, -1);
@@ -141,14 +141,14 @@ static enum err delete_head(struct store *s, struct queue *q, struct msg_entry *
 }
 
 enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
-                       struct msg_acked *ret) {
+                       enum store_pace pace, struct msg_acked *ret) {
 
     *ret = (struct msg_acked){0};
     struct msg_entry *gone = NULL;
     enum err e = store__lock_live(s, q);
     if (e != OK) return e;
     const bool is_head = msg_id != NULL && q->head != NULL && id_equal(&q->head->id, msg_id);
-    if (is_head) e = delete_head(s, q, &gone, &ret->lsn);
+    if (is_head) e = delete_head(s, q, pace, &gone, &ret->lsn);
     ret->has_next = q->head != NULL;
     store__unlock(s, q);
     if (gone != NULL && !gone->is_quota) {
@@ -174,7 +174,7 @@ static void expire_locked(struct queue *q, void *ctx) {
     while (x->err == OK && q->head != NULL && (int64_t)q->head->ts_s < x->before_ts_s) {
         struct msg_entry *gone = NULL;
         lsn_t lsn;
-        x->err = delete_head(x->store, q, &gone, &lsn);
+        x->err = delete_head(x->store, q, PACE_AT_ONCE, &gone, &lsn);
         msg_entry_free(gone);
         if (x->err == OK) x->n++;
     }

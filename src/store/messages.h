@@ -24,7 +24,7 @@ struct msg_acked {
 };
 /* Deletes the oldest message if msg_id is its id; NULL deletes nothing. */
 MUST_USE enum err store_msg_ack(struct store *s, struct queue *q, const struct id *msg_id,
-                                struct msg_acked *ret);
+                                enum store_pace pace, struct msg_acked *ret);
 
 /* The oldest message of a queue with its body, for delivery. */
 struct store_next {

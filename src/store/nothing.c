@@ -47,7 +47,8 @@ static enum err message(struct store *s, struct queue *q, struct message *m, str
 }
 
 static enum err forget(struct store *s, struct queue *q, const struct msg_entry *e,
-                       lsn_t *ret_lsn) {
+                       enum store_pace pace, lsn_t *ret_lsn) {
+    (void)pace;
     (void)s;
     (void)q;
     (void)e;

@@ -62,6 +62,14 @@ enum err store_fate(const struct store *s, lsn_t lsn) {
     return lsn == 0 ? OK : s->ops->fate(s, lsn);
 }
 
+unsigned store_leisure_ms(struct store *s) {
+    return s->ops->leisure_ms != NULL ? s->ops->leisure_ms(s) : 0;
+}
+
+void store_hurry(struct store *s, lsn_t lsn, bool in_vain) {
+    if (lsn != 0 && s->ops->hurry != NULL) s->ops->hurry(s, lsn, in_vain);
+}
+
 bool store_load(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w) {
     return s->ops->load(s, lookups, n, w);
 }

@@ -81,6 +81,14 @@ void store_close(struct store *s);
  * queue stays, and is written as soon as that can be done. */
 enum err store_fate(const struct store *s, lsn_t lsn);
 
+/* When a change is made durable: as soon as that can be done; or together with the next change that
+ * is. Whoever waits for one that was made at leisure asks how long that is reasonable, and hurries
+ * it then, or earlier when something else has to wait for it (in_vain: the time is over). 0: at
+ * once. Any thread; lsn 0 is a no-op. */
+enum store_pace { PACE_AT_ONCE, PACE_AT_LEISURE };
+unsigned store_leisure_ms(struct store *s);
+void store_hurry(struct store *s, lsn_t lsn, bool in_vain);
+
 /* How an answer comes that is not there at once; embed it in what waits. ready() is called once, by
  * any thread, which holds no lock of the store. */
 struct store_waiter {

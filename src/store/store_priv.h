@@ -36,8 +36,12 @@ struct store_ops {
      * it again. E_STORE, E_NO_MEMORY. */
     enum err (*message)(struct store *s, struct queue *q, struct message *m, struct msg_entry *e);
     /* The oldest message of a queue is deleted. E_STORE, E_NO_MEMORY. */
-    enum err (*forget)(struct store *s, struct queue *q, const struct msg_entry *e, lsn_t *ret_lsn);
+    enum err (*forget)(struct store *s, struct queue *q, const struct msg_entry *e,
+                       enum store_pace pace, lsn_t *ret_lsn);
     enum err (*fate)(const struct store *s, lsn_t lsn); /* of a change; lsn is not 0 */
+    /* As the functions of store.h. Both NULL: nothing is done at leisure. */
+    unsigned (*leisure_ms)(struct store *s);
+    void (*hurry)(struct store *s, lsn_t lsn, bool in_vain);
 
     bool (*load)(struct store *s, struct store_lookup *lookups, size_t n, struct store_waiter *w);
     bool (*msg_next)(struct store *s, struct store_next *n, struct store_waiter *w);

@@ -62,7 +62,7 @@ static void one_operation(struct store *s, uint64_t n, struct message *m) {
     struct msg_acked acked;
     must(store_load(s, &l, 1, NULL), "find");
     if (store_msg_write(s, l.ret_queue, message_ref(m), &written) == OK &&
-        store_msg_ack(s, l.ret_queue, &m->id, &acked) != OK) {
+        store_msg_ack(s, l.ret_queue, &m->id, PACE_AT_ONCE, &acked) != OK) {
         must(false, "acknowledge");
     }
     store_lookup_done(&l);

@@ -146,14 +146,31 @@ static void stop(struct fixture *f, enum err want) {
     free(f);
 }
 
-static enum err append(struct fixture *f, struct fake_sink *s, lsn_t *ret) {
+static enum err begin_append(struct fixture *f, struct fake_sink *s, lsn_t *ret) {
     const enum err e = commit_begin(f->commit, ret);
     if (e != OK) return e;
     assert_int_equal(commit_current_lsn(f->commit), *ret);
     if (s->first == 0) s->first = *ret;
     s->last = *ret;
-    commit_end(f->commit);
     return OK;
+}
+
+static enum err append(struct fixture *f, struct fake_sink *s, lsn_t *ret) {
+    const enum err e = begin_append(f, s, ret);
+    if (e == OK) commit_end(f->commit);
+    return e;
+}
+
+static lsn_t append_at_leisure(struct fixture *f) {
+    lsn_t lsn;
+    assert_int_equal(begin_append(f, &f->a, &lsn), OK);
+    commit_end_at_leisure(f->commit);
+    return lsn;
+}
+
+static void wait_durable(struct fixture *f, lsn_t lsn) {
+    for (int i = 0; i < 100000 && commit_durable_lsn(f->commit) < lsn; i++) usleep(50);
+    assert_true(commit_durable_lsn(f->commit) >= lsn);
 }
 
 static void wait_state(struct fixture *f, enum commit_state want) {
@@ -202,6 +219,63 @@ static void test_groups_adapt(void **state) {
     assert_int_equal(f->a.n_writes, 2);
     assert_int_equal(f->a.n_groups, 2);
     assert_int_equal(n_latencies(f), 2);
+    stop(f, OK);
+}
+
+/* What is at leisure begins no group, and goes with the next one. */
+static void test_leisure(void **state) {
+    (void)state;
+    struct fixture *f = start(0, &FAKE_ENV);
+    lsn_t lsn;
+    assert_int_equal(append_at_leisure(f), 1);
+    assert_int_equal(append(f, &f->b, &lsn), OK);
+    wait_durable(f, lsn);
+    assert_int_equal(f->a.n_groups, 1);
+    assert_int_equal(f->b.n_groups, 1);
+    assert_int_equal(f->a.n_syncs, 1);
+    lsn = append_at_leisure(f);
+    commit_hurry(f->commit, lsn, false);
+    wait_durable(f, lsn);
+    for (int i = 0; i < 4; i++) lsn = append_at_leisure(f); /* so many are a group */
+    wait_durable(f, lsn);
+    (void)append_at_leisure(f);
+    assert_int_equal(commit_flush(f->commit), OK);
+    (void)append_at_leisure(f);
+    stop(f, OK);
+}
+
+/* Changes that are 3 ms apart: as often as that there is company. */
+static void make_load(struct fixture *f, unsigned n) {
+    for (unsigned i = 0; i < n; i++) {
+        lsn_t lsn;
+        clock_ms += 3;
+        assert_int_equal(append(f, &f->a, &lsn), OK);
+        assert_int_equal(commit_flush(f->commit), OK);
+    }
+}
+
+static void test_leisure_is_for_load(void **state) {
+    (void)state;
+    struct fixture *f = start(0, &FAKE_ENV);
+    assert_int_equal(commit_leisure_ms(f->commit), 0);
+    make_load(f, 50);
+    assert_in_range(commit_leisure_ms(f->commit), 6, 8);
+    clock_ms += 100; /* the load is over */
+    assert_int_equal(commit_leisure_ms(f->commit), 0);
+    make_load(f, 50);
+    assert_in_range(commit_leisure_ms(f->commit), 6, 8);
+    commit_hurry(f->commit, append_at_leisure(f), false);
+    assert_in_range(commit_leisure_ms(f->commit), 6, 8);
+    commit_hurry(f->commit, append_at_leisure(f), true); /* nobody came: not so soon again */
+    make_load(f, 10);
+    assert_int_equal(commit_leisure_ms(f->commit), 0);
+    make_load(f, 10);
+    assert_in_range(commit_leisure_ms(f->commit), 6, 8);
+    commit_hurry(f->commit, append_at_leisure(f), true);
+    make_load(f, 30);
+    assert_int_equal(commit_leisure_ms(f->commit), 0);
+    make_load(f, 10);
+    assert_in_range(commit_leisure_ms(f->commit), 6, 8);
     stop(f, OK);
 }
 
@@ -406,6 +480,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_publishes_in_order),
         cmocka_unit_test(test_groups_adapt),
+        cmocka_unit_test(test_leisure),
+        cmocka_unit_test(test_leisure_is_for_load),
         cmocka_unit_test(test_group_limit),
         cmocka_unit_test(test_full_undoes_both_and_recovers),
         cmocka_unit_test(test_failed_write_is_final),

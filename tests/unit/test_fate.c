@@ -137,6 +137,40 @@ static void the_last_question_counts(void **state) {
     assert_int_equal(f->a.n_told, 1);
 }
 
+/* ---- what is left at a desk ---- */
+
+struct note {
+    struct loop_msg msg;
+    unsigned n_run;
+};
+
+static void run_note(struct loop_msg *m) {
+    CONTAINER_OF(m, struct note, msg)->n_run++;
+}
+
+static void what_is_left_comes_when_it_is_decided(void **state) {
+    struct fixture *f = *state;
+    struct note n = {.msg.run = run_note};
+    fate_leave(&f->desk, 1, &n.msg);
+    assert_true(f->desk.is_waited_at);
+    assert_false(f->desk.is_called);
+    durable = 1;
+    fates_changed(&f->fates);
+    assert_true(f->desk.is_called);
+    loop_join(f->loop);
+    assert_int_equal(n.n_run, 1);
+}
+
+static void what_is_left_too_late_is_called_for(void **state) {
+    struct fixture *f = *state;
+    struct note n = {.msg.run = run_note};
+    durable = 1;
+    fate_leave(&f->desk, 1, &n.msg);
+    assert_true(f->desk.is_called);
+    loop_join(f->loop);
+    assert_int_equal(n.n_run, 1);
+}
+
 static void who_left_is_not_told(void **state) {
     struct fixture *f = *state;
     assert_int_equal(fate_ask(&f->desk, 1, &f->a.waiter), E_PENDING);
@@ -242,6 +276,8 @@ int main(void) {
         TEST(each_is_told_when_its_own_change_is_decided),
         TEST(who_is_told_may_ask_again),
         TEST(the_last_question_counts),
+        TEST(what_is_left_comes_when_it_is_decided),
+        TEST(what_is_left_too_late_is_called_for),
         TEST(who_left_is_not_told),
         TEST(what_is_decided_while_it_is_asked_is_told),
         TEST(a_loop_where_nobody_waits_is_not_called),

@@ -155,7 +155,7 @@ struct ball {
 
 static void catch_ball(struct loop_msg *m) {
     struct ball *b = (struct ball *)m;
-    assert(loop_is_current(b->here) && !loop_is_current(b->there));
+    assert(loop_is_current(b->here) && (b->there == NULL || !loop_is_current(b->there)));
     if (b->n_left-- == 0) {
         gate_open(b->done);
         return;
@@ -164,6 +164,28 @@ static void catch_ball(struct loop_msg *m) {
     b->there = b->here;
     b->here = to;
     loop_post(to, &b->msg);
+}
+
+/* It does not wake the loop, and loses nothing of what comes behind it. */
+static void what_is_left_comes_with_the_next(void **state) {
+    (void)state;
+    struct inbox in = {.loop = new_loop()};
+    assert_int_equal(loop_start(in.loop), OK);
+    for (unsigned i = 0; i < 1000; i++) {
+        struct note *n = malloc(sizeof *n);
+        assert_non_null(n);
+        *n = (struct note){{NULL, receive}, &in, 0, 2 * i};
+        loop_leave(in.loop, &n->msg);
+        send(&in, 0, 2 * i + 1);
+    }
+    struct gate seen;
+    gate_init(&seen);
+    struct ball last = {{NULL, catch_ball}, in.loop, NULL, 0, &seen};
+    loop_post(in.loop, &last.msg);
+    gate_wait(&seen);
+    assert_int_equal(in.n_received, 2000);
+    assert_int_equal(in.n_out_of_order, 0);
+    stop_and_free(in.loop);
 }
 
 static void loops_post_to_each_other(void **state) {
@@ -328,6 +350,7 @@ int main(void) {
         cmocka_unit_test(messages_of_several_threads_arrive_in_the_order_of_each),
         cmocka_unit_test(messages_before_start_and_after_join_are_run),
         cmocka_unit_test(a_loop_that_never_started_runs_its_messages_too),
+        cmocka_unit_test(what_is_left_comes_with_the_next),
         cmocka_unit_test(loops_post_to_each_other),
         cmocka_unit_test(the_thread_takes_no_signals),
         cmocka_unit_test(a_timer_fires_once),

@@ -162,7 +162,8 @@ static void in_place_of_a_lost_message_the_store_is_asked_again(void **state) {
     rig_put_message(f->queue, "next");
     assert_int_equal(try(f), PULLED_LATER);
     const struct id lost = f->pull.message->id;
-    assert_int_equal(store_msg_ack(rig.store, f->queue, &lost, &acked), OK); /* taken back */
+    assert_int_equal(store_msg_ack(rig.store, f->queue, &lost, PACE_AT_ONCE, &acked),
+                     OK); /* taken back */
     rig.lost = 7;
     rig.lsn = 8;
     rig.durable = 8;

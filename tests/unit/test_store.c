@@ -126,7 +126,7 @@ static void assert_head(struct fixture *f, struct queue *q, struct id id, unsign
 
 static struct msg_acked ack(struct fixture *f, struct queue *q, struct id id) {
     struct msg_acked acked;
-    assert_int_equal(store_msg_ack(f->store, q, &id, &acked), OK);
+    assert_int_equal(store_msg_ack(f->store, q, &id, PACE_AT_ONCE, &acked), OK);
     wait_durable(f, acked.lsn);
     return acked;
 }
@@ -421,9 +421,9 @@ static void messages_come_in_order_and_are_deleted_by_ack(struct fixture *f) {
     for (unsigned i = 0; i < 3; i++) {
         assert_head(f, a.queue, ids[i], i);
         struct msg_acked acked;
-        assert_int_equal(store_msg_ack(f->store, a.queue, NULL, &acked), OK);
+        assert_int_equal(store_msg_ack(f->store, a.queue, NULL, PACE_AT_ONCE, &acked), OK);
         assert_true(!acked.was_deleted && acked.has_next);
-        assert_int_equal(store_msg_ack(f->store, a.queue, &ids[i], &acked), OK);
+        assert_int_equal(store_msg_ack(f->store, a.queue, &ids[i], PACE_AT_ONCE, &acked), OK);
         assert_true(acked.was_deleted && acked.notification == (i % 2 == 0));
         assert_int_equal(acked.has_next, i != 2);
     }
@@ -563,7 +563,7 @@ static void a_deleted_queue_is_as_if_it_had_never_been(struct fixture *f) {
     assert_true(store_msg_next(f->store, &next_of, NULL));
     assert_int_equal(next_of.ret_err, E_AUTH);
     struct msg_acked acked;
-    assert_int_equal(store_msg_ack(f->store, a.queue, &id, &acked), E_AUTH);
+    assert_int_equal(store_msg_ack(f->store, a.queue, &id, PACE_AT_ONCE, &acked), E_AUTH);
     assert_int_equal(write_message(f, a.queue, 2, &id, &w), E_AUTH);
     assert_int_equal(delete_queue(f, a.queue, &prev, &lsn), E_AUTH);
     assert_int_equal(store_counts(f->store).n_queues, 0);
@@ -645,7 +645,8 @@ static void *hammer(void *arg) {
         const enum err e = store_msg_write(w->f->store, w->queue, m, &written);
         if (e != OK && e != E_QUOTA) abort();
         if (store_queue_view(w->f->store, w->queue, WANT_MESSAGES, &v) != OK) abort();
-        if (v.n_messages != 0 && store_msg_ack(w->f->store, w->queue, &v.head.id, &acked) != OK)
+        if (v.n_messages != 0 &&
+            store_msg_ack(w->f->store, w->queue, &v.head.id, PACE_AT_ONCE, &acked) != OK)
             abort();
         queue_view_done(&v);
     }

@@ -89,7 +89,7 @@ static enum err do_associate(struct change *c) {
 
 static enum err do_ack(struct change *c) {
     struct msg_acked acked;
-    return store_msg_ack(c->f->store, c->q, &c->first_msg, &acked);
+    return store_msg_ack(c->f->store, c->q, &c->first_msg, PACE_AT_ONCE, &acked);
 }
 
 static enum err do_write(struct change *c) {

@@ -28,13 +28,20 @@ void fates_changed(struct fates *f) {
     lock_give(&f->mtx);
 }
 
-/* ---- the desk's loop ---- */
-
 /* True: nobody waited before, so what was decided in the meantime was told to nobody, and is to be
  * looked at once more. */
 static bool begin_waiting(struct fate_desk *d) {
     return !atomic_exchange_explicit(&d->is_waited_at, true, memory_order_acq_rel);
 }
+
+void fate_leave(struct fate_desk *d, lsn_t lsn, struct loop_msg *owned) {
+    loop_leave(d->loop, owned);
+    /* In this order: whoever decides it from now on calls. */
+    (void)begin_waiting(d);
+    if (store_fate(d->fates->store, lsn) != E_PENDING) call_owner(d);
+}
+
+/* ---- the desk's loop ---- */
 
 /* Those who are told may ask again. */
 static void call_decided(struct fate_desk *d) {

@@ -39,7 +39,8 @@ struct fate_desk {
     struct list waiting; /* borrowed */
     /* atomic: exchanged only, acquire/release. Either the loop's exchange sees what was published
      * before the other thread's, or that one sees the loop's. */
-    _Atomic bool is_waited_at; /* by somebody, and the loop has not been called since */
+    _Atomic bool is_waited_at; /* by somebody, or something was left, and the loop has not been
+                                  called since */
     _Atomic bool is_called;    /* call is on its way */
     struct loop_msg call;
 };
@@ -57,6 +58,10 @@ void fate_desk_open(struct fates *f, struct loop *l, struct fate_desk *ret);
 /* Any thread, when the loop's has ended. Nobody waits; a call that is on its way is run before the
  * desk goes: loop_join(), loop_free(). */
 void fate_desk_close(struct fate_desk *d);
+
+/* Any thread: what the desk's loop is to be told, but not before the fate of this change is known:
+ * so that it is woken once. It may be told earlier, with something else. */
+void fate_leave(struct fate_desk *d, lsn_t lsn, struct loop_msg *owned);
 
 /* All below: owner of the desk's loop. */
 /* As store_fate(). E_PENDING: w->told() will be called, of this lsn alone. */

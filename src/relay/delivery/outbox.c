@@ -18,6 +18,7 @@ struct out_item {
     uint8_t n_entity; /* LNK: bytes of the entity, second in data */
     bool alone;       /* nothing else is in its block */
     bool joined;      /* goes together with the next item */
+    bool at_leisure;  /* TEXT */
     uint8_t if_lost;  /* TEXT: enum if_lost */
     union {
         struct {                               /* TEXT */
@@ -59,6 +60,7 @@ static void insert(struct outbox *o, struct out_item *before, struct out_item *o
     owned->next = *at;
     *at = owned;
     if (owned->next == NULL) o->tail = owned;
+    if (!owned->at_leisure) o->n_wanted++;
     o->pending_bytes += owned->cost + SESSION_PENDING_BASE;
     if (!owned->alone) o->n_added++; /* what comes ahead has no place in the order */
 }
@@ -73,6 +75,7 @@ static void drop_first(struct outbox *o) {
     if (o->head == NULL) o->tail = NULL;
     if (o->before == i) o->before = NULL;
     o->pending_bytes -= i->cost + SESSION_PENDING_BASE;
+    if (!i->at_leisure) o->n_wanted--;
     if (!i->alone) o->n_left++;
     item_free(i);
 }
@@ -92,6 +95,10 @@ void outbox_done(struct outbox *o, const struct outbox_env *env) {
 
 bool outbox_is_empty(const struct outbox *o) {
     return o->head == NULL;
+}
+
+bool outbox_is_at_leisure(const struct outbox *o) {
+    return o->n_wanted == 0;
 }
 
 void outbox_begin(struct outbox *o) {
@@ -126,6 +133,7 @@ enum err outbox_add_text(struct outbox *o, const struct out_text *t) {
         return E_NO_MEMORY;
     }
     i->if_lost = (uint8_t)t->if_lost;
+    i->at_leisure = t->at_leisure;
     i->refusal = t->owned_refusal;
     i->follow_up = t->follow_up;
     i->len = (uint32_t)t->transmission.n;

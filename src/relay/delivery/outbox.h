@@ -22,6 +22,7 @@ struct outbox {
     struct out_item *head, *tail; /* owned */
     struct out_item *before;  /* the last answer before outbox_begin(); NULL: they are all gone */
     bool is_begun;            /* outbox_begin() without outbox_end() */
+    unsigned n_wanted;        /* items that are not at leisure */
     size_t pending_bytes;     /* what the items will take on the wire, plus a base for each */
     uint64_t n_added, n_left; /* answers in their order, ever: what came and what went */
 };
@@ -71,6 +72,8 @@ void outbox_init(struct outbox *o);
 /* The session has ended: what is not known to be lost is kept. */
 void outbox_done(struct outbox *o, const struct outbox_env *env);
 bool outbox_is_empty(const struct outbox *o);
+/* Nothing waits but answers whose changes were made at leisure. */
+bool outbox_is_at_leisure(const struct outbox *o);
 
 /* What stands for an answer when the change that it waits for is lost. */
 enum if_lost {
@@ -89,6 +92,7 @@ void outbox_end(struct outbox *o, bool together);
 struct out_text {
     struct bytes transmission;
     lsn_t lsn;
+    bool at_leisure;   /* the change was made so; see store_pace */
     size_t held_bytes; /* what the store keeps in RAM until lsn is durable: it counts as pending */
     enum if_lost if_lost;
     struct forwarded_refusal *owned_refusal; /* of IF_LOST_FORWARDED; else NULL */

@@ -108,13 +108,14 @@ struct answer cmd_ack(struct request *rq) {
     if (!names_delivered(rq, sub, &delivered)) return answer_err(E_NO_MSG);
     struct msg_acked acked;
     const struct id *deleted = rq->cmd->ack.msg_id.n != 0 ? &delivered : NULL;
-    const enum err e = store_msg_ack(store_of(rq), rq->queue, deleted, &acked);
+    const enum err e = store_msg_ack(store_of(rq), rq->queue, deleted, PACE_AT_LEISURE, &acked);
     if (e != OK) return answer_err(e); /* nothing has changed: the message waits for an ACK still */
     if (acked.was_deleted) count_received(rq, sub, acked.notification);
     sub_clear_delivered(rq->session, sub);
     sub->is_due = false; /* the next one comes with the answer, in no older place */
     sub->is_asked = acked.has_next && !sub->by_get;
-    const struct answer next = answer_next(sub->is_asked, acked.lsn);
+    struct answer next = answer_next(sub->is_asked, acked.lsn);
+    next.at_leisure = next.kind == ANSWER_OK; /* a message that is to come is waited for */
     if (sub->by_service && !sub->is_asked) sub_remove(rq->session, sub);
     return next;
 }
@@ -154,11 +155,11 @@ static void count_sent(const struct request *rq, struct answer *a) {
 }
 
 /* Who sends to itself gets the message before the answer. */
-static void announce(const struct request *rq, struct subscriber to) {
-    if (session_is(rq->session, to)) {
+static void announce(const struct request *rq, const struct msg_written *w) {
+    if (session_is(rq->session, w->sub)) {
         (void)sub_due(rq->session, rq->queue, DUE_AHEAD);
     } else {
-        news_about(rq->session->rl, NEWS_MESSAGE, to, rq->queue);
+        news_of_message(rq->session->rl, w->sub, rq->queue, w->lsn);
     }
 }
 
@@ -180,7 +181,7 @@ struct answer cmd_send(struct request *rq) {
     }
     if (e == OK) e = store_msg_write(store_of(rq), rq->queue, m, &written);
     if (e == E_QUOTA) session_count(rq->session, STAT_MSG_SENT_QUOTA);
-    if (written.was_empty) announce(rq, written.sub);
+    if (written.was_empty) announce(rq, &written);
     if (e == OK && rq->cmd->send.notification && rq->view->has_notifier)
         ntf_sent(rq->session, rq->queue, &id, now_s);
     struct answer a = answer_result(e, written.lsn);

@@ -58,7 +58,10 @@ static void deliver_forwarded(const struct request *rq, struct out_text *t) {
 }
 
 static void deliver_text(const struct request *rq, const struct answer *a, const struct wr *w) {
-    struct out_text t = {.transmission = wr_bytes(w), .lsn = a->lsn, .follow_up = a->follow_up};
+    struct out_text t = {.transmission = wr_bytes(w),
+                         .lsn = a->lsn,
+                         .at_leisure = a->at_leisure,
+                         .follow_up = a->follow_up};
     const enum err fate = store_fate(rq->session->rl->relay->o.store, a->lsn);
     if (fate == E_PENDING) t.held_bytes = a->held_bytes;
     if (fate != OK) t.if_lost = if_lost(rq);

@@ -23,6 +23,7 @@ struct answer {
     enum answer_kind kind;
     enum err err;                 /* ERR */
     lsn_t lsn;                    /* of the change that it depends on */
+    bool at_leisure;              /* which was made so */
     size_t held_bytes;            /* what the store holds in RAM until that is durable */
     struct wr w;                  /* TEXT: from answer_begin() */
     struct link_data *owned_link; /* LINK */

@@ -93,18 +93,24 @@ static void arrived(struct loop_msg *msg) {
     free(n);
 }
 
-void news_send_from_outside(struct relay *r, const struct news *n) {
-    if (n->to.generation == 0) return;
-    struct news_msg *m = malloc(sizeof *m);
-    if (m == NULL)
-        return; /* out of memory: the receiver sees the queue's state when it subscribes again */
+/* NULL: nobody, or out of memory: then the receiver sees the queue's state when it subscribes
+ * again.
+ */
+static struct news_msg *news_msg_new(struct relay *r, const struct news *n) {
+    struct news_msg *m = n->to.generation != 0 ? malloc(sizeof *m) : NULL;
+    if (m == NULL) return NULL;
     *m = (struct news_msg){.msg = {.run = arrived}, .rl = &r->loops[n->to.loop], .news = *n};
     if (n->queue != NULL) (void)queue_ref(n->queue);
     if (n->notifier != NULL) {
         m->notifier = *n->notifier;
         m->news.notifier = &m->notifier;
     }
-    loop_post(m->rl->loop, &m->msg);
+    return m;
+}
+
+void news_send_from_outside(struct relay *r, const struct news *n) {
+    struct news_msg *m = news_msg_new(r, n);
+    if (m != NULL) loop_post(m->rl->loop, &m->msg);
 }
 
 void news_send(struct relay_loop *from, const struct news *n) {
@@ -120,4 +126,15 @@ void news_about(struct relay_loop *from, enum news_kind kind, struct subscriber 
                 struct queue *q) {
     const struct news n = {.kind = kind, .to = to, .queue = q};
     news_send(from, &n);
+}
+
+void news_of_message(struct relay_loop *from, struct subscriber to, struct queue *q, lsn_t lsn) {
+    ASSERT_ON_LOOP(from->loop);
+    const struct news n = {.kind = NEWS_MESSAGE, .to = to, .queue = q};
+    if (lsn == 0 || to.generation == 0 || to.loop == from->index) {
+        news_send(from, &n);
+        return;
+    }
+    struct news_msg *m = news_msg_new(from->relay, &n);
+    if (m != NULL) fate_leave(&m->rl->desk, lsn, &m->msg);
 }

@@ -26,5 +26,8 @@ struct news {
 void news_send(struct relay_loop *from, const struct news *n);
 void news_about(struct relay_loop *from, enum news_kind kind, struct subscriber to,
                 struct queue *q);
+/* NEWS_MESSAGE; another loop learns it when the message is durable, since it could not do anything
+ * with it before. */
+void news_of_message(struct relay_loop *from, struct subscriber to, struct queue *q, lsn_t lsn);
 /* The same from any thread. */
 void news_send_from_outside(struct relay *r, const struct news *n);

@@ -43,8 +43,10 @@ struct relay_loop {
     struct list ends_waiting;  /* sessions that are told at the next tick what has ended */
     struct list retry_waiting; /* sessions for which a message could not be read */
     struct list slowed;        /* sessions that go on at the next tick: slowed.c */
-    bool ntf_ticking, ends_ticking, retry_ticking, slowed_ticking;
+    bool ntf_ticking, ends_ticking, retry_ticking, slowed_ticking, leisure_ticking;
     struct loop_timer slowed_timer, inactive_timer, ntf_timer, ends_timer, retry_timer;
+    struct loop_timer leisure_timer;
+    lsn_t leisure_lsn; /* the last change that somebody waits for at leisure */
     uint8_t
         scratch[SMP_BLOCK_LEN]; /* where one answer is encoded before it is copied to an outbox */
     /* atomic */

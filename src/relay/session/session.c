@@ -108,6 +108,19 @@ static struct outbox_env outbox_env_of(struct session *s) {
     };
 }
 
+/* ---- answers at leisure ---- */
+
+static void stop_leisure(struct relay_loop *rl) {
+    rl->leisure_ticking = false;
+    loop_timer_pause(&rl->leisure_timer);
+}
+
+static void end_leisure(void *ctx) {
+    struct relay_loop *rl = ctx;
+    stop_leisure(rl);
+    store_hurry(rl->relay->o.store, rl->leisure_lsn, true);
+}
+
 /* ---- opening and closing ---- */
 
 static struct relay_loop *loop_of(struct relay *r, const struct conn *c) {
@@ -122,7 +135,11 @@ static void set_session_id(struct session *s, struct bytes id) {
 /* What it waited for is on disk, or is not. */
 static void go_on(struct fate_waiter *w, enum err fate) {
     (void)fate;
-    conn_want_write(CONTAINER_OF(w, struct session, disk)->conn);
+    struct session *s = CONTAINER_OF(w, struct session, disk);
+    struct relay_loop *rl = s->rl;
+    if (rl->leisure_ticking && store_fate(rl->relay->o.store, rl->leisure_lsn) != E_PENDING)
+        stop_leisure(rl);
+    conn_want_write(s->conn);
 }
 
 static enum err on_open(struct conn *c, void *server, void **ret_session) {
@@ -339,6 +356,24 @@ static bool pack_block(struct session *s, struct wr *content, lsn_t *ret_waits_f
     return true;
 }
 
+/* The answer to an ACK, behind which nothing waits, goes when the next change is synced. All of a
+ * loop wait for the first of them. */
+static void wait_for_disk(struct session *s, lsn_t lsn) {
+    ASSERT_ON_LOOP(s->rl->loop);
+    struct relay_loop *rl = s->rl;
+    struct store *store = rl->relay->o.store;
+    const bool at_leisure = outbox_is_at_leisure(&s->outbox) && due_is_empty(&s->due);
+    const unsigned ms = at_leisure ? store_leisure_ms(store) : 0;
+    if (ms == 0) {
+        store_hurry(store, lsn, false);
+    } else if (!rl->leisure_ticking) {
+        rl->leisure_ticking =
+            loop_timer_start(rl->loop, &rl->leisure_timer, ms, ms, end_leisure, rl) == OK;
+        if (!rl->leisure_ticking) store_hurry(store, lsn, false);
+    }
+    if (rl->leisure_lsn < lsn) rl->leisure_lsn = lsn;
+}
+
 static bool fill_running(struct session *s, uint8_t *block) {
     ASSERT_ON_LOOP(s->rl->loop);
     if (outbox_is_empty(&s->outbox) && due_is_empty(&s->due)) return false;
@@ -349,6 +384,7 @@ static bool fill_running(struct session *s, uint8_t *block) {
         has_block = pack_block(s, &content, &lsn);
     } while (!has_block && lsn != 0 && fate_ask(&s->rl->desk, lsn, &s->disk) != E_PENDING);
     session_adjust_reading(s);
+    if (!has_block && lsn != 0) wait_for_disk(s, lsn);
     if (!has_block) return false;
     count_end_batch(s);
     s->sent_ms = loop_now_ms(s->rl->loop);

@@ -280,7 +280,9 @@ enum err db_message(struct store *s, struct queue *q, struct message *msg, struc
     return OK;
 }
 
-enum err db_forget(struct store *s, struct queue *q, const struct msg_entry *e, lsn_t *ret_lsn) {
+enum err db_forget(struct store *s, struct queue *q, const struct msg_entry *e,
+                   enum store_pace pace, lsn_t *ret_lsn) {
+    (void)pace;
     struct db_store *m = db_of(s);
     struct db_change *c = change_new(DB_FORGET, q, NULL, 0);
     if (c == NULL) return E_NO_MEMORY;

@@ -193,7 +193,8 @@ MUST_USE enum err db_store_connect(const struct db_store *m, const struct db_sta
 enum err db_record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn);
 enum err db_service(struct store *s, struct service *svc, const struct service_rec *rec);
 enum err db_message(struct store *s, struct queue *q, struct message *msg, struct msg_entry *e);
-enum err db_forget(struct store *s, struct queue *q, const struct msg_entry *e, lsn_t *ret_lsn);
+enum err db_forget(struct store *s, struct queue *q, const struct msg_entry *e,
+                   enum store_pace pace, lsn_t *ret_lsn);
 /* The lane could not keep it, for what it is: RAM is made as if it had not been asked for. */
 void db_change_undo(struct db_store *m, struct db_change *c);
 

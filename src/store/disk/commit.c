@@ -32,6 +32,15 @@ enum {
      * removed is lost. */
     LOOK_MS = 1000,
     LOOK_IDLE_MS = 5000,
+    /* A change at leisure waits for the next one that is not: LEISURE_TIMES as long as these come
+     * apart, where that is no more than LEISURE_INTERVAL_US; and so many of them are a group. */
+    LEISURE_TIMES = 2,
+    LEISURE_INTERVAL_US = 5000,
+    LEISURE_MAX_CHANGES = LOAD_CHANGES,
+    /* Who waited in vain is not made to wait again for so many groups, twice as many each time. */
+    DISTRUST_MIN = 16,
+    DISTRUST_MAX = 1024,
+    INTERVAL_WEIGHT = 4, /* of what was before */
 };
 
 struct range {
@@ -63,11 +72,17 @@ struct commit {
     struct lock mtx;
     struct lock_cond work, progress;
     lsn_t last_lsn;         /* given out */
+    lsn_t wanted_lsn;       /* the last one that is not at leisure */
     lsn_t taken_lsn;        /* all up to here was taken, or lost */
-    int64_t waits_since_us; /* when the first change beyond taken_lsn came */
-    lsn_t finished_lsn;     /* synced, and the sinks are done */
-    lsn_t flush_lsn;        /* somebody waits for this to be finished */
-    bool kept;              /* the sinks put something back when a group was dropped */
+    int64_t waits_since_us; /* since when a change beyond taken_lsn is wanted */
+    unsigned n_at_leisure;  /* changes beyond taken_lsn that were appended so */
+    bool has_come;          /* one of them was not */
+    int64_t came_us;        /* when the last group with such a change was taken */
+    int64_t interval_us;    /* between these groups, lately */
+    unsigned distrust, distrust_left;
+    lsn_t finished_lsn; /* synced, and the sinks are done */
+    lsn_t flush_lsn;    /* somebody waits for this to be finished */
+    bool kept;          /* the sinks put something back when a group was dropped */
     bool stopping;
     struct lost_list
         *lost; /* owned; apart, so that commit_is_lost() can lock it of a const commit */
@@ -227,6 +242,21 @@ static void observe_latency(const struct commit *c, int64_t since_us) {
     stats_observe(c->o.stats, HISTOGRAM_COMMIT_US, us > 0 ? (uint64_t)us : 0);
 }
 
+/* How often there is company for a change at leisure. */
+static void note_company(struct commit *c, int64_t now_us) {
+    if (!c->has_come) return;
+    const int64_t us = now_us - c->came_us;
+    const int64_t most = (int64_t)LEISURE_INTERVAL_US * INTERVAL_WEIGHT * 2;
+    c->interval_us += ((us < most ? us : most) - c->interval_us) / INTERVAL_WEIGHT;
+    c->came_us = now_us;
+    c->has_come = false;
+    if (c->distrust_left != 0) {
+        c->distrust_left--;
+    } else if (c->n_at_leisure != 0) {
+        c->distrust /= 2;
+    }
+}
+
 /* One group: taken, written, synced, published. */
 static void do_group(struct commit *c) {
     lsn_t upto = c->last_lsn;
@@ -235,7 +265,11 @@ static void do_group(struct commit *c) {
     }
     bool taken[MAX_SINKS] = {false};
     for (unsigned i = 0; i < c->n_sinks; i++) taken[i] = c->sinks[i].take(c->sinks[i].sink, upto);
-    const int64_t now_us = env_mono_us(c->o.env), first_us = c->waits_since_us;
+    const int64_t now_us = env_mono_us(c->o.env);
+    /* what was at leisure has not waited */
+    const int64_t first_us = c->wanted_lsn > c->taken_lsn ? c->waits_since_us : now_us;
+    note_company(c, now_us);
+    c->n_at_leisure = 0;
     c->waits_since_us = now_us; /* of what this group does not take: it came a little earlier */
     c->group_begun_ms = now_us / 1000;
     c->group_changes = upto - c->taken_lsn;
@@ -320,6 +354,13 @@ static void look_for_files(struct commit *c) {
     if (path != NULL) fail(c, COMMIT_FAILED, ENOENT);
 }
 
+/* What is at leisure alone is taken when the thread wakes anyway, but nothing waits for ever. */
+static bool wants_group(const struct commit *c) {
+    if (c->taken_lsn < c->wanted_lsn || c->kept) return true;
+    return c->taken_lsn < c->last_lsn && (c->stopping || c->flush_lsn > c->finished_lsn ||
+                                          env_mono_ms(c->o.env) >= c->group_begun_ms + LOOK_MS);
+}
+
 static bool is_look_due(const struct commit *c) {
     return c->o.missing != NULL && env_mono_ms(c->o.env) >= c->look_at_ms;
 }
@@ -336,7 +377,7 @@ static bool turn_ok(struct commit *c) {
         look_for_files(c);
         return true;
     }
-    if (c->taken_lsn < c->last_lsn || c->kept) {
+    if (wants_group(c)) {
         const int64_t wait = spacing_left_ms(c);
         if (wait > 0) {
             wait_ms(c, wait);
@@ -347,11 +388,7 @@ static bool turn_ok(struct commit *c) {
     }
     if (commit_synced_lsn(c) == commit_durable_lsn(c)) {
         if (c->stopping) return false;
-        if (c->o.missing == NULL) {
-            lock_wait(&c->work, &c->mtx);
-        } else {
-            wait_ms(c, LOOK_IDLE_MS);
-        }
+        wait_ms(c, LOOK_IDLE_MS);
         return true;
     }
     const int64_t due_ms = c->unsynced_since_ms + c->o.interval_ms;
@@ -415,6 +452,7 @@ enum err commit_new(const struct commit_opts *o, struct commit **ret) {
     lock_init(&c->lost->mtx, LOCK_COMMIT_LOST);
     lock_cond_init(&c->work);
     lock_cond_init(&c->progress);
+    c->interval_us = LEISURE_INTERVAL_US + 1; /* until it is known */
     *ret = c;
     return OK;
 }
@@ -462,17 +500,52 @@ enum err commit_begin(struct commit *c, lsn_t *ret_lsn) {
         lock_give(&c->mtx);
         return E_STORE;
     }
-    if (c->last_lsn == c->taken_lsn) c->waits_since_us = env_mono_us(c->o.env);
     *ret_lsn = ++c->last_lsn;
     return OK;
 }
 
-void commit_end(struct commit *c) {
-    /* The thread sleeps only when nothing was left to take, so the first append of a group wakes
-     * it. */
-    const bool first = c->last_lsn == c->taken_lsn + 1;
+/* The thread sleeps only when nothing that is wanted is left to take, so the first of a group wakes
+ * it. mtx is held, and given back. */
+static void want(struct commit *c, lsn_t lsn) {
+    const bool is_first = c->wanted_lsn <= c->taken_lsn && lsn > c->taken_lsn;
+    if (is_first) c->waits_since_us = env_mono_us(c->o.env);
+    if (c->wanted_lsn < lsn) c->wanted_lsn = lsn;
     lock_give(&c->mtx);
-    if (first) lock_wake(&c->work);
+    if (is_first) lock_wake(&c->work);
+}
+
+void commit_end(struct commit *c) {
+    c->has_come = true;
+    want(c, c->last_lsn);
+}
+
+void commit_end_at_leisure(struct commit *c) {
+    c->n_at_leisure++;
+    if (c->n_at_leisure >= LEISURE_MAX_CHANGES) {
+        want(c, c->last_lsn);
+    } else {
+        lock_give(&c->mtx);
+    }
+}
+
+unsigned commit_leisure_ms(struct commit *c) {
+    const int64_t now_us = env_mono_us(c->o.env);
+    lock_take(&c->mtx);
+    const int64_t us = c->interval_us * LEISURE_TIMES;
+    const bool is_likely = c->distrust_left == 0 && c->interval_us <= LEISURE_INTERVAL_US &&
+                           now_us - c->came_us < us && commit_state(c) == COMMIT_OK;
+    lock_give(&c->mtx);
+    return is_likely ? (unsigned)(us / 1000) + 1 : 0;
+}
+
+void commit_hurry(struct commit *c, lsn_t lsn, bool in_vain) {
+    lock_take(&c->mtx);
+    if (in_vain && c->taken_lsn < lsn && !c->has_come) {
+        const unsigned next = c->distrust != 0 ? c->distrust * 2 : DISTRUST_MIN;
+        c->distrust = next < DISTRUST_MAX ? next : DISTRUST_MAX;
+        c->distrust_left = c->distrust;
+    }
+    want(c, lsn < c->last_lsn ? lsn : c->last_lsn);
 }
 
 lsn_t commit_current_lsn(const struct commit *c) {

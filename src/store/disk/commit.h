@@ -83,6 +83,15 @@ void commit_free(
  * held) when changes are refused. */
 MUST_USE enum err commit_begin(struct commit *c, lsn_t *ret_lsn);
 void commit_end(struct commit *c);
+/* The same for a change that may wait for company: it goes with the next group, and begins none
+ * until commit_hurry() is called, or for some seconds. So who waits for it has to call that. */
+void commit_end_at_leisure(struct commit *c);
+/* How long it is reasonable to wait for company before commit_hurry(); 0: not at all. Under load
+ * that is as long as it takes until the next change comes; without load there is none to wait for,
+ * nor where it was waited for in vain. Any thread. */
+unsigned commit_leisure_ms(struct commit *c);
+/* in_vain: commit_leisure_ms() are over. Any thread. */
+void commit_hurry(struct commit *c, lsn_t lsn, bool in_vain);
 
 /* The change that is being appended: between commit_begin() and commit_end(), or in a sink's
  * limit(), take() or drop(). */

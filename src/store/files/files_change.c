@@ -115,13 +115,17 @@ enum err files_journal_message(struct store *s, struct queue *q, struct message 
 }
 
 enum err files_journal_forget(struct store *s, struct queue *q, const struct msg_entry *e,
-                              lsn_t *ret_lsn) {
+                              enum store_pace pace, lsn_t *ret_lsn) {
     struct files_store *m = files_of(s);
     lsn_t lsn;
     enum err err = commit_begin(m->commit, &lsn);
     if (err != OK) return err;
     err = journal_delete(m->journal, queue_rcv_id(q), &e->id, files_loc(e), e->body_len, lsn);
-    commit_end(m->commit);
+    if (pace == PACE_AT_LEISURE) {
+        commit_end_at_leisure(m->commit);
+    } else {
+        commit_end(m->commit);
+    }
     if (err == OK) *ret_lsn = lsn;
     return err;
 }
@@ -138,7 +142,8 @@ enum err files_memory_message(struct store *s, struct queue *q, struct message *
 }
 
 enum err files_memory_forget(struct store *s, struct queue *q, const struct msg_entry *e,
-                             lsn_t *ret_lsn) {
+                             enum store_pace pace, lsn_t *ret_lsn) {
+    (void)pace;
     (void)s;
     (void)q;
     (void)e;

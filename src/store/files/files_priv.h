@@ -102,11 +102,11 @@ enum err files_journal_record(struct store *s, struct queue *q, const struct rec
 enum err files_journal_message(struct store *s, struct queue *q, struct message *msg,
                                struct msg_entry *e);
 enum err files_journal_forget(struct store *s, struct queue *q, const struct msg_entry *e,
-                              lsn_t *ret_lsn);
+                              enum store_pace pace, lsn_t *ret_lsn);
 enum err files_memory_message(struct store *s, struct queue *q, struct message *msg,
                               struct msg_entry *e);
 enum err files_memory_forget(struct store *s, struct queue *q, const struct msg_entry *e,
-                             lsn_t *ret_lsn);
+                             enum store_pace pace, lsn_t *ret_lsn);
 /* store_log_opts.creation_lost; ctx is the store */
 void files_creation_lost(void *ctx, const struct id *rcv_id);
 /* Appends a line to the store log. Under the lock of what it is about. E_STORE, E_NO_MEMORY. */

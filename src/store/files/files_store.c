@@ -20,6 +20,14 @@ static enum err files_fate(const struct store *s, lsn_t lsn) {
     return commit_fate(files_of_const(s)->commit, lsn);
 }
 
+static unsigned files_leisure_ms(struct store *s) {
+    return commit_leisure_ms(files_of(s)->commit);
+}
+
+static void files_hurry(struct store *s, lsn_t lsn, bool in_vain) {
+    commit_hurry(files_of(s)->commit, lsn, in_vain);
+}
+
 /* Commit thread. */
 static void on_durable(void *ctx) {
     struct files_store *m = ctx;
@@ -162,6 +170,8 @@ static const struct store_ops JOURNAL_OPS = {
     .message = files_journal_message,
     .forget = files_journal_forget,
     .fate = files_fate,
+    .leisure_ms = files_leisure_ms,
+    .hurry = files_hurry,
     .load = store__load_at_once,
     .msg_next = files_journal_next,
     .service_open = store__service_open_at_once,
