@@ -11,10 +11,10 @@
 #include "base/attr.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "model/limits.h"
 #include "relay/relay.h"
 
 enum {
-    SESSIONS_MAX = 16,
     STRANGER_IDLE_MS = 60000, /* without a role */
     IDLE_MS = 1800000,        /* with one */
 };
@@ -116,6 +116,7 @@ static void take_role(struct control_session *s, enum control_role given) {
     const bool is_first = s->role == ROLE_NONE;
     if (is_first) s->role = given;
     if (s->role != ROLE_NONE) line_conn_set_idle(s->conn, IDLE_MS);
+    line_conn_set_claim(s->conn, s->role != ROLE_NONE ? LINE_CLAIM_STAYS : LINE_CLAIM_SPENT);
     struct wr w = say_begin(s);
     wr_str(&w, "Current role is ");
     wr_str(&w, control_role_name(s->role));
@@ -163,6 +164,8 @@ void run_auth(struct control_session *s, const struct control_command *c) {
     memcpy(s->password, c->password.p, n);
     s->n_password = n;
     line_conn_hold(s->conn);
+    /* A first password is looked at before others take the place. */
+    if (s->role == ROLE_NONE && s->gate.n_wrong == 0) line_conn_set_claim(s->conn, LINE_CLAIM_BUSY);
     const int64_t now_ms = loop_now_ms(s->cp->loop);
     const int64_t wait_ms = auth_gate_opens_ms(&s->gate, now_ms) - now_ms;
     if (wait_ms <= 0) {
@@ -267,7 +270,12 @@ static void on_close(void *session) {
     free(s);
 }
 
-static const struct line_ops OPS = {on_open, on_line, on_drained, on_close};
+static void on_full(void *server) {
+    const struct control_port *cp = server;
+    stats_add(cp->o.sheet, STAT_LIMIT_CONTROL_SESSIONS, 1);
+}
+
+static const struct line_ops OPS = {on_open, on_line, on_drained, on_close, on_full};
 
 /* ---- start and stop ---- */
 
@@ -285,7 +293,7 @@ enum err control_port_new(const struct control_port_opts *o, struct control_port
         .ops = &OPS,
         .server = cp,
         .port = o->port,
-        .conns_max = SESSIONS_MAX,
+        .conns_max = CONTROL_SESSIONS_MAX,
         .idle_ms = STRANGER_IDLE_MS,
     };
     if (e == OK) e = line_server_open(cp->loop, &lo, &cp->server);

@@ -9,9 +9,9 @@
 #include "admin/dashboard_priv.h"
 #include "base/attr.h"
 #include "crypto/crypto.h"
+#include "model/limits.h"
 
 enum {
-    CONNECTIONS_MAX = 16,
     TIMEOUT_S = 30,            /* longer than the page waits between two requests */
     STRANGER_TIMEOUT_S = 5,    /* of who has not shown a password yet: there are few places */
     CONNECTION_MEMORY = 16384, /* bytes: request and headers */
@@ -118,12 +118,15 @@ static void on_request_end(void *cls, struct MHD_Connection *c, void **request,
 
 static void on_connection(void *cls, struct MHD_Connection *c, void **peer,
                           enum MHD_ConnectionNotificationCode what) {
-    (void)cls;
+    struct dashboard *d = cls;
+    struct peer *p = *peer;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        *peer = calloc(1, sizeof(struct peer));
+        *peer = p = calloc(1, sizeof *p);
+        if (p != NULL) local_guest_came(&d->guests, &p->guest, c);
         set_timeout(c, STRANGER_TIMEOUT_S);
     } else {
-        free(*peer);
+        if (p != NULL) local_guest_left(&d->guests, &p->guest);
+        free(p);
         *peer = NULL;
     }
 }
@@ -194,6 +197,7 @@ enum err dashboard_new(const struct dashboard_opts *o, struct dashboard **ret) {
     d->o = *o;
     d->o.host = NULL;
     d->o.site = site_ref(o->site);
+    local_guests_init(&d->guests, DASHBOARD_CONNECTIONS_MAX, NULL);
     d->is_ipv6 = is_ipv6;
     d->smp_expires_s = d->web_expires_s = STATS_NO_VALUE;
     d->fd = fd;
@@ -209,10 +213,10 @@ static bool start_daemon(struct dashboard *d) {
                            MHD_ALLOW_SUSPEND_RESUME | (d->is_ipv6 ? MHD_USE_IPv6 : 0);
     d->daemon =
         MHD_start_daemon(flags, d->o.port, NULL, NULL, on_request, d, MHD_OPTION_LISTEN_SOCKET,
-                         (MHD_socket)d->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                         MHD_OPTION_NOTIFY_COMPLETED, on_request_end, d,
+                         (MHD_socket)d->fd, MHD_OPTION_CONNECTION_LIMIT,
+                         2U * DASHBOARD_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+                         (unsigned)TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                         (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_request_end, d,
                          MHD_OPTION_NOTIFY_CONNECTION, on_connection, d, MHD_OPTION_END);
     d->fd = -1; /* the daemon's, or, where that could not start, closed or not: then all ends */
     return d->daemon != NULL;

@@ -45,11 +45,11 @@ enum verdict dashboard_look_at(struct dashboard *d, struct request *r, struct pe
     if (!has_password(d)) return NOBODY;
     if (field.n == 0) return ASK;
     if (r->due_ms == 0) r->due_ms = auth_gate_opens_ms(&d->gate, now_ms);
-    if (!peer->is_known && now_ms < r->due_ms) return WAIT;
+    if (!peer->guest.is_known && now_ms < r->due_ms) return WAIT;
     const enum err e = basic_auth_password(field, given, &n);
-    peer->is_known = e == OK && is_right(d, bytes_of(given, n));
+    peer->guest.is_known = e == OK && is_right(d, bytes_of(given, n));
     crypto_wipe(given, sizeof given);
-    if (peer->is_known) return LET_IN;
+    if (peer->guest.is_known) return LET_IN;
     auth_gate_wrong(&d->gate, now_ms);
     log_wrong(&d->gate);
     return WRONG;

@@ -15,7 +15,7 @@
 
 /* A connection, in libmicrohttpd's thread. */
 struct peer {
-    bool is_known; /* its last password was right */
+    struct local_guest guest; /* known: its last password was right */
 };
 
 struct request {
@@ -33,6 +33,7 @@ struct dashboard {
     struct thread sampler;
     /* libmicrohttpd's thread */
     struct auth_gate gate;
+    struct local_guests guests;
     /* the sampler's thread; main thread until it starts */
     int64_t sample_ms; /* when next */
     struct stats_gauges gauges;

@@ -3,7 +3,9 @@
 
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
+#include "base/attr.h"
 #include "net/addr.h"
 
 /* ---- addresses ---- */
@@ -45,6 +47,43 @@ bool local_is_host(struct bytes field) {
     if (!is_v6 && strcasecmp(host, "localhost") == 0) return true;
     return addr_parse(host, 0, &at) && (at.any.sa_family == AF_INET6) == is_v6 &&
            addr_is_loopback(&at.any);
+}
+
+/* ---- who is connected ---- */
+
+void local_guests_init(struct local_guests *g, unsigned max, struct stats_sheet *sheet) {
+    *g = (struct local_guests){.max = max, .sheet = sheet};
+    list_init(&g->all);
+}
+
+static void show_out(struct local_guests *g, struct local_guest *it) {
+    it->gives_way = true;
+    g->n--;
+    (void)shutdown(it->fd, SHUT_RDWR); /* libmicrohttpd finds its end, and closes it */
+}
+
+static void make_place(struct local_guests *g) {
+    stats_add(g->sheet, STAT_LIMIT_METRICS_CONNECTIONS, 1);
+    for (struct list *n = g->all.next; n != &g->all; n = n->next) {
+        struct local_guest *it = CONTAINER_OF(n, struct local_guest, in_all);
+        if (it->is_known || it->gives_way) continue;
+        show_out(g, it);
+        return;
+    }
+}
+
+void local_guest_came(struct local_guests *g, struct local_guest *it, struct MHD_Connection *c) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+    it->fd = info != NULL ? info->connect_fd : -1;
+    if (g->n >= g->max) make_place(g);
+    list_push_back(&g->all, &it->in_all);
+    g->n++;
+}
+
+void local_guest_left(struct local_guests *g, struct local_guest *it) {
+    if (!it->gives_way) g->n--;
+    list_remove(&it->in_all);
 }
 
 /* ---- answers ---- */

@@ -8,6 +8,8 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/list.h"
+#include "stats/stats.h"
 
 /* A socket that listens, which is the caller's: libmicrohttpd 1.0 loses the errno of its own. host:
  * numeric, without brackets. E_HOST: it is not a loopback address; E_SYS with errno. */
@@ -17,6 +19,24 @@ MUST_USE enum err local_listen(const char *host, uint16_t port, int *ret_fd, boo
  * with any port, as it may come through a tunnel? What does not may be a name of somebody else's
  * that was made to lead here. */
 bool local_is_host(struct bytes field);
+
+/* Who is connected. libmicrohttpd lets in twice max, so that one more than max finds a place while
+ * the oldest that is not known gives way to it. In libmicrohttpd's thread. */
+struct local_guests {
+    struct list all;           /* the oldest first */
+    unsigned n, max;           /* n: without those that give way */
+    struct stats_sheet *sheet; /* borrowed; may be NULL */
+};
+
+struct local_guest {
+    struct list in_all;
+    int fd; /* libmicrohttpd's */
+    bool is_known, gives_way;
+};
+
+void local_guests_init(struct local_guests *g, unsigned max, struct stats_sheet *sheet);
+void local_guest_came(struct local_guests *g, struct local_guest *it, struct MHD_Connection *c);
+void local_guest_left(struct local_guests *g, struct local_guest *it);
 
 /* text is static. NULL: no memory. */
 struct MHD_Response *local_plain(const char *text);

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "admin/local_http.h"
+#include "model/limits.h"
 #include "stats/report.h"
 
 enum {
-    CONNECTIONS_MAX = 16,
     TIMEOUT_S = 10,
     CONNECTION_MEMORY = 16384, /* bytes: request and headers */
 };
@@ -19,6 +19,7 @@ struct metrics_http {
     bool is_ipv6;
     int fd;                    /* owned until it serves; or -1 */
     struct MHD_Daemon *daemon; /* owned; NULL: not started */
+    struct local_guests guests;
 };
 
 /* What is too large for the stack. */
@@ -80,6 +81,19 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     return send_metrics(cls, c);
 }
 
+static void on_connection(void *cls, struct MHD_Connection *c, void **guest,
+                          enum MHD_ConnectionNotificationCode what) {
+    struct metrics_http *m = cls;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *guest = calloc(1, sizeof(struct local_guest));
+        if (*guest != NULL) local_guest_came(&m->guests, *guest, c);
+    } else if (*guest != NULL) {
+        local_guest_left(&m->guests, *guest);
+        free(*guest);
+        *guest = NULL;
+    }
+}
+
 /* ---- start and stop ---- */
 
 enum err metrics_http_new(const struct metrics_http_opts *o, struct metrics_http **ret) {
@@ -94,6 +108,7 @@ enum err metrics_http_new(const struct metrics_http_opts *o, struct metrics_http
     }
     m->o = *o;
     m->o.host = NULL;
+    local_guests_init(&m->guests, METRICS_CONNECTIONS_MAX, o->sheet);
     m->is_ipv6 = is_ipv6;
     m->fd = fd;
     *ret = m;
@@ -103,12 +118,12 @@ enum err metrics_http_new(const struct metrics_http_opts *o, struct metrics_http
 enum err metrics_http_start(struct metrics_http *m) {
     const unsigned flags =
         MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD | (m->is_ipv6 ? MHD_USE_IPv6 : 0);
-    m->daemon =
-        MHD_start_daemon(flags, m->o.port, NULL, NULL, on_request, m, MHD_OPTION_LISTEN_SOCKET,
-                         (MHD_socket)m->fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
-                         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
-                         MHD_OPTION_END);
+    m->daemon = MHD_start_daemon(flags, m->o.port, NULL, NULL, on_request, m,
+                                 MHD_OPTION_LISTEN_SOCKET, (MHD_socket)m->fd,
+                                 MHD_OPTION_CONNECTION_LIMIT, 2U * METRICS_CONNECTIONS_MAX,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
+                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, m, MHD_OPTION_END);
     m->fd = -1; /* the daemon's, or, where that could not start, closed or not: then all ends */
     return m->daemon != NULL ? OK : E_SYS;
 }

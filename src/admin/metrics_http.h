@@ -13,14 +13,16 @@
 
 struct metrics_http;
 struct stats;
+struct stats_sheet;
 struct stats_gauges;
 
 struct metrics_http_opts {
     const char *host; /* numeric IPv4 or IPv6; must be a loopback address. Borrowed for the call */
     uint16_t port;
-    struct stats *stats;                                 /* borrowed */
-    const char *version;                                 /* of the program; borrowed */
-    void *ctx;                                           /* borrowed */
+    struct stats *stats;       /* borrowed */
+    struct stats_sheet *sheet; /* borrowed: one that no other thread has */
+    const char *version;       /* of the program; borrowed */
+    void *ctx;                 /* borrowed */
     void (*gauges)(void *ctx, struct stats_gauges *ret); /* any thread; must not block */
 };
 

@@ -39,6 +39,7 @@ struct line_conn {
     void *session;              /* the caller's; valid while has_session */
     int64_t idle_ms;
     bool is_held, is_finishing, has_session;
+    uint8_t claim;             /* enum line_claim */
     bool was_unsent;           /* the socket did not take all, when it was asked last */
     struct line_reader reader; /* secret */
     uint8_t in[READ_LEN];      /* secret */
@@ -175,21 +176,12 @@ void line_conn_set_idle(struct line_conn *c, int64_t idle_ms) {
     not_idle(c);
 }
 
-/* ---- begin and end of a connection ---- */
-
-static enum err open_session(void *framed) {
-    struct line_conn *c = framed;
-    struct line_server *s = c->server;
-    if (s->n_conns >= s->o.conns_max) return E_LIMIT;
-    const enum err e = s->o.ops->on_open(c, s->o.server, &c->session);
-    if (e != OK) return e;
-    list_push_back(&s->conns, &c->link);
-    s->n_conns++;
-    c->has_session = true;
-    not_idle(c);
-    wake(c);
-    return OK;
+void line_conn_set_claim(struct line_conn *c, enum line_claim claim) {
+    ASSERT_ON_LOOP(c->server->loop);
+    c->claim = (uint8_t)claim;
 }
+
+/* ---- begin and end of a connection ---- */
 
 /* The session is told unless it never was there. */
 static void end_session(struct line_conn *c) {
@@ -198,6 +190,34 @@ static void end_session(struct line_conn *c) {
     list_remove(&c->link);
     c->server->n_conns--;
     c->server->o.ops->on_close(c->session);
+}
+
+/* False: nobody gives way. */
+static bool make_place(struct line_server *s) {
+    struct line_conn *least = NULL;
+    for (struct list *n = s->conns.next; n != &s->conns; n = n->next) { /* the oldest first */
+        struct line_conn *c = CONTAINER_OF(n, struct line_conn, link);
+        if (c->claim <= LINE_CLAIM_NEW && (least == NULL || c->claim < least->claim)) least = c;
+    }
+    if (s->o.ops->on_full != NULL) s->o.ops->on_full(s->o.server);
+    if (least == NULL) return false;
+    end_session(least);
+    stream_close(least->stream);
+    return true;
+}
+
+static enum err open_session(void *framed) {
+    struct line_conn *c = framed;
+    struct line_server *s = c->server;
+    if (s->n_conns >= s->o.conns_max && !make_place(s)) return E_LIMIT;
+    const enum err e = s->o.ops->on_open(c, s->o.server, &c->session);
+    if (e != OK) return e;
+    list_push_back(&s->conns, &c->link);
+    s->n_conns++;
+    c->has_session = true;
+    not_idle(c);
+    wake(c);
+    return OK;
 }
 
 static void end_conn(void *framed) {
@@ -222,6 +242,7 @@ static enum err frame_lines(struct stream *stream, const struct stream_opts *o) 
     c->stream = stream;
     c->server = o->server;
     c->idle_ms = c->server->o.idle_ms;
+    c->claim = LINE_CLAIM_NEW;
     list_init(&c->link);
     stream_set_framing(stream, &LINES, c);
     return OK;

@@ -24,13 +24,23 @@ struct line_ops {
     void (*on_line)(void *session, const struct line *line);
     void (*on_drained)(void *session); /* all was written, while the session holds its line */
     void (*on_close)(void *session);   /* last call; c is gone */
+    void (*on_full)(void *server);     /* one gave way, or was not let in */
+};
+
+/* To its place, when all are taken. Of those with the least claim the oldest gives way to one that
+ * comes, unless that has less. */
+enum line_claim {
+    LINE_CLAIM_SPENT,
+    LINE_CLAIM_NEW, /* what all begin with */
+    LINE_CLAIM_BUSY,
+    LINE_CLAIM_STAYS, /* gives way to nobody */
 };
 
 struct line_server_opts {
     const struct line_ops *ops;
     void *server;       /* borrowed; given to on_open */
     uint16_t port;      /* 0: the kernel chooses, see line_server_port() */
-    unsigned conns_max; /* more are closed at once */
+    unsigned conns_max; /* for one more, who has the least claim to a place gives way */
     int64_t idle_ms;    /* a new connection's; see line_conn_set_idle() */
 };
 
@@ -49,5 +59,6 @@ size_t line_conn_unsent(const struct line_conn *c);
 void line_conn_hold(struct line_conn *c); /* no further line before line_conn_release() */
 void line_conn_release(struct line_conn *c);
 void line_conn_finish(struct line_conn *c); /* closes when all is written; no further line */
+void line_conn_set_claim(struct line_conn *c, enum line_claim claim);
 /* Closes when for this time nothing was read and nothing of what waits was taken. */
 void line_conn_set_idle(struct line_conn *c, int64_t idle_ms);

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+import urllib.request
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -174,7 +175,7 @@ def test_both_loopback_addresses_only(ready, port):
 
 
 def test_sessions_and_their_number(ready, port):
-    """Each has its own role; more than 16 are closed at once."""
+    """Each has its own role; one more than 16 are let in if one without a role gives way."""
     ready.start()
     with ExitStack() as stack:
         sessions = [stack.enter_context(Control(port)) for _ in range(16)]
@@ -182,12 +183,39 @@ def test_sessions_and_their_number(ready, port):
         sessions[1].auth(USER)
         assert sessions[0].lines("resume") == ["resume not implemented"]
         assert sessions[1].lines("resume") == sessions[2].lines("resume") == ["AUTH"]
+        assert sessions[9].line("auth no") == "Current role is CPRNone"
+        sessions.append(stack.enter_context(Control(port)))  # for who guessed wrong
+        assert sessions[9].rest() == b""
+        sessions.append(stack.enter_context(Control(port)))  # for the oldest
+        assert sessions[2].rest() == b""
+        for session in [s for i, s in enumerate(sessions) if i not in (0, 1, 2, 9)]:
+            session.auth(USER)
         with socket.create_connection(("127.0.0.1", port), 60) as other:
             assert other.recv(100) == b""
         sessions[15].raw(b"quit\n")
         assert sessions[15].rest() == b""
         with Control(port) as again:
             assert again.lines("help") == [HELP]
+
+
+def test_strangers_do_not_keep_the_admin_out(ready, port):
+    """However many connect and say nothing, or half a line, or guess once: who comes gets in, which is counted."""
+    metrics = free_port()
+    ready.set("TRANSPORT", "metrics", f"127.0.0.1:{metrics}")
+    ready.start()
+    with ExitStack() as stack:
+        for i in range(60):
+            session = stack.enter_context(Control(port))
+            session.raw((b"", b"aut", b"help")[i % 3])
+        with Control(port) as guesser:
+            assert guesser.line("auth no") == "Current role is CPRNone"
+            with Control(port) as admin:
+                admin.auth(ADMIN)
+                assert admin.lines("resume") == ["resume not implemented"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    name = 'simplex_smp_limits_reached_total{limit="control_sessions"}'
+    assert int(re.search(re.escape(name) + r" (\d+)", text)[1]) == 46
 
 
 def test_port_in_use(ready, port):

@@ -92,6 +92,21 @@ def test_bad_clients(port):
         sock.close()
 
 
+def test_strangers_make_room(port):
+    """Who connects and says nothing, or a byte now and then, gives way, the oldest first; it is counted."""
+    held = [socket.create_connection(("127.0.0.1", port), TIMEOUT) for _ in range(40)]
+    for sock in held[-16:]:
+        sock.sendall(b"GET /met")
+    status, _, text = ask(port)
+    assert status == 200
+    assert samples(text)['simplex_smp_limits_reached_total{limit="metrics_connections"}'] == 25
+    assert held[0].recv(1) == b""
+    held[-1].sendall(b"rics HTTP/1.0\r\n\r\n")
+    assert held[-1].recv(12) == b"HTTP/1.1 200"
+    for sock in held:
+        sock.close()
+
+
 def test_reference_names(port):
     """Every metric of the reference is there under its name."""
     assert names(SAMPLE.read_text()) <= names(ask(port)[2])

@@ -27,7 +27,7 @@ struct session {
 struct fixture {
     struct loop *loop;
     struct line_server *server;
-    unsigned n_open, n_opened; /* owner loop, or after loop_join() */
+    unsigned n_open, n_opened, n_full; /* owner loop, or after loop_join() */
 };
 
 static enum err on_open(struct line_conn *c, void *server, void **ret_session) {
@@ -63,6 +63,9 @@ static void on_line(void *session, const struct line *line) {
         return;
     }
     if (bytes_equal(line->text, bytes_str("quit"))) line_conn_finish(s->c);
+    if (bytes_equal(line->text, bytes_str("stay"))) line_conn_set_claim(s->c, LINE_CLAIM_STAYS);
+    if (bytes_equal(line->text, bytes_str("busy"))) line_conn_set_claim(s->c, LINE_CLAIM_BUSY);
+    if (bytes_equal(line->text, bytes_str("spent"))) line_conn_set_claim(s->c, LINE_CLAIM_SPENT);
     line_conn_write(s->c, line->is_too_long ? bytes_str("too long") : line->text);
     line_conn_write(s->c, bytes_str("\n"));
 }
@@ -74,7 +77,11 @@ static void on_close(void *session) {
     free(session);
 }
 
-static const struct line_ops OPS = {on_open, on_line, on_drained, on_close};
+static void on_full(void *server) {
+    ((struct fixture *)server)->n_full++;
+}
+
+static const struct line_ops OPS = {on_open, on_line, on_drained, on_close, on_full};
 
 static void setup(struct fixture *f, int64_t idle_ms) {
     *f = (struct fixture){0};
@@ -161,24 +168,58 @@ static void a_long_answer_comes_in_parts(void **state) {
     teardown(&f);
 }
 
+static int open_one(const struct fixture *f) {
+    char got[6];
+    const int fd = dial(f);
+    assert_int_equal(recv(fd, got, sizeof got, MSG_WAITALL), sizeof got);
+    return fd;
+}
+
+static void claim(int fd, const char *word) {
+    char got[16];
+    say(fd, word);
+    assert_int_equal(recv(fd, got, strlen(word), MSG_WAITALL), (ssize_t)strlen(word));
+}
+
+/* While those that are there stay, or are busy. */
 static void too_many_are_closed(void **state) {
     (void)state;
     struct fixture f;
     char got[64];
-    int fds[CONNS_MAX];
     setup(&f, 60000);
-    for (unsigned i = 0; i < CONNS_MAX; i++) {
-        fds[i] = dial(&f);
-        assert_int_equal(recv(fds[i], got, 6, MSG_WAITALL), 6);
-    }
+    const int stays = open_one(&f), busy = open_one(&f);
+    claim(stays, "stay\n");
+    claim(busy, "busy\n");
     assert_int_equal(read_all(dial(&f), got, sizeof got), 0);
-    say(fds[0], "quit\n");
-    assert_int_equal(read_all(fds[0], got, sizeof got), 5);
+    say(stays, "quit\n");
+    assert_int_equal(read_all(stays, got, sizeof got), 5);
     const int again = dial(&f);
     say(again, "quit\n");
     assert_int_equal(read_all(again, got, sizeof got), strlen("hello\nquit\n"));
-    (void)close(fds[1]);
+    (void)close(busy);
     teardown(&f);
+    assert_int_equal(f.n_full, 1);
+}
+
+static void the_least_claim_gives_way(void **state) {
+    (void)state;
+    struct fixture f;
+    char got[64];
+    setup(&f, 60000);
+    const int first = open_one(&f), second = open_one(&f);
+    claim(second, "spent\n");
+    const int third = open_one(&f); /* for the second, though the first is older */
+    assert_int_equal(read_all(second, got, sizeof got), 0);
+    const int fourth = open_one(&f); /* for the first */
+    assert_int_equal(read_all(first, got, sizeof got), 0);
+    claim(third, "stay\n");
+    const int fifth = open_one(&f);
+    assert_int_equal(read_all(fourth, got, sizeof got), 0);
+    claim(third, "still there\n");
+    (void)close(third);
+    (void)close(fifth);
+    teardown(&f);
+    assert_int_equal(f.n_full, 3);
 }
 
 static void idle_ones_are_closed(void **state) {
@@ -209,6 +250,7 @@ int main(void) {
         cmocka_unit_test(lines_before_the_end_are_answered),
         cmocka_unit_test(a_long_answer_comes_in_parts),
         cmocka_unit_test(too_many_are_closed),
+        cmocka_unit_test(the_least_claim_gives_way),
         cmocka_unit_test(idle_ones_are_closed),
         cmocka_unit_test(a_stop_does_not_wait),
     };

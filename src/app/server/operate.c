@@ -77,6 +77,7 @@ static enum err open_metrics(struct operate *op, struct problem *p) {
         .host = op->metrics.host,
         .port = op->metrics.port,
         .stats = op->o.stats,
+        .sheet = op->o.metrics_sheet,
         .version = SMP_SERVER_VERSION,
         .ctx = op->o.ctx,
         .gauges = op->o.gauges,

@@ -70,7 +70,7 @@ struct server {
 /* ---- statistics ---- */
 
 /* Who counts: each loop, on the sheet of its number, and behind them: */
-enum { SHEET_COMMIT, SHEET_EXPIRY, SHEET_OPERATE, N_OTHER_SHEETS };
+enum { SHEET_COMMIT, SHEET_EXPIRY, SHEET_OPERATE, SHEET_METRICS, N_OTHER_SHEETS };
 
 /* Any thread, while there is a relay. */
 static void fill_gauges(void *ctx, struct stats_gauges *ret) {
@@ -488,6 +488,7 @@ static enum err up_operate(struct server *s, struct problem *p) {
         .store = s->store,
         .stats = s->stats,
         .sheet = stats_sheet(s->stats, s->n_loops + SHEET_OPERATE),
+        .metrics_sheet = stats_sheet(s->stats, s->n_loops + SHEET_METRICS),
         .job = s->stats_job,
         .gauges = fill_gauges,
         .ctx = s,
