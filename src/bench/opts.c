@@ -34,6 +34,7 @@ static const struct opt_row OPTIONS[] = {
     {"size", "BYTES", OPT_NUMBER, TAKES_SIZE, FIELD(size), 0, 16384, "of a message; 0: the largest of the version"},
     {"rate", "N", OPT_NUMBER, TAKES_RATE, FIELD(rate), 0, 10000000, "operations a second in all; latencies count from when each was due. 0: as fast as they are answered"},
     {"count", "N", OPT_NUMBER, TAKES_COUNT, FIELD(count), 0, 1e12, "end after so many operations; 0: by time"},
+    {"ack-delay", "MS", OPT_NUMBER, TAKES_ACK_DELAY, FIELD(ack_delay_ms), 0, 60000, "between a message and its ACK, as of recipients that are far away"},
     {"proxy", "ADDRESS", OPT_TEXT, TAKES_PROXY, FIELD(proxy), 0, 0, "messages are sent through this server"},
     {"seconds", "N", OPT_NUMBER, TAKES_SECONDS, FIELD(seconds), 0.1, 86400, "how long it is measured"},
     {"warm-up", "SECONDS", OPT_NUMBER, TAKES_SECONDS, FIELD(warm_up_s), 0, 3600, "before that"},

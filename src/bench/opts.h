@@ -23,7 +23,8 @@ enum {
     TAKES_RATE = 1 << 8,
     TAKES_COUNT = 1 << 9,
     TAKES_PROXY = 1 << 10,
-    TAKES_ALL = 1 << 11, /* every workload */
+    TAKES_ACK_DELAY = 1 << 11,
+    TAKES_ALL = 1 << 12, /* every workload */
 };
 
 /* All numbers are within the bounds of the table. */
@@ -32,7 +33,7 @@ struct bench_opts {
     const char *vs, *proxy;
     double pid, vs_pid, metrics, vs_metrics; /* 0: not known */
     double threads, seconds, warm_up_s, timeout_s, rounds;
-    double pairs, connections, queues, window, messages, size, rate, count, version;
+    double pairs, connections, queues, window, messages, size, rate, count, version, ack_delay_ms;
     bool json;
 };
 

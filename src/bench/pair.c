@@ -15,6 +15,7 @@ void pair_init(struct pair *p, struct worker *w, struct link *rcv, struct link *
 }
 
 void pair_done(struct pair *p) {
+    loop_timer_stop(&p->ack_timer);
     smp_queue_done(&p->queue);
 }
 
@@ -24,9 +25,8 @@ static void take_msg(struct pair *p, const struct reply_view *a, uint8_t *text);
 
 static void on_ack(struct call *c, const struct reply_view *a, uint8_t *text);
 
-static void acknowledge(struct pair *p, const struct id *msg_id, bool is_good) {
+static void send_ack(struct pair *p, const struct id *msg_id) {
     struct draft d;
-    p->is_good = is_good;
     p->ack.what = "ACK";
     p->ack.answered = on_ack;
     if (!call_begin(&p->ack, p->rcv, SMP_SHORT_COMMAND_MAX, id_bytes(&p->queue.rcv_id),
@@ -34,6 +34,25 @@ static void acknowledge(struct pair *p, const struct id *msg_id, bool is_good) {
         return;
     smp_command_ack(&d.w, &d.head, msg_id);
     call_send(&p->ack, &d);
+}
+
+static void end_ack_delay(void *ctx) {
+    struct pair *p = ctx;
+    p->is_ack_delayed = false;
+    send_ack(p, &p->ack_id);
+}
+
+static void acknowledge(struct pair *p, const struct id *msg_id, bool is_good) {
+    const uint64_t ms = (uint64_t)p->w->o->ack_delay_ms;
+    p->is_good = is_good;
+    if (ms == 0) {
+        send_ack(p, msg_id);
+        return;
+    }
+    p->ack_id = *msg_id;
+    p->is_ack_delayed = true;
+    if (loop_timer_start(p->w->loop, &p->ack_timer, ms, 0, end_ack_delay, p) != OK)
+        worker_fail(p->w, "out of memory");
 }
 
 /* The answer is OK, or the next message. */
@@ -73,7 +92,7 @@ static void take_msg(struct pair *p, const struct reply_view *a, uint8_t *text) 
         return;
     }
     const bool is_good = check_msg(p, &m);
-    if (p->ack.is_under_way) {
+    if (p->ack.is_under_way || p->is_ack_delayed) {
         p->has_next = true;
         p->next_is_good = is_good;
         p->next_id = m.msg_id;

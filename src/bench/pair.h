@@ -5,6 +5,7 @@
 
 #include "bench/link.h"
 #include "client/smp_queue.h"
+#include "net/loop.h"
 
 struct pair;
 
@@ -31,6 +32,9 @@ struct pair {
     uint64_t n_sent, n_refused, n_received, n_acked;
     struct call command; /* of the recipient: NEW, KEY, SUB, DEL */
     struct call ack;
+    struct loop_timer ack_timer; /* runs while an ACK is delayed */
+    bool is_ack_delayed;
+    struct id ack_id;
     bool is_good; /* the message that is being acknowledged is one that was awaited */
     /* a message that came before the ACK of the last one was answered */
     bool has_next, next_is_good;

@@ -80,7 +80,7 @@ const struct workload WORKLOAD_RELAY = {
     .summary = "Messages from senders to recipients, each acknowledged",
     .op = "message",
     .takes = TAKES_COMMON | TAKES_SECONDS | TAKES_PAIRS | TAKES_CONNECTIONS | TAKES_WINDOW |
-             TAKES_SIZE | TAKES_RATE | TAKES_COUNT | TAKES_PROXY,
+             TAKES_SIZE | TAKES_RATE | TAKES_COUNT | TAKES_PROXY | TAKES_ACK_DELAY,
     .defaults = {.threads = 1,
                  .seconds = 10,
                  .warm_up_s = 1,

@@ -21,6 +21,8 @@ WORKLOADS = [
      {"relay": {"send", "deliver", "ack"}}),
     ("relay", [*QUICK, "--pairs", "4", "--connections", "2", "--rate", "50", "--size", "28"],
      {"relay": {"send", "deliver", "ack", "late"}}),
+    ("relay", [*QUICK, "--pairs", "2", "--window", "3", "--ack-delay", "5"],
+     {"relay": {"send", "deliver", "ack"}}),
     ("relay", ["--count", "41", "--warm-up", "0", "--pairs", "2", "--version", "6"],
      {"relay": {"send", "deliver", "ack"}}),
     ("connect", [*QUICK, "--connections", "3"], {"connect": {"connect"}}),
