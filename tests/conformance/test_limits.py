@@ -279,6 +279,35 @@ def test_half_a_record(own_server):
         sock.close()
 
 
+def test_memory_of_a_flood_is_given_back(own_server):
+    """Handshakes that were begun and left cost memory; when they have gone, it is the machine's again."""
+    count = 1500
+    server = own_server()
+    if server.is_sanitized():
+        pytest.skip("a sanitizer keeps what is freed")
+    place = (server.address.host, server.address.port)
+    tls, _, outgoing = in_memory()
+    assert not step(tls)
+    hello = outgoing.read()
+    with Connection(server.address, 18) as other:
+        other.ping()
+        before = server.rss_kib()
+        begun = [socket.create_connection(place) for _ in range(count)]
+        for sock in begun:
+            sock.sendall(hello)
+        for sock in begun:
+            assert sock.recv(1)  # of its ServerHello
+        at_most = server.rss_kib() - before
+        assert count < at_most < count * 48, f"{at_most / count:.1f} KiB each"
+        for sock in begun:
+            sock.close()
+        deadline = time.monotonic() + PATIENCE
+        while server.rss_kib() - before > 8192:
+            assert time.monotonic() < deadline, f"{server.rss_kib() - before} KiB of {at_most} are kept"
+            time.sleep(0.5)
+        other.ping()
+
+
 def test_byte_by_byte(own_server):
     """A handshake whose bytes come one by one; and one that ends in the middle of a record."""
     server = own_server()

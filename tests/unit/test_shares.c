@@ -96,6 +96,31 @@ static void test_memory(void **state) {
     free(touched);
 }
 
+/* What lies between things that are used stays, until it is given back; then there is no more to
+ * give for a while, and what is small is not worth it. */
+static void test_memory_is_given_back(void **state) {
+    (void)state;
+    enum { N = 20000, LEN = 2000 };
+    struct memory_look look = {.kept = 0};
+    static char *volatile at[N];
+    for (int i = 0; i < N; i++) {
+        at[i] = malloc(LEN);
+        assert_non_null(at[i]);
+        memset(at[i], 1, LEN);
+    }
+    const uint64_t full = memory_used();
+    for (int i = 0; i + 1 < N; i++) {
+        if (i % 100 != 0) free(at[i]);
+    }
+    assert_true(memory_used() > full / 4 * 3);
+    assert_true(memory_give_back(&look, 1000));
+    assert_true(memory_used() < full / 2);
+    assert_false(memory_give_back(&look, 200000));
+    for (int i = 0; i < N; i++) {
+        if (i % 100 == 0 || i + 1 == N) free(at[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_the_least_that_is_asked_for_is_enough, setup),
@@ -103,6 +128,7 @@ int main(void) {
         cmocka_unit_test_setup(test_what_is_off_gets_none, setup),
         cmocka_unit_test_setup(test_loops_as_set, setup),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

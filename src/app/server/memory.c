@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,12 @@
 
 #include "app/files/proc_line.h"
 
-enum { TEXT_MAX = 4096, DECIMAL = 10 };
+enum {
+    TEXT_MAX = 4096,
+    DECIMAL = 10,
+    WORTH_GIVING = 8 << 20, /* bytes; and a quarter of all */
+    GIVE_BACK_MS = 60000,   /* from one time to the next, at least */
+};
 
 /* The beginning of a file of the kernel's. */
 static bool read_text(const char *path, char ret[TEXT_MAX]) {
@@ -69,3 +75,26 @@ uint64_t memory_there_is(void) {
     const uint64_t groups = limit_of_groups();
     return groups < machine ? groups : machine;
 }
+
+#ifdef __GLIBC__
+/* What was given back already is free too: so whether the process has grown since is asked first.
+ */
+bool memory_give_back(struct memory_look *m, int64_t now_ms) {
+    const uint64_t used = memory_used();
+    if (used < m->kept) m->kept = used;
+    if (now_ms < m->next_ms || used < m->kept + WORTH_GIVING) return false;
+    const uint64_t unused = mallinfo2().fordblks;
+    if (unused < WORTH_GIVING || unused < used / 4) return false;
+    (void)malloc_trim(0);
+    m->kept = memory_used();
+    m->next_ms = now_ms + GIVE_BACK_MS;
+    return true;
+}
+#else
+/* Other allocators give back what they can of themselves. */
+bool memory_give_back(struct memory_look *m, int64_t now_ms) {
+    (void)m;
+    (void)now_ms;
+    return false;
+}
+#endif

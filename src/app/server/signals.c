@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <time.h>
 
+#include "app/server/memory.h"
 #include "app/server/notify.h"
 #include "base/env.h"
 #include "base/log.h"
@@ -147,12 +148,16 @@ static int wait_for_end(struct signals *r, const sigset_t *set) {
     const int64_t now_ms = env_mono_ms(&ENV_SYSTEM);
     struct duty dog = {now_ms + notify_watchdog_ms(), notify_watchdog_ms()};
     struct duty web = {now_ms + SERVER_LOOK_MS, SERVER_LOOK_MS};
+    struct duty memory = {now_ms + MEMORY_LOOK_MS, MEMORY_LOOK_MS};
+    struct memory_look look = {.kept = 0};
     while (true) {
-        const bool is_dog_first = dog.every_ms != 0 && dog.due_ms < web.due_ms;
-        const int number = next_signal(set, is_dog_first ? dog.due_ms : web.due_ms);
+        int64_t until_ms = web.due_ms < memory.due_ms ? web.due_ms : memory.due_ms;
+        if (dog.every_ms != 0 && dog.due_ms < until_ms) until_ms = dog.due_ms;
+        const int number = next_signal(set, until_ms);
         if (number == SIGHUP) reload(r);
         if (number == SIGINT || number == SIGTERM) return number;
         if (is_due(&web)) server_look_at_page_cert(r->server, r->conf, false);
+        if (is_due(&memory)) (void)memory_give_back(&look, env_mono_ms(&ENV_SYSTEM));
         if (is_due(&dog) && server_is_alive(r->server)) notify_send("WATCHDOG=1");
     }
 }
