@@ -196,6 +196,25 @@ def test_handshakes_underway(own_server):
     check_counted(server, "handshakes_underway")
 
 
+@pytest.mark.parametrize("limit", ["handshakes_per_address", "handshakes_per_second"])
+def test_handshakes_in_a_second(own_server, limit):
+    """Many at once are not all let in, which is counted; a second later there is room again."""
+    server = own_server({("LIMITS", limit): 2, LOCAL: "on", ("STORE_LOG", "prometheus_interval"): 1})
+    place = (server.address.host, server.address.port)
+    many = [socket.create_connection(place) for _ in range(30)]
+    closed, _, _ = select.select(many, [], [], PATIENCE)
+    assert closed, "all were let in"
+    for sock in many:
+        sock.close()
+    check_counted(server, limit)
+    deadline = time.monotonic() + PATIENCE
+    while (again := try_connect(server.address)) is None:
+        assert time.monotonic() < deadline, "never let in again"
+        time.sleep(0.6)
+    again.ping()
+    again.close()
+
+
 def test_new_queues_per_day(own_server):
     """The same for a day."""
     server = own_server({("LIMITS", "new_queues_per_day"): 2, LOCAL: "on",

@@ -39,7 +39,6 @@ enum {
     DB_BODIES_MAX = 32,           /* bodies in one look-up */
     DB_GROUP_MAX = 128,           /* changes in a group: more cost more each */
     DB_GROUP_BYTES_MAX = 2 << 20, /* of bodies in it */
-    DB_PENDING_MAX = 256 << 20,   /* bytes of changes that wait: more are refused */
     DB_IDS_BLOCK = 65536,         /* message ids that are drawn at a time */
     DB_RETRY_MIN_MS = 50,
     DB_RETRY_MAX_MS = 1000,
