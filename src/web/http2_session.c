@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/rd.h"
 #include "web/http_path.h"
@@ -15,6 +16,8 @@ enum {
     FIELD_OVERHEAD = 32, /* of each field in a header list: RFC 9113, section 6.5.2 */
     ACKS_MAX = 64,       /* not written yet */
     NAMES_MAX = WEB_FIELDS_MAX + 1,
+    MAPPED_MIN = 8192, /* bytes of a piece of memory that has pages of its own */
+    DATA_MAX = 4000,   /* bytes of a body in a frame: with its head less than a page */
     BAD = 400,
     NOT_ALLOWED = 405,
     TOO_LARGE = 413,
@@ -24,8 +27,8 @@ enum {
 
 /* The request whose head is being read. */
 struct head {
-    int32_t stream_id; /* 0: none */
-    unsigned status;   /* of a refusal that is certain; 0: none */
+    int32_t stream_id;
+    unsigned status; /* of a refusal that is certain; 0: none */
     enum web_method method;
     size_t n_list; /* bytes of the header list */
     unsigned n_fields;
@@ -52,8 +55,8 @@ struct http2_session {
     size_t n_block; /* bytes since a head began whose end is not there */
     unsigned n_requests, n_resets, n_idle;
     bool is_inside_head, is_finishing, is_closing, is_broken;
-    struct bytes out; /* the library's, until it is asked for more */
-    struct head head;
+    struct bytes out;  /* the library's, until it is asked for more */
+    struct head *head; /* owned; NULL: none is being read */
     struct reply replies[HTTP2_STREAMS_MAX];
 };
 
@@ -65,10 +68,36 @@ union piece {
     max_align_t align;
 };
 
+/* What the library takes for a frame is the longest that there can be, and ours are shorter: of a
+ * piece with pages of its own only those are there that were written to. */
+static union piece *make_piece(size_t n) {
+    union piece *p = NULL;
+    if (n < MAPPED_MIN) return malloc(sizeof *p + n);
+    p = mmap(NULL, sizeof *p + n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p != MAP_FAILED ? p : NULL;
+}
+
+static void free_piece(union piece *p) {
+    if (p != NULL && p->n >= MAPPED_MIN) {
+        (void)munmap(p, sizeof *p + p->n);
+    } else {
+        free(p);
+    }
+}
+
+/* NULL: it is as it was. */
+static union piece *move_piece(union piece *old, size_t n_old, size_t n) {
+    union piece *p = make_piece(n);
+    if (p == NULL) return NULL;
+    if (old != NULL) memcpy(p + 1, old + 1, n_old < n ? n_old : n);
+    free_piece(old);
+    return p;
+}
+
 static void *resize(struct http2_session *s, union piece *old, size_t n) {
     const size_t n_old = old != NULL ? old->n : 0;
     if (n > HTTP2_MEMORY_MAX || s->n_memory - n_old + n > HTTP2_MEMORY_MAX) return NULL;
-    union piece *p = realloc(old, sizeof *p + n);
+    union piece *p = move_piece(old, n_old, n);
     if (p == NULL) return NULL;
     p->n = n;
     s->n_memory = s->n_memory - n_old + n;
@@ -91,7 +120,7 @@ static void give_memory(void *at, void *ctx) {
     if (at == NULL) return;
     union piece *p = (union piece *)at - 1;
     s->n_memory -= p->n;
-    free(p);
+    free_piece(p);
 }
 
 static void *change_memory(void *at, size_t n, void *ctx) {
@@ -132,7 +161,8 @@ static ssize_t read_body(nghttp2_session *ng, int32_t stream_id, uint8_t *to, si
     (void)source;
     struct reply *r = find_reply(ctx, stream_id);
     if (r == NULL) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    const size_t n = r->body.n < cap ? r->body.n : cap;
+    size_t n = r->body.n < cap ? r->body.n : cap;
+    if (n > DATA_MAX) n = DATA_MAX;
     if (n != 0) memcpy(to, r->body.p, n);
     r->body = bytes_of(r->body.p + n, r->body.n - n);
     if (r->body.n == 0) *ret_flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -272,18 +302,23 @@ static void ask(struct http2_session *s, struct head *h, struct web_answer *ret)
     s->answers.answer(s->answers.ctx, &a, ret);
 }
 
+static void drop_head(struct http2_session *s) {
+    give_memory(s->head, s);
+    s->head = NULL;
+}
+
 /* A head is whole. */
 static bool answer_head(struct http2_session *s, bool has_body) {
     struct web_answer a;
-    struct head *h = &s->head;
+    struct head *h = s->head;
     const int32_t stream_id = h->stream_id;
     const unsigned status = find_fault(h, has_body);
-    h->stream_id = 0;
     if (status == 0) {
         ask(s, h, &a);
     } else {
         s->answers.refuse(s->answers.ctx, status, &a);
     }
+    drop_head(s);
     s->n_input = 0;
     if (s->n_requests == HTTP2_REQUESTS_MAX) http2_session_finish(s);
     return begin_reply(s, stream_id, has_body, &a);
@@ -312,9 +347,11 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     if (s->n_requests == HTTP2_REQUESTS_MAX)
         return refuse_stream(s, frame->hd.stream_id) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
     s->n_requests++;
-    memset(&s->head, 0, offsetof(struct head, texts));
-    s->head.stream_id = frame->hd.stream_id;
-    s->head.method = WEB_OTHER;
+    if (s->head == NULL) s->head = take_memory(sizeof *s->head, s);
+    if (s->head == NULL) return NGHTTP2_ERR_CALLBACK_FAILURE;
+    memset(s->head, 0, offsetof(struct head, texts));
+    s->head->stream_id = frame->hd.stream_id;
+    s->head->method = WEB_OTHER;
     return 0;
 }
 
@@ -324,8 +361,8 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     (void)ng;
     (void)flags;
     struct http2_session *s = ctx;
-    struct head *h = &s->head;
-    if (h->stream_id == 0 || h->stream_id != frame->hd.stream_id) return 0; /* a trailer */
+    struct head *h = s->head;
+    if (h == NULL || h->stream_id != frame->hd.stream_id) return 0; /* a trailer */
     h->n_list += n_name + n_value + FIELD_OVERHEAD;
     if (++h->n_fields > HTTP_FIELDS_MAX || h->n_list > HTTP2_HEAD_MAX) h->status = FIELDS_TOO_LARGE;
     if (h->n_list > HTTP2_LIST_END) { /* a short block can stand for a very long list */
@@ -344,7 +381,7 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx) 
     if (frame->hd.type == NGHTTP2_SETTINGS || frame->hd.type == NGHTTP2_HEADERS)
         s->is_inside_head = false;
     if (frame->hd.type != NGHTTP2_HEADERS) return 0;
-    if (s->head.stream_id != frame->hd.stream_id || s->is_closing) return 0;
+    if (s->head == NULL || s->head->stream_id != frame->hd.stream_id || s->is_closing) return 0;
     const bool has_body = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0;
     return answer_head(s, has_body) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
@@ -379,7 +416,7 @@ static int on_stream_close(nghttp2_session *ng, int32_t stream_id, uint32_t why,
     struct http2_session *s = ctx;
     struct reply *r = find_reply(s, stream_id);
     if (r != NULL) drop_reply(s, r);
-    if (s->head.stream_id == stream_id) s->head.stream_id = 0;
+    if (s->head != NULL && s->head->stream_id == stream_id) drop_head(s);
     return 0;
 }
 
@@ -450,6 +487,7 @@ enum err http2_session_new(const struct http2_answers *a, struct http2_session *
 void http2_session_free(struct http2_session *s) {
     if (s == NULL) return;
     for (unsigned i = 0; i < HTTP2_STREAMS_MAX; i++) drop_reply(s, &s->replies[i]);
+    drop_head(s);
     nghttp2_session_del(s->ng);
     assert(s->n_memory == sizeof *s);
     free(s);

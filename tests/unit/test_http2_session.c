@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/attr.h"
 #include "base/wr.h"
@@ -620,6 +621,46 @@ static void test_memory(void **state) {
     close_client(&c);
 }
 
+static size_t resident_bytes(void) {
+    size_t n_pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%*u %zu", &n_pages), 1);
+    assert_int_equal(fclose(f), 0);
+    return n_pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The library takes 16 KB for frames that are never that long: they are no memory. */
+static void test_resident(void **state) {
+    (void)state;
+    enum {
+        N = 500,
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+        MOST = 64 * 1024 /* with what they put around each piece */
+#else
+        MOST = 16 * 1024
+#endif
+    };
+    static struct raw r[N];
+    static const uint8_t BIG[] = {0x82, 0x87, 4, 4, '/', 'b', 'i', 'g', 1, 1, 'a'};
+    size_t before = 0;
+    for (unsigned i = 0; i < N; i++) {
+        uint8_t buf[64];
+        struct wr w = wr_init(buf, sizeof buf);
+        if (i == N / 5) before = resident_bytes();
+        open_raw(&r[i]);
+        frame(&w, NGHTTP2_HEADERS, 5, 1, bytes_of(BIG, sizeof BIG));
+        assert_true(http2_session_take(r[i].s, wr_bytes(&w)));
+        give_all(&r[i]);
+        assert_string_equal(seen.path, "/big");
+        assert_int_equal(http2_session_n_streams(r[i].s), 0);
+    }
+    const size_t each = (resident_bytes() - before) / (N - N / 5);
+    print_message("resident: %zu bytes each\n", each);
+    assert_true(each > 0 && each < MOST);
+    for (unsigned i = 0; i < N; i++) http2_session_free(r[i].s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_requests),
@@ -636,6 +677,7 @@ int main(void) {
         cmocka_unit_test(test_no_http2),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_resident),
     };
     memset(body, 'b', sizeof body);
     return cmocka_run_group_tests(tests, NULL, NULL);
