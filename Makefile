@@ -25,7 +25,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
+.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -45,6 +45,11 @@ check-later: deps-test ## all conformance tests on a store that always answers l
 	@$(call setup_tests,build,gcc)
 	@ninja -C build $(LATER)
 	@tools/run-tests build --no-unit --later
+
+check-websocket: deps-test ## all conformance tests by WebSocket
+	@$(call setup_tests,build,gcc)
+	@ninja -C build $(PROGRAMS)
+	@tools/run-tests build --no-unit --websocket
 
 asan: deps-test ## unit and conformance tests with AddressSanitizer and UBSan
 	@$(call setup,build-asan,gcc,-Db_sanitize=address$(comma)undefined $(SANITIZE) -Dtests=enabled)

@@ -33,6 +33,16 @@ def pytest_configure(config):
     if Server.transport == "websocket":
         for module in (smp, smp.connection, smp.transport):
             module.Link = WebLink
+    config.addinivalue_line("markers", "tls_only(why): makes no sense over WebSocket")
+
+
+def pytest_collection_modifyitems(items):
+    """Over WebSocket a few tests are left out, each with its reason."""
+    if Server.transport == "tls":
+        return
+    for item in items:
+        for mark in item.iter_markers("tls_only"):
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 def external_address(config):

@@ -151,6 +151,7 @@ def test_alpn_and_server_name(address, server_versions, offered, agreed, server_
         conn.ping()
 
 
+@pytest.mark.tls_only("the ALPN of WebSocket is HTTP's")
 @pytest.mark.parametrize("tls", ["1.3", "1.2"])
 def test_both_tls_versions_with_chacha20(address, tls):
     """TLS 1.3 and 1.2, only ChaCha20-Poly1305, and channel binding in both (section 1)."""
@@ -304,6 +305,7 @@ def test_ed448_identity(own_server):
         conn.ping()
 
 
+@pytest.mark.tls_only("the ports of WebSocket are others: tests/conformance/test_websocket.py")
 def test_two_ports(own_server):
     """Every listed port serves SMP with the same identity."""
     server = own_server(port_count=2)

@@ -36,7 +36,7 @@ def fixture_start(own_server):
 
 def to(relay):
     """All destinations lead to this relay."""
-    return lambda host, port: (relay.address.host, relay.address.port)
+    return lambda host, port: (relay.address.host, relay.ports[0])
 
 
 @pytest.mark.parametrize("reply", [GRANTED, GRANTED_NAME, GRANTED_V6])
@@ -51,7 +51,7 @@ def test_onion(relay, start, reply, slowly):
             through = connect_relay(snd, relay.address, hosts=[ONION])
             assert through.request(snd, send_command(b"x"), queue.snd_id).raw == b"OK"
             assert queue.next_message(rcv).body == b"x"
-        assert socks.asked == [(3, ONION, relay.address.port)]
+        assert socks.asked == [(3, ONION, relay.ports[0])]
         assert socks.offered == [b"\2"], "a proxy that could choose would not isolate"
 
 

@@ -26,7 +26,7 @@ def reverse(nonce):
 def prxy(conn, address, *, hosts=None, password=None):
     """The transmission that asks for a relay."""
     hosts = hosts or [address.host.encode()]
-    port = str(address.port).encode()
+    port = str(address.relay_port or address.port).encode()
     return conn.make(prxy_command(hosts, port, address.identity, password or address.password))
 
 

@@ -154,7 +154,7 @@ class Server:
         der = pem_to_der(self.config / "ca.crt")
         port = self.web_port if self.by_websocket() else self.ports[0]
         self.address = Address("127.0.0.1", port, hashlib.sha256(der).digest(),
-                               password.encode() if password else None)
+                               password.encode() if password else None, self.ports[0])
 
     def by_websocket(self):
         """Whether `address` is for who comes by WebSocket."""
