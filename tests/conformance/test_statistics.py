@@ -511,7 +511,7 @@ def test_gauges(own_server, tmp_path):
                                 "subscribtion_services_total": 1,
                                 "subscription_ntf_clients_total": 2,
                                 "subscribtion_nts_services_total": 1})
-    port = f'{{port="{server.ports[0]}"}}'
+    port = f'{{port="{server.address.port}"}}'
     wait_metrics(server, **{"sockets_active" + port: 0})
     found = read_metrics(server)
     assert found["sockets_accepted" + port] == found["sockets_closed" + port] >= 5

@@ -16,6 +16,7 @@ from .transmissions import batch, decode, encode, signed_text, unbatch
 from .transport import check_chain, read_signed_key
 
 PADDED = 16226
+RELAY_PORTS = {}  # of servers that are tested by WebSocket, by their port of that: relays come by TLS alone
 
 
 def reverse(nonce):
@@ -26,7 +27,7 @@ def reverse(nonce):
 def prxy(conn, address, *, hosts=None, password=None):
     """The transmission that asks for a relay."""
     hosts = hosts or [address.host.encode()]
-    port = str(address.relay_port or address.port).encode()
+    port = str(RELAY_PORTS.get(address.port, address.port)).encode()
     return conn.make(prxy_command(hosts, port, address.identity, password or address.password))
 
 

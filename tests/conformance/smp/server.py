@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from .postgres import ROLE, Postgres
+from .proxied import RELAY_PORTS
 from .transport import Address, decode_fingerprint, pem_to_der
 
 START_TIMEOUT = 60
@@ -154,7 +155,9 @@ class Server:
         der = pem_to_der(self.config / "ca.crt")
         port = self.web_port if self.by_websocket() else self.ports[0]
         self.address = Address("127.0.0.1", port, hashlib.sha256(der).digest(),
-                               password.encode() if password else None, self.ports[0])
+                               password.encode() if password else None)
+        if self.by_websocket():
+            RELAY_PORTS[self.web_port] = self.ports[0]
 
     def by_websocket(self):
         """Whether `address` is for who comes by WebSocket."""

@@ -44,7 +44,6 @@ class Address:
     port: int
     identity: bytes
     password: bytes = None
-    relay_port: int = None  # for other relays, which come by TLS alone, where it is another
 
     @classmethod
     def parse(cls, text, port):
