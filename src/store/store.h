@@ -101,6 +101,7 @@ struct store_counts {
     uint64_t n_queues, n_messages;
     uint64_t n_notifiers, n_ntfs; /* queues with a notifier; notifications that wait */
     uint64_t n_services[N_SUB_PARTIES], n_service_queues[N_SUB_PARTIES];
-    unsigned state; /* 0: changes are taken; 1: refused for want of room; 2: for good */
+    unsigned n_standbys; /* other servers that wait to take over */
+    unsigned state;      /* 0: changes are taken; 1: refused for want of room; 2: for good */
 };
 struct store_counts store_counts(struct store *s);

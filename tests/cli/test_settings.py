@@ -85,7 +85,7 @@ def test_bad_value(program, section, key, allowed, secret):
 def test_table_is_whole():
     """The document was understood."""
     assert len(TABLE) > 80 and {row[0] for row in TABLE} == {
-        "INFORMATION", "STORE_LOG", "AUTH", "TRANSPORT", "PROXY", "NAMES", "INACTIVE_CLIENTS", "WEB",
+        "INFORMATION", "STORE_LOG", "CLUSTER", "AUTH", "TRANSPORT", "PROXY", "NAMES", "INACTIVE_CLIENTS", "WEB",
         "LIMITS", "PROCESS"}
 
 

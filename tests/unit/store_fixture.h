@@ -63,7 +63,7 @@ static inline void on_durable(void *ctx) {
 static inline enum err open_database(struct fixture *f, const struct store_opts *o,
                                      struct store_problem *ret_problem) {
     const struct db_store_opts d = {
-        .db = {pg_connection(), f->schema},
+        .db = {.connection = pg_connection(), .schema = f->schema},
         .cache_bytes = f->mode->db_cache,
         .patience_ms = f->patience_ms != 0 ? f->patience_ms : 60000,
         .taken_over = f->taken_over,
@@ -131,7 +131,7 @@ static inline void make_schema(struct fixture *f) {
     (void)snprintf(f->schema, sizeof f->schema, "smp_%u", ++n_schemas);
     (void)snprintf(sql, sizeof sql, "CREATE SCHEMA %s", f->schema);
     pg_sql(sql);
-    const struct db_opts o = {pg_connection(), f->schema};
+    const struct db_opts o = {.connection = pg_connection(), .schema = f->schema};
     assert_int_equal(db_open(&o, &db, &problem), OK);
     assert_int_equal(db_migrate(db, &problem), OK);
     db_close(db);

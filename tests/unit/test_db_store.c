@@ -166,7 +166,7 @@ static void a_second_server_takes_over(void **state) {
     pthread_cond_init(&second->cond, NULL);
     open_store(second);
     n_taken_over = 0;
-    assert_int_equal(decided(first, write_message(first, q)), E_STORE);
+    assert_int_equal(decided(first, write_message(first, q)), E_CLOSED);
     assert_int_equal(n_taken_over, 1);
     assert_int_equal(row_count(first, "messages"), 0);
     struct queue *again = find(second, ID_RECIPIENT, *queue_rcv_id(q));
@@ -174,7 +174,7 @@ static void a_second_server_takes_over(void **state) {
     assert_int_equal(decided(second, write_message(second, again)), OK);
     queue_unref(again);
     queue_unref(q);
-    assert_int_equal(store_stop(first->store, &problem), E_STORE);
+    assert_int_equal(store_stop(first->store, &problem), E_CLOSED);
     store_close(first->store);
     first->store = NULL;
     close_store(second);

@@ -2,6 +2,7 @@
 /* cmd_start.c -- `smp-server start`: checks, prints what it serves, and serves until it is told to
  * stop (running.h). */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "app/server/notify.h"
 #include "app/server/ports.h"
 #include "app/server/signals.h"
+#include "app/server/standby.h"
 #include "app/server/web_files.h"
 #include "app/server/web_values.h"
 #include "base/log.h"
@@ -162,9 +164,22 @@ static void print_serving(const struct server *s, const struct conf *c, const st
 
 /* ---- the command ---- */
 
+static bool waits(const struct start_args *a, const struct conf *c) {
+    return c->standby && !a->maintenance;
+}
+
+/* Serves until it is told to stop. */
+static void serve_on(struct signals *r) {
+    print_serving(r->server, r->conf, r->paths);
+    log_line(LOG_INFO, "start", "threads=%u", server_n_threads(r->server));
+    notify_send("READY=1");
+    signals_wait_for_stop(r);
+    notify_send("STOPPING=1");
+}
+
 static enum err serve(const struct start_args *a, const struct storage *storage, struct signals *r,
                       struct problem *p) {
-    const struct server_opts o = {
+    struct server_opts o = {
         .conf = r->conf,
         .identity = r->identity,
         .storage = storage,
@@ -174,16 +189,19 @@ static enum err serve(const struct start_args *a, const struct storage *storage,
         .compact_log = a->compact_log,
     };
     signals_block();
-    enum err e = server_start(&o, &r->server, p);
+    enum err e = OK;
+    if (waits(a, r->conf)) {
+        e = standby_wait(storage, r->identity, a->confirm_migrations != NULL, &o.epoch, p);
+        if (e == E_CLOSED) return OK;
+        /* What is in the settings and certificates now may be of another year. */
+        (void)raise(SIGHUP);
+    }
+    if (e == OK) e = server_start(&o, &r->server, p);
     if (e != OK) return e;
     if (a->maintenance) {
         printf("Maintenance mode: start and stop tasks are done, nobody is served.\n");
     } else {
-        print_serving(r->server, r->conf, r->paths);
-        log_line(LOG_INFO, "start", "threads=%u", server_n_threads(r->server));
-        notify_send("READY=1");
-        signals_wait_for_stop(r);
-        notify_send("STOPPING=1");
+        serve_on(r);
     }
     e = server_stop(r->server, p);
     log_line(e == OK ? LOG_INFO : LOG_ERROR, "stopped", "status=%d", e == OK ? 0 : 1);
@@ -218,7 +236,8 @@ static enum err serve_storage(const struct start_args *a, struct signals *r,
     };
     storage_make(storage);
     enum err e = storage_lock(storage, p);
-    if (e == OK && a->confirm_migrations != NULL) e = storage_migrate(storage, p);
+    if (e == OK && a->confirm_migrations != NULL && !waits(a, r->conf))
+        e = storage_migrate(storage, p);
     if (e != OK) return e;
     checks_run(&c);
     r->identity = c.identity;

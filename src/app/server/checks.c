@@ -16,6 +16,7 @@
 #include "app/files/file_problem.h"
 #include "app/server/ports.h"
 #include "app/server/shares.h"
+#include "app/server/standby.h"
 #include "app/server/stats_state.h"
 #include "names/resolver.h"
 
@@ -28,7 +29,8 @@ enum {
 /* One name for each group of items. */
 static const char USER[] = "user", CERTIFICATE[] = "certificate", KEYS[] = "keys",
                   STORAGE[] = "storage", SPACE[] = "space", PORTS[] = "ports",
-                  DESCRIPTORS[] = "descriptors", NAMES[] = "names", STATISTICS[] = "statistics";
+                  DESCRIPTORS[] = "descriptors", CLUSTER[] = "cluster", NAMES[] = "names",
+                  STATISTICS[] = "statistics";
 
 void checks__tell(struct checks *c, enum finding_level level, const char *name, const char *fmt,
                   ...) {
@@ -190,6 +192,44 @@ static void look_at_storage(struct checks *c) {
                                          : "nothing is stored: [STORE_LOG] enable is off");
 }
 
+static void tell_nodes(struct checks *c, const struct db_nodes *n) {
+    char ours[DB_ADDRESS_MAX];
+    standby_name(c->pid, ours);
+    const bool is_active = n->is_there && !n->has_left && n->age_ms < DB_BEAT_DEAD_MS;
+    const bool is_ours = is_active && c->pid != 0 && strcmp(ours, n->active) == 0;
+    c->is_waiting = c->pid != 0 && c->conf->standby && !is_ours;
+    if (is_active && n->is_other) {
+        checks__tell(c, FINDING_ERROR, CLUSTER,
+                     "another server is active on the database (%s), of another identity: give "
+                     "this "
+                     "one another db_schema",
+                     n->active);
+    } else if (is_active) {
+        checks__tell(c, FINDING_OK, CLUSTER, "active: %s%s, version %s; waiting: %" PRId64,
+                     n->active, is_ours ? " (this one)" : "", n->version, n->n_standbys);
+    } else {
+        checks__tell(c, c->pid != 0 ? FINDING_WARNING : FINDING_OK, CLUSTER,
+                     "nobody is active on the database; waiting: %" PRId64, n->n_standbys);
+    }
+    if (c->conf->standby && is_active && n->n_standbys == 0)
+        checks__tell(c, FINDING_WARNING, CLUSTER,
+                     "[CLUSTER] standby is on, but no other server waits to take over: start it");
+}
+
+/* Who is active on the database, and who waits. */
+static void look_at_nodes(struct checks *c) {
+    struct db_nodes nodes;
+    struct store_problem problem = {0};
+    static const uint8_t none[SHA256_LEN];
+    if (c->is_starting || !c->storage->in_database) return;
+    const uint8_t *identity = c->identity != NULL ? identity_fingerprint(c->identity).p : none;
+    if (db_nodes_find(&c->storage->db.db, identity, &nodes, &problem) == OK) {
+        tell_nodes(c, &nodes);
+    } else if (c->pid != 0) { /* else it is told already */
+        checks__tell(c, FINDING_ERROR, CLUSTER, "%s", problem.text);
+    }
+}
+
 /* No error for a start: what is stored is delivered even then. */
 static void look_at_space_in(struct checks *c, const char *dir) {
     struct statvfs fs;
@@ -310,6 +350,10 @@ static void look_at_port(struct checks *c, const struct port_use *u, bool has_an
 
 /* A start finds it out by listening. */
 static void look_at_ports(struct checks *c) {
+    if (c->is_waiting) {
+        checks__tell(c, FINDING_OK, PORTS, "none is held while this server waits as a standby");
+        return;
+    }
     const bool has_one = !c->is_starting && has_working_port(c);
     for (unsigned i = 0; !c->is_starting && i < ports_n_uses(c->conf); i++) {
         const struct port_use u = ports_use(c->conf, i);
@@ -358,9 +402,9 @@ static void look_at_resolver(struct checks *c) {
 /* ---- the list ---- */
 
 static void (*const CHECKS[])(struct checks *c) = {
-    look_at_user,          look_at_certificate, look_at_secrets,        look_at_storage,
-    look_at_space,         look_at_statistics,  look_at_contradictions, look_at_ports,
-    checks__look_at_pages, look_at_descriptors, look_at_resolver,
+    look_at_user,  look_at_certificate,   look_at_secrets,     look_at_storage,
+    look_at_nodes, look_at_space,         look_at_statistics,  look_at_contradictions,
+    look_at_ports, checks__look_at_pages, look_at_descriptors, look_at_resolver,
 };
 
 void checks_run(struct checks *c) {

@@ -19,6 +19,7 @@ struct checks {
     const struct storage *storage;
     long pid;         /* of the server that runs on these files; 0: none that we see */
     bool is_starting; /* a server is about to */
+    bool is_waiting;  /* found out: the one that runs is a standby, and holds no port */
     void (*tell)(void *ctx, enum finding_level level, const char *name, const char *text);
     void *ctx;
     /* found out */

@@ -15,6 +15,7 @@
 #include "app/server/pages.h"
 #include "app/server/ports.h"
 #include "app/server/shares.h"
+#include "app/server/standby.h"
 #include "app/terminal/progress.h"
 #include "app/server/stats_job.h"
 #include "app/server/workers.h"
@@ -210,10 +211,9 @@ static void on_durable(void *ctx) {
     relay_on_durable(s->relay);
 }
 
-/* Any thread: the main thread waits for signals. */
 static void taken_over(void *ctx) {
     (void)ctx;
-    (void)kill(getpid(), SIGTERM);
+    (void)tgkill(getpid(), getpid(), SIGTERM); /* the main thread's; the sandbox allows no kill() */
 }
 
 static enum err up_store(struct server *s, struct problem *p) {
@@ -226,6 +226,7 @@ static enum err up_store(struct server *s, struct problem *p) {
         .ctx = s,
         .commit_stats = stats_sheet(s->stats, s->n_loops + SHEET_COMMIT),
     };
+    use.node = standby_node(s->o.identity, s->o.epoch);
     if (!s->o.maintenance)
         use.expiry = storage_expiry(s->o.conf, stats_sheet(s->stats, s->n_loops + SHEET_EXPIRY));
     progress_begin(&ENV_SYSTEM, NULL, PROGRESS_DELAY_MS);

@@ -18,6 +18,7 @@ struct server_opts {
     const struct storage *storage; /* borrowed until server_stop() has returned; locked, checked */
     const char *ini_path;          /* borrowed for the call; for messages */
     bool maintenance;              /* open and close the store, serve nobody */
+    int64_t epoch;                 /* of standby_wait(); 0: it did not wait */
     bool skip_warnings, compact_log; /* as in struct store_opts */
 };
 

@@ -162,6 +162,15 @@ static int wait_for_end(struct signals *r, const sigset_t *set) {
     }
 }
 
+bool signals_end_within(unsigned ms) {
+    sigset_t set = handled_signals();
+    sigdelset(&set, SIGHUP);
+    const int number = next_signal(&set, env_mono_ms(&ENV_SYSTEM) + ms);
+    if (number != 0)
+        log_line(LOG_INFO, "stop", "signal=%s", number == SIGINT ? "SIGINT" : "SIGTERM");
+    return number != 0;
+}
+
 void signals_wait_for_stop(struct signals *r) {
     const sigset_t set = handled_signals();
     const int number = wait_for_end(r, &set);

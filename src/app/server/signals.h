@@ -20,4 +20,7 @@ struct signals {
 
 void signals_set_log_level(struct signals *r);
 void signals_block(void); /* before any thread starts: they inherit it */
+/* Has SIGINT or SIGTERM come, within this time? SIGHUP is left for signals_wait_for_stop(). For who
+ * does not serve yet. */
+bool signals_end_within(unsigned ms);
 void signals_wait_for_stop(struct signals *r);

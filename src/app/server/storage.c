@@ -44,7 +44,7 @@ enum {
 static struct db_store_opts database_of(const struct conf *c, const struct paths *paths) {
     const bool is_days = c->db_deleted_ttl <= DB_TTL_DAYS_MAX;
     return (struct db_store_opts){
-        .db = {c->db_connection, c->db_schema},
+        .db = {.connection = c->db_connection, .schema = c->db_schema},
         .cache_bytes = (size_t)c->db_cache_mb << 20,
         .patience_ms = (unsigned)c->db_patience_s * 1000,
         .stop_ms = DB_STOP_MS,
@@ -425,6 +425,7 @@ static enum err open_backend(const struct storage *s, const struct storage_use *
         d.stats = use->commit_stats;
         d.counters_ms = use->serves ? DB_COUNTERS_MS : 0;
         d.taken_over = use->taken_over;
+        d.node = use->node;
         return db_store_open(&o, &d, ret, ret_problem);
     }
     const struct files_opts f = files_of(s, use);

@@ -64,6 +64,7 @@ struct storage_use {
     void (*on_durable)(void *ctx); /* any thread; may be NULL */
     void *ctx;
     void (*taken_over)(void *ctx); /* another server has taken the database; may be NULL */
+    struct db_node node;           /* in_database, to start: who we are */
     struct store_expiry expiry;
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
 };

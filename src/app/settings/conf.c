@@ -249,6 +249,18 @@ static enum err check_storage(const struct reader *r) {
     return OK;
 }
 
+/* Two servers on files would each serve what the other one does not have. */
+static enum err check_standby(const struct reader *r) {
+    const struct conf *c = r->conf;
+    if (!c->standby || strcmp(c->store_queues, "database") == 0) return OK;
+    return problem_set(r->problem, E_CONFIG,
+                       "%s:%u: [CLUSTER] standby: \"on\" is not allowed; it needs PostgreSQL, "
+                       "which "
+                       "both servers use: set [STORE_LOG] store_queues = database and "
+                       "store_messages = database",
+                       r->file, line_of(c, "CLUSTER", "standby"));
+}
+
 /* Messages cannot outlive their queues. Not an error: init writes `store_messages = journal`, and
  * tools change `enable` alone. */
 static void settle_storage(const struct reader *r) {
@@ -382,6 +394,7 @@ static enum err read_text(struct reader *r, char *text) {
                            r->file, at);
     }
     if (e == OK) e = pass_error(r, check_storage(r));
+    if (e == OK) e = pass_error(r, check_standby(r));
     if (e == OK) e = pass_error(r, check_versions(r));
     if (e == OK) e = pass_error(r, check_names(r));
     if (e == OK) e = pass_error(r, check_source_code(r));

@@ -75,6 +75,8 @@ struct conf {
     char db_connection[CONF_TEXT_MAX], db_schema[CONF_TEXT_MAX]; /* the first may be secret */
     int64_t db_pool_size, db_deleted_ttl, db_cache_mb, db_patience_s;
     bool db_store_log;
+    /* [CLUSTER] */
+    bool standby;
     /* [TRANSPORT] */
     char host[CONF_TEXT_MAX];
     struct conf_ports ports, websockets; /* the second may have none */

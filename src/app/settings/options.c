@@ -52,6 +52,7 @@ const struct opt_section OPT_SECTIONS[] = {
         "out; but whoever tells anything has to tell where the source code is too, as the licence\n"
         "(AGPL-3.0) demands, in particular of modified versions."},
     {"STORE_LOG", NULL},
+    {"CLUSTER", "More than one server on one database, of which one serves."},
     {"AUTH", NULL},
     {"TRANSPORT", NULL},
     {"PROXY", "Forwarding messages to other servers (private message routing)."},
@@ -187,6 +188,12 @@ const struct opt OPTS[] = {
         15, 1, 3600, "seconds",
         "While there is no database, clients wait; those that have waited longer are disconnected,\n"
         "and try again by themselves."),
+
+    SWITCH("CLUSTER", "standby", OPT_OURS, RESTART, standby,
+        OFF,
+        "With `store_queues = database`: while another server of the same identity is active on the\n"
+        "database, this one waits, holds no port, and takes over when that one has stopped, or has\n"
+        "shown no sign of life for 10 seconds. For both servers."),
 
     SWITCH("AUTH", "new_queues", OPT_WRITTEN, RELAY, rules.allow_new_queues,
         ON,

@@ -17,12 +17,14 @@ struct db;
 struct db_opts {
     const char *connection; /* of libpq, key words or URI; borrowed until db_close() */
     const char *schema;     /* likewise */
+    unsigned connect_s;     /* that connecting to one host may take; 0: DB_CONNECT_S */
 };
 
 enum {
     DB_SHOWN_MAX = 256, /* bytes of a connection as it is shown */
     DB_NAME_MAX = 64,   /* bytes of a schema's or a migration's name, with terminator */
     DB_MIGRATIONS_MAX = 16,
+    DB_CONNECT_S = 15,
 };
 
 /* May a schema have this name? Small letters, digits and _: what is the same quoted or not. */
@@ -52,6 +54,10 @@ struct db_migrations {
 /* E_VERSION: its list of migrations is not one that this version knows. */
 MUST_USE enum err db_migrations_due(struct db *db, struct db_migrations *ret,
                                     struct store_problem *ret_problem);
+/* May a server use the schema as it is? E_NOT_FOUND: it is not there, E_VERSION: it lacks a
+ * migration; in words. */
+MUST_USE enum err db_check_schema(struct db *db, const struct db_opts *o,
+                                  struct store_problem *ret_problem);
 /* Makes those that are due, each in a transaction of its own with its row. Of two that do it at
  * once, one waits for the other. */
 MUST_USE enum err db_migrate(struct db *db, struct store_problem *ret_problem);

@@ -36,6 +36,11 @@ static struct db_change *change_new(enum db_change_kind kind, struct queue *q,
     return c;
 }
 
+/* Why a change cannot be taken: nothing is known of it, and who waits should come again. */
+static enum err not_taken(enum err e) {
+    return e == E_STORE ? E_CLOSED : e;
+}
+
 /* Takes the change in any case. */
 static enum err append(struct db_store *m, struct db_change *owned, lsn_t *ret_lsn) {
     enum err e = owned != NULL ? commit_begin(m->commit, ret_lsn) : E_NO_MEMORY;
@@ -45,7 +50,7 @@ static enum err append(struct db_store *m, struct db_change *owned, lsn_t *ret_l
         commit_end(m->commit);
     }
     if (e != OK) db_change_free(owned);
-    return e;
+    return not_taken(e);
 }
 
 /* ---- records ---- */
@@ -212,7 +217,7 @@ static enum err record_delete(struct db_store *m, struct queue *q, const struct 
     (void)idmap_remove(&m->deleted, &id);
     lock_give(&m->deleted_mtx);
     db_change_free(c);
-    return e;
+    return not_taken(e);
 }
 
 enum err db_record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn) {
@@ -273,7 +278,7 @@ enum err db_message(struct store *s, struct queue *q, struct message *msg, struc
     }
     if (err != OK) {
         db_change_free(c);
-        return err;
+        return not_taken(err);
     }
     add(&m->cache.n_entries, 1);
     if (!msg->is_quota) body_cache_add(&m->bodies, q, msg);

@@ -96,6 +96,7 @@ void db_counts(const struct store *s, struct store_counts *io) {
     const int64_t notifiers = atomic_load_explicit(&m->n_notifiers, memory_order_relaxed);
     const int64_t before = atomic_load_explicit(&m->n_before_messages, memory_order_relaxed);
     const int64_t messages = (int64_t)io->n_messages + before;
+    io->n_standbys = atomic_load_explicit(&m->n_standbys, memory_order_relaxed);
     io->n_queues = queues > 0 ? (uint64_t)queues : 0;
     io->n_notifiers = notifiers > 0 ? (uint64_t)notifiers : 0;
     io->n_messages = messages > 0 ? (uint64_t)messages : 0;

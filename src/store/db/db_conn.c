@@ -16,8 +16,7 @@
 
 enum {
     VERSION_MIN = 140000, /* procedures with OUT parameters */
-    CONNECT_TIMEOUT_S = 15,
-    LINE_MAX_LEN = 300, /* of PostgreSQL's words */
+    LINE_MAX_LEN = 300,   /* of PostgreSQL's words */
     SQL_MAX = 256,
 };
 
@@ -127,6 +126,7 @@ enum err db__fail(struct db *db, const char *doing, const PGresult *result) {
     const char *line = result != NULL ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
     const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
     if (line == NULL) line = PQerrorMessage(db->conn);
+    if (line[0] == '\0') line = "nothing, in time";
     return db__say(db, E_STORE, "cannot %s: PostgreSQL says \"%.*s\"%s%s%s", doing,
                    first_line(line), line, state != NULL ? " (" : "", state != NULL ? state : "",
                    state != NULL ? ")" : "");
@@ -191,13 +191,13 @@ static void drop_notice(void *ctx, const PGresult *r) {
     (void)r;
 }
 
-static enum err connect_to(struct db *db, const char *connection) {
+static enum err connect_to(struct db *db, const struct db_opts *o) {
     char timeout[16];
-    (void)snprintf(timeout, sizeof timeout, "%d", CONNECT_TIMEOUT_S);
+    (void)snprintf(timeout, sizeof timeout, "%u", o->connect_s != 0 ? o->connect_s : DB_CONNECT_S);
     /* What stands behind dbname in the string counts, what stands before it is a default. */
     const char *const keywords[] = {"client_encoding", "application_name", "connect_timeout",
                                     "dbname", NULL};
-    const char *const values[] = {"UTF8", "smp-server", timeout, connection, NULL};
+    const char *const values[] = {"UTF8", "smp-server", timeout, o->connection, NULL};
     db->conn = PQconnectdbParams(keywords, values, 1);
     if (db->conn == NULL) return E_NO_MEMORY;
     (void)PQsetNoticeReceiver(db->conn, drop_notice, NULL);
@@ -228,7 +228,7 @@ enum err db_open(const struct db_opts *o, struct db **ret, struct store_problem 
     PQconninfoFree(options);
     if (e == OK) {
         (void)snprintf(db->schema, sizeof db->schema, "%s", o->schema);
-        e = connect_to(db, o->connection);
+        e = connect_to(db, o);
     }
     if (e == OK) {
         *ret = db;

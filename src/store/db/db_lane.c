@@ -21,9 +21,6 @@ enum { STATE_LEN = 6 };
 
 static const struct db_statement LANE_STATEMENTS[] = {
     {"lane", "SELECT epoch, last_group FROM %s.smpn_lane WHERE node_id = 0 AND lane = 0"},
-    {"take", "INSERT INTO %s.smpn_lane AS l (node_id, lane, epoch, last_group) VALUES (0, 0, 1, 0) "
-             "ON CONFLICT (node_id, lane) DO UPDATE SET epoch = l.epoch + 1 "
-             "RETURNING epoch, last_group"},
     /* The row of the cluster is locked meanwhile, so no two draw at once. */
     {"draw", "WITH c AS (UPDATE %s.smpn_cluster SET counters_exact = false RETURNING 1) "
              "SELECT setval('%s.messages_message_id_seq', "
@@ -114,10 +111,10 @@ static void disconnect(struct db_lane *l) {
 }
 
 /* The two numbers of one row. */
-static enum err ask_row(struct db_lane *l, const char *name, int64_t *ret_epoch, int64_t *ret_group,
+static enum err ask_row(struct db_lane *l, int64_t *ret_epoch, int64_t *ret_group,
                         bool *ret_is_there) {
     PGresult *r = NULL;
-    enum err e = db_pipe_send(l->db, name, 0, NULL);
+    enum err e = db_pipe_send(l->db, "lane", 0, NULL);
     if (e == OK) e = db_pipe_sync(l->db);
     if (e == OK) e = db_pipe_next(l->db, &r);
     if (e == E_STORE) (void)db__fail(l->db, "read the lane", r);
@@ -139,13 +136,11 @@ static enum err connect(struct db_lane *l) {
 }
 
 static void lose_lane(struct db_lane *l) {
-    if (l->is_lost) return;
-    l->is_lost = true;
-    log_line(LOG_ERROR, "database-taken-over",
-             "database=\"%s\" schema=%s reason=\"another smp-server was started on it\": this one "
-             "can store nothing any more, and ends",
-             l->store->shown, l->store->o.db.schema);
-    if (l->store->o.taken_over != NULL) l->store->o.taken_over(l->store->shared.ctx);
+    db_store_lose(l->store, "database-taken-over", DB_TAKEN_OVER);
+}
+
+static bool is_lost(const struct db_lane *l) {
+    return atomic_load(&l->store->is_lost);
 }
 
 /* A new connection, on which the lane's row says what came of the group that was under way. */
@@ -154,7 +149,7 @@ static enum err reconnect(struct db_lane *l, bool *ret_is_done) {
     bool is_there = false;
     *ret_is_done = false;
     enum err e = connect(l);
-    if (e == OK) e = ask_row(l, "lane", &epoch, &last, &is_there);
+    if (e == OK) e = ask_row(l, &epoch, &last, &is_there);
     if (e != OK) return e;
     if (!is_there || epoch != l->epoch) {
         lose_lane(l);
@@ -236,7 +231,7 @@ static enum err write_some(struct db_lane *l, struct db_change **changes, unsign
         char state[STATE_LEN] = "";
         const enum tried t = try_once(l, changes, n, state);
         if (t == TRIED_DONE) break;
-        if (l->is_lost || is_abandoned(l)) return E_STORE;
+        if (is_lost(l) || is_abandoned(l)) return E_STORE;
         if (t == TRIED_AGAIN) {
             wait_for_database(l, l->problem.text, &ms);
         } else if (n == 1) {
@@ -310,7 +305,7 @@ static enum err write(void *sink) {
         changes[n++] = c;
     const enum err e = write_some(l, changes, n);
     if (e != OK) {
-        errno = l->is_lost ? EBUSY : ETIMEDOUT;
+        errno = is_lost(l) ? EBUSY : ETIMEDOUT;
         return E_SYS;
     }
     settle_refused(l);
@@ -374,48 +369,30 @@ struct commit_sink db_lane_sink(struct db_lane *l) {
 
 /* ---- start ---- */
 
-static const char *const TABLES[] = {
-    "CREATE TABLE IF NOT EXISTS %s.smpn_cluster (id smallint PRIMARY KEY, key bytea NOT NULL, "
-    "counters_exact boolean NOT NULL, format integer NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS %s.smpn_lane (node_id integer NOT NULL, lane integer NOT NULL, "
-    "epoch bigint NOT NULL, last_group bigint NOT NULL, PRIMARY KEY (node_id, lane))",
-};
-
-/* One statement alone. */
-static enum err run(struct db_lane *l, const char *sql, unsigned n, const struct db_value *values) {
-    PGresult *r = NULL;
-    enum err e = db_pipe_send_sql(l->db, sql, n, values);
-    if (e == OK) e = db_pipe_sync(l->db);
-    if (e == OK) e = db_pipe_next(l->db, &r);
-    if (e != OK) (void)db__fail(l->db, "make the tables of smp-server", r);
-    PQclear(r);
-    return e == OK ? db_pipe_end(l->db) : E_STORE;
-}
-
 static enum err make_tables(struct db_lane *l) {
     struct db *db = NULL;
-    uint8_t key[16];
-    env_random(l->store->shared.env, key, sizeof key);
-    const struct db_value value = db_value_of(bytes_of(key, sizeof key));
     enum err e = db_store_connect(l->store, NULL, 0, &db, &l->problem);
-    l->db = db;
-    for (size_t i = 0; i < ARRAY_LEN(TABLES) && e == OK; i++) e = run(l, TABLES[i], 0, NULL);
-    if (e == OK)
-        e = run(l,
-                "INSERT INTO %s.smpn_cluster VALUES (1, $1, false, 1) ON CONFLICT (id) DO NOTHING",
-                1, &value);
-    crypto_wipe(key, sizeof key);
-    disconnect(l);
+    if (e == OK) e = db_node_make_tables(db, l->store->shared.env);
+    db_close(db);
     return e;
 }
 
-enum err db_lane_start(struct db_lane *l, struct store_problem *ret_problem) {
+/* Who waited for it has it already, if nobody has taken it since. */
+static enum err take_lane(struct db_lane *l) {
+    const struct db_node *node = &l->store->o.node;
     bool is_there = false;
+    if (node->epoch == 0) return db_node_claim(l->db, node, NULL, &l->epoch, &l->last_group);
+    const enum err e = ask_row(l, &l->epoch, &l->last_group, &is_there);
+    if (e != OK || (is_there && l->epoch == node->epoch)) return e;
+    return db__say(l->db, E_STORE, "another smp-server has taken over meanwhile");
+}
+
+enum err db_lane_start(struct db_lane *l, struct store_problem *ret_problem) {
     l->problem.text[0] = '\0';
     enum err e = make_tables(l);
     if (e == OK) e = connect(l);
-    if (e == OK) e = ask_row(l, "take", &l->epoch, &l->last_group, &is_there);
-    const uint64_t last = e == OK && is_there ? draw_block(l) : 0;
+    if (e == OK) e = take_lane(l);
+    const uint64_t last = e == OK ? draw_block(l) : 0;
     if (last != 0) {
         use_block(l, last);
         return OK;

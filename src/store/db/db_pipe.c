@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/env.h"
+
 enum { SQL_MAX = 2048, ARRAY_HEAD_LEN = 20, NULL_LEN = -1, LOOK_MS = 250 };
 
 /* ---- statements ---- */
@@ -84,19 +86,23 @@ enum err db_pipe_sync(struct db *db) {
 
 /* ---- results ---- */
 
-static bool is_abandoned(const struct db *db) {
-    return db->abandon != NULL && atomic_load_explicit(db->abandon, memory_order_relaxed);
+static bool is_abandoned(const struct db *db, int64_t since_ms) {
+    return (db->abandon != NULL && atomic_load_explicit(db->abandon, memory_order_relaxed)) ||
+           (db->patience_ms != 0 &&
+            env_mono_ms(&ENV_SYSTEM) - since_ms >= (int64_t)db->patience_ms);
 }
 
 /* Sends what is left and reads, until there is a result or no connection. */
 static enum err wait_for_result(struct db *db) {
+    const int64_t since_ms = db->patience_ms != 0 ? env_mono_ms(&ENV_SYSTEM) : 0;
     for (;;) {
         const int unsent = PQflush(db->conn);
         if (unsent < 0 || PQstatus(db->conn) == CONNECTION_BAD) return E_CLOSED;
         if (PQisBusy(db->conn) == 0) return OK;
         struct pollfd fd = {.fd = PQsocket(db->conn),
                             .events = (short)(unsent > 0 ? POLLIN | POLLOUT : POLLIN)};
-        if (fd.fd < 0 || (poll(&fd, 1, LOOK_MS) < 0 && errno != EINTR) || is_abandoned(db))
+        if (fd.fd < 0 || (poll(&fd, 1, LOOK_MS) < 0 && errno != EINTR) ||
+            is_abandoned(db, since_ms))
             return E_CLOSED;
         if ((fd.revents & ~POLLOUT) != 0 && PQconsumeInput(db->conn) == 0) return E_CLOSED;
     }
@@ -127,6 +133,34 @@ enum err db_pipe_end(struct db *db) {
     const bool is_end = e == OK && PQresultStatus(r) == PGRES_PIPELINE_SYNC;
     PQclear(r);
     return is_end ? OK : E_CLOSED;
+}
+
+static enum err take_one(struct db *db, const char *doing, enum err sent, PGresult **ret) {
+    PGresult *r = NULL;
+    enum err e = sent == OK ? db_pipe_sync(db) : sent;
+    if (e == OK) e = db_pipe_next(db, &r);
+    if (e != OK) (void)db__fail(db, doing, r);
+    const enum err end = e != E_CLOSED ? db_pipe_end(db) : e;
+    if (e == OK && end != OK) {
+        e = end;
+        (void)db__fail(db, doing, NULL);
+    }
+    if (e != OK) PQclear(STEAL(r));
+    *ret = r;
+    return e;
+}
+
+enum err db_pipe_ask(struct db *db, const char *doing, const char *name, unsigned n,
+                     const struct db_value *values, PGresult **ret) {
+    return take_one(db, doing, db_pipe_send(db, name, n, values), ret);
+}
+
+enum err db_pipe_run_sql(struct db *db, const char *doing, const char *sql, unsigned n,
+                         const struct db_value *values) {
+    PGresult *r;
+    const enum err e = take_one(db, doing, db_pipe_send_sql(db, sql, n, values), &r);
+    PQclear(r);
+    return e;
 }
 
 /* ---- arrays: dimensions, whether there are NULLs, type, length, first index; then values ---- */

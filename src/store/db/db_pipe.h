@@ -31,6 +31,12 @@ MUST_USE enum err db_pipe_sync(struct db *db);
  * E_CLOSED, *ret NULL: there is no connection, and nobody knows what came of the rest. */
 MUST_USE enum err db_pipe_next(struct db *db, PGresult **ret);
 MUST_USE enum err db_pipe_end(struct db *db); /* of a sync. E_CLOSED */
+/* A statement alone: all of the above. E_STORE, E_CLOSED: db->problem says what could not be done;
+ * *ret is NULL unless OK. */
+MUST_USE enum err db_pipe_ask(struct db *db, const char *doing, const char *name, unsigned n,
+                              const struct db_value *values, PGresult **ret);
+MUST_USE enum err db_pipe_run_sql(struct db *db, const char *doing, const char *sql, unsigned n,
+                                  const struct db_value *values);
 
 /* ---- values ---- */
 

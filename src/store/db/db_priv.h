@@ -12,6 +12,7 @@ struct db {
     char schema[DB_NAME_MAX];      /* good: db_schema_name_is_good() */
     struct store_problem *problem; /* of the call under way; borrowed */
     const _Atomic bool *abandon; /* db_pipe.h: waits end when this is set; borrowed; may be NULL */
+    unsigned patience_ms;        /* likewise, when one has lasted so long; 0: however long */
 };
 
 /* ---- db_conn.c ---- */

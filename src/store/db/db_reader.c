@@ -397,7 +397,7 @@ static void wait_for_database(struct reader *r) {
     db_outage_note(o, m->shared.env, r->problem.text);
     if (is_stopping(&m->readers)) {
         refuse_all(r, E_STORE);
-    } else if (db_outage_lasts(o, m->shared.env, m->o.patience_ms)) {
+    } else if (atomic_load(&m->is_lost) || db_outage_lasts(o, m->shared.env, m->o.patience_ms)) {
         refuse_all(r, E_CLOSED);
     } else {
         rest_ms(r->pause_ms);

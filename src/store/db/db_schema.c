@@ -82,6 +82,27 @@ enum err db_migrations_due(struct db *db, struct db_migrations *ret,
     return e;
 }
 
+enum err db_check_schema(struct db *db, const struct db_opts *o,
+                         struct store_problem *ret_problem) {
+    char shown[DB_SHOWN_MAX] = "";
+    bool has_schema = false;
+    struct db_migrations due;
+    struct wr w = wr_init(shown, sizeof shown - 1);
+    db_show_connection(o->connection, &w);
+    enum err e = db_has_schema(db, &has_schema, ret_problem);
+    if (e == OK && !has_schema)
+        return db__say(db, E_NOT_FOUND,
+                       "there is no schema %s in the database %s: for a new server make an empty "
+                       "one (CREATE SCHEMA %s), or run `smp-server database import`",
+                       o->schema, shown, o->schema);
+    if (e == OK) e = db_migrations_due(db, &due, ret_problem);
+    if (e != OK || due.n == 0) return e;
+    return db__say(db, E_VERSION,
+                   "the schema %s in the database %s is older than this version needs (it lacks "
+                   "%s): run `smp-server start --confirm-migrations up`",
+                   o->schema, shown, due.names[0]);
+}
+
 /* ---- making them ---- */
 
 static enum err note(struct db *db, const struct db_migration *m) {

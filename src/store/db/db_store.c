@@ -32,6 +32,8 @@ static enum err db_fate(const struct store *s, lsn_t lsn) {
     const enum err e = commit_fate(m->commit, lsn);
     if (e == E_PENDING && db_outage_lasts(&m->lane.outage, m->shared.env, m->o.patience_ms))
         return E_CLOSED;
+    /* What could not be written is not known to be refused: the session ends, and asks again. */
+    if (e == E_STORE) return E_CLOSED;
     const enum err refused = e == OK ? db_lane_fate(&m->lane, lsn) : E_PENDING;
     return refused != E_PENDING ? refused : e;
 }
@@ -51,7 +53,8 @@ static enum err start_threads(struct db_store *m) {
     const enum err e = commit_start(m->commit);
     if (e != OK) return e;
     m->started = true;
-    return db_readers_start(m);
+    const enum err readers = db_readers_start(m);
+    return readers == OK ? db_beat_start(m) : readers;
 }
 
 static enum err db_start(struct store *s) {
@@ -120,16 +123,33 @@ static enum err end_threads(struct db_store *m) {
     const enum err e = stop_commit(m);
     atomic_store_explicit(&m->abandon, true, memory_order_relaxed);
     thread_join(&m->counter);
-    atomic_store_explicit(&m->abandon, e != OK, memory_order_relaxed);
+    atomic_store_explicit(&m->abandon, e != OK || atomic_load(&m->is_lost), memory_order_relaxed);
     db_close(STEAL(m->chores));
+    return e;
+}
+
+/* Who waits to take over does not live by the counters, and would wait for them. */
+static enum err finish(struct db_store *m, struct store_problem *ret_problem) {
+    const bool is_awaited = atomic_load_explicit(&m->n_standbys, memory_order_relaxed) != 0;
+    if (m->was_started && !is_awaited) db_counters_set(m);
+    const enum err e = db_save(&m->base, ret_problem);
+    db_beat_stop(m);
     return e;
 }
 
 static enum err db_stop(struct store *s, struct store_problem *ret_problem) {
     struct db_store *m = db_of(s);
     const enum err e = end_threads(m);
-    if (e == OK && m->was_started) db_counters_set(m);
-    if (e == OK) return db_save(s, ret_problem);
+    if (atomic_load(&m->is_lost)) {
+        db_beat_stop(m);
+        (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                       "the database %s, schema %s, is another server's now: what was not "
+                       "acknowledged here is lost",
+                       m->shown, m->o.db.schema);
+        return E_CLOSED;
+    }
+    if (e == OK) return finish(m, ret_problem);
+    db_beat_stop(m);
     (void)snprintf(ret_problem->text, sizeof ret_problem->text,
                    "not everything could be written to the database %s, schema %s: what was not "
                    "acknowledged is lost",
@@ -140,6 +160,8 @@ static enum err db_stop(struct store *s, struct store_problem *ret_problem) {
 static void db_store_close(struct store *s) {
     struct db_store *m = db_of(s);
     if (end_threads(m) != OK) m->started = false; /* an unorderly end: nobody was promised more */
+    db_beat_stop(m);
+    db_beat_done(m);
     body_cache_done(&m->bodies);
     db_lane_done(&m->lane);
     db_readers_done(m);
@@ -172,26 +194,6 @@ static const struct store_ops DB_OPS = {
 
 /* ---- opening ---- */
 
-static enum err check_schema(struct db_store *m, struct db *db, struct store_problem *p) {
-    bool has_schema = false;
-    struct db_migrations due;
-    enum err e = db_has_schema(db, &has_schema, p);
-    if (e == OK && !has_schema) {
-        (void)snprintf(p->text, sizeof p->text,
-                       "there is no schema %s in the database %s: for a new server make an empty "
-                       "one (CREATE SCHEMA %s), or run `smp-server database import`",
-                       m->o.db.schema, m->shown, m->o.db.schema);
-        return E_NOT_FOUND;
-    }
-    if (e == OK) e = db_migrations_due(db, &due, p);
-    if (e != OK || due.n == 0) return e;
-    (void)snprintf(p->text, sizeof p->text,
-                   "the schema %s in the database %s is older than this version needs (it lacks "
-                   "%s): run `smp-server start --confirm-migrations up`",
-                   m->o.db.schema, m->shown, due.names[0]);
-    return E_VERSION;
-}
-
 static enum err open_database(struct db_store *m, struct store_problem *ret_problem) {
     struct db *db = NULL;
     const struct commit_opts co = {.env = m->shared.env,
@@ -201,7 +203,7 @@ static enum err open_database(struct db_store *m, struct store_problem *ret_prob
     struct wr w = wr_init(m->shown, sizeof m->shown - 1);
     db_show_connection(m->o.db.connection, &w);
     enum err e = db_open(&m->o.db, &db, ret_problem);
-    if (e == OK) e = check_schema(m, db, ret_problem);
+    if (e == OK) e = db_check_schema(db, &m->o.db, ret_problem);
     if (e == OK) e = db_services_read(m, db);
     db_close(db);
     if (e == OK) e = db_group_new(&m->lane.group);
@@ -226,6 +228,7 @@ enum err db_store_open(const struct store_opts *o, const struct db_store_opts *d
     db_cache_init(&m->cache);
     db_lane_init(m);
     db_readers_init(m);
+    db_beat_init(m);
     enum err e = store__init(&m->base, &DB_OPS, o);
     m->bodies.table = m->base.table;
     if (e == OK) e = open_database(m, ret_problem);

@@ -7,12 +7,13 @@
  * and the one before can commit nothing any more (docs/adr/0022). */
 #pragma once
 
-#include "store/db/db.h"
+#include "store/db/db_node.h"
 
 struct vfs;
 
 struct db_store_opts {
     struct db_opts db;
+    struct db_node node;   /* who we are */
     size_t cache_bytes;    /* of records that nobody uses, above which they are evicted */
     unsigned patience_ms;  /* without a database, after which who waits gets E_CLOSED */
     unsigned stop_ms;      /* without a database at a stop, after which what waits is given up */

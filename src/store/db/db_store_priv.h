@@ -7,6 +7,9 @@
  *   db_group.c      a group as statements
  *   db_reader.c     threads that look up what is not loaded, and bodies
  *   db_scan.c       what waits for a service, on the same threads
+ *   db_node.c       our own tables; who is active
+ *   db_beat.c       this server's sign of life
+ *   db_standby.c    waiting for the end of another (before there is a store)
  *   db_load.c       rows become records in RAM
  *   db_evict.c      records that nobody uses leave RAM
  *   db_services.c   services: read at start, kept, gone through
@@ -25,6 +28,7 @@
 #include "crypto/crypto.h"
 #include "model/limits.h"
 #include "store/body_cache.h"
+#include "store/db/db_node.h"
 #include "store/db/db_pipe.h"
 #include "store/db/db_row.h"
 #include "store/db/db_store.h"
@@ -107,7 +111,6 @@ struct db_lane {
     int64_t epoch, last_group;
     uint64_t drawn_last; /* of a block of ids that is not used yet; 0: there is none */
     bool wants_ids;
-    bool is_lost; /* another process has the lane */
     struct db_outage outage;
     struct store_problem problem;
     /* guarded by mtx */
@@ -119,6 +122,19 @@ struct db_lane {
     unsigned n_refused; /* ever */
     /* atomic */
     _Atomic unsigned any_refused; /* release after the list has it */
+};
+
+/* ---- the sign of life ---- */
+
+struct db_beat {
+    struct thread thread;
+    struct lock mtx;
+    struct lock_cond cond;
+    bool stopping; /* guarded by mtx */
+    /* its thread */
+    struct db *db; /* owned; NULL: no connection */
+    int64_t last_ms;
+    struct store_problem problem;
 };
 
 /* ---- readers ---- */
@@ -160,6 +176,7 @@ struct db_store {
     struct db_lane lane;
     struct db_readers readers;
     struct thread counter;
+    struct db_beat beat;
     struct db *chores; /* owned; the thread of the store's expiry; NULL: no connection */
     struct body_cache bodies;
     struct db_cache cache;
@@ -170,6 +187,8 @@ struct db_store {
     struct idmap deleted; /* of struct db_change: deletions that are not committed */
     /* atomic */
     _Atomic bool abandon; /* the database is waited for no longer */
+    _Atomic bool is_lost; /* another process has it, or may have: nothing can be stored any more */
+    _Atomic unsigned n_standbys; /* that wait to take over */
     /* Since the start: made and gone. What was there before is added when it was counted. */
     _Atomic int64_t n_queues, n_notifiers, n_before_messages;
     _Atomic int64_t n_committed_queues, n_committed_messages, n_committed_notifiers;
@@ -187,6 +206,28 @@ static inline const struct db_store *db_of_const(const struct store *s) {
 /* A connection for a thread of the store's, ready for these statements. */
 MUST_USE enum err db_store_connect(const struct db_store *m, const struct db_statement *statements,
                                    unsigned n, struct db **ret, struct store_problem *ret_problem);
+
+/* ---- db_node.c ---- */
+MUST_USE enum err db_node_make_tables(struct db *db, const struct env *env);
+/* Takes the row of the active server, and the lane with it: from then on nobody else commits. dead:
+ * only if it is still as it was seen there; NULL: in any case. E_EXISTS: it is not. E_STORE,
+ * E_CLOSED. */
+MUST_USE enum err db_node_claim(struct db *db, const struct db_node *node,
+                                const struct db_nodes *dead, int64_t *ret_epoch,
+                                int64_t *ret_group);
+MUST_USE enum err db_node_find(struct db *db, const uint8_t identity[SHA256_LEN],
+                               struct db_nodes *ret);
+
+/* ---- db_beat.c ---- */
+#define DB_TAKEN_OVER                                                                              \
+    "another smp-server was started on it, or took over from this one: it can store nothing any "  \
+    "more, and ends"
+void db_beat_init(struct db_store *m);
+void db_beat_done(struct db_store *m);
+MUST_USE enum err db_beat_start(struct db_store *m); /* after the lane */
+void db_beat_stop(struct db_store *m);               /* says that we leave */
+/* This server has to end: says so once, and why. Any thread. */
+void db_store_lose(struct db_store *m, const char *event, const char *why);
 
 /* ---- db_change.c: struct store_ops ---- */
 enum err db_record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn);
