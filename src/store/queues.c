@@ -2,6 +2,7 @@
 /* queues.c -- queue records: for each change what it needs is allocated, then it is checked,
  * logged and made, all under the queue's lock. What is logged cannot fail any more. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "crypto/crypto.h"
 #include "store/queue_table.h"
@@ -9,6 +10,25 @@
 #include "store/text/record.h"
 
 enum { DAY_S = 86400 };
+
+/* ---- ids ---- */
+
+void store_fit_recipient(const struct store *s, const struct id *snd_id, struct id *io_rcv_id) {
+    if (s->ops->shard_of != NULL) io_rcv_id->b[0] = s->ops->shard_of(s, ID_SENDER, snd_id);
+}
+
+/* 256 attempts, as a rule. */
+void store_fit_id(const struct store *s, enum queue_id_kind kind, const struct id *rcv_id,
+                  struct id *io_id) {
+    uint64_t tail;
+    uint8_t *at = io_id->b + ID_LEN - sizeof tail;
+    if (s->ops->shard_of == NULL) return;
+    memcpy(&tail, at, sizeof tail);
+    while (s->ops->shard_of(s, kind, io_id) != rcv_id->b[0]) {
+        tail++;
+        memcpy(at, &tail, sizeof tail);
+    }
+}
 
 /* ---- reading ---- */
 

@@ -66,6 +66,16 @@ MUST_USE enum err store_queue_view(struct store *s, struct queue *q, enum queue_
                                    struct queue_view *ret);
 void queue_view_done(struct queue_view *v);
 
+/* ---- ids ----
+ *
+ * A backend that several nodes may share knows of each id of a queue in which shard the queue is:
+ * it is the first byte of the recipient id. Ids that were drawn at random are changed in their last
+ * bytes (a recipient id in its first) until they tell so. For any other backend they are left as
+ * they are. */
+void store_fit_recipient(const struct store *s, const struct id *snd_id, struct id *io_rcv_id);
+void store_fit_id(const struct store *s, enum queue_id_kind kind, const struct id *rcv_id,
+                  struct id *io_id); /* of a sender, link or notifier */
+
 /* ---- changing ---- */
 
 /* *ret_queue is a new reference. E_EXISTS when one of the ids is taken in its namespace: nothing

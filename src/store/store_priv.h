@@ -55,6 +55,8 @@ struct store_ops {
      * expired, which may wait. NULL: all queues are loaded. */
     bool (*old_queues)(struct store *s, int64_t before_ts_s, struct id *io_after,
                        struct id *ret_ids, unsigned max, unsigned *ret_n);
+    /* The shard that an id of a sender, link or notifier tells; NULL: ids tell nothing. */
+    uint8_t (*shard_of)(const struct store *s, enum queue_id_kind kind, const struct id *id);
 };
 
 /* The thread that looks for what has expired: expiry.c. */

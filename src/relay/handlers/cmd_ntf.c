@@ -29,6 +29,7 @@ static enum err set_notifier(const struct request *rq, struct queue_notifier *n,
     enum err e = E_EXISTS;
     for (unsigned i = 0; i < NKEY_ATTEMPTS && e == E_EXISTS; i++) {
         env_random(rq->session->rl->relay->o.env, &n->id, sizeof n->id);
+        store_fit_id(store_of(rq), ID_NOTIFIER, queue_rcv_id(rq->queue), &n->id);
         e = store_notifier_set(store_of(rq), rq->queue, n, ret_ended, ret_lsn);
     }
     return e == E_EXISTS ? E_INTERNAL : e;

@@ -70,6 +70,17 @@ struct new_ids {
     bool client_given;
 };
 
+/* Those that are ours to choose tell the shard. */
+static void fit_ids(const struct store *s, struct new_ids *ids, bool has_given_link) {
+    if (ids->client_given) {
+        store_fit_recipient(s, &ids->snd, &ids->rcv);
+    } else {
+        store_fit_id(s, ID_SENDER, &ids->rcv, &ids->snd);
+    }
+    if (!has_given_link) store_fit_id(s, ID_LINK, &ids->rcv, &ids->link);
+    store_fit_id(s, ID_NOTIFIER, &ids->rcv, &ids->ntf);
+}
+
 static enum err choose_ids(const struct request *rq, struct new_ids *ret) {
     const struct env *env = rq->session->rl->relay->o.env;
     const struct cmd_new *c = &rq->cmd->new_queue;
@@ -78,9 +89,14 @@ static enum err choose_ids(const struct request *rq, struct new_ids *ret) {
     env_random(env, &ret->link, sizeof ret->link);
     env_random(env, &ret->ntf, sizeof ret->ntf);
     ret->client_given = c->data.present;
-    if (!c->data.present) return OK;
+    if (!c->data.present) {
+        fit_ids(store_of(rq), ret, false);
+        return OK;
+    }
     if (c->is_contact && !id_from_bytes(c->data.link_id, &ret->link)) return E_CMD_SYNTAX;
-    return check_client_id(rq, &ret->snd);
+    const enum err e = check_client_id(rq, &ret->snd);
+    if (e == OK) fit_ids(store_of(rq), ret, c->is_contact);
+    return e;
 }
 
 static enum queue_mode mode_of(const struct cmd_new *c) {

@@ -373,6 +373,7 @@ static enum err make_tables(struct db_lane *l) {
     struct db *db = NULL;
     enum err e = db_store_connect(l->store, NULL, 0, &db, &l->problem);
     if (e == OK) e = db_node_make_tables(db, l->store->shared.env);
+    if (e == OK) e = db_node_read_key(db, l->store->ids_key);
     db_close(db);
     return e;
 }

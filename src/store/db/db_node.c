@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 /* db_node.c -- our own tables, and the row of the active server in them: made, read, taken. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/env.h"
 #include "store/db/db_store_priv.h"
@@ -23,7 +24,7 @@ static enum err run(struct db *db, const char *sql, unsigned n, const struct db_
 
 /* IF NOT EXISTS alone is no protection from somebody who makes them at the same moment. */
 enum err db_node_make_tables(struct db *db, const struct env *env) {
-    uint8_t key[16];
+    uint8_t key[SIPHASH_KEY_LEN];
     env_random(env, key, sizeof key);
     const struct db_value value = db_value_of(bytes_of(key, sizeof key));
     enum err e = run(db, "BEGIN", 0, NULL);
@@ -35,6 +36,21 @@ enum err db_node_make_tables(struct db *db, const struct env *env) {
                 1, &value);
     if (e == OK) e = run(db, "COMMIT", 0, NULL);
     crypto_wipe(key, sizeof key);
+    return e;
+}
+
+enum err db_node_read_key(struct db *db, uint8_t ret[SIPHASH_KEY_LEN]) {
+    PGresult *r = NULL;
+    enum err e = db_pipe_send_sql(db, "SELECT key FROM %s.smpn_cluster WHERE id = 1", 0, NULL);
+    if (e == OK) e = db_pipe_sync(db);
+    if (e == OK) e = db_pipe_next(db, &r);
+    if (e != OK) (void)db__fail(db, "read the key of the cluster", r);
+    const bool is_there = e == OK && PQntuples(r) == 1;
+    const struct bytes key = is_there ? db_result_value(r, 0, 0).b : (struct bytes){0};
+    if (key.n == SIPHASH_KEY_LEN) memcpy(ret, key.p, SIPHASH_KEY_LEN);
+    if (e == OK && key.n != SIPHASH_KEY_LEN)
+        e = db__say(db, E_STORE, "smpn_cluster.key is not %d bytes long", SIPHASH_KEY_LEN);
+    PQclear(r);
     return e;
 }
 

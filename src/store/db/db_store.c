@@ -3,6 +3,7 @@
  * db_store_priv.h. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "store/db/db_store_priv.h"
@@ -40,6 +41,14 @@ static enum err db_fate(const struct store *s, lsn_t lsn) {
 
 static unsigned db_state(const struct store *s) {
     return commit_state(db_of_const(s)->commit);
+}
+
+/* By a hash of the kind and the id, with the key that all nodes on this schema have. */
+static uint8_t db_shard_of(const struct store *s, enum queue_id_kind kind, const struct id *id) {
+    static const uint8_t letters[] = {[ID_SENDER] = 'S', [ID_LINK] = 'L', [ID_NOTIFIER] = 'N'};
+    uint8_t text[1 + ID_LEN] = {letters[kind]};
+    memcpy(text + 1, id->b, ID_LEN);
+    return (uint8_t)crypto_siphash(db_of_const(s)->ids_key, bytes_of(text, sizeof text));
 }
 
 static void on_durable(void *ctx) {
@@ -170,6 +179,7 @@ static void db_store_close(struct store *s) {
     idmap_done(&m->deleted);
     lock_done(&m->deleted_mtx);
     store__done(&m->base);
+    crypto_wipe(m->ids_key, sizeof m->ids_key);
     free(m);
 }
 
@@ -190,6 +200,7 @@ static const struct store_ops DB_OPS = {
     .state = db_state,
     .counts = db_counts,
     .old_queues = db_old_queues,
+    .shard_of = db_shard_of,
 };
 
 /* ---- opening ---- */

@@ -171,8 +171,9 @@ struct db_store {
     /* fixed after open */
     struct store_opts shared;
     struct db_store_opts o;
-    char shown[DB_SHOWN_MAX]; /* the connection, without password */
-    struct commit *commit;    /* owned */
+    char shown[DB_SHOWN_MAX];         /* the connection, without password */
+    uint8_t ids_key[SIPHASH_KEY_LEN]; /* fixed after start: smpn_cluster.key */
+    struct commit *commit;            /* owned */
     struct db_lane lane;
     struct db_readers readers;
     struct thread counter;
@@ -209,6 +210,7 @@ MUST_USE enum err db_store_connect(const struct db_store *m, const struct db_sta
 
 /* ---- db_node.c ---- */
 MUST_USE enum err db_node_make_tables(struct db *db, const struct env *env);
+MUST_USE enum err db_node_read_key(struct db *db, uint8_t ret[SIPHASH_KEY_LEN]);
 /* Takes the row of the active server, and the lane with it: from then on nobody else commits. dead:
  * only if it is still as it was seen there; NULL: in any case. E_EXISTS: it is not. E_STORE,
  * E_CLOSED. */
