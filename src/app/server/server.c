@@ -207,8 +207,7 @@ static void down_pages(struct server *s) {
 
 /* The store's threads, which run only while there is a relay: see STEPS. */
 static void on_durable(void *ctx) {
-    const struct server *s = ctx;
-    relay_on_durable(s->relay);
+    relay_on_durable(((const struct server *)ctx)->relay);
 }
 
 static void taken_over(void *ctx) {

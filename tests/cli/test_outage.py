@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A server whose way to PostgreSQL is cut: before, in and after COMMIT, and for long.
+
+A proxy is between them and counts what it does; nothing here goes by the clock.
+"""
+
+import select
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from smp import Connection, Queue
+from smp.commands import send_command
+from smp.server import Server, find_binary
+
+SOCKET = ".s.PGSQL.5432"
+COMMIT = b"\0commit\0"  # Bind: a portal without name, and the prepared statement
+N_MESSAGES, EVERY, ENOUGH = 60, 3, 60
+
+
+class Proxy(threading.Thread):
+    """Takes connections for PostgreSQL. `how`: what becomes of every few COMMITs; None: nothing. `is_open`: whether
+    there is a way; else connections end as soon as they come."""
+
+    def __init__(self, postgres):
+        super().__init__(daemon=True)
+        self.target = str(postgres.folder / SOCKET)
+        self.folder = Path(tempfile.mkdtemp(prefix="smp-proxy-", dir="/tmp"))
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.folder / SOCKET))
+        self.listener.listen(64)
+        self.how, self.is_open = None, True
+        self.n_commits, self.n_cuts, self.n_refused = 0, 0, 0
+
+    def run(self):
+        """Accepts."""
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.is_open:
+                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+            else:
+                self.n_refused += 1
+                client.close()
+
+    def serve(self, client):
+        """One connection."""
+        with client, socket.socket(socket.AF_UNIX) as server:
+            server.connect(self.target)
+            try:
+                while self.is_open and self.pass_on(client, server):
+                    continue
+            except OSError:
+                return
+
+    def pass_on(self, client, server):
+        """What has come; False at the end."""
+        for side in select.select([client, server], [], [], 0.05)[0]:
+            piece = side.recv(1 << 20)
+            if not piece:
+                return False
+            if side is server:
+                client.sendall(piece)
+            elif self.is_cut(piece):
+                self.cut(piece, server)
+                return False
+            else:
+                server.sendall(piece)
+        return True
+
+    def is_cut(self, piece):
+        """Whether this COMMIT is one of those."""
+        if COMMIT not in piece or self.how is None:
+            return False
+        self.n_commits += 1
+        return self.n_commits % EVERY == 0
+
+    def cut(self, piece, server):
+        """Before it: nothing is passed on. In it: up to its middle. After it: all, and its answer is not."""
+        self.n_cuts += 1
+        if self.how == "in":
+            server.sendall(piece[:piece.index(COMMIT) + len(COMMIT) // 2])
+        if self.how == "after":
+            server.sendall(piece)
+            assert server.recv(1 << 16)
+
+    def end(self):
+        """Leaves nothing."""
+        self.is_open = False
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.join(ENOUGH)
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture
+def both(request):
+    """A server, and the proxy that it reaches its database through."""
+    server = Server(find_binary(request.config.getoption("--server-binary")), store="database",
+                    ini={("STORE_LOG", "db_patience"): getattr(request, "param", 3600)})
+    proxy = Proxy(server.postgres)
+    ini = server.config / "smp-server.ini"
+    ini.write_text(ini.read_text().replace(f"?host={server.postgres.folder}", f"?host={proxy.folder}"))
+    proxy.start()
+    server.start()
+    yield server, proxy
+    proxy.is_open = True
+    server.remove()
+    proxy.end()
+
+
+def bodies(conn, queue):
+    """All that a queue has, received one after the other."""
+    found = []
+    answer = queue.sub(conn)
+    message = queue.next_message(conn, 10) if answer.tag == "SOK" else None
+    while message is not None:
+        found.append(message.body)
+        answer = queue.ack(conn, message.msg_id)
+        message = queue.open(answer) if answer.tag == "MSG" else None
+    return found
+
+
+@pytest.mark.parametrize("how", ["before", "in", "after"])
+def test_a_commit_is_cut(both, how):
+    """Whatever became of it: each message is answered OK and there once, in its place."""
+    server, proxy = both
+    with Connection(server.address, 18) as conn:
+        queue = Queue.create(conn, subscribe=False)
+        proxy.how = how
+        for i in range(N_MESSAGES):
+            assert queue.send(conn, b"%d" % i).raw == b"OK"
+        proxy.how = None
+        assert proxy.n_cuts >= N_MESSAGES // EVERY // 2
+        assert bodies(conn, queue) == [b"%d" % i for i in range(N_MESSAGES)]
+    server.check()
+
+
+def wait_for(what):
+    """Until it is so."""
+    deadline = time.monotonic() + ENOUGH
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_outage_is_waited_for(both):
+    """Commands are held while there is no database, and answered OK when it is back."""
+    server, proxy = both
+    with Connection(server.address, 18) as conn:
+        queue = Queue.create(conn, subscribe=False)
+        assert queue.send(conn, b"before").raw == b"OK"
+        proxy.is_open = False
+        sent = [conn.make(send_command(b"%d" % i), queue.snd_id) for i in range(20)]
+        conn.write(sent)
+        wait_for(lambda: proxy.n_refused >= 5)
+        with pytest.raises(TimeoutError):
+            conn.read(0.1)
+        proxy.is_open = True
+        answers = []
+        while len(answers) < len(sent):
+            answers += conn.read()
+        assert {answer.raw for answer in answers} == {b"OK"}
+        assert bodies(conn, queue) == [b"before", *(b"%d" % i for i in range(20))]
+
+
+@pytest.mark.parametrize("both", [1], indirect=True)
+def test_an_outage_lasts(both):
+    """Who has waited for db_patience is disconnected without an answer; what was accepted is written when it is back."""
+    server, proxy = both
+    with Connection(server.address, 18) as conn:
+        queue = Queue.create(conn, subscribe=False)
+        assert queue.send(conn, b"before").raw == b"OK"
+        proxy.is_open = False
+        conn.write([conn.make(send_command(b"held"), queue.snd_id)])
+        answers = []
+        with pytest.raises((OSError, EOFError)):
+            while True:
+                answers += conn.read(ENOUGH)
+        assert answers == []
+    proxy.is_open = True
+    wait_for(lambda: any('database-back changes="go on"' in line for line in server.stderr))
+    with Connection(server.address, 18) as conn:
+        assert queue.send(conn, b"after").raw == b"OK"
+        assert bodies(conn, queue) == [b"before", b"held", b"after"]
+
+
+def test_a_stop_without_a_database(both):
+    """The server ends in the time that it gives a database, and says that not all could be written."""
+    server, proxy = both
+    with Connection(server.address, 18) as conn:
+        queue = Queue.create(conn, subscribe=False)
+        proxy.is_open = False
+        conn.write([conn.make(send_command(b"lost"), queue.snd_id)])
+        wait_for(lambda: proxy.n_refused >= 2)
+        process, server.process = server.process, None
+        process.terminate()
+        assert process.wait(ENOUGH) == 1
+    for thread in server.readers:
+        thread.join(10)
+    assert "not everything could be written to the database" in "".join(server.stderr)
