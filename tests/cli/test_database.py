@@ -720,6 +720,15 @@ def test_a_server_on_the_database(database):
     assert "are queues in" in program.refuse_start()
 
 
+@pytest.mark.parametrize(("value", "is_days"), [("0", True), ("21", True), ("3650", True), ("3651", False), ("1814400", False)])
+def test_days_of_deleted_queues(ready, value, is_days):
+    """A small number is days, and that is said: the reference takes any for seconds."""
+    use_database(ready)
+    ready.set("STORE_LOG", "db_deleted_ttl", value)
+    said = ready.run("start", "--print-config").stderr
+    assert (f"db_deleted_ttl = {value} is taken for days" in said) == is_days
+
+
 def test_a_schema_that_is_not_there(database):
     """None, an empty one, and one that is older."""
     program = database.program

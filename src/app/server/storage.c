@@ -37,12 +37,11 @@ enum {
     SAVE_RETRY_HEARD_MS = 300 * 1000,
     DB_STOP_MS = 20 * 1000, /* for a database that is not there, at a stop */
     DB_COUNTERS_MS = 10 * 1000,
-    DB_TTL_DAYS_MAX = 3650, /* more is seconds */
     DAY_S = 24 * 3600,
 };
 
 static struct db_store_opts database_of(const struct conf *c, const struct paths *paths) {
-    const bool is_days = c->db_deleted_ttl <= DB_TTL_DAYS_MAX;
+    const bool is_days = c->db_deleted_ttl <= CONF_DB_TTL_DAYS_MAX;
     return (struct db_store_opts){
         .db = {.connection = c->db_connection, .schema = c->db_schema},
         .cache_bytes = (size_t)c->db_cache_mb << 20,

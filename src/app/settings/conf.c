@@ -365,6 +365,20 @@ static void warn_of_halves(const struct reader *r) {
     }
 }
 
+/* The reference says days in its file and reads seconds. */
+static void warn_of_days(const struct reader *r) {
+    const struct conf *c = r->conf;
+    const unsigned line = line_of(c, "STORE_LOG", "db_deleted_ttl");
+    if (line == 0 || strcmp(c->store_queues, "database") != 0 ||
+        c->db_deleted_ttl > CONF_DB_TTL_DAYS_MAX)
+        return;
+    remark(r,
+           "%s:%u: [STORE_LOG] db_deleted_ttl = %lld is taken for days, where the reference takes "
+           "it "
+           "for seconds; a number above %d is seconds here too",
+           r->file, line, (long long)c->db_deleted_ttl, CONF_DB_TTL_DAYS_MAX);
+}
+
 /* Any two letters are accepted, as the reference does: visitors see them as they are. */
 static void warn_of_countries(const struct reader *r) {
     const struct conf_information *i = &r->conf->information;
@@ -400,6 +414,7 @@ static enum err read_text(struct reader *r, char *text) {
     if (e == OK) e = pass_error(r, check_source_code(r));
     if (e == OK) settle_storage(r);
     if (e == OK) warn_of_halves(r);
+    if (e == OK) warn_of_days(r);
     if (e == OK) warn_of_countries(r);
     return e;
 }

@@ -56,6 +56,8 @@ struct conf_information {
     char hosting_country[CONF_WORD_MAX], hosting_type[CONF_WORD_MAX];
 };
 
+enum { CONF_DB_TTL_DAYS_MAX = 3650 }; /* db_deleted_ttl: more is seconds */
+
 /* Ranges are in the table. */
 struct conf {
     struct conf_information information;
