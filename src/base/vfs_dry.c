@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
-/* A path that was touched has a shadow, which hides what is there. */
+/* A path that was touched has a shadow, which hides what is there. What is written into a file that
+ * is there is a patch on what is read from it, by whatever name. */
 #include "base/vfs_dry.h"
 
 #include <assert.h>
@@ -24,9 +25,22 @@ struct shadow {
     char *path; /* owned */
 };
 
+/* A write. Later ones hide earlier ones. */
+struct patch {
+    struct list link;
+    struct vfs_identity file;
+    uint64_t at;
+    size_t n;
+    uint8_t bytes[];
+};
+
+enum { PATCHES_MAX = 32 << 20 }; /* bytes; what is written beyond is dropped */
+
 struct vfs_dry {
     struct vfs vfs;
     struct list shadows;
+    struct list patches; /* the oldest first */
+    size_t n_patched;    /* bytes */
 };
 
 /* ---- shadows ---- */
@@ -148,9 +162,50 @@ static bool is_in_memory(int fd) {
     return (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR;
 }
 
+static enum err add_patch(struct vfs_dry *d, const struct vfs_identity *file, struct bytes b,
+                          uint64_t at) {
+    if (b.n > PATCHES_MAX - d->n_patched) return OK;
+    struct patch *p = malloc(sizeof *p + b.n);
+    if (p == NULL) return E_NO_MEMORY;
+    *p = (struct patch){.file = *file, .at = at, .n = b.n};
+    memcpy(p->bytes, b.p, b.n);
+    list_push_back(&d->patches, &p->link);
+    d->n_patched += b.n;
+    return OK;
+}
+
 static enum err dry_write_at(void *ctx, int fd, struct iovec *iov, int n_iov, uint64_t at) {
-    (void)ctx;
-    return is_in_memory(fd) ? VFS_SYSTEM.write_at(VFS_SYSTEM.ctx, fd, iov, n_iov, at) : OK;
+    struct vfs_dry *d = ctx;
+    struct vfs_identity file;
+    if (is_in_memory(fd)) return VFS_SYSTEM.write_at(VFS_SYSTEM.ctx, fd, iov, n_iov, at);
+    enum err e = VFS_SYSTEM.identity_of(VFS_SYSTEM.ctx, fd, &file);
+    for (int i = 0; i < n_iov && e == OK; i++) {
+        if (iov[i].iov_len != 0)
+            e = add_patch(d, &file, bytes_of(iov[i].iov_base, iov[i].iov_len), at);
+        at += iov[i].iov_len;
+    }
+    return e;
+}
+
+/* What of n bytes at `at` this patch has. */
+static void apply(const struct patch *p, uint8_t *buf, size_t n, uint64_t at) {
+    const uint64_t from = p->at > at ? p->at : at;
+    const uint64_t end = p->at + p->n < at + n ? p->at + p->n : at + n;
+    if (from < end) memcpy(buf + (from - at), p->bytes + (from - p->at), (size_t)(end - from));
+}
+
+/* The file's length is what it is on disk: what was written behind it is not there. */
+static enum err dry_read_at(void *ctx, int fd, void *buf, size_t n, uint64_t at, size_t *ret_n) {
+    struct vfs_dry *d = ctx;
+    struct vfs_identity file;
+    enum err e = VFS_SYSTEM.read_at(VFS_SYSTEM.ctx, fd, buf, n, at, ret_n);
+    if (e != OK || list_is_empty(&d->patches) || is_in_memory(fd)) return e;
+    e = VFS_SYSTEM.identity_of(VFS_SYSTEM.ctx, fd, &file);
+    for (struct list *l = d->patches.next; l != &d->patches && e == OK; l = l->next) {
+        const struct patch *p = CONTAINER_OF(l, struct patch, link);
+        if (p->file.device == file.device && p->file.inode == file.inode) apply(p, buf, *ret_n, at);
+    }
+    return e;
 }
 
 static enum err dry_sync(void *ctx, int fd) {
@@ -263,6 +318,7 @@ enum err vfs_dry_new(struct vfs_dry **ret) {
     d->vfs = VFS_SYSTEM;
     d->vfs.ctx = d;
     d->vfs.open = dry_open;
+    d->vfs.read_at = dry_read_at;
     d->vfs.write_at = dry_write_at;
     d->vfs.sync = dry_sync;
     d->vfs.truncate = dry_truncate;
@@ -272,6 +328,7 @@ enum err vfs_dry_new(struct vfs_dry **ret) {
     d->vfs.sync_dir = dry_sync_dir;
     d->vfs.list = dry_list;
     list_init(&d->shadows);
+    list_init(&d->patches);
     *ret = d;
     return OK;
 }
@@ -284,6 +341,11 @@ void vfs_dry_free(struct vfs_dry *d) {
         shadow_clear(s);
         free(s->path);
         free(s);
+    }
+    for (struct list *n; (n = list_first(&d->patches)) != NULL;) {
+        struct patch *p = CONTAINER_OF(n, struct patch, link);
+        list_remove(n);
+        free(p);
     }
     free(d);
 }

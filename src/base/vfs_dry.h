@@ -3,8 +3,8 @@
  * work, by doing it.
  *
  * Reads see the files. New files are in memory; names that are made, changed or removed are so for
- * this vfs alone. What is written into a file that is there is dropped, and is not read back.
- * Missing rights are errors as they would be. One thread. */
+ * this vfs alone. What is written into a file that is there is read back by this vfs, up to 32 MiB
+ * of it; its length stays. Missing rights are errors as they would be. One thread. */
 #pragma once
 
 #include "base/vfs.h"

@@ -5,6 +5,7 @@ both say of rights."""
 import os
 import shutil
 import socket
+import struct
 import subprocess
 from pathlib import Path
 
@@ -79,6 +80,29 @@ def flip(data):
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
 
 
+def crc32c(data, crc=0):
+    """CRC-32C, bit by bit."""
+    crc ^= 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def cut_erasing(program):
+    """The power went while the first line was overwritten: its place is noted, its first half is a filler's."""
+    change_log(program, lambda data: data)
+    path = program.state / LOG
+    data = path.read_bytes()
+    length = data.index(b"\n") + 1
+    note = struct.pack(">QI", 0, length)
+    head = b"SMPERAS\n" + struct.pack(">QII", len(data), crc32c(data[length:]), 1)
+    (program.state / (LOG + ".erasing")).write_bytes(head + struct.pack(">I", crc32c(head + note)) + note)
+    half = b"TIME " + b"A" * (length // 2 - 5)
+    path.write_bytes(half + data[len(half):])
+
+
 BROKEN = {
     "bind": lambda p: set_all(p, bind="192.0.2.1"),
     "bind twice": lambda p: set_all(p, bind="127.0.0.1,127.0.0.1"),
@@ -139,6 +163,7 @@ SOUND = {
         change_log(p, lambda d: b""), (p.state / (LOG + ".sums")).unlink()),
     "torn store log": lambda p: put(p, LOG, (SAMPLES / "memory" / LOG).read_text() + "CREATE r"),
     "used": lambda p: (p.start().stop()),
+    "erasing cut short": cut_erasing,
 }
 
 

@@ -36,11 +36,13 @@ struct fixture {
     unsigned n_ids;
     bool compacts, erases; /* all the time */
     unsigned save_retry_ms;
+    const struct env *env; /* NULL: the system's */
+    int64_t copies_ttl_s;
     void (*stop_takes)(unsigned ms);
 };
 
 static inline enum err try_open(struct fixture *f) {
-    const struct store_opts o = {.env = &ENV_SYSTEM, .quota = 16};
+    const struct store_opts o = {.env = f->env != NULL ? f->env : &ENV_SYSTEM, .quota = 16};
     const struct files_opts files = {
         .vfs = faultfs_vfs(f->fs),
         .store_log = LOG,
@@ -53,6 +55,7 @@ static inline enum err try_open(struct fixture *f) {
         .compact_waste_lines = f->compacts ? 8 : 0,
         .compact_look_ms = f->compacts || f->erases ? 1 : 0,
         .erase_ms = f->erases ? 1 : 0,
+        .copies_ttl_s = f->copies_ttl_s,
         .save_retry_ms = f->save_retry_ms,
         .stop_takes = f->stop_takes,
     };

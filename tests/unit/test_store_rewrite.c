@@ -302,6 +302,62 @@ static void test_lines_of_deleted_queues_are_erased(void **state) {
     faultfs_free(f.fs);
 }
 
+static _Atomic int64_t hours_later;
+
+static int64_t later_us(void *ctx) {
+    (void)ctx;
+    return env_mono_us(&ENV_SYSTEM) + atomic_load(&hours_later) * 3600 * 1000000;
+}
+
+static int64_t wall_s(void *ctx) {
+    (void)ctx;
+    return NOW_S;
+}
+
+static void random_of_system(void *ctx, void *buf, size_t n) {
+    (void)ctx;
+    env_random(&ENV_SYSTEM, buf, n);
+}
+
+static bool is_anywhere(struct fixture *f, const char *name, const char *text) {
+    return faultfs_contains(f->fs, name, bytes_str(text));
+}
+
+/* `.bak` of each log: overwritten, then removed, a day after the start. */
+static void test_baks_are_kept_for_a_day(void **state) {
+    (void)state;
+    static const char *const BAKS[] = {"/d/log.bak", "/d/messages.bak", "/d/ntfs.bak"};
+    static const char *const STOLEN[] = {"/x/log", "/x/messages", "/x/ntfs"};
+    static const char TEXT[] = "what was deleted since";
+    const struct env env = {.now_s = wall_s, .mono_us = later_us, .random = random_of_system};
+    struct fixture f = {.fs = faultfs_new(1),
+                        .erases = true,
+                        .env = &env,
+                        .copies_ttl_s = 24 * 3600};
+    atomic_store(&hours_later, 0);
+    open_store(&f);
+    for (size_t i = 0; i < ARRAY_LEN(BAKS); i++) {
+        faultfs_put(f.fs, BAKS[i], bytes_str(TEXT));
+        faultfs_link(f.fs, BAKS[i], STOLEN[i]);
+    }
+    for (int i = 0; i < 23; i++) {
+        atomic_fetch_add(&hours_later, 1);
+        (void)usleep(2000);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(BAKS); i++) assert_true(is_anywhere(&f, BAKS[i], TEXT));
+    for (int i = 0; i < 5000 && faultfs_data(f.fs, BAKS[2]) != NULL; i++) {
+        atomic_fetch_add(&hours_later, 2);
+        (void)usleep(2000);
+    }
+    close_store(&f);
+    for (size_t i = 0; i < ARRAY_LEN(BAKS); i++) {
+        assert_null(faultfs_data(f.fs, BAKS[i]));
+        assert_non_null(faultfs_data(f.fs, STOLEN[i]));
+        assert_false(is_anywhere(&f, STOLEN[i], TEXT));
+    }
+    faultfs_free(f.fs);
+}
+
 static void test_power_loss_while_the_log_is_written_anew(void **state) {
     (void)state;
     for (uint64_t n = 1; n < 160; n++) {
@@ -349,6 +405,7 @@ int main(void) {
         cmocka_unit_test(test_no_line_precedes_its_create),
         cmocka_unit_test(test_the_log_stays_short_while_it_is_used),
         cmocka_unit_test(test_lines_of_deleted_queues_are_erased),
+        cmocka_unit_test(test_baks_are_kept_for_a_day),
         cmocka_unit_test(test_power_loss_while_the_log_is_written_anew),
         cmocka_unit_test(test_failures_while_the_log_is_written_anew),
     };

@@ -118,11 +118,34 @@ static void files_that_are_there_stay(void **state) {
     assert_int_equal(r.v->size(r.v->ctx, fd, &size), OK);
     assert_int_equal(size, 8);
     r.v->close(r.v->ctx, fd);
-    assert_reads(&r, r.old, "old text");
+    assert_reads(&r, r.old, "NEW text");
     assert_int_equal(r.v->open(r.v->ctx, r.old, O_RDWR | O_CREAT | O_TRUNC, 0600, &fd), OK);
     assert_int_equal(vfs_write(r.v, fd, bytes_str("NEW"), 0), OK);
     r.v->close(r.v->ctx, fd);
     assert_reads(&r, r.old, "NEW");
+    rig_done(&r);
+}
+
+/* Later writes hide earlier ones; parts are read as they lie; what is behind the end is not there.
+ */
+static void writes_are_read_back(void **state) {
+    (void)state;
+    struct rig r = rig_new();
+    char text[16] = "";
+    size_t n = 0;
+    int fd = -1;
+    assert_int_equal(r.v->open(r.v->ctx, r.old, O_RDWR, 0, &fd), OK);
+    assert_int_equal(vfs_write(r.v, fd, bytes_str("ABCD"), 2), OK);
+    assert_int_equal(vfs_write(r.v, fd, bytes_str("xy"), 4), OK);
+    assert_int_equal(vfs_write(r.v, fd, bytes_str("!!!"), 7), OK);
+    r.v->close(r.v->ctx, fd);
+    assert_reads(&r, r.old, "olABxyx!");
+    assert_int_equal(r.v->rename(r.v->ctx, r.old, r.new), OK);
+    assert_reads(&r, r.new, "olABxyx!");
+    assert_int_equal(r.v->open(r.v->ctx, r.new, O_RDONLY, 0, &fd), OK);
+    assert_int_equal(r.v->read_at(r.v->ctx, fd, text, 3, 3, &n), OK);
+    assert_string_equal(text, "Bxy");
+    r.v->close(r.v->ctx, fd);
     rig_done(&r);
 }
 
@@ -185,6 +208,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new_files_are_in_memory),
         cmocka_unit_test(files_that_are_there_stay),
+        cmocka_unit_test(writes_are_read_back),
         cmocka_unit_test(names_change_for_the_vfs_alone),
         cmocka_unit_test(directories),
         cmocka_unit_test(missing_rights_are_errors),
