@@ -358,6 +358,27 @@ static void test_baks_are_kept_for_a_day(void **state) {
     faultfs_free(f.fs);
 }
 
+/* The file that the next `save`, or the stop, replaces has messages that were received since. */
+static void test_what_a_save_replaces_is_erased(void **state) {
+    (void)state;
+    struct fixture f = setup(false);
+    struct made m = make_queue(&f);
+    (void)write_message(&f, m.queue);
+    assert_int_equal(store_save(f.store, &f.problem), OK);
+    assert_true(is_anywhere(&f, MESSAGES, "Ym9keQ"));
+    faultfs_link(f.fs, MESSAGES, "/x/first");
+    assert_int_equal(store_save(f.store, &f.problem), OK);
+    faultfs_link(f.fs, MESSAGES, "/x/second");
+    drop(&m);
+    close_store(&f);
+    assert_true(is_anywhere(&f, MESSAGES, "Ym9keQ"));
+    assert_false(is_anywhere(&f, "/x/first", "Ym9keQ"));
+    assert_false(is_anywhere(&f, "/x/second", "Ym9keQ"));
+    open_store(&f); /* and nothing is lost with it */
+    assert_int_equal(store_counts(f.store).n_messages, 1);
+    teardown(&f);
+}
+
 static void test_power_loss_while_the_log_is_written_anew(void **state) {
     (void)state;
     for (uint64_t n = 1; n < 160; n++) {
@@ -406,6 +427,7 @@ int main(void) {
         cmocka_unit_test(test_the_log_stays_short_while_it_is_used),
         cmocka_unit_test(test_lines_of_deleted_queues_are_erased),
         cmocka_unit_test(test_baks_are_kept_for_a_day),
+        cmocka_unit_test(test_what_a_save_replaces_is_erased),
         cmocka_unit_test(test_power_loss_while_the_log_is_written_anew),
         cmocka_unit_test(test_failures_while_the_log_is_written_anew),
     };

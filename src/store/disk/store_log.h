@@ -130,6 +130,10 @@ MUST_USE enum err store_log_erase(struct store_log *l, const struct store_log_de
 void store_log_remove_copies(const struct store_log *l);
 /* Overwrites a file and removes it, in any case. OK when there is none. E_SYS, E_NO_MEMORY. */
 MUST_USE enum err store_log_remove_file(const struct vfs *v, const char *path);
+/* The file that has this name, open, before another one takes it; -1: there is none. */
+int store_log_hold(const struct vfs *v, const char *path);
+/* Closes it; is_replaced: overwritten first, for nobody finds it any more. fd may be -1. */
+void store_log_release(const struct vfs *v, const char *path, int fd, bool is_replaced);
 
 /* ---- writing the log anew while it is used ----
  *

@@ -403,3 +403,16 @@ enum err store_log_remove_file(const struct vfs *v, const char *path) {
     const enum err gone = v->unlink(v->ctx, path); /* in any case */
     return e == OK ? gone : e;
 }
+
+int store_log_hold(const struct vfs *v, const char *path) {
+    int fd;
+    return v->open(v->ctx, path, O_RDWR, 0, &fd) == OK ? fd : -1;
+}
+
+void store_log_release(const struct vfs *v, const char *path, int fd, bool is_replaced) {
+    if (fd < 0) return;
+    const enum err e = is_replaced ? store_log__zero(v, fd) : OK;
+    if (e != OK)
+        log_line(LOG_WARN, "log-not-erased", "replaced=%s error=\"%s\"", path, err_reason(e));
+    v->close(v->ctx, fd);
+}

@@ -63,11 +63,16 @@ static enum err files_save(struct store *s, struct store_problem *ret_problem) {
     struct files_store *m = files_of(s);
     enum err e = OK;
     if (!m->was_started) return OK;
-    if (m->o.ntfs_log != NULL)
+    if (m->o.ntfs_log != NULL) {
+        const int before = store_log_hold(m->o.vfs, m->o.ntfs_log);
         e = ntf_log_save(s, m->shared.env, m->o.vfs, m->o.ntfs_log, ret_problem);
+        store_log_release(m->o.vfs, m->o.ntfs_log, before, e == OK);
+    }
     if (m->journal != NULL || m->o.messages_log == NULL) return e;
     uint64_t n;
+    const int before = store_log_hold(m->o.vfs, m->o.messages_log);
     const enum err saved = files_save_messages(m, m->o.messages_log, &n, ret_problem);
+    store_log_release(m->o.vfs, m->o.messages_log, before, saved == OK);
     return saved != OK ? saved : e;
 }
 
