@@ -35,6 +35,7 @@ enum {
     SERVICE_SCAN_QUEUES = 2000,           /* queues before other work gets its turn, ~0.2 ms */
     EXPIRY_QUEUES_PER_STEP = 2000,        /* the same */
     SESSION_PENDING_BASE = 96,            /* bytes counted for each answer besides its text */
+    HOLD_MAX_MS = 10000,                  /* milliseconds; for hold_ms */
     END_INTERVAL_MAX_MS = 15000           /* milliseconds; END is due within 15 s */
 };
 /* clang-format on */

@@ -16,6 +16,7 @@ struct message {
     uint16_t body_len; /* bytes; 0 for the quota marker */
     bool is_quota;     /* the marker that stands for messages refused by the quota */
     bool notification; /* flag T of SEND */
+    bool may_hold;     /* its sender may be answered when its recipient has acknowledged it */
     struct id id;
     int64_t ts_s; /* Unix seconds, when the server received it */
     uint64_t lsn; /* set by the store when it takes the message: see store_fate() */

@@ -16,10 +16,10 @@ void body_cache_init(struct body_cache *c) {
     lock_init(&c->mtx, LOCK_BODIES);
 }
 
-void body_cache_add(struct body_cache *c, struct queue *q, const struct message *msg) {
+void body_cache_add(struct body_cache *c, struct queue *q, const struct message *msg, lsn_t lsn) {
     struct cached_body *b = malloc(sizeof *b);
     if (b == NULL) return;
-    *b = (struct cached_body){.queue = queue_ref(q), .msg_id = msg->id, .lsn = msg->lsn};
+    *b = (struct cached_body){.queue = queue_ref(q), .msg_id = msg->id, .lsn = lsn};
     b->n_bytes = sizeof *msg + msg->body_len;
     lock_take(&c->mtx);
     if (c->tail != NULL) {

@@ -20,8 +20,8 @@ struct body_cache {
 
 void body_cache_init(struct body_cache *c);
 void body_cache_done(struct body_cache *c); /* before the table is freed */
-/* A message that was just written, and stands in q with its body. Under the queue's lock. Without
- * memory for it the body stays in RAM until its message goes. */
-void body_cache_add(struct body_cache *c, struct queue *q, const struct message *msg);
+/* A message that was just written at lsn, and stands in q with its body. Under the queue's lock.
+ * Without memory for it the body stays in RAM until its message goes. */
+void body_cache_add(struct body_cache *c, struct queue *q, const struct message *msg, lsn_t lsn);
 /* Down to limit_bytes, of what is durable. Under no queue's lock. */
 void body_cache_trim(struct body_cache *c, size_t limit_bytes, lsn_t durable);

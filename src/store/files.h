@@ -20,6 +20,8 @@ struct files_opts {
     const char *journal_mark;   /* path: what an orderly stop has left of it; NULL: not kept */
     size_t journal_segment_len; /* bytes; 0: as always. Tests use small ones */
     unsigned sync_interval_ms;  /* 0: sync before anything is acknowledged */
+    /* Messages to who listens are not written if they are acknowledged within this; 0: all are. */
+    unsigned hold_ms;
     struct stats_sheet *commit_stats; /* of the commit thread; borrowed; may be NULL */
     bool skip_warnings;               /* go on with what is readable; what is not is set aside */
     bool compact_log; /* write the store log anew even if there is nothing to remove */

@@ -28,11 +28,13 @@ static enum err entry_new(struct message *msg, struct msg_entry **ret) {
 }
 
 /* Appends a message that nobody else sees yet. Under the queue's lock. */
-static enum err store_message(struct store *s, struct queue *q, struct message *msg) {
+static enum err store_message(struct store *s, struct queue *q, struct message *msg,
+                              bool may_hold) {
     struct msg_entry *entry;
     enum err e = entry_new(msg, &entry);
     if (e != OK) return e;
-    e = s->ops->message(s, q, msg, entry);
+    const bool is_held = may_hold && s->ops->hold != NULL && s->ops->hold(s, q, msg, entry);
+    if (!is_held) e = s->ops->message(s, q, msg, entry);
     if (e != OK) {
         msg_entry_free(entry);
         return e;
@@ -49,10 +51,16 @@ static enum err store_marker(struct store *s, struct queue *q, const struct mess
     struct message *marker;
     enum err e = message_new_quota(&msg->id, msg->ts_s, &marker);
     if (e != OK) return e;
-    e = store_message(s, q, marker);
+    e = store_message(s, q, marker, false);
     *ret_lsn = marker->lsn;
     message_unref(marker);
     return e == OK ? E_QUOTA : e;
+}
+
+/* Messages are kept in their order: only the first ones of a queue are held. */
+static bool may_hold(const struct store *s, const struct queue *q, const struct message *msg) {
+    if (!msg->may_hold || s->ops->hold == NULL) return false;
+    return q->tail == NULL || (q->tail->ram != NULL && store_is_held(s, q->tail->ram->lsn));
 }
 
 /* Under the queue's lock: the message, a marker in its place, or nothing. */
@@ -62,11 +70,15 @@ static enum err write_locked(struct store *s, struct queue *q, struct message *m
     const bool over = q->n_messages >= s->quota;
     const bool was_empty = q->n_messages == 0;
     lsn_t lsn = 0;
-    const enum err e = over ? store_marker(s, q, msg, &lsn) : store_message(s, q, msg);
+    const bool holds = may_hold(s, q, msg);
+    const struct subscriber sub =
+        was_empty || holds ? store__subscriber(s, q) : (struct subscriber){0};
+    const enum err e = over ? store_marker(s, q, msg, &lsn)
+                            : store_message(s, q, msg, holds && sub.generation != 0);
     if (e != OK && e != E_QUOTA) return e;
     q->refuses = over;
     *ret = (struct msg_written){.was_empty = was_empty, .lsn = over ? lsn : msg->lsn};
-    if (was_empty) ret->sub = store__subscriber(s, q);
+    if (was_empty) ret->sub = sub;
     return e;
 }
 
@@ -87,7 +99,7 @@ enum err store__msg_restore(struct store *s, const struct id *rcv_id, struct mes
     struct queue *q = queue_table_find(s->table, ID_RECIPIENT, rcv_id);
     enum err e = q != NULL ? store__lock_live(s, q) : E_AUTH;
     if (e == OK) {
-        e = store_message(s, q, owned);
+        e = store_message(s, q, owned, false);
         if (e == OK && owned->is_quota) q->refuses = true;
         store__unlock(s, q);
     }

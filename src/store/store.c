@@ -62,6 +62,10 @@ enum err store_fate(const struct store *s, lsn_t lsn) {
     return lsn == 0 ? OK : s->ops->fate(s, lsn);
 }
 
+bool store_is_held(const struct store *s, lsn_t lsn) {
+    return lsn != 0 && s->ops->is_held != NULL && s->ops->is_held(s, lsn);
+}
+
 unsigned store_leisure_ms(struct store *s) {
     return s->ops->leisure_ms != NULL ? s->ops->leisure_ms(s) : 0;
 }

@@ -81,6 +81,9 @@ void store_close(struct store *s);
  * queue stays, and is written as soon as that can be done. */
 enum err store_fate(const struct store *s, lsn_t lsn);
 
+/* Is this the change of a message that may be delivered before its fate is known? */
+bool store_is_held(const struct store *s, lsn_t lsn);
+
 /* When a change is made durable: as soon as that can be done; or together with the next change that
  * is. Whoever waits for one that was made at leisure asks how long that is reasonable, and hurries
  * it then, or earlier when something else has to wait for it (in_vain: the time is over). 0: at

@@ -35,6 +35,11 @@ struct store_ops {
     /* A new message, the last of its queue; m->lsn is set, and in e what the backend needs to find
      * it again. E_STORE, E_NO_MEMORY. */
     enum err (*message)(struct store *s, struct queue *q, struct message *m, struct msg_entry *e);
+    /* A new message whose recipient listens; as message(), but it is not kept for now: its fate is
+     * open until it is deleted or kept. False: it is to be kept at once. May be NULL. */
+    bool (*hold)(struct store *s, struct queue *q, struct message *m, struct msg_entry *e);
+    /* Is it such a message, and its fate open? May be NULL. */
+    bool (*is_held)(const struct store *s, lsn_t lsn);
     /* The oldest message of a queue is deleted. E_STORE, E_NO_MEMORY. */
     enum err (*forget)(struct store *s, struct queue *q, const struct msg_entry *e,
                        enum store_pace pace, lsn_t *ret_lsn);

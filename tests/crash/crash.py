@@ -150,7 +150,7 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--server-binary", default=default_binary())
-    parser.add_argument("--store", choices=("journal", "database", "database-evicts"), default="journal")
+    parser.add_argument("--store", choices=("journal", "journal-holds", "database", "database-evicts"), default="journal")
     parser.add_argument("--directory", help="for files; removed when all rounds passed")
     return parser.parse_args()
 
@@ -178,6 +178,7 @@ def main():
     options = parse_arguments()
     directory = Path(options.directory or tempfile.mkdtemp(prefix="smp-crash-"))
     print(f"seed {options.seed}, files in {directory}", flush=True)
+    Tracked.delivered_is_stored = options.store != "journal-holds"
     server = Server(find_binary(options.server_binary), store=options.store, directory=directory,
                     ini={("TRANSPORT", "threads"): 2})
     world = World(server, random.Random(options.seed))

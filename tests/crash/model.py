@@ -52,6 +52,8 @@ class Tracked:
     messages without an answer that turned out not to be there, `doubtful` those whose ACK failed or
     was not answered and that a later message followed: a restart may bring them back."""
 
+    delivered_is_stored = True
+
     def __init__(self, number, queue):
         self.number = number
         self.queue: Queue = queue
@@ -158,5 +160,5 @@ class Tracked:
         if delivered.body != bodies.make(queue, number, message.size):
             raise Broken(f"queue {self.number}: message {number} was changed")
         self.is_at(number)
-        message.stored = True
+        message.stored = message.stored or self.delivered_is_stored
         return number

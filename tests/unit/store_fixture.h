@@ -29,14 +29,16 @@ struct mode {
     const char *name;
     bool has_log, has_messages_log, has_journal; /* the notifications log is there with the first */
     size_t db_cache;                             /* bytes; 0: no database */
+    unsigned hold_ms;                            /* 0: nothing is held */
 };
 
 static const struct mode MODES[] = {
-    {"off", false, false, false, 0},
-    {"memory", true, true, false, 0},
-    {"journal", true, false, true, 0},
-    {"database", false, false, false, 64 << 20},
-    {"database-evicts", false, false, false, 1},
+    {"off", false, false, false, 0, 0},
+    {"memory", true, true, false, 0, 0},
+    {"journal", true, false, true, 0, 0},
+    {"database", false, false, false, 64 << 20, 0},
+    {"database-evicts", false, false, false, 1, 0},
+    {"journal-holds", true, false, true, 0, 20},
 };
 
 struct fixture {
@@ -87,6 +89,7 @@ static inline enum err open_backend(struct fixture *f, struct store_problem *ret
         .messages_log = f->mode->has_messages_log ? f->messages : NULL,
         .ntfs_log = f->ntfs,
         .journal_dir = f->journal,
+        .hold_ms = f->mode->hold_ms,
         .restore_messages = true,
     };
     if (f->mode->db_cache != 0) return open_database(f, &o, ret_problem);

@@ -55,6 +55,7 @@ static struct message *make_message(struct fixture *f, unsigned seed) {
     struct message *m;
     assert_int_equal(message_new(&id, NOW_S + seed, seed % 2 == 0, bytes_of(body, sizeof body), &m),
                      OK);
+    m->may_hold = true; /* where that is done, and somebody listens */
     return m;
 }
 

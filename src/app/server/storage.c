@@ -61,6 +61,7 @@ enum err storage_init(struct storage *ret, const struct conf *c, const struct pa
         .saves_messages = c->restore_messages,
         .quota = (unsigned)c->message_quota,
         .sync_interval_ms = strcmp(c->sync, "interval") == 0 ? SYNC_INTERVAL_MS : 0,
+        .hold_ms = (unsigned)c->hold_ms,
         .copies_ttl_s = c->keep_copies_hours * 3600,
         .lock_fd = -1,
     };
@@ -394,6 +395,7 @@ static struct files_opts files_of(const struct storage *s, const struct storage_
         .journal_dir = s->in_journal ? s->journal : NULL,
         .journal_mark = s->in_journal ? paths->journal_mark : NULL,
         .sync_interval_ms = s->sync_interval_ms,
+        .hold_ms = s->hold_ms,
         .commit_stats = use->commit_stats,
         .skip_warnings = use->skip_warnings,
         .compact_log = use->compact_log,

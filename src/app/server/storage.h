@@ -20,7 +20,7 @@ struct storage {
     bool in_journal;           /* messages are in the journal; else in memory */
     bool in_database;          /* queues and messages are in a database, none of the above */
     bool saves_messages;       /* and written to the messages log at an orderly stop */
-    unsigned quota, sync_interval_ms;
+    unsigned quota, sync_interval_ms, hold_ms;
     int64_t copies_ttl_s;
     struct db_store_opts db; /* in_database; borrows from the settings */
     char journal[PATH_MAX];  /* its directory */

@@ -71,6 +71,7 @@ struct conf {
     int64_t expire_messages_days;
     int64_t expire_ntfs_hours;
     int64_t keep_copies_hours;
+    int64_t hold_ms;
     bool expire_on_start;
     bool log_stats;
     int64_t prometheus_interval_s;                               /* 0: off */

@@ -137,6 +137,12 @@ const struct opt OPTS[] = {
         "it, which helps slow disks; a power loss or a crash of the system loses up to 1 second\n"
         "of messages that were accepted and of changes of queues, and can bring back messages\n"
         "that were received in it."),
+    NUMBER("STORE_LOG", "hold_ms", OPT_OURS, RESTART, hold_ms,
+        0, 0, HOLD_MAX_MS, "milliseconds",
+        "With `store_messages = journal`: a message whose recipient is connected is written to disk\n"
+        "only if it is not acknowledged within so many milliseconds; its sender is told that it was\n"
+        "accepted when it has been acknowledged or is on disk. Spares the disk, but senders wait for\n"
+        "as long as recipients take. 0: every message is written at once."),
     VALUE(OPT_PATH, "STORE_LOG", "journal_path", OPT_OURS, RESTART, journal_path,
         NULL, "/var/opt/simplex/journal",
         "Directory of the journal. By default `journal` beside the store log."),

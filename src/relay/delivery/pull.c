@@ -98,7 +98,7 @@ enum pulled pull_try(struct pull *p, const struct pull_home *home, struct subscr
         p->message = next.ret_message;
         if (p->message == NULL) return PULLED_NOTHING;
         const enum err fate = store_fate(home->store, p->message->lsn);
-        if (fate == OK) return PULLED_MESSAGE;
+        if (fate == OK || store_is_held(home->store, p->message->lsn)) return PULLED_MESSAGE;
         if (fate == E_PENDING) return PULLED_LATER;
         if (fate == E_CLOSED) return PULLED_CLOSED;
         message_unref(p->message);

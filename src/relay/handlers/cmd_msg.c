@@ -163,6 +163,12 @@ static void announce(const struct request *rq, const struct msg_written *w) {
     }
 }
 
+/* Not of who sends to itself, which may wait for the answer before it acknowledges; and a proxy's
+ * answers keep their order, for all its clients. */
+static bool may_hold(const struct request *rq) {
+    return rq->fwd == NULL && sub_find(rq->session, queue_rcv_id(rq->queue)) == NULL;
+}
+
 struct answer cmd_send(struct request *rq) {
     const struct env *env = rq->session->rl->relay->o.env;
     const int64_t now_s = env_now_s(env);
@@ -179,6 +185,7 @@ struct answer cmd_send(struct request *rq) {
         before_write(rq, now_s);
         e = message_new(&id, now_s, rq->cmd->send.notification, rq->cmd->send.body, &m);
     }
+    if (e == OK) m->may_hold = may_hold(rq);
     if (e == OK) e = store_msg_write(store_of(rq), rq->queue, m, &written);
     if (e == E_QUOTA) session_count(rq->session, STAT_MSG_SENT_QUOTA);
     if (written.was_empty) announce(rq, &written);

@@ -131,7 +131,8 @@ void news_about(struct relay_loop *from, enum news_kind kind, struct subscriber 
 void news_of_message(struct relay_loop *from, struct subscriber to, struct queue *q, lsn_t lsn) {
     ASSERT_ON_LOOP(from->loop);
     const struct news n = {.kind = NEWS_MESSAGE, .to = to, .queue = q};
-    if (lsn == 0 || to.generation == 0 || to.loop == from->index) {
+    if (lsn == 0 || to.generation == 0 || to.loop == from->index ||
+        store_is_held(from->relay->o.store, lsn)) {
         news_send(from, &n);
         return;
     }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "crypto/cert.h"
+#include "relay/session/aside.h"
 #include "relay/session/job.h"
 #include "relay/session/gauges.h"
 #include "relay/session/later.h"
@@ -86,13 +87,17 @@ static void unanswered(void *ctx, enum err why) {
     session_leave_unanswered(ctx, why);
 }
 
-static void settled(void *ctx, const struct follow_up *f, bool is_lost) {
-    struct session *s = ctx;
+void session_settle(struct session *s, const struct follow_up *f, bool is_lost) {
+    ASSERT_ON_LOOP(s->rl->loop);
     for (unsigned i = 0; !is_lost && i < f->n_counts; i++) {
         session_count(s, (enum stat_id)f->counts[i]);
     }
     if (is_lost && f->subscribed != NULL && s->conn != NULL)
         sub_leave(s, sub_find(s, queue_rcv_id(f->subscribed)), f->subscribed);
+}
+
+static void settled(void *ctx, const struct follow_up *f, bool is_lost) {
+    session_settle(ctx, f, is_lost);
 }
 
 static struct outbox_env outbox_env_of(struct session *s) {
@@ -154,6 +159,7 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     s->rl = loop_of(r, c);
     s->legacy = legacy;
     list_init(&s->in_loop);
+    list_init(&s->asides);
     fate_waiter_init(&s->disk, go_on);
     list_init(&s->in_ends);
     list_init(&s->in_ntf);
@@ -205,6 +211,7 @@ static void on_close(void *session) {
     authz_session_done(&s->agreements);
     list_remove(&s->in_loop);
     fate_forget(&s->disk);
+    asides_done(s);
     list_remove(&s->in_ends);
     list_remove(&s->in_retry);
     give_slot_back(s);
@@ -300,9 +307,10 @@ static enum err take_hello(struct session *s, uint8_t *block) {
 void session_adjust_reading(struct session *s) {
     ASSERT_ON_LOOP(s->rl->loop);
     const size_t max = relay_of(s)->o.settings.pending_bytes_max;
-    const bool pause =
-        jobs_are_full(s) || s->n_proxied_waiting >= PROXY_WAITING_MAX || names_are_waiting(s) ||
-        s->outbox.pending_bytes + due_bytes(&s->due) > (s->reading_paused ? max / 2 : max);
+    const bool pause = jobs_are_full(s) || s->n_proxied_waiting >= PROXY_WAITING_MAX ||
+                       names_are_waiting(s) ||
+                       s->outbox.pending_bytes + s->aside_bytes + due_bytes(&s->due) >
+                           (s->reading_paused ? max / 2 : max);
     if (pause == s->reading_paused || s->conn == NULL) return;
     s->reading_paused = pause;
     if (pause) {
@@ -445,7 +453,8 @@ static bool fill(void *session, uint8_t *block) {
 static bool awaits(void *session) {
     const struct session *s = session;
     return s->state == SESSION_OPENING || s->state == SESSION_ACCEPTED ||
-           !list_is_empty(&s->jobs) || !outbox_is_empty(&s->outbox) || due_awaits(&s->due);
+           !list_is_empty(&s->jobs) || !list_is_empty(&s->asides) || !outbox_is_empty(&s->outbox) ||
+           due_awaits(&s->due);
 }
 
 const struct conn_ops SESSION_OPS = {
@@ -470,7 +479,11 @@ static void added(struct session *s, enum err e) {
 }
 
 void session_add_answer(struct session *s, const struct out_text *t) {
-    added(s, outbox_add_text(&s->outbox, t));
+    if (store_is_held(relay_of(s)->o.store, t->lsn)) {
+        if (aside_add(s, t) != OK && s->conn != NULL) conn_close(s->conn);
+    } else {
+        added(s, outbox_add_text(&s->outbox, t));
+    }
 }
 
 void session_add_text(struct session *s, struct bytes transmission) {

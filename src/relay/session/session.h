@@ -51,6 +51,8 @@ struct session {
     unsigned n_ntfs;                 /* sent since the tick */
     struct session_service *service; /* owned; NULL: not a service's */
     struct outbox outbox;
+    struct list asides; /* owned: aside.c */
+    size_t aside_bytes;
     struct due due;
     /* blocks under way: job.c */
     struct list jobs;           /* owned; in the order in which they came */
@@ -90,6 +92,8 @@ void session_adjust_reading(struct session *s); /* stop or go on, by what waits 
  * for what will never come. */
 void session_add_answer(struct session *s, const struct out_text *t); /* ownership as outbox.h */
 void session_add_text(struct session *s, struct bytes transmission);  /* waits for nothing */
+/* What follows an answer that leaves, or never will. */
+void session_settle(struct session *s, const struct follow_up *f, bool is_lost);
 /* A place for the queue's next message. */
 void session_add_msg(struct session *s, struct bytes corr_id, struct queue *q, lsn_t lsn);
 void session_add_ahead(struct session *s, struct queue *q);

@@ -281,7 +281,7 @@ enum err db_message(struct store *s, struct queue *q, struct message *msg, struc
         return not_taken(err);
     }
     add(&m->cache.n_entries, 1);
-    if (!msg->is_quota) body_cache_add(&m->bodies, q, msg);
+    if (!msg->is_quota) body_cache_add(&m->bodies, q, msg, msg->lsn);
     return OK;
 }
 

@@ -241,6 +241,7 @@ static void lost(void *ctx, const struct id *rcv_id, const struct id *msg_id) {
     queue_lock(m->base.table, q);
     struct msg_entry *entry = queue_find_msg(q, msg_id);
     if (entry != NULL) {
+        files_hold_lost(&m->hold, entry);
         queue_unlink(q, entry);
         store__count_messages(&m->base, -1);
         if (entry->is_quota) q->refuses = false; /* the next one too many leaves the marker */

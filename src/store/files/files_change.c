@@ -92,31 +92,51 @@ enum err files_journal_record(struct store *s, struct queue *q, const struct rec
     if (e != OK) return e;
     files_note_deleted(m, queue_rcv_id(q));
     for (const struct msg_entry *msg = q->head; msg != NULL; msg = msg->next) {
+        if (files_is_held(msg)) {
+            files_hold_delivered(m, msg);
+            continue;
+        }
         journal_forget(m->journal, files_loc(msg), msg->body_len, *ret_lsn);
     }
     journal_purge_done(m->journal);
     return OK;
 }
 
-enum err files_journal_message(struct store *s, struct queue *q, struct message *msg,
-                               struct msg_entry *e) {
-    struct files_store *m = files_of(s);
-    lsn_t lsn;
-    enum err err = commit_begin(m->commit, &lsn);
+enum err files_write_message(struct files_store *m, struct queue *q, struct message *msg,
+                             struct msg_entry *e, lsn_t *ret_lsn) {
+    enum err err = commit_begin(m->commit, ret_lsn);
     if (err != OK) return err;
-    msg->lsn = lsn;
     struct journal_loc loc;
     err = journal_append(m->journal, queue_rcv_id(q), msg, &loc);
     commit_end(m->commit);
     if (err != OK) return err;
     e->place = files_place_of(loc);
-    body_cache_add(&m->bodies, q, msg);
+    body_cache_add(&m->bodies, q, msg, *ret_lsn);
     return OK;
+}
+
+enum err files_journal_message(struct store *s, struct queue *q, struct message *msg,
+                               struct msg_entry *e) {
+    lsn_t lsn;
+    const enum err err = files_write_message(files_of(s), q, msg, e, &lsn);
+    if (err == OK) msg->lsn = lsn;
+    return err;
+}
+
+bool files_journal_hold(struct store *s, struct queue *q, struct message *msg,
+                        struct msg_entry *e) {
+    if (q->tail != NULL && !files_is_held(q->tail)) return false;
+    return files_hold_message(files_of(s), q, msg, e);
 }
 
 enum err files_journal_forget(struct store *s, struct queue *q, const struct msg_entry *e,
                               enum store_pace pace, lsn_t *ret_lsn) {
     struct files_store *m = files_of(s);
+    if (files_is_held(e)) {
+        files_hold_delivered(m, e);
+        *ret_lsn = 0;
+        return OK;
+    }
     lsn_t lsn;
     enum err err = commit_begin(m->commit, &lsn);
     if (err != OK) return err;

@@ -12,6 +12,7 @@
 #include "base/new_file.h"
 #include "base/thread.h"
 #include "model/limits.h"
+#include "store/files/files_hold.h"
 #include "store/body_cache.h"
 #include "store/disk/commit.h"
 #include "store/disk/journal.h"
@@ -70,6 +71,7 @@ struct files_store {
     bool started;
     bool was_started; /* the saved logs have been set aside, so they have to be written again */
     struct body_cache bodies;
+    struct hold hold;
     struct compactor compactor;
     struct deleted deleted;
     struct saved_log saved_messages, saved_ntfs;
@@ -99,8 +101,12 @@ static inline const struct files_store *files_of_const(const struct store *s) {
 enum err files_record(struct store *s, struct queue *q, const struct record *r, lsn_t *ret_lsn);
 enum err files_journal_record(struct store *s, struct queue *q, const struct record *r,
                               lsn_t *ret_lsn);
+/* The message into the journal; under the queue's lock. E_STORE, E_NO_MEMORY. */
+MUST_USE enum err files_write_message(struct files_store *m, struct queue *q, struct message *msg,
+                                      struct msg_entry *e, lsn_t *ret_lsn);
 enum err files_journal_message(struct store *s, struct queue *q, struct message *msg,
                                struct msg_entry *e);
+bool files_journal_hold(struct store *s, struct queue *q, struct message *msg, struct msg_entry *e);
 enum err files_journal_forget(struct store *s, struct queue *q, const struct msg_entry *e,
                               enum store_pace pace, lsn_t *ret_lsn);
 enum err files_memory_message(struct store *s, struct queue *q, struct message *msg,

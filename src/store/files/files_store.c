@@ -17,14 +17,20 @@
 /* ---- durability ---- */
 
 static enum err files_fate(const struct store *s, lsn_t lsn) {
-    return commit_fate(files_of_const(s)->commit, lsn);
+    const struct files_store *m = files_of_const(s);
+    return files_is_held_lsn(lsn) ? files_hold_fate(m, lsn) : commit_fate(m->commit, lsn);
 }
 
 static unsigned files_leisure_ms(struct store *s) {
     return commit_leisure_ms(files_of(s)->commit);
 }
 
+static bool files_is_delivered_early(const struct store *s, lsn_t lsn) {
+    return files_hold_waits(&files_of_const(s)->hold, lsn);
+}
+
 static void files_hurry(struct store *s, lsn_t lsn, bool in_vain) {
+    if (files_is_held_lsn(lsn)) return;
     commit_hurry(files_of(s)->commit, lsn, in_vain);
 }
 
@@ -51,6 +57,7 @@ static enum err files_start(struct store *s) {
     if (e != OK) return e;
     m->started = true;
     if (m->journal != NULL) e = journal_start(m->journal);
+    if (e == OK && m->journal != NULL) e = files_hold_start(m);
     m->was_started = e == OK;
     if (e == OK) e = files_set_aside(m, &m->saved_messages);
     if (e == OK) e = files_set_aside(m, &m->saved_ntfs);
@@ -105,6 +112,7 @@ static enum err files_stop(struct store *s, struct store_problem *ret_problem) {
     if (m->started) {
         m->started = false;
         files_compactor_stop(m);
+        files_hold_stop(m);
         if (m->journal != NULL) journal_stop(m->journal);
         e = commit_stop(m->commit);
         if (e != OK) {
@@ -121,6 +129,7 @@ static void files_close(struct store *s) {
     struct files_store *m = files_of(s);
     if (m->started) {
         files_compactor_stop(m);
+        files_hold_stop(m);
         if (m->journal != NULL) journal_stop(m->journal);
         if (commit_stop(m->commit) != OK)
             m->started = false; /* an unorderly end: nobody was promised more */
@@ -128,6 +137,7 @@ static void files_close(struct store *s) {
     journal_close(m->journal);
     store_log_close(m->log);
     body_cache_done(&m->bodies);
+    files_hold_done(&m->hold);
     commit_free(m->commit);
     store__done(&m->base);
     files_erase_done(&m->deleted);
@@ -177,6 +187,8 @@ static const struct store_ops JOURNAL_OPS = {
     .fate = files_fate,
     .leisure_ms = files_leisure_ms,
     .hurry = files_hurry,
+    .hold = files_journal_hold,
+    .is_held = files_is_delivered_early,
     .load = store__load_at_once,
     .msg_next = files_journal_next,
     .service_open = store__service_open_at_once,
@@ -249,8 +261,10 @@ static enum err open_files(const struct store_opts *o, const struct files_opts *
     m->o = *f;
     files_erase_init(&m->deleted);
     body_cache_init(&m->bodies);
+    const enum err held = files_hold_init(&m->hold, with_journal ? f->hold_ms : 0);
     enum err e = store__init(&m->base, with_journal ? &JOURNAL_OPS : &MEMORY_OPS, o);
     m->bodies.table = m->base.table;
+    if (e == OK) e = held;
     if (e == OK) e = open_disk(m, with_journal, ret_problem);
     if (e != OK) {
         if (ret_problem->text[0] == '\0') {

@@ -35,6 +35,7 @@ STORES = {
     "off": (["--disable-store-log"], {}),
     "memory": ([], {("STORE_LOG", "store_messages"): "memory"}),
     "journal": ([], {}),
+    "journal-holds": ([], {("STORE_LOG", "hold_ms"): 100}),
     "database": ([], {}),
     "database-evicts": ([], {("STORE_LOG", "db_cache_mb"): 0}),
 }
