@@ -19,6 +19,14 @@ static inline unsigned n_seeds(void) {
     return s != NULL ? (unsigned)strtoul(s, NULL, 10) : 2;
 }
 
+/* Of the longest rows of cases every how many-th is tried: more than 1 where a thread costs much,
+ * as with an emulator of processors that keeps some of each thread (tests/packaging/arm64/run). */
+static inline uint64_t stride(void) {
+    const char *s = getenv("SMP_TEST_STRIDE");
+    const uint64_t n = s != NULL ? strtoull(s, NULL, 10) : 1;
+    return n != 0 ? n : 1;
+}
+
 static inline struct rig *rig_new(uint64_t seed) {
     struct rig *r = malloc(sizeof *r);
     if (r == NULL) abort();

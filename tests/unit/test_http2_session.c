@@ -608,13 +608,13 @@ static void test_memory(void **state) {
     struct client c;
     open_client(&c, false);
     exchange(&c);
-    print_message("idle: %zu bytes\n", http2_session_memory(c.server));
+    print_message("# idle: %zu bytes\n", http2_session_memory(c.server));
     assert_true(http2_session_memory(c.server) < HTTP2_MEMORY_MAX / 2);
     for (unsigned i = 0; i < HTTP2_STREAMS_MAX; i++) (void)request(&c, "GET", "/own", false, NULL);
     const uint8_t *p = NULL;
     for (ssize_t n; (n = nghttp2_session_mem_send(c.ng, &p)) > 0;)
         assert_true(http2_session_take(c.server, bytes_of(p, (size_t)n)));
-    print_message("16 answers waiting: %zu bytes\n", http2_session_memory(c.server));
+    print_message("# 16 answers waiting: %zu bytes\n", http2_session_memory(c.server));
     assert_true(http2_session_memory(c.server) < HTTP2_MEMORY_MAX * 3 / 4);
     exchange(&c);
     assert_int_equal(c.n_status[200], HTTP2_STREAMS_MAX);

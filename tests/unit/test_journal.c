@@ -100,7 +100,7 @@ static void test_power_loss_at_every_change(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= n_seeds(); seed++) {
         const uint64_t total = count_changes(seed);
-        for (uint64_t n = 1; n <= total; n++) {
+        for (uint64_t n = 1; n <= total; n += stride()) {
             struct rig *r = rig_new(seed);
             run_until(r, seed, n);
             faultfs_power_cycle(r->fs);
@@ -114,7 +114,7 @@ static void test_power_loss_at_every_change(void **state) {
 static void test_kill_at_every_change(void **state) {
     (void)state;
     const uint64_t total = count_changes(77);
-    for (uint64_t n = 1; n <= total; n++) {
+    for (uint64_t n = 1; n <= total; n += stride()) {
         struct rig *r = rig_new(77);
         run_until(r, 77, n);
         faultfs_kill(r->fs); /* all that was written is there, synced or not */
@@ -133,7 +133,7 @@ static void test_power_loss_while_recovering(void **state) {
     (void)state;
     for (uint64_t seed = 101; seed < 101 + n_seeds(); seed++) {
         const uint64_t total = count_changes(seed);
-        for (uint64_t n = 1 + seed % 5; n <= total; n += 5) {
+        for (uint64_t n = 1 + seed % 5; n <= total; n += 5 * stride()) {
             struct rig *r = rig_new(seed);
             run_until(r, seed, n);
             faultfs_power_cycle(r->fs);
@@ -272,7 +272,7 @@ static void test_interval(void **state) {
 
 static void test_power_loss_with_interval(void **state) {
     (void)state;
-    for (uint64_t n = 1; n <= 600; n++) {
+    for (uint64_t n = 1; n <= 600; n += stride()) {
         struct rig *r = rig_new(n % 8 + 1);
         r->interval_ms = 10000;
         run_until(r, 74, n / 2 + 1);

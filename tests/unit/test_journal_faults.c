@@ -19,7 +19,7 @@ static void test_failure_at_every_op(void **state) {
     const uint64_t total = faultfs_n_ops(dry->fs) - before;
     rig_close(dry);
     rig_free(dry);
-    for (uint64_t n = 1; n <= total; n++) {
+    for (uint64_t n = 1; n <= total; n += stride()) {
         struct rig *r = rig_new(55);
         must_open(r, 55, n, 0);
         faultfs_fail_at(r->fs, n, EIO, n % 2 != 0);
@@ -207,14 +207,15 @@ static void test_damage_is_found_or_harmless(void **state) {
         char path[200];
         (void)snprintf(path, sizeof path, "%s", faultfs_name(r->fs, i));
         if (strstr(path, ".journal") == NULL) continue;
-        for (size_t at = i % 7; at < faultfs_size(r->fs, path); at += at < 80 ? 1 : 61) {
+        for (size_t at = i % 7; at < faultfs_size(r->fs, path);
+             at += (at < 80 ? 1 : 127) * stride()) {
             struct rig *c = rig_copy(r, at + 1);
             faultfs_data(c->fs, path)[at] ^= (uint8_t)(1 << at % 8);
             check_damaged(c, path, at, &n_found);
             rig_free(c);
         }
     }
-    assert_true(n_found > 100);
+    assert_true(n_found > 100 / stride());
     rig_free(r);
 }
 
