@@ -242,6 +242,12 @@ def is_dumpable(program):
     return b"__asan_init" in Path(program.binary).read_bytes()
 
 
+def served(program):
+    """What `check` says of a port of the server's own: who is not root may not look into it."""
+    may_look = os.geteuid() == 0 or is_dumpable(program)
+    return "is served" if may_look else "is served (by a process of the server's user)"
+
+
 def check_sanitizers(text):
     """Raises when a sanitizer reported something."""
     assert "Sanitizer" not in text and "runtime error:" not in text, text

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from program import AS_ROOT, TIMEOUT, Server, as_nobody, expire, free_port, is_dumpable
+from program import AS_ROOT, TIMEOUT, Server, as_nobody, expire, free_port, is_dumpable, served
 from smp_client import VERSION
 from test_check import check
 
@@ -281,7 +281,7 @@ def test_websockets(ready):
         f"Serving SMP protocol on port {ready.port} (TLS)...\n",
         f"Serving SMP protocol on port {port} (WebSockets)...\n"]
     found = texts_of_ports(ready)
-    assert f"port {port} (127.0.0.1) is served" in found
+    assert f"port {port} (127.0.0.1) {served(ready)}" in found
     with websocket(ready, port) as conn:
         conn.ping()
     ready.connect().close()

@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from program import ALL_IS_WELL, as_nobody
+from program import ALL_IS_WELL, as_nobody, free_port, served
 from smp_client import drain, fill
 
 from smp.encoding import Reader, short  # found by smp_client
@@ -101,7 +101,7 @@ def test_while_the_server_runs(ready):
     for _ in range(2):
         found = check(ready)
         assert found["server_pid"] == server.process.pid
-        assert ports(found) == f"port {ready.port} (127.0.0.1) is served"
+        assert ports(found) == f"port {ready.port} (127.0.0.1) {served(ready)}"
     assert drain(ready, fill(ready, [b"x"])) == [b"x"]
     ready.set("TRANSPORT", "port", 1)
     assert "restart it" in the(check(ready, status=1), "error", "ports")
@@ -126,10 +126,11 @@ def test_all_wrong_settings(ready):
 def test_another_ini(ready, tmp_path):
     """The settings of that file, the certificates of the directory."""
     other = tmp_path / "other.ini"
-    other.write_text("[STORE_LOG]\nenable: off\n[TRANSPORT]\nport: 1\nbind: 127.0.0.1\n")
+    port = free_port()
+    other.write_text(f"[STORE_LOG]\nenable: off\n[TRANSPORT]\nport: {port}\nbind: 127.0.0.1\n")
     found = check(ready, str(other))
     assert found["checked"] == str(other)
-    assert ports(found) == "port 1 (127.0.0.1) is free"
+    assert ports(found) == f"port {port} (127.0.0.1) is free"
     missing = tmp_path / "no.ini"
     assert ready.refuse("check", str(missing)) == f"Error: there is no file {missing}"
 

@@ -214,7 +214,8 @@ def test_it_comes_back(own_server):
     (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1_000_000, TRANSPORT),
     (b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 1_000_000, TOO_LARGE),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n" + b" " * 20000, TOO_LARGE),
-    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: deflate\r\n\r\n" + BOMB, TOO_LARGE),
+    (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: deflate\r\n\r\n" + BOMB,
+     (TOO_LARGE, TRANSPORT)),  # newer libraries refuse what was not asked for
     (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08", INVALID),
     (b"HTTP/1.1 503 No\r\n\r\n" + b" " * 1_000_000, ERR + b"HTTP 503"),
     (b"HTTP/1.1 101 Upgrade\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", TRANSPORT),
@@ -224,7 +225,8 @@ def test_rubbish(own_server, words, answer):
     """Each has its error, in bounded time and memory, and the next name is asked for as before."""
     with Rubbish(lambda sock, _: sock.sendall(words)) as web:
         server = own_server(settings(web, resolver_timeout_ms=PATIENT_MS))
-        assert asks(server, 3) == answer
+        answers = answer if isinstance(answer, tuple) else (answer,)
+        assert asks(server, 3) in answers
         assert server.rss_kib() < 200_000
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """simplex-servers-backup: what was saved is served again, and nothing is lost when it cannot be."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ from service import Service
 from smp_client import drain, fill, send_to
 
 BODIES = [b"one", b"two" * 1000, b"three"]
+
+BY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root restores over a server that runs")
 
 
 @pytest.fixture(name="service", params=["journal", "memory"])
@@ -60,6 +63,7 @@ def test_backup_and_restore(service):
     assert drain(service, service.queue) == BODIES
 
 
+@BY_ROOT
 def test_restore_over_a_running_server(service):
     """It is stopped, its files are kept, and it runs again with those of the backup."""
     path = backup(service)
@@ -85,6 +89,7 @@ def test_file_is_for_nobody_else(one):
     assert not [name for name in names if name.endswith((".spare", ".lock"))]
 
 
+@BY_ROOT
 def test_journal_elsewhere(one):
     """A journal outside of the state directory is saved and put back where the settings say."""
     one.systemctl("stop")
@@ -199,6 +204,7 @@ def repack(path, folder, damage):
                    timeout=60)
 
 
+@BY_ROOT
 def test_restore_that_does_not_start(one):
     """What was there before is put back and runs."""
     path = backup(one)

@@ -5,6 +5,7 @@ Paths and ports are those of the test; su, systemctl, journalctl and nc are stan
 with `sh chroot` are run by `make check-deb`.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -83,6 +84,8 @@ def is_as_shown(said, shown):
 @pytest.mark.parametrize("page", [page for page in PAGES if page.suffixes == [".md"]], ids=lambda page: page.name)
 def test_page(host, page):
     """What is to be typed works, in its order, and says what is shown; messages outlive all of it."""
+    if page.name == "backup.md" and os.geteuid() != 0:
+        pytest.skip("only root restores over a server that runs")
     said, queue = "", None
     for block in blocks(page):
         if (block.kind, block.how) == ("sh", "run"):

@@ -50,7 +50,7 @@ static void find_programs(void) {
 }
 
 /* In the child. PostgreSQL refuses to run as root. */
-static void become(const char *program, char *const words[]) {
+static void become(const char *program, char *words[]) {
     char path[PATH_MAX + 16];
     const struct passwd *user = geteuid() == 0 ? getpwnam("postgres") : NULL;
     if (user != NULL &&
@@ -60,11 +60,12 @@ static void become(const char *program, char *const words[]) {
     const int log = open("/dev/null", O_RDWR);
     if (log < 0 || dup2(log, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0) _exit(126);
     (void)snprintf(path, sizeof path, "%s/%s", pg.programs, program);
+    words[0] = path; /* they look for each other where they are called from, else in PATH */
     if (chdir(pg.folder) == 0) (void)execv(path, words);
     _exit(127);
 }
 
-static pid_t spawn(const char *program, char *const words[]) {
+static pid_t spawn(const char *program, char *words[]) {
     const pid_t pid = fork();
     if (pid < 0) die("fork", strerror(errno));
     if (pid == 0) become(program, words);
@@ -83,22 +84,22 @@ static PGconn *connect(void) {
 }
 
 void pg_start(void) {
-    char *const words[] = {"postgres",
-                           "-D",
-                           pg.data,
-                           "-k",
-                           pg.folder,
-                           "-c",
-                           "listen_addresses=",
-                           "-c",
-                           "fsync=off",
-                           "-c",
-                           "full_page_writes=off",
-                           "-c",
-                           "autovacuum=off",
-                           "-c",
-                           "shared_buffers=16MB",
-                           NULL};
+    char *words[] = {"postgres",
+                     "-D",
+                     pg.data,
+                     "-k",
+                     pg.folder,
+                     "-c",
+                     "listen_addresses=",
+                     "-c",
+                     "fsync=off",
+                     "-c",
+                     "full_page_writes=off",
+                     "-c",
+                     "autovacuum=off",
+                     "-c",
+                     "shared_buffers=16MB",
+                     NULL};
     pg.pid = spawn("postgres", words);
     for (long ms = 0; ms < WAIT_MS; ms += STEP_MS) {
         PGconn *c = connect();
@@ -127,8 +128,8 @@ void pg_begin(void) {
     const struct passwd *user = geteuid() == 0 ? getpwnam("postgres") : NULL;
     if (user != NULL && chown(pg.folder, user->pw_uid, user->pw_gid) != 0)
         die(pg.folder, strerror(errno));
-    char *const words[] = {"initdb", "-D", pg.data, "-U",         "postgres",  "-A",
-                           "trust",  "-E", "UTF8",  "--locale=C", "--no-sync", NULL};
+    char *words[] = {"initdb", "-D", pg.data, "-U",         "postgres",  "-A",
+                     "trust",  "-E", "UTF8",  "--locale=C", "--no-sync", NULL};
     const pid_t pid = spawn("initdb", words);
     if (waitpid(pid, &status, 0) != pid || status != 0) die("initdb", "it failed");
     pg_start();
