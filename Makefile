@@ -25,7 +25,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
+.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -118,6 +118,14 @@ web: deps-web ## write the pages anew that are made out of web/src (needs npm; t
 check-web: all deps-web ## the pages in Chromium: rows, links, QR codes, accessibility, bytes (2 minutes; pictures in build/web-screens)
 	@$(NPM_CI)
 	@node tests/web/run.mjs
+
+# Pinned here, and not among the packages of web/, which build and tests need: it brings 150 others.
+LIGHTHOUSE = lighthouse@12.8.2
+
+check-lighthouse: all deps-web ## scores of Lighthouse for the pages, as a phone and as a computer (needs npm, and a machine that does nothing else)
+	@mkdir -p build/lighthouse && cd build/lighthouse && { test -d node_modules || \
+		npm install --ignore-scripts --no-audit --no-fund --loglevel=error $(LIGHTHOUSE); }
+	@node tests/web/lighthouse.mjs
 
 format: deps-lint ## rewrite all C files as .clang-format says
 	@find src tests -name '*.[ch]' | xargs clang-format -i
