@@ -43,7 +43,7 @@ static unsigned go_on(struct http_guard *g, enum http_guard_state next) {
 
 /* Refused as soon as it can be nothing else, so that no parser has to know it. */
 static unsigned take_method(struct http_guard *g, uint8_t byte) {
-    static const char GET[] = "GET ", HEAD[] = "HEAD ";
+    static const uint8_t GET[] = "GET ", HEAD[] = "HEAD ";
     if (byte != ' ' ? !is_token(byte) : g->n_part == 0) return BAD;
     g->not_get = g->not_get || byte != GET[g->n_part];
     g->not_head = g->not_head || byte != HEAD[g->n_part];
@@ -59,8 +59,8 @@ static unsigned take_target(struct http_guard *g, uint8_t byte) {
 }
 
 static unsigned take_version(struct http_guard *g, uint8_t byte) {
-    static const char VERSION[] = "HTTP/1.1\r";
-    const char wanted = VERSION[g->n_part++];
+    static const uint8_t VERSION[] = "HTTP/1.1\r";
+    const uint8_t wanted = VERSION[g->n_part++];
     if (wanted == '1') {
         if (byte < '0' || byte > '9') return BAD;
         const bool is_minor = g->n_part == sizeof VERSION - 2;

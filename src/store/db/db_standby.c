@@ -6,6 +6,7 @@
  * After the database was away the time begins anew, because nobody could beat meanwhile. A claim
  * names the beat that it takes for the last, so of several that wait one gets it, and none if there
  * was another beat. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,6 +38,7 @@ enum err db_standby_new(const struct db_standby_opts *o, struct db_standby **ret
 /* ---- the connection ---- */
 
 static enum err prepare(struct db_standby *s) {
+    assert(s->db != NULL);
     enum err e = s->o.migrates ? db_migrate(s->db, &s->problem) : OK;
     if (e == OK) e = db_check_schema(s->db, &s->o.db, &s->problem);
     s->db->problem = &s->problem;
