@@ -19,7 +19,7 @@ enum err stats_new(const struct env *env, unsigned n_sheets, struct stats **ret)
     }
     memset(s->sheets, 0, n_sheets * sizeof *s->sheets);
     for (unsigned i = 0; i < n_sheets; i++) s->sheets[i].stats = s;
-    for (int p = 0; p < N_STAT_PERIODS; p++) stats_keys_renew(&s->keys, p, env);
+    for (enum stat_period p = 0; p < N_STAT_PERIODS; p++) stats_keys_renew(&s->keys, p, env);
     lock_init(&s->mtx, LOCK_STATS);
     *ret = s;
     return OK;
@@ -28,7 +28,7 @@ enum err stats_new(const struct env *env, unsigned n_sheets, struct stats **ret)
 void stats_free(struct stats *s) {
     if (s == NULL) return;
     for (int a = 0; a < N_STAT_ACTIVITIES; a++) {
-        for (int p = 0; p < N_STAT_PERIODS; p++) active_set_clear(&s->active[a][p]);
+        for (enum stat_period p = 0; p < N_STAT_PERIODS; p++) active_set_clear(&s->active[a][p]);
     }
     lock_done(&s->mtx);
     crypto_wipe(&s->keys, sizeof s->keys);
@@ -63,7 +63,7 @@ void stats_active(struct stats_sheet *sheet, enum stat_activity a, const struct 
     uint64_t *seen = &sheet->seen[a][(hash ^ hash >> 32) % STATS_SEEN_ENTRIES];
     if (*seen == hash) return;
     lock_take(&s->mtx);
-    for (int p = 0; p < N_STAT_PERIODS; p++)
+    for (enum stat_period p = 0; p < N_STAT_PERIODS; p++)
         active_set_add(&s->active[a][p], stats_keyed(&s->keys, p, hash));
     lock_give(&s->mtx);
     *seen = hash;
