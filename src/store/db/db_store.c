@@ -149,21 +149,16 @@ static enum err finish(struct db_store *m, struct store_problem *ret_problem) {
 static enum err db_stop(struct store *s, struct store_problem *ret_problem) {
     struct db_store *m = db_of(s);
     const enum err e = end_threads(m);
-    if (atomic_load(&m->is_lost)) {
-        db_beat_stop(m);
-        (void)snprintf(ret_problem->text, sizeof ret_problem->text,
-                       "the database %s, schema %s, is another server's now: what was not "
-                       "acknowledged here is lost",
-                       m->shown, m->o.db.schema);
-        return E_CLOSED;
-    }
-    if (e == OK) return finish(m, ret_problem);
+    const bool is_lost = atomic_load(&m->is_lost);
+    if (e == OK && !is_lost) return finish(m, ret_problem);
     db_beat_stop(m);
     (void)snprintf(ret_problem->text, sizeof ret_problem->text,
-                   "not everything could be written to the database %s, schema %s: what was not "
-                   "acknowledged is lost",
+                   is_lost ? "the database %s, schema %s, is another server's now: what was not "
+                             "acknowledged here is lost"
+                           : "not everything could be written to the database %s, schema %s: what "
+                             "was not acknowledged is lost",
                    m->shown, m->o.db.schema);
-    return e;
+    return is_lost ? E_CLOSED : e;
 }
 
 static void db_store_close(struct store *s) {
