@@ -86,6 +86,22 @@ enum err db_queue_to_row(const struct record *r, struct db_row_buf *buf,
     return OK;
 }
 
+/* ---- what was read of a row ---- */
+
+struct part {
+    const char *column;
+    bool is_good;
+};
+
+/* *ret_column: the first that is not good, or the last. */
+static enum err judge(const struct part *parts, size_t n, const char **ret_column) {
+    for (size_t i = 0; i < n; i++) {
+        *ret_column = parts[i].column;
+        if (!parts[i].is_good) return E_SYNTAX;
+    }
+    return OK;
+}
+
 /* ---- a row into its queue ---- */
 
 static bool read_id(const struct db_value *v, struct id *ret) {
@@ -168,10 +184,7 @@ enum err db_queue_from_row(const struct db_value v[N_DB_QUEUE_COLUMNS],
                            struct pubkey keys[RECORD_KEYS_MAX], struct record *ret,
                            const char **ret_column) {
     *ret = (struct record){.tag = RECORD_CREATE, .has_updated_at = !v[9].is_null};
-    const struct {
-        const char *column;
-        bool is_good;
-    } parts[] = {
+    const struct part parts[] = {
         {"recipient_id", read_id(&v[0], &ret->rcv_id)},
         {"recipient_keys", read_keys(&v[1], keys, ret)},
         {"rcv_dh_secret", read_secret(&v[2], ret->dh_secret)},
@@ -185,11 +198,7 @@ enum err db_queue_from_row(const struct db_value v[N_DB_QUEUE_COLUMNS],
         {"rcv_service_id", read_maybe_id(&v[14], &ret->has_service, &ret->service_id)},
         {"ntf_service_id", read_maybe_id(&v[15], &ret->has_ntf_service, &ret->ntf_service_id)},
     };
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        *ret_column = parts[i].column;
-        if (!parts[i].is_good) return E_SYNTAX;
-    }
-    return OK;
+    return judge(parts, ARRAY_LEN(parts), ret_column);
 }
 
 /* ---- services ---- */
@@ -256,21 +265,14 @@ enum err db_service_from_row(const struct db_value v[N_DB_SERVICE_COLUMNS],
                              struct db_service_text *text, struct record *ret,
                              const char **ret_column) {
     *ret = (struct record){.tag = RECORD_NEW_SERVICE, .has_service = true};
-    const struct {
-        const char *column;
-        bool is_good;
-    } parts[] = {
+    const struct part parts[] = {
         {"service_id", read_id(&v[0], &ret->service_id)},
         {"service_role", read_role(&v[1], &ret->role)},
         {"service_cert", read_chain(&v[2], text, ret)},
         {"service_cert_hash", read_hash(&v[3], text, ret)},
         {"created_at", read_number(&v[4], &ret->created_at_s)},
     };
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        *ret_column = parts[i].column;
-        if (!parts[i].is_good) return E_SYNTAX;
-    }
-    return OK;
+    return judge(parts, ARRAY_LEN(parts), ret_column);
 }
 
 /* ---- messages ---- */
@@ -293,10 +295,7 @@ static bool read_bool(const struct db_value *v, bool *ret) {
 enum err db_message_from_row(const struct db_value v[N_DB_MESSAGE_COLUMNS], struct msg_line *ret,
                              const char **ret_column) {
     *ret = (struct msg_line){.body = v[5].b};
-    const struct {
-        const char *column;
-        bool is_good;
-    } parts[] = {
+    const struct part parts[] = {
         {"recipient_id", read_id(&v[0], &ret->rcv_id)},
         {"msg_id", read_id(&v[1], &ret->msg_id)},
         {"msg_ts", read_number(&v[2], &ret->ts_s)},
@@ -304,9 +303,5 @@ enum err db_message_from_row(const struct db_value v[N_DB_MESSAGE_COLUMNS], stru
         {"msg_ntf_flag", read_bool(&v[4], &ret->notification)},
         {"msg_body", v[5].b.n <= MSG_LINE_BODY_MAX},
     };
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        *ret_column = parts[i].column;
-        if (!parts[i].is_good) return E_SYNTAX;
-    }
-    return OK;
+    return judge(parts, ARRAY_LEN(parts), ret_column);
 }
