@@ -150,13 +150,19 @@ def wait_for(what):
         time.sleep(0.01)
 
 
+def cut_off(conn, proxy):
+    """A queue with one message; from now on there is no database."""
+    queue = Queue.create(conn, subscribe=False)
+    assert queue.send(conn, b"before").raw == b"OK"
+    proxy.is_open = False
+    return queue
+
+
 def test_an_outage_is_waited_for(both):
     """Commands are held while there is no database, and answered OK when it is back."""
     server, proxy = both
     with Connection(server.address, 18) as conn:
-        queue = Queue.create(conn, subscribe=False)
-        assert queue.send(conn, b"before").raw == b"OK"
-        proxy.is_open = False
+        queue = cut_off(conn, proxy)
         sent = [conn.make(send_command(b"%d" % i), queue.snd_id) for i in range(20)]
         conn.write(sent)
         wait_for(lambda: proxy.n_refused >= 5)
@@ -175,9 +181,7 @@ def test_an_outage_lasts(both):
     """Who has waited for db_patience is disconnected without an answer; what was accepted is written when it is back."""
     server, proxy = both
     with Connection(server.address, 18) as conn:
-        queue = Queue.create(conn, subscribe=False)
-        assert queue.send(conn, b"before").raw == b"OK"
-        proxy.is_open = False
+        queue = cut_off(conn, proxy)
         conn.write([conn.make(send_command(b"held"), queue.snd_id)])
         answers = []
         with pytest.raises((OSError, EOFError)):
