@@ -2,6 +2,7 @@
 """The program, with a directory of its own for each test."""
 
 import pytest
+from database import Database
 from program import Program
 
 from smp.server import find_binary
@@ -22,3 +23,21 @@ def ready(program):
     program.set("TRANSPORT", "port", program.port)
     program.set("TRANSPORT", "bind", "127.0.0.1")
     return program
+
+
+@pytest.fixture
+def database(postgres, ready):
+    """An empty one, which the settings name."""
+    one = Database(postgres, ready)
+    ready.set("STORE_LOG", "db_connection", one.connection)
+    return one
+
+
+@pytest.fixture
+def recorded(postgres, ready):
+    """Makes another database of what was recorded, to compare with."""
+    def make(schema, data=None):
+        other = Database(postgres, ready)
+        other.load(schema, data)
+        return other
+    return make

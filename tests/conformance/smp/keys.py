@@ -46,8 +46,8 @@ class Ed448Key:
 
     name = "ed448"
 
-    def __init__(self):
-        self.signing = Ed448PrivateKey.generate()
+    def __init__(self, private=None):
+        self.signing = Ed448PrivateKey.from_private_bytes(private) if private else Ed448PrivateKey.generate()
         public = self.signing.public_key()
         self.der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 

@@ -11,14 +11,14 @@ import nacl.signing
 from .commands import parse_answer
 from .crypto import dh, unbox
 from .encoding import unpad
-from .keys import Ed25519Key, X25519Key
+from .keys import Ed448Key, Ed25519Key, X25519Key
 from .queue import read_message
 from .service import Service, ServiceSession, ids_sum
 from .transmissions import decode, encode, signed_text
 from .transport import ServerHello
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors"
-KEYS = {"Ed25519": Ed25519Key, "X25519": X25519Key}
+KEYS = {"Ed25519": Ed25519Key, "Ed448": Ed448Key, "X25519": X25519Key}
 
 
 def files():
