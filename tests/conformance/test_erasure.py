@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A minute after ACK and DEL nothing of it is on the disk (ADR 19): neither in a file of the server,
-nor in any block of a file system that holds nothing else."""
+"""A minute after ACK and DEL nothing of it is on the disk, nor of what a queue had before (ADR 19):
+neither in a file of the server, nor in any block of a file system that holds nothing else."""
 
 import base64
 import os
@@ -70,6 +70,31 @@ def live(conn, number, n_messages):
     return queue, secrets
 
 
+def gone_within(secrets, place, image):
+    """What is still there when the time is over."""
+    until = time.monotonic() + WITHIN
+    while (left := traces(secrets, place, image)) and time.monotonic() < until:
+        time.sleep(2)
+    return left
+
+
+def change(conn):
+    """A queue that has another key, other link data and no notifier any more; what it had, and
+    what it has."""
+    link_id, fixed = os.urandom(24), b"fixed link data, as it was"
+    queue = Queue.create(conn, mode="C", link=(link_id, fixed, b"user link data, earlier"))
+    notifier = Notifier.of(conn, queue)
+    had = {"recipient key": queue.rcv_key.der[12:], "link data": b"user link data, earlier",
+           "notifier id": notifier.notifier_id, "notifier key": notifier.key.der[12:]}
+    key = make_key("ed25519")
+    assert queue.rkey(conn, key).raw == b"OK"
+    queue.rcv_key = key
+    assert queue.lset(conn, link_id, fixed, b"user link data, of now").raw == b"OK"
+    assert queue.recipient(conn, b"NDEL").raw == b"OK"
+    return queue, had, {"recipient key": key.der[12:], "link data": b"user link data, of now",
+                        "fixed data": fixed, "sender id": queue.snd_id}
+
+
 @pytest.mark.parametrize("store", ["memory", "journal"])
 def test_nothing_of_what_is_deleted_stays(block_device, own_server, store):
     """What stays is found where it is looked for, what is deleted is not."""
@@ -84,12 +109,17 @@ def test_nothing_of_what_is_deleted_stays(block_device, own_server, store):
             on_disk |= {"message id 0", "body 0"}
         assert {name for name, _ in traces(kept, place, image)} == on_disk
         queue.delete(conn)
-        until = time.monotonic() + WITHIN
-        while (left := traces(secrets, place, image)) and time.monotonic() < until:
-            time.sleep(2)
-        assert not left
+        changed, had, has = change(conn)
+        secrets |= {f"{name}, before": secret for name, secret in had.items()}
+        assert not gone_within(secrets, place, image)
+        on_disk -= {"link id", "link data"}  # the first SEND to a secured queue has ended it
         assert {name for name, _ in traces(kept, place, image)} == on_disk
+        assert {name for name, _ in traces(has, place, image)} == set(has)
     server.stop()
     assert not traces(secrets, place, image)
     server.start()
     assert not traces(secrets, place, image)
+    with Connection(server.address, 18) as conn:
+        assert changed.sub(conn).tag != "ERR"
+        link = conn.request(b"LGET", changed.ids.link_id)
+        assert b"user link data, of now" in link.raw

@@ -89,7 +89,8 @@ struct model {
     struct served served[N_SERVICES];
     struct made made[N_QUEUES];
     enum fate fate[N_QUEUES];
-    unsigned notifier_of; /* the queue that has the one notifier; N_QUEUES: none */
+    struct pubkey key[N_QUEUES]; /* of the recipient, where fate is sure */
+    unsigned notifier_of;        /* the queue that has the one notifier; N_QUEUES: none */
     bool notifier_unsure;
     struct queue_notifier notifier;
 };
@@ -110,6 +111,7 @@ static bool change_queue(struct fixture *f, struct model *m, unsigned i) {
                                        .updated_day = DAY}};
             assert_int_equal(keyset_new(&key, 1, &x->rec.rcv_keys), OK);
         }
+        m->key[i] = x->rec.rcv_keys->keys[0];
         e = store_queue_create(f->store, &x->rec, &x->queue, &lsn);
     } else if (m->fate[i] == PRESENT) {
         const struct pubkey key = new_key(f, KEY_ED25519);
@@ -127,6 +129,20 @@ static bool change_queue(struct fixture *f, struct model *m, unsigned i) {
     }
     const bool ok = e == OK && wait_durable(f, lsn);
     m->fate[i] = ok ? next : UNSURE;
+    return ok;
+}
+
+/* The recipient has another key. */
+static bool replace_key(struct fixture *f, struct model *m, unsigned i) {
+    struct keyset *keys;
+    lsn_t lsn = 0;
+    if (m->made[i].queue == NULL) return true;
+    m->key[i] = new_key(f, KEY_ED25519);
+    assert_int_equal(keyset_new(&m->key[i], 1, &keys), OK);
+    const enum err e = store_queue_set_keys(f->store, m->made[i].queue, keys, &lsn);
+    keyset_unref(keys);
+    const bool ok = e == OK && wait_durable(f, lsn);
+    if (!ok) m->fate[i] = UNSURE;
     return ok;
 }
 
@@ -201,6 +217,7 @@ static void live(struct fixture *f, struct model *m, unsigned seed) {
         seed = seed * 1103515245 + 12345;
         const unsigned i = seed >> 16 & 0xff;
         if (step % 5 == 4) ok = change_service(f, m, i % N_SERVICES);
+        if (ok && step % 4 == 3) ok = replace_key(f, m, i % N_QUEUES);
         if (!ok) break;
         ok = step % 3 == 2 ? move_notifier(f, m, i % N_QUEUES) : change_queue(f, m, i % N_QUEUES);
     }
@@ -221,6 +238,7 @@ static void assert_as_told(struct fixture *f, const struct model *m) {
     assert_services(f, m);
     for (unsigned i = 0; i < N_QUEUES; i++) {
         struct queue_view v;
+        size_t n_keys;
         if (m->fate[i] == UNSURE || m->made[i].rec.rcv_keys == NULL) continue;
         struct queue *q = find(f, ID_RECIPIENT, m->made[i].rec.rcv_id);
         assert_int_equal(q != NULL, m->fate[i] != ABSENT);
@@ -228,6 +246,7 @@ static void assert_as_told(struct fixture *f, const struct model *m) {
         assert_int_equal(store_queue_view(f->store, q, WANT_MESSAGES, &v), OK);
         assert_int_equal(v.snd_key.type != KEY_NONE, m->fate[i] == SECURED);
         if (!m->notifier_unsure) assert_int_equal(v.has_notifier, m->notifier_of == i);
+        assert_true(pubkey_equal(queue_view_rcv_keys(&v, &n_keys), &m->key[i]));
         queue_view_done(&v);
         queue_unref(q);
     }
@@ -298,6 +317,80 @@ static void test_lines_of_deleted_queues_are_erased(void **state) {
     open_store(&f);
     assert_as_told(&f, m);
     assert_false(faultfs_contains(f.fs, LOG, bytes_str("TIME AAAAAAAA"))); /* compacted */
+    close_store(&f);
+    faultfs_free(f.fs);
+}
+
+/* A key as the log has it. */
+static bool log_has_key(struct fixture *f, const struct pubkey *k) {
+    char text[BASE64_LEN(SPKI_MAX) + 1];
+    uint8_t der[SPKI_MAX];
+    struct wr w = wr_init(der, sizeof der);
+    pubkey_write_spki(k, &w);
+    base64url_encode(wr_bytes(&w), text);
+    return faultfs_contains(f->fs, NULL, bytes_str(text));
+}
+
+static void set_link(struct fixture *f, struct queue *q, const struct id *id, const char *user) {
+    struct link_data *data;
+    lsn_t lsn;
+    assert_int_equal(link_data_new(id, bytes_str("fixed"), bytes_str(user), &data), OK);
+    assert_int_equal(store_link_set(f->store, q, data, &lsn), OK);
+    link_data_unref(data);
+}
+
+static void assert_link(struct fixture *f, struct queue *q, const char *user) {
+    struct queue_view v;
+    assert_int_equal(store_queue_view(f->store, q, WANT_LINK, &v), OK);
+    assert_non_null(v.link);
+    assert_true(bytes_equal(link_data_user(v.link), bytes_str(user)));
+    queue_view_done(&v);
+}
+
+static struct queue_notifier set_notifier(struct fixture *f, struct queue *q) {
+    const struct queue_notifier n = {.id = new_id(f), .key = new_key(f, KEY_ED25519)};
+    struct sub_ended ended;
+    lsn_t lsn;
+    assert_int_equal(store_notifier_set(f->store, q, &n, &ended, &lsn), OK);
+    return n;
+}
+
+/* Two queues: one has other keys, link data and a notifier, the other none any more. `dWVhcmxpZXI`
+ * is `uearlier` in base64. */
+static void test_what_living_queues_had_is_erased(void **state) {
+    (void)state;
+    struct fixture f = {.fs = faultfs_new(1), .erases = true};
+    open_store(&f);
+    struct model *m = new_model(&f);
+    for (unsigned i = 0; i < 2; i++) assert_true(change_queue(&f, m, i));
+    const struct pubkey old_key = m->key[0];
+    const struct id link_ids[] = {new_id(&f), new_id(&f)};
+    set_link(&f, m->made[0].queue, &link_ids[0], "uearlier");
+    set_link(&f, m->made[1].queue, &link_ids[1], "uearlier");
+    const struct queue_notifier old = set_notifier(&f, m->made[0].queue),
+                                gone = set_notifier(&f, m->made[1].queue);
+    assert_true(replace_key(&f, m, 0));
+    set_link(&f, m->made[0].queue, &link_ids[0], "later");
+    const struct queue_notifier now = set_notifier(&f, m->made[0].queue);
+    struct sub_ended ended;
+    lsn_t lsn;
+    assert_int_equal(store_link_delete(f.store, m->made[1].queue, &lsn), OK);
+    assert_int_equal(store_notifier_delete(f.store, m->made[1].queue, &ended, &lsn), OK);
+    drop_all(m);
+    close_store(&f);
+    assert_false(log_has_key(&f, &old_key));
+    assert_false(faultfs_contains(f.fs, NULL, bytes_str("dWVhcmxpZXI")));
+    assert_false(log_has(&f, &old.id) || log_has(&f, &gone.id) || log_has(&f, &link_ids[1]));
+    assert_true(log_has_key(&f, &m->key[0]) && log_has_key(&f, &m->key[1]));
+    assert_true(faultfs_contains(f.fs, LOG, bytes_str("bGF0ZXI"))); /* later */
+    for (unsigned i = 0; i < 2; i++) assert_true(log_has(&f, &m->made[i].rec.snd_id));
+    open_store(&f);
+    assert_int_equal(store_counts(f.store).n_queues, 2);
+    struct queue *q = find(&f, ID_NOTIFIER, now.id);
+    assert_non_null(q);
+    assert_link(&f, q, "later");
+    queue_unref(q);
+    assert_null(find(&f, ID_LINK, link_ids[1]));
     close_store(&f);
     faultfs_free(f.fs);
 }
@@ -426,6 +519,7 @@ int main(void) {
         cmocka_unit_test(test_no_line_precedes_its_create),
         cmocka_unit_test(test_the_log_stays_short_while_it_is_used),
         cmocka_unit_test(test_lines_of_deleted_queues_are_erased),
+        cmocka_unit_test(test_what_living_queues_had_is_erased),
         cmocka_unit_test(test_baks_are_kept_for_a_day),
         cmocka_unit_test(test_what_a_save_replaces_is_erased),
         cmocka_unit_test(test_power_loss_while_the_log_is_written_anew),

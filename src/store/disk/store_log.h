@@ -114,14 +114,19 @@ bool store_log_is_in_place(struct store_log *l);
 uint64_t store_log_n_lines(const struct store_log *l); /* any thread; a little late */
 uint64_t store_log_len(const struct store_log *l);     /* bytes; likewise */
 
-/* What is dead: n things. find() knows the lines of them, without their newlines: which one it is,
- * and whether the line says that it died. Lines behind the last such are of another life. */
+/* What a line is to the life of something: a line that begins it has its whole state, so those
+ * before it say nothing any more; of two lives the later one counts. */
+enum store_log_life { LIFE_OF_OTHERS, LIFE_BEGINS, LIFE_GOES_ON, LIFE_ENDS };
+
+/* n things of which something is dead: all that is before the last line that begins their life, or
+ * the whole life with the line that ends it. find() knows the lines of them, without their
+ * newlines, and says which of them it is. */
 struct store_log_dead {
     size_t n;
-    bool (*find)(void *ctx, struct bytes line, size_t *ret_which, bool *ret_is_end);
+    enum store_log_life (*find)(void *ctx, struct bytes line, size_t *ret_which);
     void *ctx;
 };
-/* Overwrites their lines with fillers, which are left out when the log is read; durably. Blocks for
+/* Overwrites those lines with fillers, which are left out when the log is read; durably. Blocks for
  * as long as it takes to read the log. The thread that writes the log anew; between commit_start()
  * and commit_stop(). After an error, some are overwritten: to be done again. E_STORE: changes are
  * refused; E_SYS, E_NO_MEMORY. */

@@ -120,22 +120,24 @@ void store_log__free_erased(struct erased_lines *l) {
 struct search {
     const struct store_log_dead *dead;
     struct erased_lines *found;
-    uint64_t *ends; /* owned: where what is dead died, and a byte; 0: not found */
+    uint64_t *ends; /* owned: of each, where its dead lines end; 0: it has none */
 };
 
 static enum err look_at(const struct search *s, uint64_t offset, struct bytes line) {
-    size_t which;
-    bool is_end = false;
-    if (!has_filler_len(line.n) ||
-        !s->dead->find(s->dead->ctx, bytes_of(line.p, line.n - 1), &which, &is_end)) {
+    size_t which = 0;
+    const enum store_log_life life =
+        has_filler_len(line.n) ? s->dead->find(s->dead->ctx, bytes_of(line.p, line.n - 1), &which)
+                               : LIFE_OF_OTHERS;
+    if (life == LIFE_OF_OTHERS) {
         s->found->rest_crc = crc32c(s->found->rest_crc, line.p, line.n);
         return OK;
     }
-    if (is_end) s->ends[which] = offset + 1;
+    if (life == LIFE_BEGINS) s->ends[which] = offset;
+    if (life == LIFE_ENDS) s->ends[which] = offset + line.n;
     return add(s->found, &(struct erased){offset, (uint32_t)which, (uint32_t)line.n});
 }
 
-/* Leaves out the lines of what came to life again; true: there are some. */
+/* Leaves out the lines of what lives; true: there are some. */
 static bool choose(const struct search *s) {
     struct erased_lines *l = s->found;
     const size_t all = l->n;

@@ -33,6 +33,7 @@ enum err files_record(struct store *s, struct queue *q, const struct record *r, 
     if (e == OK) e = files_log_line(files_of(s), &of, line, ret_lsn);
     if (e == OK) crypto_wipe(buf, line.n);
     if (e == OK && r->tag == RECORD_DELETE) files_note_deleted(files_of(s), queue_rcv_id(q));
+    if (e == OK) files_note_replaced(files_of(s), q, r);
     return e;
 }
 

@@ -42,13 +42,18 @@ struct compactor {
     bool stop;
 };
 
+struct id_list {
+    struct id *v; /* owned */
+    size_t n, cap;
+};
+
 /* What is to be erased from the store log, and when copies are looked at. */
 struct deleted {
     struct lock mtx;
     /* guarded by mtx */
-    struct id *v; /* owned: queues */
-    size_t n, cap;
-    bool is_incomplete; /* there was no memory: all is written anew */
+    struct id_list gone;     /* queues that are deleted */
+    struct id_list replaced; /* queues that live and had something else before */
+    bool is_incomplete;      /* there was no memory: all is written anew */
     /* the compactor's thread */
     int64_t copies_at_ms; /* next look; 0: none yet */
     int64_t baks_at_ms;
@@ -168,6 +173,9 @@ void files_erase_init(struct deleted *d);
 void files_erase_done(struct deleted *d);
 /* A queue is deleted, and its line of the log appended. */
 void files_note_deleted(struct files_store *m, const struct id *rcv_id);
+/* A change of a queue, if it puts something in the place of what was there; appended, and not made
+ * yet. Under the queue's lock. */
+void files_note_replaced(struct files_store *m, const struct queue *q, const struct record *r);
 /* The compactor's thread, or after it has ended. */
 void files_erase(struct files_store *m); /* all that was noted; what fails is left to the next */
 bool files_must_rewrite(struct files_store *m);
