@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from program import DAY, TIMEOUT, free_port
 from smp_client import VERSION, connect
+from test_reload import wait_until
 from test_web import STATUSES
 from web_client import (HOST, KINDS, SETTINGS, browser_context, dial, fetch, leaf_of, make_pair,
                         read_frames)
 
 from smp import Address, Connection, Queue
+from smp.disk import Disk
 from smp.transport import decode_fingerprint
 from smp.websocket import NoUpgrade, WebLink
 
@@ -509,13 +511,32 @@ def test_replaced_under_sessions(web):
         assert web.reload() == "info web certificate=new\n"
         browser.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert browser.recv(12) == b"HTTP/1.1 200"
-    deadline = time.monotonic() + TIMEOUT
-    while leaf_served(web.port) != second: # each loop takes it over in its own time
-        assert time.monotonic() < deadline
+    wait_until(lambda: leaf_served(web.port) == second)
     for conn in sessions:
         queue = Queue.create(conn)
         assert queue.send(conn, b"still there").raw == b"OK"
         conn.close()
+
+
+def test_replaced_without_a_signal(web):
+    """The same when nobody says so: the files are looked at once a minute, by the clock that is not
+    set. The watchdog's interval is how soon the server sees that a minute is over."""
+    web.program.environment["WATCHDOG_USEC"] = "200000"
+    disk = Disk(web.program)
+    first = web.make()
+    web.start()
+    sessions = [web.smp(("http/1.1",)) for _ in range(50)]
+    second = web.make(kind="RSA")
+    assert leaf_served(web.port) == first
+    disk.set("mono_s", 60)
+    web.server.wait("info web certificate=new\n", web.server.err)
+    wait_until(lambda: leaf_served(web.port) == second)
+    for conn in sessions:
+        queue = Queue.create(conn)
+        assert queue.send(conn, b"still there").raw == b"OK"
+        conn.close()
+    assert not any(" reload " in line for line in web.server.err)
+    web.server.stop()
 
 
 def test_half_written(web):
@@ -528,9 +549,7 @@ def test_half_written(web):
     assert leaf_served(web.port) == first
     shutil.copy(web.program.root / "new.key", web.key)
     assert web.reload() == "info web certificate=new\n"
-    deadline = time.monotonic() + TIMEOUT
-    while leaf_served(web.port) != leaf_of(web.crt):
-        assert time.monotonic() < deadline
+    wait_until(lambda: leaf_served(web.port) == leaf_of(web.crt))
 
 
 def test_renewed_behind_links(web):

@@ -20,8 +20,8 @@ def library():
 
 class Disk:
     """What a server's disk does from now on. Faults: `full`, `fail_sync`, `sync_ms` and
-    `read_ms` (every sync or read of a body takes so long), `read_only`, and `clock_s`, which is for
-    set_clock()."""
+    `read_ms` (every sync or read of a body takes so long), `read_only`, `clock_s`, which is for
+    set_clock(), and `mono_s`: seconds by which timers are ahead."""
 
     def __init__(self, server):
         self.temporary = tempfile.TemporaryDirectory(prefix="smp-disk-control-")
