@@ -14,7 +14,7 @@ from smp.encoding import unpad
 from smp.keys import make_key
 from smp.queue import Queue
 from smp.transmissions import batch
-from smp.transport import Closed, HandshakeRefused, Link, ServerHello
+from smp.transport import Closed, HandshakeRefused, ServerHello
 from smp.websocket import (BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, ClosedWith, NoUpgrade,
                            WebLink, challenge_text, close_payload, frame,
                            upgrade_request)
@@ -364,10 +364,11 @@ def test_upgrade_in_pieces(address):
 
 def test_nothing_else_there(address):
     """SMP without HTTP is not spoken on such a port."""
-    with Link(address) as link:
+    with WebLink(address, raw=True, alpn=("smp/1",)) as link:
         with pytest.raises(TimeoutError):
-            link.read_block(0.3)
-        link.write(bytes(BLOCK_SIZE))
+            link.read_frame(0.3)
+        link.write_bytes(bytes(BLOCK_SIZE))
+        assert link.read_head()[0] == 400
         assert link.closed_within(PATIENCE)
 
 
