@@ -5,24 +5,14 @@
 #include "names/transfer.h"
 
 #include <curl/curl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "fetch/handle.h"
 #include "model/limits.h"
 #include "net/watch.h"
 
 enum { BODY_FIRST = 1024, PATH_MAX_LEN = 300 };
-
-/* libcurl wants this once, before it is used by several threads. */
-static void init_library(void) {
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-static void need_library(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, init_library);
-}
 
 struct transfers {
     /* fixed after transfers_new() */
@@ -113,15 +103,6 @@ static bool set_auth(CURL *h, const struct endpoint *e) {
     return false;
 }
 
-static bool set_protocols(CURL *h) {
-#if LIBCURL_VERSION_NUM >= 0x075500
-    return curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
-#else
-    return curl_easy_setopt(h, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS)) ==
-           CURLE_OK;
-#endif
-}
-
 /* A look-up that hangs is left to its thread: a loop does not wait for it. */
 static void set_quick_exit(CURL *h) {
 #if LIBCURL_VERSION_NUM >= 0x075700
@@ -133,16 +114,13 @@ static void set_quick_exit(CURL *h) {
 
 /* What is the same for all. */
 static CURL *new_handle(const struct endpoint *e, struct curl_slist *headers) {
-    CURL *h = curl_easy_init();
+    CURL *h = fetch_handle_new();
     if (h == NULL) return NULL;
     set_quick_exit(h);
     const bool good =
-        curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-        curl_easy_setopt(h, CURLOPT_PROXY, "") == CURLE_OK &&
         curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
         curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
-        curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers) == CURLE_OK && set_protocols(h) &&
-        set_auth(h, e);
+        curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers) == CURLE_OK && set_auth(h, e);
     if (good) return h;
     curl_easy_cleanup(h);
     return NULL;
@@ -279,7 +257,7 @@ static struct curl_slist *new_headers(void) {
 enum err transfers_new(struct loop *l, const struct transfers_opts *o, struct transfers **ret) {
     struct transfers *ts = calloc(1, sizeof *ts);
     if (ts == NULL) return E_NO_MEMORY;
-    need_library();
+    fetch_init();
     ts->loop = l;
     ts->endpoint = o->endpoint;
     ts->body_max = o->body_max;
@@ -352,7 +330,7 @@ const char *transfer_probe(const struct endpoint *endpoint, const char *path, in
                            enum transfer_result *ret, unsigned *ret_status) {
     char url[ENDPOINT_URL_MAX + PATH_MAX_LEN];
     CURLcode code = CURLE_OUT_OF_MEMORY;
-    need_library();
+    fetch_init();
     struct curl_slist *headers = new_headers();
     CURL *h = headers != NULL ? new_handle(endpoint, headers) : NULL;
     *ret_status = 0;

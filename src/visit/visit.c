@@ -2,16 +2,12 @@
 #include "visit/visit.h"
 
 #include <curl/curl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-/* libcurl wants this once, before it is used by several threads. */
-static void init_library(void) {
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
+#include "fetch/handle.h"
 
 /* ---- what comes ---- */
 
@@ -94,15 +90,6 @@ static enum visit_end end_of(CURLcode code, const struct visit *v) {
 
 /* ---- asking ---- */
 
-static bool set_protocols(CURL *h) {
-#if LIBCURL_VERSION_NUM >= 0x075500
-    return curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK;
-#else
-    return curl_easy_setopt(h, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS)) ==
-           CURLE_OK;
-#endif
-}
-
 static bool set_trust(CURL *h, bool trusts_all) {
     const char *file = getenv("SSL_CERT_FILE");
     if (file != NULL && *file != '\0' && curl_easy_setopt(h, CURLOPT_CAINFO, file) != CURLE_OK)
@@ -114,9 +101,7 @@ static bool set_trust(CURL *h, bool trusts_all) {
 
 static bool set_up(CURL *h, const struct visit_opts *o, struct curl_slist *headers,
                    struct curl_slist *connect_to, struct visit *v) {
-    return curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-           curl_easy_setopt(h, CURLOPT_PROXY, "") == CURLE_OK && set_protocols(h) &&
-           curl_easy_setopt(h, CURLOPT_URL, o->url) == CURLE_OK &&
+    return curl_easy_setopt(h, CURLOPT_URL, o->url) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_CONNECT_TO, connect_to) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms) == CURLE_OK &&
@@ -142,7 +127,7 @@ static bool append(struct curl_slist **list, const char *before, const char *val
 static void ask(const struct visit_opts *o, struct visit *v) {
     struct curl_slist *headers = NULL, *connect_to = NULL;
     char at[80] = "";
-    CURL *h = curl_easy_init();
+    CURL *h = fetch_handle_new();
     CURLcode code = CURLE_OUT_OF_MEMORY;
     const bool is_v6 = o->at != NULL && strchr(o->at, ':') != NULL;
     if (o->at != NULL) /* with the URL's port */
@@ -162,10 +147,8 @@ static void ask(const struct visit_opts *o, struct visit *v) {
 }
 
 struct visit *visit_page(const struct visit_opts *o) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct visit *v = calloc(1, sizeof *v);
     if (v == NULL) return NULL;
-    (void)pthread_once(&once, init_library);
     v->is_whole = true;
     ask(o, v);
     v->body[v->n_body] = '\0';
