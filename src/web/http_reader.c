@@ -66,6 +66,12 @@ static int on_field(parser *p, const char *at, size_t n) {
     return 0;
 }
 
+/* Whatever begins like it: http-parser refuses that too, and llhttp does not. */
+static bool is_coding(const struct http_reader *r) {
+    static const char NAME[] = "transfer-encoding";
+    return r->n_name >= sizeof NAME - 1 && strncasecmp(r->name, NAME, sizeof NAME - 1) == 0;
+}
+
 /* The name of the field is complete. */
 static void begin_value(struct http_reader *r) {
     r->is_value = true;
@@ -75,21 +81,25 @@ static void begin_value(struct http_reader *r) {
     }
     if (r->text == HTTP_HOST && r->n_hosts < UINT8_MAX) r->n_hosts++;
     if (is_field(r, "content-length") && r->n_lengths < UINT8_MAX) r->n_lengths++;
-    if (is_field(r, "transfer-encoding")) r->has_coding = true;
+    if (is_coding(r)) r->has_coding = true;
     /* Of a list that comes in several fields. */
     if (r->text > HTTP_HOST && r->n[r->text] != 0) keep(r, r->text, ",", 1);
 }
 
-static bool has_only(char c, const char *at, size_t n) {
-    while (n > 0 && at[n - 1] == c) n--;
-    return n == 0;
+/* A part of the value of Content-Length: which bytes are taken behind its digits is another matter
+ * with each parser. */
+static void take_length(struct http_reader *r, const char *at, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (at[i] >= '1' && at[i] <= '9') r->has_body = true;
+        if ((at[i] < '0' || at[i] > '9') && at[i] != ' ') r->has_bad_length = true;
+    }
 }
 
 static int on_value(parser *p, const char *at, size_t n) {
     struct http_reader *r = p->data;
     if (!r->is_value) begin_value(r);
     if (r->text >= 0) keep(r, r->text, at, n);
-    if (is_field(r, "content-length") && !has_only('0', at, n)) r->has_body = true;
+    if (is_field(r, "content-length")) take_length(r, at, n);
     return 0;
 }
 
@@ -138,7 +148,7 @@ void http_reader_reset(struct http_reader *r) {
 
 /* What the parsers do not mind. 0, or the status of the refusal. */
 static unsigned find_fault(const struct http_reader *r) {
-    if (r->has_coding || r->n_lengths > 1) return BAD;
+    if (r->has_coding || r->has_bad_length || r->n_lengths > 1) return BAD;
     if (r->n_hosts > 1 || (r->parser.http_minor == 1 && r->n_hosts != 1)) return BAD;
     if (r->is_long[HTTP_HOST]) return BAD;
     return r->has_body ? TOO_LARGE : 0;

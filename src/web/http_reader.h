@@ -48,6 +48,7 @@ struct http_reader {
     int text;        /* enum http_text of its value; -1: it is not kept */
     uint8_t n_hosts, n_lengths;
     bool has_body, has_coding;  /* Content-Length that is not 0; Transfer-Encoding */
+    bool has_bad_length;        /* Content-Length that is no number */
     bool is_long[N_HTTP_TEXTS]; /* did not fit, and is not there */
     uint16_t n[N_HTTP_TEXTS];
     char name[HTTP_NAME_MAX];
