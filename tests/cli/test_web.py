@@ -247,9 +247,12 @@ def test_pieces(site):
 
 
 def test_slow_heads(site):
-    """Those who dribble are closed after ten seconds, and nobody waits for them meanwhile."""
+    """Those who dribble are closed after ten seconds, who says nothing more after fifteen, and nobody
+    waits for them meanwhile."""
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
+        idle = stack.enter_context(site.socket())
+        idle.sendall(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
         slow = [stack.enter_context(site.socket()) for _ in range(200)]
         for s in slow:
             s.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
@@ -263,7 +266,9 @@ def test_slow_heads(site):
             time.sleep(0.5)
         for s in slow:
             assert read_all(s) == b""
-    assert 8 < time.monotonic() - began < 25
+        assert 8 < time.monotonic() - began < 25
+        assert read_all(idle).startswith(b"HTTP/1.1 200 ")
+        assert 14 < time.monotonic() - began < 30
 
 
 # ---- settings, files, ports ----
@@ -279,6 +284,25 @@ def test_reload(site):
     body = site.get()[2]
     assert b"A &amp; B &lt;c&gt;" in body and b"<c>" not in body
     assert (site.files / "index.html").read_bytes() == body
+
+
+def test_every_text_is_escaped(site):
+    """Whatever an operator may write, as text or as a link, in each language."""
+    links = ["source_code", "usage_conditions", "condition_amendments", "website"]
+    texts = [*links, "operator", "hosting", "admin_email", "complaints_email",
+             "admin_pgp_fingerprint", "complaints_pgp_fingerprint"]
+    pgp = ["admin_pgp", "complaints_pgp"]  # which are seen as links alone, with their fingerprints
+    for begin, keys in (("https://a.example/", texts + pgp), ("", texts), ("javascript:", links)):
+        for key in keys:
+            site.program.set("INFORMATION", key, f"""{begin}{key}<&"'>""")
+        site.server.err.clear()
+        site.server.process.send_signal(signal.SIGHUP)
+        site.server.wait("settings=new", site.server.err)
+        for language in ("en", "fr", "ja"):
+            page = site.get("/", Accept_Language=language)[2].decode()
+            for key in keys:
+                assert f"{begin}{key}&lt;&amp;&quot;&#39;&gt;" in page, (key, language)
+            assert "<&" not in page and "&\"" not in page and 'href="javascript' not in page
 
 
 def test_files(site):

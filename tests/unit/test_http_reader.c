@@ -13,6 +13,7 @@
 
 #include "base/attr.h"
 #include "base/wr.h"
+#include "web/http1.h"
 #include "web/http_path.h"
 #include "web/http_reader.h"
 
@@ -295,12 +296,23 @@ static void test_long_texts(void **state) {
     assert_int_equal(r.status, 400);
 }
 
+/* At least a KiB a second, and never longer than a minute. */
+static void test_answer_time(void **state) {
+    (void)state;
+    assert_int_equal(http_answer_ms(0), 10000);
+    assert_int_equal(http_answer_ms(1024), 11000);
+    assert_int_equal(http_answer_ms(49 * 1024), 59000);
+    assert_int_equal(http_answer_ms(50 * 1024), HTTP_ANSWER_MS);
+    assert_int_equal(http_answer_ms(SIZE_MAX / 2048), HTTP_ANSWER_MS);
+    assert_int_equal(HTTP_ANSWER_MS, 60000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_statuses),   cmocka_unit_test(test_limits),
         cmocka_unit_test(test_prefixes),   cmocka_unit_test(test_fields),
         cmocka_unit_test(test_keep_alive), cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_long_texts), cmocka_unit_test(test_answer_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
