@@ -22,7 +22,7 @@ UNEXPECTED_MESSAGE, BAD_RECORD_MAC, RECORD_OVERFLOW, ILLEGAL_PARAMETER, DECODE_E
     10, 20, 22, 47, 50)
 PATIENCE = 30
 GROWTH_KIB = 20000
-pytestmark = pytest.mark.tls_only("about TLS, which is the same; what the port of pages has is in tests/cli/test_https.py")
+pytestmark = pytest.mark.tls_only("about TLS, which is the same; what the port of pages has is in tests/cli/test_https.py and test_web_limits.py")
 GREASE = [b"\x0a\x0a", b"\x1a\x1a", b"\xfa\xfa"]
 
 

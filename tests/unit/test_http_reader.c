@@ -157,7 +157,7 @@ static void test_limits(void **state) {
     const size_t rest = strlen("GET / HTTP/1.1");
     assert_int_equal(status_of_long(HTTP_LINE_MAX - rest, 0, 0), 0);
     assert_int_equal(status_of_long(HTTP_LINE_MAX - rest + 1, 0, 0), 414);
-    assert_int_equal(status_of_long(3 * HTTP_LINE_MAX, 0, 0), 414);
+    assert_int_equal(status_of_long((size_t)3 * HTTP_LINE_MAX, 0, 0), 414);
     assert_int_equal(status_of_long(0, HTTP_FIELDS_MAX - 1, 1), 0);
     assert_int_equal(status_of_long(0, HTTP_FIELDS_MAX, 1), 431);
     const size_t others = strlen(HOST "X: \r\n\r\n");
@@ -281,7 +281,7 @@ static void test_long_texts(void **state) {
     (void)state;
     static char text[LONGEST];
     static struct http_reader r;
-    struct http_request q;
+    struct http_request q = {0};
     size_t used = 0;
     char filler[HTTP_TEXT_MAX + 2];
     memset(filler, 'x', sizeof filler - 1);
@@ -301,8 +301,8 @@ static void test_answer_time(void **state) {
     (void)state;
     assert_int_equal(http_answer_ms(0), 10000);
     assert_int_equal(http_answer_ms(1024), 11000);
-    assert_int_equal(http_answer_ms(49 * 1024), 59000);
-    assert_int_equal(http_answer_ms(50 * 1024), HTTP_ANSWER_MS);
+    assert_int_equal(http_answer_ms(49u << 10), 59000);
+    assert_int_equal(http_answer_ms(50u << 10), HTTP_ANSWER_MS);
     assert_int_equal(http_answer_ms(SIZE_MAX / 2048), HTTP_ANSWER_MS);
     assert_int_equal(HTTP_ANSWER_MS, 60000);
 }
