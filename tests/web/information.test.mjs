@@ -82,6 +82,12 @@ test("information: links are of four kinds only", () => show(ALL, async (page) =
   for (const url of await page.$$eval("a", (all) => all.map((a) => a.href))) assert.match(url, /^(https?|mailto|simplex):/);
 }));
 
+test("information: a fingerprint is in one line where there is room for it", () => show(ALL, async (page) => {
+  const links = page.locator("dd a", { hasText: /^([0-9A-F]{4} ?){10}$/ });
+  assert.equal(await links.count(), 2);
+  for (const link of await links.all()) assert.ok((await link.boundingBox()).height < 32);
+}));
+
 test("information: another language is one click away", () => show(ALL, async (page) => {
   await page.click("nav a[lang='ja']");
   assert.equal(await page.getAttribute("html", "lang"), "ja");

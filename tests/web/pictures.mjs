@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 // Writes the pictures of docs/pictures anew: node tests/web/pictures.mjs; then pngquant and optipng make them small.
-import { mkdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { PHONE, start } from "./browser.mjs";
 import { ALL } from "./facts.mjs";
@@ -21,7 +22,8 @@ const PICTURES = [
 const [browser, site] = await Promise.all([start(), serve(ALL)]);
 const folder = join(ROOT, "docs", "pictures");
 mkdirSync(folder, { recursive: true });
-for (const [name, path, options] of PICTURES) {
+
+async function show(path, options, use) {
   const context = await browser.newContext(options);
   // Under the name that a visitor would see.
   await context.route("https://smp.example.org/**", async (route) => {
@@ -30,8 +32,18 @@ for (const [name, path, options] of PICTURES) {
   });
   const page = await context.newPage();
   await page.goto(`https://smp.example.org${path}`);
-  await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+  await use(page);
   await context.close();
 }
+
+for (const [name, path, options] of PICTURES) {
+  await show(path, options, (page) => page.screenshot({ path: join(folder, `${name}.png`), fullPage: true }));
+}
+await show(ADDRESS, { locale: "en", colorScheme: "dark" }, async (page) => {
+  const file = join(folder, "link-printed");
+  await page.pdf({ path: `${file}.pdf`, format: "A5", preferCSSPageSize: true });
+  execFileSync("pdftoppm", ["-r", "96", "-png", "-singlefile", `${file}.pdf`, file]);
+  rmSync(`${file}.pdf`);
+});
 await browser.close();
 await site.close();
