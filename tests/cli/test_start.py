@@ -162,13 +162,13 @@ def test_log_level(ready):
 def test_unknown_and_unused_settings(ready):
     """A warning with its line for the one, one line for all the others; the server starts."""
     ready.set("STORE_LOG", "log_stat", "on")
-    ready.set("STORE_LOG", "db_store_log", "on")
+    ready.set("STORE_LOG", "db_pool_size", "20")
     ready.set("TRANSPORT", "control_port", "5224")
     line = ready.line_of("log_stat =")
     done = ready.run("start", "-m")
     assert (f"warn settings {ready.ini}:{line}: unknown setting [STORE_LOG] log_stat is ignored: "
             "did you mean [STORE_LOG] log_stats?\n" in done.stderr)
-    assert ("info settings not used by this version: STORE_LOG.db_store_log\n"
+    assert ("info settings not used by this version: STORE_LOG.db_pool_size\n"
             in done.stderr)
 
 

@@ -428,12 +428,6 @@ static void storage_that_does_not_exist_is_refused(void **state) {
                    "f.ini:2: [STORE_LOG] store_queues: \"database\" is not allowed; there are "
                    "files "
                    "beside a database: set enable = on");
-    assert_refused("[STORE_LOG]\nenable: on\nstore_queues: database\nstore_messages: database\n"
-                   "db_store_log: on\n",
-                   "f.ini:5: [STORE_LOG] db_store_log: \"on\" is not allowed; this version keeps "
-                   "no "
-                   "store log beside a database, set db_store_log = off (`smp-server database "
-                   "export` writes one)");
     assert_refused("[STORE_LOG]\njournal_path: here\n", "f.ini:2: [STORE_LOG] journal_path: "
                                                         "\"here\" is not allowed; must be an "
                                                         "absolute path");
@@ -516,10 +510,10 @@ static void what_is_so_anyway_is_not_remarked_on(void **state) {
     struct conf c;
     assert_accepted(&c, "[TRANSPORT]\nwebsockets: off\n");
     assert_string_equal(unused_of(&c), "");
-    assert_accepted(&c, "[STORE_LOG]\ndb_store_log: off\n");
+    assert_accepted(&c, "[STORE_LOG]\ndb_pool_size: 10\n");
     assert_string_equal(unused_of(&c), "");
-    assert_accepted(&c, "[STORE_LOG]\ndb_store_log: on\n");
-    assert_string_equal(unused_of(&c), "STORE_LOG.db_store_log");
+    assert_accepted(&c, "[STORE_LOG]\ndb_pool_size: 20\n");
+    assert_string_equal(unused_of(&c), "STORE_LOG.db_pool_size");
 }
 
 /* ---- what the reference reads, in its forms ---- */

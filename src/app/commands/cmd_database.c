@@ -290,9 +290,8 @@ static enum err run_import(const void *args, const struct paths *paths, struct p
     }
     if (e == OK) e = import_and_set_aside(&j, p);
     if (e != OK) return e;
-    printf("This version has no server on a database: go on with the reference 6.5, which takes "
-           "`store_queues: database` and `store_messages: database`, or come back with "
-           "`smp-server database export`\n");
+    printf("Set store_queues and store_messages to `database` in %s, and start the server\n",
+           paths->ini);
     return OK;
 }
 

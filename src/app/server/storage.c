@@ -49,6 +49,7 @@ static struct db_store_opts database_of(const struct conf *c, const struct paths
         .stop_ms = DB_STOP_MS,
         .deleted_ttl_s = is_days ? c->db_deleted_ttl * DAY_S : c->db_deleted_ttl,
         .ntfs_log = paths->ntfs_log,
+        .store_log = c->db_store_log ? paths->store_log : NULL,
     };
 }
 
@@ -68,6 +69,7 @@ enum err storage_init(struct storage *ret, const struct conf *c, const struct pa
     ret->in_database = c->store_log && strcmp(c->store_messages, "database") == 0;
     if (ret->in_database) {
         ret->saves_messages = false;
+        ret->has_log_beside = c->db_store_log;
         ret->db = database_of(c, paths);
     }
     const char *journal = c->journal_path[0] != '\0' ? c->journal_path : paths->journal;
@@ -301,10 +303,22 @@ static enum err holds_messages(const struct storage *s, bool *ret, struct proble
     return OK;
 }
 
+/* A log that began somewhere in the middle would not be a copy of anything. */
+static enum err check_log_beside(const struct storage *s, struct problem *p) {
+    if (access(s->paths->store_log, F_OK) != 0 && errno == ENOENT) {
+        return problem_set(p, E_CONFIG,
+                           "db_store_log is on, and %s does not exist: write it by `smp-server "
+                           "database export --table queues`, or set db_store_log = off",
+                           s->paths->store_log);
+    }
+    return storage_check_file(s->paths->store_log, p);
+}
+
 /* What is in files would not be served. */
 static enum err check_database(const struct storage *s, struct problem *p) {
     bool has_queues = false, has_messages = false, has_journal = false;
-    enum err e = storage_has_content(s->paths->store_log, &has_queues, p);
+    enum err e = s->has_log_beside ? check_log_beside(s, p)
+                                   : storage_has_content(s->paths->store_log, &has_queues, p);
     if (e == OK) e = storage_has_content(s->paths->messages_log, &has_messages, p);
     if (e == OK && !has_queues) e = holds_messages(s, &has_journal, p);
     if (e != OK || (!has_queues && !has_messages && !has_journal)) return e;
@@ -349,6 +363,7 @@ static void print_database(const struct storage *s) {
     db_show_connection(s->db.db.connection, &w);
     const struct bytes b = wr_bytes(&w);
     printf("PostgreSQL database: %.*s, schema: %s\n", (int)b.n, (const char *)b.p, s->db.db.schema);
+    if (s->has_log_beside) printf("Store log: %s, a copy\n", s->paths->store_log);
 }
 
 void storage_print(const struct storage *s) {
@@ -410,6 +425,25 @@ static struct files_opts files_of(const struct storage *s, const struct storage_
     };
 }
 
+/* Checks the whole store log, and leaves one line for each queue. */
+static enum err compact_log_beside(const struct storage *s, const struct storage_use *use,
+                                   const struct store_opts *o, struct store_problem *ret_problem) {
+    struct store *store = NULL;
+    struct storage log = *s;
+    log.in_database = false;
+    if (!s->has_log_beside) {
+        (void)snprintf(ret_problem->text, sizeof ret_problem->text,
+                       "--compact-log: there is no store log beside the database, db_store_log is "
+                       "off");
+        return E_CONFIG;
+    }
+    struct files_opts f = files_of(&log, use);
+    f.compact_look_ms = 0;
+    const enum err e = files_open_memory(o, &f, &store, ret_problem);
+    store_close(store);
+    return e;
+}
+
 static enum err open_backend(const struct storage *s, const struct storage_use *use,
                              struct store **ret, struct store_problem *ret_problem) {
     const struct store_opts o = {
@@ -422,6 +456,10 @@ static enum err open_backend(const struct storage *s, const struct storage_use *
     if (!s->on_disk) return nothing_open(&o, ret);
     if (s->in_database) {
         struct db_store_opts d = s->db;
+        if (use->compact_log) {
+            const enum err e = compact_log_beside(s, use, &o, ret_problem);
+            if (e != OK) return e;
+        }
         d.vfs = use->vfs != NULL ? use->vfs : &VFS_SYSTEM;
         d.stats = use->commit_stats;
         d.counters_ms = use->serves ? DB_COUNTERS_MS : 0;

@@ -19,6 +19,7 @@ struct storage {
     bool on_disk;              /* queues are in the store log, or in_database */
     bool in_journal;           /* messages are in the journal; else in memory */
     bool in_database;          /* queues and messages are in a database, none of the above */
+    bool has_log_beside;       /* and a store log is kept too */
     bool saves_messages;       /* and written to the messages log at an orderly stop */
     unsigned quota, sync_interval_ms, hold_ms;
     int64_t copies_ttl_s;

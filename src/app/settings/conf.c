@@ -235,10 +235,6 @@ static enum err check_storage(const struct reader *r) {
          !queues},
         {"store_queues", c->store_queues, "there are files beside a database: set enable = on",
          !c->store_log},
-        {"db_store_log", "on",
-         "this version keeps no store log beside a database, set db_store_log = off (`smp-server "
-         "database export` writes one)",
-         c->db_store_log},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (!rows[i].refused) continue;

@@ -172,7 +172,7 @@ const struct opt OPTS[] = {
         "Seconds after which smp-server-metrics.txt, for Prometheus, is written anew; 60, for example."),
     VALUE(OPT_TEXT, "STORE_LOG", "db_connection", OPT_SECRET, RESTART, db_connection,
         "postgresql://smp@/smp_server_store", NULL,
-        "Database of `smp-server database import` and `export`, as libpq takes it: a URI or key\n"
+        "The database, as libpq takes it: a URI or key\n"
         "words. What is special in a password within a URI is written as %XX."),
     VALUE(OPT_TEXT, "STORE_LOG", "db_schema", 0, RESTART, db_schema,
         "smp_server", NULL,
@@ -180,9 +180,10 @@ const struct opt OPTS[] = {
     NUMBER("STORE_LOG", "db_pool_size", OPT_NOT_YET, RESTART, db_pool_size,
         10, 1, 1000, "connections",
         "Connections to it."),
-    SWITCH("STORE_LOG", "db_store_log", OPT_NOT_YET, RESTART, db_store_log,
+    SWITCH("STORE_LOG", "db_store_log", 0, RESTART, db_store_log,
         OFF,
-        "Keep the store log too."),
+        "Append each change of a queue to smp-server-store.log too, after it is in the database:\n"
+        "a copy that nothing reads. The file must be there (`smp-server database export --table queues`)."),
     NUMBER("STORE_LOG", "db_deleted_ttl", 0, RESTART, db_deleted_ttl,
         21, 0, 100LL * A_YEAR_S, "days",
         "How long rows of deleted queues stay in the database. A number above 3650 is taken for\n"

@@ -11,6 +11,8 @@ void db_change_free(struct db_change *c) {
     if (c == NULL) return;
     queue_unref(c->queue);
     message_unref(c->message);
+    if (c->line != NULL) crypto_wipe(c->line, c->n_line);
+    free(c->line);
     free(c);
 }
 
@@ -41,9 +43,12 @@ static enum err not_taken(enum err e) {
     return e == E_STORE ? E_CLOSED : e;
 }
 
-/* Takes the change in any case. */
-static enum err append(struct db_store *m, struct db_change *owned, lsn_t *ret_lsn) {
-    enum err e = owned != NULL ? commit_begin(m->commit, ret_lsn) : E_NO_MEMORY;
+/* Takes the change in any case. r: of a record, for the store log; else NULL. */
+static enum err append(struct db_store *m, struct db_change *owned, const struct record *r,
+                       lsn_t *ret_lsn) {
+    enum err e = owned != NULL ? OK : E_NO_MEMORY;
+    if (e == OK && r != NULL) e = db_log_describe(m, owned, r);
+    if (e == OK) e = commit_begin(m->commit, ret_lsn);
     if (e == OK) {
         owned->lsn = *ret_lsn;
         e = db_lane_append(&m->lane, owned);
@@ -184,7 +189,7 @@ static enum err record_day(struct db_store *m, struct queue *q, const struct rec
     const struct db_value values[] = {db_value_of(id_bytes(queue_rcv_id(q))),
                                       db_number(r->updated_at_s, day)};
     lsn_t lsn;
-    return append(m, change_new(DB_DAY, q, values, ARRAY_LEN(values)), &lsn);
+    return append(m, change_new(DB_DAY, q, values, ARRAY_LEN(values)), r, &lsn);
 }
 
 /* In the set of the deleted before anybody can look for it in the database. */
@@ -206,7 +211,8 @@ static enum err record_delete(struct db_store *m, struct queue *q, const struct 
         return e == E_EXISTS ? E_STORE : e;
     }
     const struct id id = *queue_rcv_id(q);
-    e = commit_begin(m->commit, ret_lsn);
+    e = db_log_describe(m, c, r);
+    if (e == OK) e = commit_begin(m->commit, ret_lsn);
     if (e == OK) {
         c->lsn = *ret_lsn;
         e = db_lane_append(&m->lane, c);
@@ -234,7 +240,7 @@ enum err db_record(struct store *s, struct queue *q, const struct record *r, lsn
             c->tag = r->tag;
             c->n_notifiers = more_notifiers(q, r);
         }
-        e = append(m, c, ret_lsn);
+        e = append(m, c, r, ret_lsn);
     }
     if (e == OK) count(m, q, r);
     return e;
@@ -254,7 +260,14 @@ enum err db_service(struct store *s, struct service *svc, const struct service_r
         db_number(rec->created_at_s / DAY_S * DAY_S, day),
     };
     struct db_change *c = change_new(DB_SERVICE, NULL, values, ARRAY_LEN(values));
-    const enum err e = append(db_of(s), c, &svc->lsn);
+    struct service_rec known = *rec;
+    known.id = *service_id(svc);
+    enum err e = c != NULL ? db_log_describe_service(db_of(s), c, &known) : OK;
+    if (e == OK) {
+        e = append(db_of(s), c, NULL, &svc->lsn);
+    } else {
+        db_change_free(c);
+    }
     svc->is_logged = e == OK;
     return e;
 }
@@ -293,7 +306,7 @@ enum err db_forget(struct store *s, struct queue *q, const struct msg_entry *e,
     if (c == NULL) return E_NO_MEMORY;
     c->message_id = e->place;
     c->sets_can_write = c->can_write = q->refuses && q->n_messages == 1;
-    const enum err err = append(m, c, ret_lsn);
+    const enum err err = append(m, c, NULL, ret_lsn);
     if (err == OK) add(&m->cache.n_entries, -1);
     return err;
 }

@@ -343,6 +343,7 @@ static void forget_deleted(struct db_store *m, const struct db_change *c) {
 
 static void done(void *sink, bool ok) {
     struct db_lane *l = sink;
+    if (ok) db_log_append(l->store, l->taken);
     for (struct db_change *c; (c = l->taken) != NULL;) {
         l->taken = c->next;
         if (ok && c->refused == OK) count_committed(l->store, c);

@@ -70,6 +70,7 @@ static enum err db_start(struct store *s) {
     struct db_store *m = db_of(s);
     struct store_problem problem = {0};
     enum err e = db_lane_start(&m->lane, &problem);
+    if (e == OK) e = db_log_open(m, &problem);
     if (e == OK) e = db_services_forget(m, &problem);
     if (e == OK) e = db_count_start(m, &problem);
     if (e == OK) e = start_threads(m);
@@ -130,6 +131,7 @@ static enum err end_threads(struct db_store *m) {
     m->started = false;
     db_readers_stop(m);
     const enum err e = stop_commit(m);
+    db_log_close(m);
     atomic_store_explicit(&m->abandon, true, memory_order_relaxed);
     thread_join(&m->counter);
     atomic_store_explicit(&m->abandon, e != OK || atomic_load(&m->is_lost), memory_order_relaxed);
@@ -166,6 +168,7 @@ static void db_store_close(struct store *s) {
     if (end_threads(m) != OK) m->started = false; /* an unorderly end: nobody was promised more */
     db_beat_stop(m);
     db_beat_done(m);
+    db_log_close(m);
     body_cache_done(&m->bodies);
     db_lane_done(&m->lane);
     db_readers_done(m);
@@ -227,6 +230,7 @@ enum err db_store_open(const struct store_opts *o, const struct db_store_opts *d
     if (m == NULL) return E_NO_MEMORY;
     m->shared = *o;
     m->o = *d;
+    m->log.fd = -1;
     env_random(o->env, seed, sizeof seed);
     idmap_init(&m->deleted, seed);
     lock_init(&m->deleted_mtx, LOCK_DB_DELETED);

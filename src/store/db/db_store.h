@@ -20,7 +20,8 @@ struct db_store_opts {
     unsigned counters_ms;  /* that setting the counters may take at a stop; 0: any time */
     int64_t deleted_ttl_s; /* rows of deleted queues stay as long as this; < 0: for ever */
     const char *ntfs_log;  /* path: as files_opts.ntfs_log; NULL: not */
-    const struct vfs *vfs; /* borrowed; for ntfs_log */
+    const char *store_log; /* path of one that is there: changes are appended to it; NULL: not */
+    const struct vfs *vfs; /* borrowed; for these two */
     struct stats_sheet *stats; /* of the commit thread; borrowed; may be NULL */
     /* Another process has taken over: this one can do nothing any more, and should end. Any thread;
      * ctx is that of store_opts. May be NULL. */

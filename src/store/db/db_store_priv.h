@@ -5,6 +5,7 @@
  *   db_change.c     a change as the lane keeps it; what the store tells of changes
  *   db_lane.c       the sink of the commit thread: groups, the lane's row, the connection, outcome
  *   db_group.c      a group as statements
+ *   db_log.c        the store log beside the database
  *   db_reader.c     threads that look up what is not loaded, and bodies
  *   db_scan.c       what waits for a service, on the same threads
  *   db_node.c       our own tables; who is active
@@ -69,6 +70,8 @@ struct db_change {
     const char *sql;          /* DB_UPDATE: static; values[0] is the recipient id */
     struct idnode in_deleted; /* DB_DELETE */
     size_t n_bytes;           /* what it takes */
+    uint8_t *line;            /* owned; for the store log, with its newline; NULL: none */
+    size_t n_line;
     unsigned n_values;
     struct db_value values[]; /* their bytes follow */
 };
@@ -124,6 +127,14 @@ struct db_lane {
     _Atomic unsigned any_refused; /* release after the list has it */
 };
 
+/* ---- the store log beside the database; commit thread, but for start and stop ---- */
+
+struct db_log {
+    int fd; /* -1: there is none */
+    uint64_t len;
+    bool is_failing; /* the last group could not be written */
+};
+
 /* ---- the sign of life ---- */
 
 struct db_beat {
@@ -175,6 +186,7 @@ struct db_store {
     uint8_t ids_key[SIPHASH_KEY_LEN]; /* fixed after start: smpn_cluster.key */
     struct commit *commit;            /* owned */
     struct db_lane lane;
+    struct db_log log;
     struct db_readers readers;
     struct thread counter;
     struct db_beat beat;
@@ -250,6 +262,16 @@ MUST_USE enum err db_lane_start(struct db_lane *l, struct store_problem *ret_pro
 MUST_USE enum err db_lane_append(struct db_lane *l, struct db_change *owned);
 uint64_t db_lane_draw(struct db_lane *l); /* a message id; 0: there is none; likewise */
 enum err db_lane_fate(const struct db_lane *l, lsn_t lsn); /* E_PENDING: nothing was refused */
+
+/* ---- db_log.c ---- */
+/* E_NO_MEMORY, E_LIMIT. */
+MUST_USE enum err db_log_describe(const struct db_store *m, struct db_change *c,
+                                  const struct record *r);
+MUST_USE enum err db_log_describe_service(const struct db_store *m, struct db_change *c,
+                                          const struct service_rec *rec);
+MUST_USE enum err db_log_open(struct db_store *m, struct store_problem *ret_problem);
+void db_log_append(struct db_store *m, const struct db_change *first); /* what was committed */
+void db_log_close(struct db_store *m);
 
 /* ---- db_group.c ---- */
 extern const struct db_statement DB_GROUP_STATEMENTS[];

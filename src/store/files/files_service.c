@@ -2,53 +2,12 @@
 /* files_service.c -- the lines of service clients in the store log. */
 #include <stdlib.h>
 
-#include "base/rd.h"
 #include "crypto/base64.h"
 #include "store/files/files_priv.h"
 #include "store/service_table.h"
-
-enum { DAY_S = 86400 };
+#include "store/text/service_line.h"
 
 /* ---- records ---- */
-
-/* A chain as the log has it: base64url of each certificate, commas between them. */
-static enum err chain_text(struct bytes chain, struct wr *w) {
-    struct rd r = rd_init(chain);
-    const unsigned n = rd_list(&r);
-    for (unsigned i = 0; i < n && rd_err(&r) == OK; i++) {
-        if (i != 0) wr_u8(w, ',');
-        base64url_write(rd_large(&r), w);
-    }
-    return rd_err(&r) != OK ? rd_err(&r) : wr_err(w);
-}
-
-/* Room for the line of a new service. */
-struct service_text {
-    uint8_t cert[RECORD_CERT_MAX];
-    char hash[BASE64_LEN(SHA256_LEN) + 1];
-    uint8_t line[RECORD_LINE_MAX];
-};
-
-static enum err write_line(const struct service_rec *rec, struct service_text *t,
-                           struct bytes *ret) {
-    struct wr cert = wr_init(t->cert, sizeof t->cert);
-    const enum err e = chain_text(rec->cert_chain, &cert);
-    if (e != OK) return e;
-    base64url_encode(bytes_of(rec->cert_hash, SHA256_LEN), t->hash);
-    const struct record r = {
-        .tag = RECORD_NEW_SERVICE,
-        .has_service = true,
-        .service_id = rec->id,
-        .role = (char)rec->role,
-        .cert = wr_bytes(&cert),
-        .cert_hash = bytes_str(t->hash),
-        .created_at_s = rec->created_at_s / DAY_S * DAY_S,
-    };
-    struct wr line = wr_init(t->line, sizeof t->line);
-    record_write(&r, &line);
-    *ret = wr_bytes(&line);
-    return wr_err(&line);
-}
 
 /* The line of a service that has none yet. */
 static enum err describe(const struct service_rec *rec, struct service *svc) {
@@ -57,7 +16,7 @@ static enum err describe(const struct service_rec *rec, struct service *svc) {
     struct service_rec known = *rec;
     known.id = *service_id(svc);
     struct bytes line;
-    enum err e = write_line(&known, t, &line);
+    enum err e = service_line_write(&known, t, &line);
     if (e == OK) e = service_set_line(svc, line);
     free(t);
     return e;
