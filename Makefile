@@ -26,7 +26,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
 .PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
-	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container
+	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc,-Dtests=disabled)
@@ -99,7 +99,7 @@ check-deb: deb ## install, upgrade and remove the package in a chroot, by dpkg a
 check-arm64: ## build for arm64 in a chroot, and run the unit tests by qemu-user (needs root): SUITE=bookworm
 	@tests/packaging/arm64/run $(SUITE)
 
-check-reproducible: deps-deb ## build a release twice in different circumstances, and compare (needs root)
+check-reproducible: deps-deb deps-sbom ## build a release twice in different circumstances, and compare; its list of components (needs root, npm)
 	@tests/packaging/reproducible/run
 
 docs: all ## write docs/generated and the manual pages anew
@@ -193,7 +193,7 @@ clean: ## remove all build folders (not ./run)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' Makefile
 
-deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-systemd deps-web deps-certs deps-container:
+deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container:
 	@tools/deps $(@:deps-%=%)
 
 comma := ,

@@ -72,15 +72,27 @@ def test_missing(tree):
     assert "there is no v0.2.0" in reproduce(tree, 1, tag="v0.2.0")
 
 
+def program(monkeypatch):
+    """scripts/sbom as a module."""
+    loader = importlib.machinery.SourceFileLoader("sbom", str(REPO / "scripts/sbom"))
+    sbom = importlib.util.module_from_spec(importlib.util.spec_from_loader("sbom", loader))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    loader.exec_module(sbom)
+    return sbom
+
+
+def test_parts_of_pages(monkeypatch):
+    """What of npm is in the pages has its licence beside it there, and is a component; esbuild, which made them, is none."""
+    found = {x["name"]: x["licenses"][0]["license"]["id"] for x in program(monkeypatch).scripts()}
+    assert sorted(found) == sorted(path.stem for path in REPO.glob("web/*/*.txt")) and set(found.values()) == {"MIT"}
+
+
 def test_licences(tmp_path, monkeypatch):
     """Of the components: what a copyright file of the Debian form names, else where to read it."""
     monkeypatch.setenv("SBOM_DOC", str(tmp_path))
     for name, text in (("one", "Format: x\n\nFiles: *\nLicense: MIT\n\nFiles: a\nLicense: GPL-2+\n\nLicense: MIT\n text\n"), ("two", "License: no\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "copyright").write_text(text)
-    loader = importlib.machinery.SourceFileLoader("sbom", str(REPO / "scripts/sbom"))
-    sbom = importlib.util.module_from_spec(importlib.util.spec_from_loader("sbom", loader))
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    loader.exec_module(sbom)
+    sbom = program(monkeypatch)
     assert [[x["license"]["name"] for x in sbom.licences(name)] for name in ("one", "two", "three")] == [
         ["GPL-2+", "MIT"], ["see /usr/share/doc/two/copyright"], ["see /usr/share/doc/three/copyright"]]
