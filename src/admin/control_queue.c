@@ -7,11 +7,10 @@
 #include "admin/block_reason.h"
 #include "admin/control_priv.h"
 #include "base/attr.h"
+#include "base/day.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "relay/operations/moderate.h"
-
-enum { SECONDS_PER_DAY = 86400 };
 
 /* A queue that was found. */
 struct target {
@@ -70,7 +69,7 @@ static void show_status(const struct relay_queue_state *q, struct wr *w) {
 static void show_updated(int32_t day, struct wr *w) {
     char text[80];
     (void)snprintf(text, sizeof text, "Just (RoundedSystemTime {roundedSeconds = %" PRId64 "})",
-                   (int64_t)day * SECONDS_PER_DAY);
+                   (int64_t)day * DAY_S);
     wr_str(w, day != 0 ? text : "Nothing");
 }
 

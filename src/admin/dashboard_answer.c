@@ -5,10 +5,10 @@
 #include <stdlib.h>
 
 #include "admin/dashboard_priv.h"
+#include "base/day.h"
 #include "web/coding.h"
 
 enum {
-    A_DAY_S = 86400,
     HEAD_MAX = 2048,   /* bytes of JSON before the figures */
     CODED_FROM = 1400, /* bytes; less is one packet anyway */
     SINCE_DIGITS = 15,
@@ -74,8 +74,7 @@ enum MHD_Result dashboard_send_file(const struct dashboard *d, struct MHD_Connec
 
 static void write_days(struct wr *w, const char *name, uint64_t until_s, int64_t now_s) {
     char text[64];
-    (void)snprintf(text, sizeof text, "\"%s\":%" PRId64, name,
-                   ((int64_t)until_s - now_s) / A_DAY_S);
+    (void)snprintf(text, sizeof text, "\"%s\":%" PRId64, name, ((int64_t)until_s - now_s) / DAY_S);
     if (until_s == STATS_NO_VALUE) (void)snprintf(text, sizeof text, "\"%s\":null", name);
     wr_str(w, text);
 }

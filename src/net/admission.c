@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/day.h"
 #include "base/idmap.h"
 #include "base/list.h"
 #include "base/lock.h"
@@ -18,7 +19,7 @@
 enum {
     SECOND_MS = 1000,
     MINUTE_MS = 60000,
-    DAY_MS = 86400000,
+    DAY_MS = DAY_S * SECOND_MS,
     MEMORY_LOOK_MS = 200,
     /* Addresses remembered without a connection, 190 bytes each; the oldest are forgotten first. */
     REMEMBERED_MAX = 65536,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/day.h"
 #include "base/rd.h"
 
 enum { NS_DIGITS = 9 };

@@ -6,8 +6,6 @@
 #include "base/bytes.h"
 #include "base/wr.h"
 
-enum { DAY_S = 86400 };
-
 struct calendar_time {
     int64_t s; /* since the Unix epoch */
     uint32_t ns;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "store/queue_record.h"
 
+#include "base/day.h"
 #include "crypto/crypto.h"
-#include "stats/calendar.h"
 
 struct queue_notifier queue_record_notifier(const struct record *r) {
     struct queue_notifier n = r->notifier;

@@ -4,12 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/day.h"
 #include "crypto/crypto.h"
 #include "store/queue_table.h"
 #include "store/store_priv.h"
 #include "store/text/record.h"
-
-enum { DAY_S = 86400 };
 
 /* ---- ids ---- */
 

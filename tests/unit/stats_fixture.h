@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 
+#include "base/day.h"
 #include "base/rd.h"
 #include "stats/active.h"
 #include "stats/report.h"

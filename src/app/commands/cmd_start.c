@@ -19,10 +19,11 @@
 #include "app/server/standby.h"
 #include "app/server/web_files.h"
 #include "app/server/web_values.h"
+#include "base/day.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
 
-enum { PRINT_MAX = 64 * 1024, UNUSED_MAX = 8 * 1024, SECONDS_PER_DAY = 86400 };
+enum { PRINT_MAX = 64 * 1024, UNUSED_MAX = 8 * 1024 };
 
 struct start_args {
     bool maintenance, print_config, skip_warnings, compact_log;
@@ -96,8 +97,8 @@ static void print_identity(const struct conf *c, const struct identity *id) {
 
 static void print_message_expiry(const struct conf *c) {
     const int64_t ttl = conf_message_ttl_s(c);
-    if (ttl % SECONDS_PER_DAY == 0) {
-        printf("expiring messages after %" PRId64 " days\n", ttl / SECONDS_PER_DAY);
+    if (ttl % DAY_S == 0) {
+        printf("expiring messages after %" PRId64 " days\n", ttl / DAY_S);
     } else {
         printf("expiring messages after %" PRId64 " seconds\n", ttl);
     }

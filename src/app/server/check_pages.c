@@ -15,6 +15,7 @@
 #include "app/server/checks_priv.h"
 #include "app/server/page_cert.h"
 #include "app/server/web_values.h"
+#include "base/day.h"
 #include "base/wr.h"
 #include "crypto/base64.h"
 #include "crypto/crypto.h"
@@ -28,7 +29,7 @@ static const char WEB[] = "web", PAGE[] = "page";
 
 static void tell_cert(struct checks *c, const struct web_cert *cert) {
     const int64_t now_s = env_now_s(&ENV_SYSTEM), expires_s = web_cert_expires_s(cert);
-    const int64_t days = (expires_s - now_s) / SECONDS_PER_DAY;
+    const int64_t days = (expires_s - now_s) / DAY_S;
     char host[CONF_TEXT_MAX], day[32], begins[32];
     web_host(c->conf, false, host, sizeof host);
     checks__write_day(expires_s, day, sizeof day);
@@ -166,7 +167,7 @@ static void describe_cert(const struct visitor *v, const struct visit *got, char
     checks__write_day(got->cert_expires_s, day, sizeof day);
     (void)snprintf(ret, cap,
                    ", with a certificate for %s that is valid until %s (%" PRId64 " days)", v->host,
-                   day, (got->cert_expires_s - env_now_s(&ENV_SYSTEM)) / SECONDS_PER_DAY);
+                   day, (got->cert_expires_s - env_now_s(&ENV_SYSTEM)) / DAY_S);
 }
 
 /* A server that has not taken it over, or another one. */

@@ -18,6 +18,7 @@
 #include "app/server/shares.h"
 #include "app/server/standby.h"
 #include "app/server/stats_state.h"
+#include "base/day.h"
 #include "names/resolver.h"
 
 enum {
@@ -88,7 +89,7 @@ static void look_at_dates(struct checks *c) {
     const int64_t begins_s = server_cert_begins_s(c->identity->cert);
     const int64_t expires_s = server_cert_expires_s(c->identity->cert);
     char begins[32];
-    c->days_left = (expires_s - now_s) / SECONDS_PER_DAY;
+    c->days_left = (expires_s - now_s) / DAY_S;
     checks__write_day(expires_s, c->expires_day, sizeof c->expires_day);
     if (begins_s > now_s) {
         checks__write_day(begins_s, begins, sizeof begins);

@@ -5,8 +5,6 @@
 #include "app/server/checks.h"
 #include "app/server/ports.h"
 
-enum { SECONDS_PER_DAY = 86400 };
-
 /* One more finding, counted. */
 void checks__tell(struct checks *c, enum finding_level level, const char *name, const char *fmt,
                   ...) PRINTF_LIKE(4, 5);

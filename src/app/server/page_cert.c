@@ -10,14 +10,13 @@
 
 #include "app/files/file_problem.h"
 #include "app/server/ports.h"
+#include "base/day.h"
 #include "base/env.h"
 #include "base/log.h"
 #include "net/tls_web.h"
 
-enum { A_DAY_S = 86400 };
-
 static int64_t days_until(int64_t t_s) {
-    return (t_s - env_now_s(&ENV_SYSTEM)) / A_DAY_S;
+    return (t_s - env_now_s(&ENV_SYSTEM)) / DAY_S;
 }
 
 /* ---- reading ---- */
@@ -87,7 +86,7 @@ static void warn_of_dates(struct page_cert *p, const struct conf *c) {
     const int64_t expires_s = atomic_load_explicit(&p->expires_s, memory_order_relaxed);
     const bool is_early = p->begins_s > now_s;
     if (p->tls == NULL || (!is_early && days_until(expires_s) >= PAGE_CERT_WARN_DAYS) ||
-        now_s < p->warned_s + A_DAY_S)
+        now_s < p->warned_s + DAY_S)
         return;
     p->warned_s = now_s;
     if (is_early) {

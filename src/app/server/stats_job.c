@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "app/server/stats_state.h"
+#include "base/day.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/thread.h"

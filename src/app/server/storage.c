@@ -18,6 +18,7 @@
 #include "app/server/journal_dir.h"
 #include "app/server/notify.h"
 #include "app/terminal/progress.h"
+#include "base/day.h"
 #include "base/log.h"
 #include "base/vfs_dry.h"
 #include "store/files.h"
@@ -37,7 +38,6 @@ enum {
     SAVE_RETRY_HEARD_MS = 300 * 1000,
     DB_STOP_MS = 20 * 1000, /* for a database that is not there, at a stop */
     DB_COUNTERS_MS = 10 * 1000,
-    DAY_S = 24 * 3600,
 };
 
 static struct db_store_opts database_of(const struct conf *c, const struct paths *paths) {

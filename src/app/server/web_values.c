@@ -8,13 +8,14 @@
 #include <strings.h>
 
 #include "app/files/version.h"
+#include "base/day.h"
 #include "base/rd.h"
 #include "crypto/base64.h"
 #include "crypto/crypto.h"
 #include "relay/relay.h"
 
-enum { A_MINUTE_S = 60, AN_HOUR_S = 3600, A_DAY_S = 86400, A_WEEK_S = 7 * A_DAY_S };
-enum { A_MONTH_S = 30 * A_DAY_S };
+enum { A_MINUTE_S = 60, AN_HOUR_S = 3600, A_WEEK_S = 7 * DAY_S };
+enum { A_MONTH_S = 30 * DAY_S };
 
 static void add(struct web_values *v, const char *name, const char *value) {
     assert(v->n < WEB_VALUES_MAX);
@@ -208,8 +209,8 @@ static void add_expiry(struct web_values *v, int64_t ttl_s) {
     const int64_t rest_s = is_weeks ? 0 : ttl_s;
     add_number(v, "ttl_weeks", "ttl_weeks_many", is_weeks ? ttl_s / A_WEEK_S : 0);
     add_number(v, "ttl_months", "ttl_months_many", rest_s / A_MONTH_S);
-    add_number(v, "ttl_days", "ttl_days_many", rest_s % A_MONTH_S / A_DAY_S);
-    add_number(v, "ttl_hours", "ttl_hours_many", rest_s % A_DAY_S / AN_HOUR_S);
+    add_number(v, "ttl_days", "ttl_days_many", rest_s % A_MONTH_S / DAY_S);
+    add_number(v, "ttl_hours", "ttl_hours_many", rest_s % DAY_S / AN_HOUR_S);
     add_number(v, "ttl_minutes", "ttl_minutes_many", rest_s % AN_HOUR_S / A_MINUTE_S);
     add_number(v, "ttl_seconds", "ttl_seconds_many", rest_s % A_MINUTE_S);
     add_flag(v, "ttl_zero", ttl_s == 0);

@@ -15,6 +15,7 @@
 #include "app/settings/ini.h"
 #include "app/settings/near.h"
 #include "app/settings/options.h"
+#include "base/day.h"
 #include "names/endpoint.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
@@ -499,8 +500,7 @@ enum err conf_load_all(struct conf *c, const char *file, conf_warn *warn, conf_w
 }
 
 int64_t conf_message_ttl_s(const struct conf *c) {
-    enum { SECONDS_PER_DAY = 86400 };
-    return c->message_ttl_s != 0 ? c->message_ttl_s : c->expire_messages_days * SECONDS_PER_DAY;
+    return c->message_ttl_s != 0 ? c->message_ttl_s : c->expire_messages_days * DAY_S;
 }
 
 int64_t conf_ntf_ttl_s(const struct conf *c) {

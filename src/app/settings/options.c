@@ -10,9 +10,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/day.h"
 #include "model/limits.h"
 
-enum { A_DAY_S = 86400, A_YEAR_S = 365 * A_DAY_S, OFF = 0, ON = 1 };
+enum { A_YEAR_S = 365 * DAY_S, OFF = 0, ON = 1 };
 
 // clang-format off
 /* Offset and size of a field of struct conf; one of a type that is not listed does not compile. */
@@ -168,7 +169,7 @@ const struct opt OPTS[] = {
         "Write a line of statistics a day, at midnight UTC, to smp-server-stats.daily.log, and keep\n"
         "the counters over restarts in smp-server-stats.log."),
     NUMBER("STORE_LOG", "prometheus_interval", OPT_OFF_0, RESTART, prometheus_interval_s,
-        0, 1, A_DAY_S, "seconds",
+        0, 1, DAY_S, "seconds",
         "Seconds after which smp-server-metrics.txt, for Prometheus, is written anew; 60, for example."),
     VALUE(OPT_TEXT, "STORE_LOG", "db_connection", OPT_SECRET, RESTART, db_connection,
         "postgresql://smp@/smp_server_store", NULL,

@@ -2,6 +2,7 @@
 /* cmd_queue.c -- commands that make, change and end queues (spec: behaviour, "Queues"). */
 #include <stdlib.h>
 
+#include "base/day.h"
 #include "relay/handlers/cmd_priv.h"
 #include "relay/session/news.h"
 #include "relay/session/rules.h"
@@ -115,7 +116,7 @@ static enum err create_with(const struct request *rq, const struct new_ids *ids,
         .snd_id = ids->snd,
         .mode = mode_of(c),
         .notifier = c->has_notifier ? &ntf : NULL,
-        .updated_day = (int32_t)(env_now_s(rq->session->rl->relay->o.env) / 86400),
+        .updated_day = (int32_t)(env_now_s(rq->session->rl->relay->o.env) / DAY_S),
     };
     memcpy(rec.dh_secret, keys->rcv_secret, sizeof rec.dh_secret);
     const struct session_service *service = rq->session->service;

@@ -7,6 +7,7 @@
  * verifyQueueTransmission. */
 #include <assert.h>
 
+#include "base/day.h"
 #include "model/limits.h"
 #include "relay/session/job.h"
 #include "relay/session/request.h"
@@ -135,7 +136,7 @@ static enum authz_verdict verify(const struct request *rq, const struct command_
 /* A use of the queue changes its date, at most once a day. */
 static void touch(const struct request *rq) {
     const struct relay_opts *o = &rq->session->rl->relay->o;
-    const int32_t today = (int32_t)(env_now_s(o->env) / 86400);
+    const int32_t today = (int32_t)(env_now_s(o->env) / DAY_S);
     lsn_t lsn;
     if (rq->view->updated_day != today && store_queue_touch(o->store, rq->queue, today, &lsn) != OK)
         return;

@@ -3,9 +3,8 @@
  * queue, so that it is not evicted before it is written. */
 #include <stdlib.h>
 
+#include "base/day.h"
 #include "store/db/db_store_priv.h"
-
-enum { DAY_S = 86400 };
 
 void db_change_free(struct db_change *c) {
     if (c == NULL) return;

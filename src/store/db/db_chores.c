@@ -3,10 +3,11 @@
  * expired, and the rows of queues that were deleted long ago. */
 #include <stdlib.h>
 
+#include "base/day.h"
 #include "base/log.h"
 #include "store/db/db_store_priv.h"
 
-enum { FEW = 20000, DAY_S = 86400 };
+enum { FEW = 20000 };
 
 static const struct db_statement STATEMENTS[] = {
     {"few", "SELECT (SELECT count(*) FROM (SELECT FROM %s.msg_queues LIMIT $1) q) + "

@@ -16,10 +16,11 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/day.h"
 #include "base/log.h"
 #include "store/disk/store_log_priv.h"
 
-enum { WRITE_BUF = 1 << 20, DAY_S = 86400, BACKUP_TTL_S = 21 * DAY_S, MIN_OLD_BACKUPS = 3 };
+enum { WRITE_BUF = 1 << 20, BACKUP_TTL_S = 21 * DAY_S, MIN_OLD_BACKUPS = 3 };
 
 /* ---- the new log ---- */
 

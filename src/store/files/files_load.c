@@ -8,13 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/day.h"
 #include "base/log.h"
 #include "crypto/crypto.h"
 #include "store/files/files_priv.h"
 #include "store/queue_record.h"
 #include "store/service_table.h"
-
-enum { DAY_S = 86400 };
 
 /* ---- one record into the table ---- */
 

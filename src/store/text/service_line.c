@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "store/text/service_line.h"
 
+#include "base/day.h"
 #include "base/rd.h"
 
-enum { DAY_S = 86400 };
 
 /* A chain as the log has it: base64url of each certificate, commas between them. */
 static enum err chain_text(struct bytes chain, struct wr *w) {
