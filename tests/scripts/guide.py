@@ -18,7 +18,7 @@ KINDS = {
     "sh": re.compile(r"run|chroot|not-run: .{10,}"),  # commands: run here, in a chroot, or why not
     "ini": re.compile(r""),  # goes into smp-server.ini
     "output": re.compile(r""),  # of the commands before it; ... stands for anything
-    "conf": re.compile(r"Caddyfile"),  # a file of another program
+    "conf": re.compile(r"Caddyfile|haproxy\.cfg"),  # a file of another program
     "text": re.compile(r"|crontab|control port"),  # to be read
 }
 
