@@ -4,7 +4,6 @@
 #include "base/day.h"
 #include "base/rd.h"
 
-
 /* A chain as the log has it: base64url of each certificate, commas between them. */
 static enum err chain_text(struct bytes chain, struct wr *w) {
     struct rd r = rd_init(chain);
