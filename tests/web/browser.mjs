@@ -10,6 +10,7 @@ const { chromium } = require("playwright-core");
 
 export const PHONE = { width: 390, height: 844 };
 export const DESKTOP = { width: 1280, height: 900 };
+const PATIENCE_MS = 120000; // on a machine that does other things too
 export const SCREENS = process.env.SMP_WEB_SCREENS ?? join(ROOT, "build", "web-screens");
 
 /** All names lead to 127.0.0.1, so that pages can be asked for by any host name. `keys`: SHA-256 of public keys, in base64, whose
@@ -27,6 +28,7 @@ export async function start(keys = []) {
 /** A page, closed when `use` is done. What it logs or fails at is a failure. */
 export async function withPage(browser, options, use) {
   const context = await browser.newContext({ locale: "en", viewport: DESKTOP, bypassCSP: false, ...options });
+  context.setDefaultTimeout(PATIENCE_MS);
   const said = [];
   try {
     const page = await context.newPage();
