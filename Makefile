@@ -25,7 +25,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-delivery check-deb install clean help \
+.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-outages check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -83,6 +83,9 @@ check-systemd: all deps-systemd ## run the unit under a systemd of its own, as P
 
 check-certs: all deps-certs ## simplex-servers-certs against an authority on this machine (needs root)
 	@tests/scripts/acme/run build
+
+check-outages: all deps-test ## PostgreSQL away for 5 s and for a minute, silent, full, promoted, under load (5 minutes)
+	@$$(tools/find-python) -m pytest -q -m long tests/cli --server-binary build/smp-server
 
 check-container: all deps-container ## the container image, built by buildah and run by podman (needs root)
 	@tests/container/run build

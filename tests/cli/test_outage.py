@@ -4,9 +4,11 @@
 A proxy is between them and counts what it does; nothing here goes by the clock.
 """
 
+import contextlib
 import select
 import shutil
 import socket
+import subprocess
 import tempfile
 import threading
 import time
@@ -24,7 +26,8 @@ N_MESSAGES, EVERY, ENOUGH = 60, 3, 60
 
 class Proxy(threading.Thread):
     """Takes connections for PostgreSQL. `how`: what becomes of every few COMMITs; None: nothing. `is_open`: whether
-    there is a way; else connections end as soon as they come."""
+    there is a way; else connections end as soon as they come. `parts`: PostgreSQL does not learn of their end, as when
+    a network is parted. `is_mute`: all goes in, and nothing comes out."""
 
     def __init__(self, postgres):
         super().__init__(daemon=True)
@@ -33,7 +36,8 @@ class Proxy(threading.Thread):
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.folder / SOCKET))
         self.listener.listen(64)
-        self.how, self.is_open = None, True
+        self.how, self.is_open, self.parts, self.is_mute = None, True, False, False
+        self.parted = []
         self.n_commits, self.n_cuts, self.n_refused = 0, 0, 0
 
     def run(self):
@@ -53,11 +57,11 @@ class Proxy(threading.Thread):
         """One connection."""
         with client, socket.socket(socket.AF_UNIX) as server:
             server.connect(self.target)
-            try:
+            with contextlib.suppress(OSError):
                 while self.is_open and self.pass_on(client, server):
                     continue
-            except OSError:
-                return
+            if self.parts:
+                self.parted.append(server.dup())
 
     def pass_on(self, client, server):
         """What has come; False at the end."""
@@ -65,6 +69,8 @@ class Proxy(threading.Thread):
             piece = side.recv(1 << 20)
             if not piece:
                 return False
+            if self.is_mute:
+                continue
             if side is server:
                 client.sendall(piece)
             elif self.is_cut(piece):
@@ -96,6 +102,8 @@ class Proxy(threading.Thread):
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.join(ENOUGH)
+        for sock in self.parted:
+            sock.close()
         shutil.rmtree(self.folder)
 
 
@@ -140,6 +148,23 @@ def test_a_commit_is_cut(both, how):
         assert proxy.n_cuts >= N_MESSAGES // EVERY // 2
         assert bodies(conn, queue) == [b"%d" % i for i in range(N_MESSAGES)]
     server.check()
+
+
+def database_of(server):
+    """Its name."""
+    return (server.config / "smp-server.ini").read_text().split("@/")[1].split("?")[0]
+
+
+@contextlib.contextmanager
+def locked(postgres, name, table):
+    """Nobody may write to a table meanwhile, as when an operator's psql has forgotten to commit."""
+    with subprocess.Popen([postgres.programs / "psql", "-X", "-q", "-A", "-t", "-h", postgres.folder, "-U", "postgres", "-d", name],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as psql:
+        print(f"BEGIN; LOCK TABLE {table} IN SHARE MODE; SELECT 1;", file=psql.stdin, flush=True)
+        assert psql.stdout.readline() == "1\n"
+        yield
+        print("COMMIT;", file=psql.stdin, flush=True)
+        psql.stdin.close()
 
 
 def wait_for(what):
@@ -195,17 +220,82 @@ def test_an_outage_lasts(both):
         assert bodies(conn, queue) == [b"before", b"held", b"after"]
 
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+
+def test_the_connection_goes_while_a_group_waits(both):
+    """For a lock that somebody holds. The group is sent again, and then both go on: it counts once."""
+    server, proxy = both
+    postgres, name = server.postgres, database_of(server)
+    with Connection(server.address, 18) as conn:
+        queue = Queue.create(conn, subscribe=False)
+        with locked(postgres, name, "smp_server.messages"):
+            conn.write([conn.make(send_command(b"once"), queue.snd_id)])
+            wait_for(lambda: postgres.sql("postgres", WAITING) == ["1"])
+            proxy.parts, proxy.is_open = True, False
+            wait_for(lambda: proxy.n_refused >= 1)
+            proxy.is_open = True
+            wait_for(lambda: postgres.sql("postgres", WAITING) == ["2"])
+        assert [answer.raw for answer in conn.read(ENOUGH)] == [b"OK"]
+        assert queue.send(conn, b"after").raw == b"OK"
+        assert bodies(conn, queue) == [b"once", b"after"]
+    server.check()
+
+
+def ends_without(server):
+    """A stop that ends in the time that it gives a database, and says that not all could be written."""
+    process, server.process = server.process, None
+    process.terminate()
+    assert process.wait(ENOUGH) == 1
+    for thread in server.readers:
+        thread.join(10)
+    assert "not everything could be written to the database" in "".join(server.stderr)
+
+
+@pytest.mark.long
 def test_a_stop_without_a_database(both):
-    """The server ends in the time that it gives a database, and says that not all could be written."""
+    """There is none, and something waits to be written."""
     server, proxy = both
     with Connection(server.address, 18) as conn:
         queue = Queue.create(conn, subscribe=False)
         proxy.is_open = False
         conn.write([conn.make(send_command(b"lost"), queue.snd_id)])
         wait_for(lambda: proxy.n_refused >= 2)
-        process, server.process = server.process, None
-        process.terminate()
-        assert process.wait(ENOUGH) == 1
-    for thread in server.readers:
-        thread.join(10)
-    assert "not everything could be written to the database" in "".join(server.stderr)
+        ends_without(server)
+
+
+@pytest.mark.long
+def test_a_stop_with_a_silent_database(both):
+    """Connections are there, and nothing comes: not for a look-up, not for a change."""
+    server, proxy = both
+    with Connection(server.address, 18) as conn:
+        queue, other = Queue.create(conn, subscribe=False), Queue.create(conn, subscribe=False)
+    server.stop()
+    server.start()
+    with Connection(server.address, 18) as conn:
+        assert other.send(conn, b"loaded").raw == b"OK"
+        proxy.is_mute = True
+        conn.write([conn.make(send_command(b"lost"), other.snd_id)])
+        conn.write([conn.make(b"SUB", queue.rcv_id, queue.rcv_key)])
+        with pytest.raises(TimeoutError):
+            conn.read(0.5)
+        ends_without(server)
+
+
+@pytest.mark.parametrize("both", [1], indirect=True)
+def test_a_silent_database(both):
+    """It counts as one that is not there, from when it fell silent."""
+    server, proxy = both
+    with Connection(server.address, 18) as conn:
+        queue = Queue.create(conn, subscribe=False)
+        assert queue.send(conn, b"before").raw == b"OK"
+        proxy.is_mute = True
+        conn.write([conn.make(send_command(b"held"), queue.snd_id)])
+        with pytest.raises((OSError, EOFError)):
+            assert conn.read(ENOUGH) == []
+    proxy.is_mute, proxy.is_open = False, False  # what was swallowed is gone
+    wait_for(lambda: proxy.n_refused >= 1)
+    proxy.is_open = True
+    wait_for(lambda: any('database-back changes="go on"' in line for line in server.stderr))
+    with Connection(server.address, 18) as conn:
+        assert bodies(conn, queue) == [b"before", b"held"]

@@ -59,7 +59,10 @@ static enum err take_all(struct db *db) {
 void db_counters_set(struct db_store *m) {
     struct db *db = NULL;
     struct store_problem problem = {0};
-    enum err e = db_store_connect(m, STATEMENTS, ARRAY_LEN(STATEMENTS), &db, &problem);
+    const bool is_gone = atomic_load_explicit(&m->abandon, memory_order_relaxed);
+    enum err e =
+        is_gone ? E_CLOSED : db_store_connect(m, STATEMENTS, ARRAY_LEN(STATEMENTS), &db, &problem);
+    if (db != NULL) db->patience_ms = 0; /* it has a limit of its own */
     if (e == OK) e = send_all(m, db);
     if (e == OK) e = take_all(db);
     db_close(db);
@@ -68,5 +71,5 @@ void db_counters_set(struct db_store *m) {
              "database=\"%s\" schema=%s reason=\"%s\": counters of queues are not exact, which "
              "matters to the reference alone; `smp-server start -m` sets them, however long that "
              "takes",
-             m->shown, m->o.db.schema, problem.text);
+             m->shown, m->o.db.schema, is_gone ? "there is no database" : problem.text);
 }

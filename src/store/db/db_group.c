@@ -18,7 +18,7 @@ const struct db_statement DB_GROUP_STATEMENTS[] = {
      "set_config('enable_hashjoin', 'off', true), "
      "set_config('enable_mergejoin', 'off', true)"},
     {"fence", "WITH u AS (UPDATE %s.smpn_lane SET last_group = $2 "
-              "WHERE node_id = 0 AND lane = 0 AND epoch = $1 RETURNING 1) "
+              "WHERE node_id = 0 AND lane = 0 AND epoch = $1 AND last_group <> $2 RETURNING 1) "
               "SELECT 1 / count(*) FROM u"},
     {"service", "INSERT INTO %s.services (" DB_SERVICE_COLUMNS ") VALUES ($1, $2, $3, $4, $5) "
                 "ON CONFLICT (service_id) DO NOTHING"},

@@ -149,6 +149,7 @@ static enum err reconnect(struct db_lane *l, bool *ret_is_done) {
     bool is_there = false;
     *ret_is_done = false;
     enum err e = connect(l);
+    if (e == OK) e = db_node_end_backends(l->db);
     if (e == OK) e = ask_row(l, &epoch, &last, &is_there);
     if (e != OK) return e;
     if (!is_there || epoch != l->epoch) {
@@ -188,9 +189,9 @@ static bool is_of_content(const char state[STATE_LEN]) {
 }
 
 /* Those who wait are told that it takes long, when it does: they ask for their fates again. */
-static void wait_for_database(struct db_lane *l, const char *why, unsigned *io_ms) {
+static void wait_for_database(struct db_lane *l, int64_t began_ms, unsigned *io_ms) {
     struct db_store *m = l->store;
-    db_outage_note(&l->outage, m->shared.env, why);
+    db_outage_note(&l->outage, began_ms, l->problem.text);
     pause_ms(l, io_ms);
     if (db_outage_lasts(&l->outage, m->shared.env, m->o.patience_ms) &&
         m->shared.on_durable != NULL)
@@ -203,7 +204,7 @@ static void refuse(struct db_lane *l, struct db_change *c, const char state[STAT
              state, l->store->shown);
 }
 
-enum tried { TRIED_DONE, TRIED_AGAIN, TRIED_CONTENT };
+enum tried { TRIED_DONE, TRIED_AGAIN, TRIED_FENCE, TRIED_CONTENT };
 
 static enum tried try_once(struct db_lane *l, struct db_change **changes, unsigned n,
                            char ret_state[STATE_LEN]) {
@@ -218,7 +219,12 @@ static enum tried try_once(struct db_lane *l, struct db_change **changes, unsign
     const enum err e = db_group_write(l->group, l->db, row, changes, n, ret_state);
     if (e == OK) return TRIED_DONE;
     if (e == E_STORE && is_of_content(ret_state)) return TRIED_CONTENT;
-    if (e == E_STORE && strcmp(ret_state, "22012") == 0) lose_lane(l);
+    /* The fence: the row is another server's, or a backend that we had lost was not done with this
+     * very group. A new connection tells which. */
+    if (e == E_STORE && strcmp(ret_state, "22012") == 0) {
+        disconnect(l);
+        return TRIED_FENCE;
+    }
     if (e == E_CLOSED && l->problem.text[0] == '\0') (void)db__fail(l->db, "commit", NULL);
     disconnect(l);
     return TRIED_AGAIN;
@@ -229,11 +235,13 @@ static enum err write_some(struct db_lane *l, struct db_change **changes, unsign
     unsigned ms = DB_RETRY_MIN_MS;
     for (;;) {
         char state[STATE_LEN] = "";
+        const int64_t began_ms = env_mono_ms(l->store->shared.env);
         const enum tried t = try_once(l, changes, n, state);
         if (t == TRIED_DONE) break;
         if (is_lost(l) || is_abandoned(l)) return E_STORE;
+        if (t == TRIED_FENCE) continue;
         if (t == TRIED_AGAIN) {
-            wait_for_database(l, l->problem.text, &ms);
+            wait_for_database(l, began_ms, &ms);
         } else if (n == 1) {
             refuse(l, changes[0], state);
             return OK;

@@ -140,6 +140,16 @@ enum err db_node_find(struct db *db, const uint8_t identity[SHA256_LEN], struct 
     return e != E_CLOSED && db_pipe_end(db) != OK ? E_CLOSED : e;
 }
 
+enum err db_node_end_backends(struct db *db) {
+    return db_pipe_run_sql(
+        db, "end what is left of the connection before",
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a "
+        "ON a.pid = l.pid WHERE l.relation = '%s.smpn_lane'::regclass AND l.granted AND l.mode = "
+        "'RowExclusiveLock' AND l.pid <> pg_backend_pid() AND a.xact_start < clock_timestamp() - "
+        "interval '1 s'",
+        0, NULL);
+}
+
 static enum err has_tables(struct db *db, bool *ret) {
     PGresult *r = NULL;
     enum err e = db_pipe_send_sql(db, "SELECT to_regclass('%s.smpn_standby') IS NOT NULL", 0, NULL);

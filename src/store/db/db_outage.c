@@ -12,11 +12,11 @@ void db_outage_done(struct db_outage *o) {
     lock_done(&o->mtx);
 }
 
-void db_outage_note(struct db_outage *o, const struct env *env, const char *why) {
+void db_outage_note(struct db_outage *o, int64_t since_ms, const char *why) {
     lock_take(&o->mtx);
     const bool begins = !o->is_told;
     o->is_told = true;
-    if (begins) atomic_store_explicit(&o->since_ms, env_mono_ms(env) + 1, memory_order_relaxed);
+    if (begins) atomic_store_explicit(&o->since_ms, since_ms + 1, memory_order_relaxed);
     lock_give(&o->mtx);
     if (!begins) return;
     log_line(LOG_ERROR, "database-lost",

@@ -30,21 +30,6 @@ static enum err expand(const struct db *db, const char *sql, char ret[SQL_MAX]) 
     return OK;
 }
 
-enum err db_pipe_open(struct db *db, const struct db_statement *statements, unsigned n) {
-    enum err e = OK;
-    for (unsigned i = 0; i < n && e == OK; i++) {
-        char sql[SQL_MAX];
-        e = expand(db, statements[i].sql, sql);
-        assert(e == OK);
-        PGresult *r = PQprepare(db->conn, statements[i].name, sql, 0, NULL);
-        if (PQresultStatus(r) != PGRES_COMMAND_OK) e = db__fail(db, "prepare a statement", r);
-        PQclear(r);
-    }
-    if (e != OK) return e;
-    if (PQenterPipelineMode(db->conn) == 1 && PQsetnonblocking(db->conn, 1) == 0) return OK;
-    return db__fail(db, "use pipeline mode", NULL);
-}
-
 struct params {
     const char *p[DB_COLUMNS_MAX];
     int len[DB_COLUMNS_MAX], format[DB_COLUMNS_MAX];
@@ -161,6 +146,31 @@ enum err db_pipe_run_sql(struct db *db, const char *doing, const char *sql, unsi
     const enum err e = take_one(db, doing, db_pipe_send_sql(db, sql, n, values), &r);
     PQclear(r);
     return e;
+}
+
+/* ---- the beginning ---- */
+
+static enum err send_prepare(struct db *db, const struct db_statement *s) {
+    char sql[SQL_MAX];
+    const enum err e = expand(db, s->sql, sql);
+    assert(e == OK);
+    return e == OK && PQsendPrepare(db->conn, s->name, sql, 0, NULL) == 1 ? OK : E_CLOSED;
+}
+
+enum err db_pipe_open(struct db *db, const struct db_statement *statements, unsigned n) {
+    if (PQenterPipelineMode(db->conn) != 1 || PQsetnonblocking(db->conn, 1) != 0)
+        return db__fail(db, "use pipeline mode", NULL);
+    enum err e = OK;
+    for (unsigned i = 0; i < n && e == OK; i++) e = send_prepare(db, &statements[i]);
+    if (e == OK && n != 0) e = db_pipe_sync(db);
+    for (unsigned i = 0; i < n && e == OK; i++) {
+        PGresult *r;
+        e = db_pipe_next(db, &r);
+        if (e != OK) (void)db__fail(db, "prepare a statement", r);
+        PQclear(r);
+    }
+    if (e == OK && n != 0) e = db_pipe_end(db);
+    return e == OK ? OK : E_STORE;
 }
 
 /* ---- arrays: dimensions, whether there are NULLs, type, length, first index; then values ---- */

@@ -389,12 +389,12 @@ static enum err work(struct reader *r) {
     return e;
 }
 
-static void wait_for_database(struct reader *r) {
+static void wait_for_database(struct reader *r, int64_t began_ms) {
     struct db_store *m = r->store;
     struct db_outage *o = &m->readers.outage;
     if (r->problem.text[0] == '\0' && r->db != NULL) (void)db__fail(r->db, "look up", NULL);
     db_close(STEAL(r->db));
-    db_outage_note(o, m->shared.env, r->problem.text);
+    db_outage_note(o, began_ms, r->problem.text);
     if (is_stopping(&m->readers)) {
         refuse_all(r, E_STORE);
     } else if (atomic_load(&m->is_lost) || db_outage_lasts(o, m->shared.env, m->o.patience_ms)) {
@@ -411,9 +411,10 @@ static void run(void *ctx) {
     while (db_finder_new(m, &r.finder) != OK) rest_ms(DB_RETRY_MAX_MS);
     while (take(&r)) {
         while (has_work(&r)) {
+            const int64_t began_ms = env_mono_ms(m->shared.env);
             r.problem.text[0] = '\0';
             if (work(&r) != OK) {
-                wait_for_database(&r);
+                wait_for_database(&r, began_ms);
                 continue;
             }
             db_outage_over(&m->readers.outage, m->shared.env);

@@ -82,18 +82,6 @@ static bool is_dead(struct db_standby *s, const struct db_nodes *now, int64_t no
 
 /* ---- taking over ---- */
 
-/* Ends backends that a server left in the middle of a group, which hold the lane's row: it was
- * stopped, or its machine is gone. */
-static enum err end_backends(struct db_standby *s) {
-    return db_pipe_run_sql(
-        s->db, "end what is left of the server before",
-        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a "
-        "ON a.pid = l.pid WHERE l.relation = '%s.smpn_lane'::regclass AND l.granted AND l.mode = "
-        "'RowExclusiveLock' AND l.pid <> pg_backend_pid() AND a.xact_start < clock_timestamp() - "
-        "interval '1 s'",
-        0, NULL);
-}
-
 static enum err run(struct db_standby *s, const char *sql) {
     return db_pipe_run_sql(s->db, "take the schema over", sql, 0, NULL);
 }
@@ -111,7 +99,8 @@ static enum err claim(struct db_standby *s, const struct db_nodes *dead, int64_t
     *ret_epoch = 0;
     const bool was_locked = e == E_STORE;
     e = run(s, "ROLLBACK");
-    return e == OK && was_locked ? end_backends(s) : e; /* and again with the next look */
+    return e == OK && was_locked ? db_node_end_backends(s->db)
+                                 : e; /* and again with the next look */
 }
 
 static enum err look(struct db_standby *s, struct db_standby_view *ret) {

@@ -15,6 +15,7 @@ enum err db_store_connect(const struct db_store *m, const struct db_statement *s
     enum err e = db_open(&m->o.db, &db, ret_problem);
     if (e != OK) return e;
     db->abandon = &m->abandon;
+    db->patience_ms = m->o.patience_ms;
     e = db_pipe_open(db, statements, n);
     if (e == OK) {
         *ret = db;
@@ -108,14 +109,17 @@ static void give_up(void *ctx) {
     lock_give(&g->mtx);
 }
 
-/* Writes what waits; E_STORE when it could not be written. */
-static enum err stop_commit(struct db_store *m) {
+/* Answers who looks up, and writes what waits; E_STORE when it could not be written. *ret_is_gone:
+ * the database was waited for in vain. */
+static enum err stop_threads(struct db_store *m, bool *ret_is_gone) {
     struct giver_up g = {.store = m};
     lock_init(&g.mtx, LOCK_STORE_WAIT);
     lock_cond_init(&g.cond);
     if (thread_start(&g.thread, "db-stop", give_up, &g) != OK)
         atomic_store_explicit(&m->abandon, true, memory_order_relaxed);
+    db_readers_stop(m);
     const enum err e = commit_stop(m->commit);
+    *ret_is_gone = atomic_load_explicit(&m->abandon, memory_order_relaxed);
     lock_take(&g.mtx);
     g.is_over = true;
     lock_wake(&g.cond);
@@ -128,13 +132,14 @@ static enum err stop_commit(struct db_store *m) {
 
 static enum err end_threads(struct db_store *m) {
     if (!m->started) return OK;
+    bool is_gone = false;
     m->started = false;
-    db_readers_stop(m);
-    const enum err e = stop_commit(m);
+    const enum err e = stop_threads(m, &is_gone);
     db_log_close(m);
     atomic_store_explicit(&m->abandon, true, memory_order_relaxed);
     thread_join(&m->counter);
-    atomic_store_explicit(&m->abandon, e != OK || atomic_load(&m->is_lost), memory_order_relaxed);
+    atomic_store_explicit(&m->abandon, is_gone || e != OK || atomic_load(&m->is_lost),
+                          memory_order_relaxed);
     db_close(STEAL(m->chores));
     return e;
 }

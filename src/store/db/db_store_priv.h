@@ -92,8 +92,8 @@ struct db_outage {
 };
 void db_outage_init(struct db_outage *o, const char *what, const char *shown);
 void db_outage_done(struct db_outage *o);
-/* It goes on, and why; true: it has just begun. Logs its beginning, and its end. */
-void db_outage_note(struct db_outage *o, const struct env *env, const char *why);
+/* It goes on, since then if it is new, and why. Logs its beginning, and its end. */
+void db_outage_note(struct db_outage *o, int64_t since_ms, const char *why);
 void db_outage_over(struct db_outage *o, const struct env *env);
 bool db_outage_lasts(const struct db_outage *o, const struct env *env, unsigned ms);
 
@@ -216,7 +216,8 @@ static inline const struct db_store *db_of_const(const struct store *s) {
     return (const struct db_store *)(const void *)s;
 }
 
-/* A connection for a thread of the store's, ready for these statements. */
+/* A connection for a thread of the store's, ready for these statements. Who gets no answer on it
+ * for patience_ms has lost it. */
 MUST_USE enum err db_store_connect(const struct db_store *m, const struct db_statement *statements,
                                    unsigned n, struct db **ret, struct store_problem *ret_problem);
 
@@ -229,6 +230,9 @@ MUST_USE enum err db_node_read_key(struct db *db, uint8_t ret[SIPHASH_KEY_LEN]);
 MUST_USE enum err db_node_claim(struct db *db, const struct db_node *node,
                                 const struct db_nodes *dead, int64_t *ret_epoch,
                                 int64_t *ret_group);
+/* Ends backends that a server left in the middle of a group, which hold the lane's row: it was
+ * stopped, its machine is gone, or the connection. E_STORE, E_CLOSED. */
+MUST_USE enum err db_node_end_backends(struct db *db);
 MUST_USE enum err db_node_find(struct db *db, const uint8_t identity[SHA256_LEN],
                                struct db_nodes *ret);
 
