@@ -183,6 +183,10 @@ bool store__service_scan_at_once(struct store *s, struct store_scan *scan, struc
 
 /* ---- figures ---- */
 
+bool store_admits(const struct store *s) {
+    return s->ops->admits == NULL || s->ops->admits(s);
+}
+
 struct store_counts store_counts(struct store *s) {
     struct store_counts c = {
         .n_queues = queue_table_size(s->table),

@@ -108,3 +108,6 @@ struct store_counts {
     unsigned state;      /* 0: changes are taken; 1: refused for want of room; 2: for good */
 };
 struct store_counts store_counts(struct store *s);
+/* Is it worth while to begin a session? False: what the store needs has been away for so long that
+ * who waits is sent away. Any thread. */
+bool store_admits(const struct store *s);

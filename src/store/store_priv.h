@@ -53,6 +53,7 @@ struct store_ops {
     bool (*service_open)(struct store *s, struct store_service_open *o, struct store_waiter *w);
     bool (*service_scan)(struct store *s, struct store_scan *scan, struct store_waiter *w);
     unsigned (*state)(const struct store *s); /* as in struct store_counts */
+    bool (*admits)(const struct store *s);    /* as store_admits(); NULL: it always does */
     /* Makes of the figures of what is loaded those of all; NULL: that is all. */
     void (*counts)(const struct store *s, struct store_counts *io);
     /* Recipient ids of queues with messages received before before_ts_s, in the order of ids,

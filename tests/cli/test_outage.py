@@ -5,10 +5,12 @@ A proxy is between them and counts what it does; nothing here goes by the clock.
 """
 
 import contextlib
+import random
 import select
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -18,6 +20,12 @@ import pytest
 from smp import Connection, Queue
 from smp.commands import send_command
 from smp.server import Server, find_binary
+from smp.transport import HandshakeRefused
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "crash"))
+
+from crash import World  # noqa: E402
+from load import VERSION  # noqa: E402
 
 SOCKET = ".s.PGSQL.5432"
 COMMIT = b"\0commit\0"  # Bind: a portal without name, and the prepared statement
@@ -299,3 +307,48 @@ def test_a_silent_database(both):
     wait_for(lambda: any('database-back changes="go on"' in line for line in server.stderr))
     with Connection(server.address, 18) as conn:
         assert bodies(conn, queue) == [b"before", b"held"]
+
+
+class Away(World):
+    """PostgreSQL is out of reach for some seconds under load. `patience_s`: after which clients are disconnected."""
+
+    def __init__(self, server, proxy, away_s, patience_s):
+        super().__init__(server, random.Random(away_s))
+        self.proxy, self.away_s, self.patience_s = proxy, away_s, patience_s
+        self.round = 0
+
+    def disturb(self):
+        """The outage; of a long one clients may end, and none is taken until it is over."""
+        time.sleep(1)
+        self.proxy.is_open = False
+        if self.away_s > self.patience_s:
+            time.sleep(self.patience_s / 2)  # they are held still
+            self.ended.set()
+            time.sleep(self.away_s - self.patience_s / 2)
+            with pytest.raises(HandshakeRefused):
+                Connection(self.address, VERSION).close()
+        else:
+            time.sleep(self.away_s)
+        rss = self.server.rss_kib()
+        self.proxy.is_open = True
+        wait_for(lambda: any('database-back changes="go on"' in line for line in self.server.stderr))
+        assert self.server.is_sanitized() or rss < 300 << 10
+        time.sleep(1)
+
+    def end_server(self):
+        """It runs on; its clients leave."""
+        self.ended.set()
+        self.server.check()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("both", "away_s"), [(15, 5), (15, 60)], indirect=["both"])
+def test_an_outage_under_load(both, away_s):
+    """5 s: held, no error at all. 60 s: held, then disconnected. What was answered OK is there; never ERR STORE."""
+    server, proxy = both
+    world = Away(server, proxy, away_s, 15)
+    world.fill()
+    world.load()
+    assert world.counts["sent"] > 0
+    world.verify(1)
+    assert not any("database-refused" in line for line in server.stderr)

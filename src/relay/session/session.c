@@ -153,6 +153,10 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     const bool legacy = !conn_has_alpn(c);
     if (id.n == 0 || id.n > SESSION_ID_MAX) return E_INTERNAL;
     if (legacy && r->o.settings.version_min > V_LEGACY) return E_VERSION;
+    if (!store_admits(r->o.store)) {
+        stats_add(loop_stats(conn_loop(c)), STAT_LIMIT_DATABASE, 1);
+        return E_CLOSED;
+    }
     struct session *s = calloc(1, sizeof *s);
     if (s == NULL) return E_NO_MEMORY;
     s->conn = c;

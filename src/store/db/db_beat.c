@@ -55,16 +55,21 @@ static bool beat(struct db_store *m) {
     const bool is_ours = db_number_of(db_result_value(r, 0, 0)) == 1;
     const int64_t n = db_number_of(db_result_value(r, 0, 1));
     PQclear(r);
-    m->beat.last_ms = now_ms;
+    atomic_store_explicit(&m->beat.last_ms, now_ms, memory_order_relaxed);
     atomic_store_explicit(&m->n_standbys, (unsigned)n, memory_order_relaxed);
     return is_ours;
+}
+
+bool db_beat_is_silent(const struct db_store *m, unsigned ms) {
+    const int64_t last_ms = atomic_load_explicit(&m->beat.last_ms, memory_order_relaxed);
+    return last_ms != 0 && env_mono_ms(m->shared.env) - last_ms >= (int64_t)ms;
 }
 
 static void judge(struct db_store *m) {
     const unsigned n = atomic_load_explicit(&m->n_standbys, memory_order_relaxed);
     if (!beat(m)) {
         db_store_lose(m, "database-taken-over", DB_TAKEN_OVER);
-    } else if (n != 0 && env_mono_ms(m->shared.env) - m->beat.last_ms >= DB_BEAT_SILENT_MS) {
+    } else if (n != 0 && db_beat_is_silent(m, DB_BEAT_SILENT_MS)) {
         db_store_lose(m, "database-out-of-reach",
                       "there was no way to it for seconds, and a standby waits, which may take "
                       "over: this one ends");
@@ -82,7 +87,6 @@ static bool is_stopping(struct db_beat *b, int64_t wait_ms) {
 static void run(void *ctx) {
     struct db_store *m = ctx;
     PGresult *r;
-    m->beat.last_ms = env_mono_ms(m->shared.env);
     while (!is_stopping(&m->beat, DB_BEAT_MS)) {
         if (!atomic_load(&m->is_lost)) judge(m);
     }
@@ -91,6 +95,8 @@ static void run(void *ctx) {
 }
 
 enum err db_beat_start(struct db_store *m) {
+    const int64_t now_ms = env_mono_ms(m->shared.env);
+    atomic_store_explicit(&m->beat.last_ms, now_ms, memory_order_relaxed);
     m->beat.stopping = false;
     return thread_start(&m->beat.thread, "db-beat", run, m);
 }

@@ -44,6 +44,14 @@ static unsigned db_state(const struct store *s) {
     return commit_state(db_of_const(s)->commit);
 }
 
+/* Changes are known to wait for the lane; that there is a database at all the beat knows, also while
+ * nobody changes anything. */
+static bool db_admits(const struct store *s) {
+    const struct db_store *m = db_of_const(s);
+    return !db_outage_lasts(&m->lane.outage, m->shared.env, m->o.patience_ms) &&
+           !db_beat_is_silent(m, m->o.patience_ms + 2 * DB_BEAT_MS);
+}
+
 /* By a hash of the kind and the id, with the key that all nodes on this schema have. */
 static uint8_t db_shard_of(const struct store *s, enum queue_id_kind kind, const struct id *id) {
     static const uint8_t letters[] = {[ID_SENDER] = 'S', [ID_LINK] = 'L', [ID_NOTIFIER] = 'N'};
@@ -201,6 +209,7 @@ static const struct store_ops DB_OPS = {
     .service_open = store__service_open_at_once,
     .service_scan = db_service_scan,
     .state = db_state,
+    .admits = db_admits,
     .counts = db_counts,
     .old_queues = db_old_queues,
     .shard_of = db_shard_of,

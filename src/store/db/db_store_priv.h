@@ -142,9 +142,9 @@ struct db_beat {
     struct lock mtx;
     struct lock_cond cond;
     bool stopping; /* guarded by mtx */
+    _Atomic int64_t last_ms; /* relaxed; monotonic: the last that came through; 0: before */
     /* its thread */
     struct db *db; /* owned; NULL: no connection */
-    int64_t last_ms;
     struct store_problem problem;
 };
 
@@ -244,6 +244,8 @@ void db_beat_init(struct db_store *m);
 void db_beat_done(struct db_store *m);
 MUST_USE enum err db_beat_start(struct db_store *m); /* after the lane */
 void db_beat_stop(struct db_store *m);               /* says that we leave */
+/* Has the database been out of reach for so long? Any thread. */
+bool db_beat_is_silent(const struct db_store *m, unsigned ms);
 /* This server has to end: says so once, and why. Any thread. */
 void db_store_lose(struct db_store *m, const char *event, const char *why);
 

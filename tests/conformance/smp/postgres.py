@@ -41,7 +41,8 @@ def end_with_parent():
 class Postgres:
     """One server with as many databases as are asked for."""
 
-    def __init__(self, **settings):
+    def __init__(self, primary=None, **settings):
+        """primary: another one, of which this is to be a standby."""
         self.programs = find_programs()
         self.folder = Path(tempfile.mkdtemp(prefix="smp-pg-", dir="/tmp"))
         self.options = {}
@@ -53,10 +54,15 @@ class Postgres:
         self.settings = SETTINGS | settings
         self.numbers = itertools.count(1)
         self.process = None
-        self.do("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync",
-                "--no-instructions", **self.options)
+        if primary is None:
+            self.do("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync",
+                    "--no-instructions", **self.options)
+        else:
+            self.do("pg_basebackup", "-D", self.data, "-U", "postgres", "-h", primary.folder, "-R", "--checkpoint=fast", "--no-sync",
+                    **self.options)
         self.start()
-        self.sql("postgres", f"CREATE ROLE {ROLE} LOGIN")
+        if primary is None:
+            self.sql("postgres", f"CREATE ROLE {ROLE} LOGIN")
 
     @property
     def data(self):
@@ -86,9 +92,14 @@ class Postgres:
         self.process.send_signal(number)
         self.process.wait(TIMEOUT)
 
+    def promote(self):
+        """A standby takes changes from now on."""
+        assert self.sql("postgres", "SELECT pg_promote()") == ["t"]
+
     def end(self):
         """For good."""
-        self.stop(signal.SIGQUIT)
+        if self.process.poll() is None:
+            self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder)
 
     # ---- databases ----
