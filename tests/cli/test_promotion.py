@@ -47,7 +47,7 @@ class Pair:
         connection = f"postgresql://smp@/{name}?host={both}&target_session_attrs=read-write"
         settings = {("STORE_LOG", "db_connection"): connection, ("TRANSPORT", "threads"): 2}
         self.server = Server(binary, store="database", ini=settings | {("STORE_LOG", key): value for key, value in ini.items()})
-        self.name = name
+        self.name, self.connection = name, connection
 
     def synchronous(self):
         """A commit is on both from now on."""
@@ -72,7 +72,7 @@ class Pair:
 @pytest.fixture
 def pair(request):
     """Not started."""
-    both = Pair(find_binary(request.config.getoption("--server-binary")))
+    both = Pair(find_binary(request.config.getoption("--server-binary")), **getattr(request, "param", {}))
     yield both
     both.remove()
 
@@ -109,3 +109,65 @@ def test_a_synchronous_standby_is_promoted(pair, seed):
     assert pair.standby.sql(pair.name, "SELECT pg_is_in_recovery()") == ["f"]
     world.verify(1)
     assert not any("database-went-back" in line for line in pair.server.stderr)
+
+
+def went_back(pair):
+    """The line that says so."""
+    return next((line for line in pair.server.stderr if " database-went-back " in line), "")
+
+
+def lose_some(pair, conn):
+    """An asynchronous standby has a queue with one message; the primary alone has what comes then, and dies. Gives both queues."""
+    old = Queue.create(conn, subscribe=False)
+    assert old.send(conn, b"both have it").raw == b"OK"
+    wait_for(lambda: pair.standby.sql(pair.name, "SELECT count(*) FROM smp_server.messages") == ["1"])
+    pair.standby.stop(signal.SIGQUIT)
+    new = Queue.create(conn, subscribe=False)
+    for i in range(10):
+        assert old.send(conn, b"%d" % i).raw == b"OK"
+        assert new.send(conn, b"%d" % i).raw == b"OK"
+    pair.primary.stop(signal.SIGQUIT)
+    pair.standby.start()
+    pair.standby.promote()
+    assert pair.standby.sql(pair.name, "SELECT count(*) FROM smp_server.messages") == ["1"]
+    return old, new
+
+
+def receive(conn, queue):
+    """All that it has."""
+    assert queue.sub(conn).tag == "SOK"
+    message, found = queue.next_message(conn), []
+    while True:
+        found.append(message.body)
+        answer = queue.ack(conn, message.msg_id)
+        if answer.tag != "MSG":
+            return found
+        message = queue.open(answer)
+
+
+@pytest.mark.parametrize("first", ["look-up", pytest.param("change", marks=pytest.mark.long)])
+def test_an_asynchronous_standby_is_promoted(pair, first):
+    """What it had not got is written again, in its order, before anybody reads; ids are not drawn twice."""
+    pair.server.configure({("STORE_LOG", "db_cache_mb"): 0, ("STORE_LOG", "db_connection"): pair.connection})
+    pair.server.start()
+    with Connection(pair.server.address, VERSION) as conn:
+        old, new = lose_some(pair, conn)
+        if first == "change":
+            assert old.send(conn, b"after").raw == b"OK"
+        numbers = [b"%d" % i for i in range(10)]
+        assert receive(conn, new) == numbers
+        assert receive(conn, old) == [b"both have it", *numbers] + ([b"after"] if first == "change" else [])
+    assert "groups=21 written_again=21 missing=0" in went_back(pair)
+    assert pair.standby.sql(pair.name, "SELECT last_value >= (SELECT coalesce(max(message_id), 0) FROM smp_server.messages) "
+                                       "FROM smp_server.messages_message_id_seq") == ["t"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("pair", [{"db_replay_s": 0}], indirect=True)
+def test_nothing_is_kept(pair):
+    """One clear line says how much is missing; the server goes on with what it has."""
+    pair.server.start()
+    with Connection(pair.server.address, VERSION) as conn:
+        old, _ = lose_some(pair, conn)
+        assert old.send(conn, b"after").raw == b"OK"
+    assert "groups=21 written_again=0 missing=21" in went_back(pair)

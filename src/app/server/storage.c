@@ -46,6 +46,7 @@ static struct db_store_opts database_of(const struct conf *c, const struct paths
         .db = {.connection = c->db_connection, .schema = c->db_schema},
         .cache_bytes = (size_t)c->db_cache_mb << 20,
         .patience_ms = (unsigned)c->db_patience_s * 1000,
+        .replay_ms = (unsigned)c->db_replay_s * 1000,
         .stop_ms = DB_STOP_MS,
         .deleted_ttl_s = is_days ? c->db_deleted_ttl * DAY_S : c->db_deleted_ttl,
         .ntfs_log = paths->ntfs_log,

@@ -76,7 +76,7 @@ struct conf {
     bool log_stats;
     int64_t prometheus_interval_s;                               /* 0: off */
     char db_connection[CONF_TEXT_MAX], db_schema[CONF_TEXT_MAX]; /* the first may be secret */
-    int64_t db_pool_size, db_deleted_ttl, db_cache_mb, db_patience_s;
+    int64_t db_pool_size, db_deleted_ttl, db_cache_mb, db_patience_s, db_replay_s;
     bool db_store_log;
     /* [CLUSTER] */
     bool standby;

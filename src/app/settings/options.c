@@ -196,6 +196,10 @@ const struct opt OPTS[] = {
         15, 1, 3600, "seconds",
         "While there is no database, clients wait; those that have waited longer are disconnected,\n"
         "and try again by themselves."),
+    NUMBER("STORE_LOG", "db_replay_s", OPT_OURS, RESTART, db_replay_s,
+        10, 0, 600, "seconds",
+        "What was committed is kept in memory so long, 64 MiB at most, and written again when a\n"
+        "standby of PostgreSQL takes over that had not got it."),
 
     SWITCH("CLUSTER", "standby", OPT_OURS, RESTART, standby,
         OFF,

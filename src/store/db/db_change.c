@@ -4,14 +4,20 @@
 #include <stdlib.h>
 
 #include "base/day.h"
+#include "base/log.h"
 #include "store/db/db_store_priv.h"
+
+void db_change_drop_line(struct db_change *c) {
+    if (c->line != NULL) crypto_wipe(c->line, c->n_line);
+    free(STEAL(c->line));
+    c->n_line = 0;
+}
 
 void db_change_free(struct db_change *c) {
     if (c == NULL) return;
     queue_unref(c->queue);
     message_unref(c->message);
-    if (c->line != NULL) crypto_wipe(c->line, c->n_line);
-    free(c->line);
+    db_change_drop_line(c);
     free(c);
 }
 
@@ -34,6 +40,7 @@ static struct db_change *change_new(enum db_change_kind kind, struct queue *q,
     c->n_values = n;
     c->n_bytes = n_bytes;
     c->queue = q != NULL ? queue_ref(q) : NULL;
+    if (q != NULL) c->rcv_id = *queue_rcv_id(q);
     return c;
 }
 
@@ -55,6 +62,12 @@ static enum err append(struct db_store *m, struct db_change *owned, const struct
     }
     if (e != OK) db_change_free(owned);
     return not_taken(e);
+}
+
+void db_change_nudge(struct db_store *m) {
+    lsn_t lsn;
+    if (append(m, change_new(DB_NUDGE, NULL, NULL, 0), NULL, &lsn) != OK)
+        log_line(LOG_DEBUG, "database", "nudge=failed");
 }
 
 /* ---- records ---- */

@@ -152,7 +152,7 @@ static void add_message(struct db_group *g, const struct db_change *c) {
     uint8_t number[DB_NUMBER_LEN], time[DB_I64_LEN];
     struct db_value v[N_DB_MESSAGE_COLUMNS];
     const struct msg_line line = {
-        .rcv_id = *queue_rcv_id(c->queue),
+        .rcv_id = c->rcv_id,
         .msg_id = m->id,
         .ts_s = m->ts_s,
         .is_quota = m->is_quota,
@@ -192,7 +192,8 @@ static enum err send_forgets(struct db_group *g) {
 /* The last word in this group on whether its queue takes messages. */
 static bool is_last_word(const struct db_group *g, unsigned at) {
     for (unsigned i = at + 1; i < g->n; i++) {
-        if (g->changes[i]->sets_can_write && g->changes[i]->queue == g->changes[at]->queue)
+        if (g->changes[i]->sets_can_write &&
+            id_equal(&g->changes[i]->rcv_id, &g->changes[at]->rcv_id))
             return false;
     }
     return g->changes[at]->sets_can_write;
@@ -205,7 +206,7 @@ static enum err send_writable(struct db_group *g) {
     for (unsigned i = 0; i < g->n; i++) {
         const struct db_change *c = g->changes[i];
         if (!is_last_word(g, i)) continue;
-        db_array_add(&g->arrays[0], db_value_of(id_bytes(queue_rcv_id(c->queue))));
+        db_array_add(&g->arrays[0], db_value_of(id_bytes(&c->rcv_id)));
         db_array_add(&g->arrays[1], db_value_of(bytes_of(&bools[c->can_write], 1)));
     }
     return g->arrays[0].n_elements != 0 ? send(g, "writable", ARRAY_LEN(types)) : OK;

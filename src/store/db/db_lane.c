@@ -20,7 +20,7 @@
 enum { STATE_LEN = 6 };
 
 static const struct db_statement LANE_STATEMENTS[] = {
-    {"lane", "SELECT epoch, last_group FROM %s.smpn_lane WHERE node_id = 0 AND lane = 0"},
+    DB_LANE_STATEMENT,
     /* The row of the cluster is locked meanwhile, so no two draw at once. */
     {"draw", "WITH c AS (UPDATE %s.smpn_cluster SET counters_exact = false RETURNING 1) "
              "SELECT setval('%s.messages_message_id_seq', "
@@ -52,6 +52,7 @@ uint64_t db_lane_draw(struct db_lane *l) {
 static void use_block(struct db_lane *l, uint64_t last) {
     l->next_id = last - (DB_IDS_BLOCK - 1);
     l->end_id = last + 1;
+    l->block_last = last;
 }
 
 /* What was drawn takes the place of what is left. */
@@ -157,13 +158,7 @@ static enum err reconnect(struct db_lane *l, bool *ret_is_done) {
         return E_CLOSED;
     }
     *ret_is_done = last == l->last_group + 1;
-    if (last < l->last_group) {
-        log_line(LOG_ERROR, "database-went-back",
-                 "database=\"%s\" groups=%lld: what was committed last is not there: it was "
-                 "restored, or a standby took over that had not got everything",
-                 l->store->shown, (long long)(l->last_group - last));
-    }
-    return OK;
+    return last < l->last_group ? db_replay_run(l, last) : OK;
 }
 
 /* ---- trying ---- */
@@ -251,6 +246,8 @@ static enum err write_some(struct db_lane *l, struct db_change **changes, unsign
         }
     }
     l->last_group++;
+    for (unsigned i = 0; i < n; i++) changes[i]->group = l->last_group;
+    atomic_store_explicit(&l->committed, l->last_group, memory_order_release);
     db_outage_over(&l->outage, l->store->shared.env);
     return OK;
 }
@@ -356,7 +353,11 @@ static void done(void *sink, bool ok) {
         l->taken = c->next;
         if (ok && c->refused == OK) count_committed(l->store, c);
         if (c->kind == DB_DELETE) forget_deleted(l->store, c);
-        db_change_free(c);
+        if (ok && c->refused == OK) {
+            db_replay_keep(l, c);
+        } else {
+            db_change_free(c);
+        }
     }
     l->taken_tail = NULL;
     db_cache_trim(l->store);
@@ -405,6 +406,7 @@ enum err db_lane_start(struct db_lane *l, struct store_problem *ret_problem) {
     const uint64_t last = e == OK ? draw_block(l) : 0;
     if (last != 0) {
         use_block(l, last);
+        atomic_store_explicit(&l->committed, l->last_group, memory_order_release);
         return OK;
     }
     *ret_problem = l->problem;
@@ -426,6 +428,7 @@ void db_lane_done(struct db_lane *l) {
         db_change_free(c);
     }
     disconnect(l);
+    db_replay_done(l);
     db_group_free(l->group);
     db_outage_done(&l->outage);
     lock_done(&l->mtx);

@@ -20,6 +20,7 @@ enum { N_KINDS = ID_NOTIFIER + 1, TRIES_MAX = 200 };
     " = ANY($1::bytea[])"
 
 const struct db_statement DB_FIND_STATEMENTS[] = {
+    DB_LANE_STATEMENT,
     {"by_recipient", FIND("recipient_id")},
     {"by_sender", FIND("sender_id")},
     {"by_link", FIND("link_id")},

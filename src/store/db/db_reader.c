@@ -382,6 +382,7 @@ static enum err work(struct reader *r) {
     if (r->db == NULL) {
         e = db_store_connect(r->store, DB_FIND_STATEMENTS, N_DB_FIND_STATEMENTS, &r->db,
                              &r->problem);
+        if (e == OK) e = db_replay_check(r->store, r->db);
     }
     if (e == OK && r->n_finds != 0) e = find_queues(r);
     if (e == OK && r->n_bodies != 0) e = read_bodies(r);

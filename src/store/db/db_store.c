@@ -44,8 +44,8 @@ static unsigned db_state(const struct store *s) {
     return commit_state(db_of_const(s)->commit);
 }
 
-/* Changes are known to wait for the lane; that there is a database at all the beat knows, also while
- * nobody changes anything. */
+/* Changes are known to wait for the lane; that there is a database at all the beat knows, also
+ * while nobody changes anything. */
 static bool db_admits(const struct store *s) {
     const struct db_store *m = db_of_const(s);
     return !db_outage_lasts(&m->lane.outage, m->shared.env, m->o.patience_ms) &&

@@ -15,6 +15,7 @@ struct db_store_opts {
     struct db_opts db;
     struct db_node node;   /* who we are */
     size_t cache_bytes;    /* of records that nobody uses, above which they are evicted */
+    unsigned replay_ms;    /* that groups are kept, for a database that goes back; 0: none */
     unsigned patience_ms;  /* without a database, after which who waits gets E_CLOSED */
     unsigned stop_ms;      /* without a database at a stop, after which what waits is given up */
     unsigned counters_ms;  /* that setting the counters may take at a stop; 0: any time */

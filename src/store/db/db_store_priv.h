@@ -6,6 +6,7 @@
  *   db_lane.c       the sink of the commit thread: groups, the lane's row, the connection, outcome
  *   db_group.c      a group as statements
  *   db_log.c        the store log beside the database
+ *   db_replay.c     groups that a database has lost are written again
  *   db_reader.c     threads that look up what is not loaded, and bodies
  *   db_scan.c       what waits for a service, on the same threads
  *   db_node.c       our own tables; who is active
@@ -53,7 +54,16 @@ enum {
 
 /* ---- changes ---- */
 
-enum db_change_kind { DB_SERVICE, DB_CREATE, DB_UPDATE, DB_DAY, DB_MESSAGE, DB_FORGET, DB_DELETE };
+enum db_change_kind {
+    DB_SERVICE,
+    DB_CREATE,
+    DB_UPDATE,
+    DB_DAY,
+    DB_MESSAGE,
+    DB_FORGET,
+    DB_DELETE,
+    DB_NUDGE, /* nothing: that there is a group */
+};
 
 struct db_change {
     struct db_change *next;
@@ -64,7 +74,10 @@ struct db_change {
     int8_t n_notifiers;       /* how many more there are with it */
     bool sets_can_write;      /* msg_can_write changes with it, to: */
     bool can_write;           /* likewise */
-    struct queue *queue;      /* counted; NULL: a service */
+    struct queue *queue;      /* counted; NULL: a service, or committed */
+    struct id rcv_id;         /* of the queue */
+    int64_t group;            /* that it was committed with */
+    int64_t committed_ms;     /* monotonic */
     struct message *message;  /* counted; DB_MESSAGE */
     uint64_t message_id;      /* DB_MESSAGE, DB_FORGET */
     const char *sql;          /* DB_UPDATE: static; values[0] is the recipient id */
@@ -77,6 +90,7 @@ struct db_change {
 };
 
 void db_change_free(struct db_change *c);
+void db_change_drop_line(struct db_change *c); /* it is in the store log, or never will be */
 
 /* ---- outages ---- */
 
@@ -101,12 +115,18 @@ bool db_outage_lasts(const struct db_outage *o, const struct env *env, unsigned 
 
 struct db_group;
 
+struct db_replay {
+    struct db_change *oldest, *newest; /* owned; by their groups */
+    size_t n_bytes;
+};
+
 struct db_lane {
     struct db_store *store;
     /* guarded by the mutex of the commit thread */
     struct db_change *head, *tail; /* owned */
     size_t n_bytes;
     uint64_t next_id, end_id; /* message ids: the next, and behind the last */
+    uint64_t block_last;      /* of the block that is used: end_id - 1, also of the commit thread */
     /* commit thread */
     struct db_change *taken, *taken_tail; /* owned */
     struct db_group *group;               /* owned: what statements are made in */
@@ -114,6 +134,7 @@ struct db_lane {
     int64_t epoch, last_group;
     uint64_t drawn_last; /* of a block of ids that is not used yet; 0: there is none */
     bool wants_ids;
+    struct db_replay replay;
     struct db_outage outage;
     struct store_problem problem;
     /* guarded by mtx */
@@ -125,6 +146,7 @@ struct db_lane {
     unsigned n_refused; /* ever */
     /* atomic */
     _Atomic unsigned any_refused; /* release after the list has it */
+    _Atomic int64_t committed;    /* last_group, for readers: release after it is committed */
 };
 
 /* ---- the store log beside the database; commit thread, but for start and stop ---- */
@@ -141,7 +163,7 @@ struct db_beat {
     struct thread thread;
     struct lock mtx;
     struct lock_cond cond;
-    bool stopping; /* guarded by mtx */
+    bool stopping;           /* guarded by mtx */
     _Atomic int64_t last_ms; /* relaxed; monotonic: the last that came through; 0: before */
     /* its thread */
     struct db *db; /* owned; NULL: no connection */
@@ -255,10 +277,13 @@ enum err db_service(struct store *s, struct service *svc, const struct service_r
 enum err db_message(struct store *s, struct queue *q, struct message *msg, struct msg_entry *e);
 enum err db_forget(struct store *s, struct queue *q, const struct msg_entry *e,
                    enum store_pace pace, lsn_t *ret_lsn);
+void db_change_nudge(struct db_store *m); /* the lane is to look at the database */
 /* The lane could not keep it, for what it is: RAM is made as if it had not been asked for. */
 void db_change_undo(struct db_store *m, struct db_change *c);
 
 /* ---- db_lane.c ---- */
+#define DB_LANE_STATEMENT                                                                          \
+    { "lane", "SELECT epoch, last_group FROM %s.smpn_lane WHERE node_id = 0 AND lane = 0" }
 void db_lane_init(struct db_store *m);
 void db_lane_done(struct db_lane *l);
 struct commit_sink db_lane_sink(struct db_lane *l);
@@ -278,6 +303,15 @@ MUST_USE enum err db_log_describe_service(const struct db_store *m, struct db_ch
 MUST_USE enum err db_log_open(struct db_store *m, struct store_problem *ret_problem);
 void db_log_append(struct db_store *m, const struct db_change *first); /* what was committed */
 void db_log_close(struct db_store *m);
+
+/* ---- db_replay.c ---- */
+void db_replay_keep(struct db_lane *l, struct db_change *owned); /* it was committed */
+void db_replay_done(struct db_lane *l);
+/* The database knows of no group after this one. E_STORE, E_CLOSED: to be done again. */
+MUST_USE enum err db_replay_run(struct db_lane *l, int64_t last);
+/* A new connection of a reader, which knows the statement "lane": has it all that was committed?
+ * E_STORE: not yet. E_CLOSED. */
+MUST_USE enum err db_replay_check(struct db_store *m, struct db *db);
 
 /* ---- db_group.c ---- */
 extern const struct db_statement DB_GROUP_STATEMENTS[];
