@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from database import LOGS, MIGRATIONS, RECORDED, SAMPLES, SCHEMA, put_logs, untuned
+from smp_client import drain, fill
 
 SECRET = "se+cr%40et"
 ENOUGH = 60
@@ -628,6 +629,26 @@ def test_a_server_on_the_database(database):
     server.stop()
     database.run("export")
     assert "are queues in" in program.refuse_start()
+
+
+@pytest.mark.parametrize("where", ["PGSERVICEFILE", "HOME", "PGSYSCONFDIR"])
+def test_a_service_of_libpq(database, where):
+    """db_connection may name a service: its file is read again with each connection, also within the sandbox."""
+    program = database.program
+    put_logs(program)
+    database.run("import")
+    use_database(program)
+    folder = program.root / "services"
+    folder.mkdir()
+    path = folder / {"PGSERVICEFILE": "own.conf", "HOME": ".pg_service.conf", "PGSYSCONFDIR": "pg_service.conf"}[where]
+    path.write_text(f"[relay]\nhost={database.postgres.folder}\ndbname={database.name}\nuser=smp\n")
+    program.environment[where] = str(path if where == "PGSERVICEFILE" else folder)
+    program.set("STORE_LOG", "db_connection", "service=relay")
+    server = program.start()
+    server.wait("PostgreSQL database: service=relay, schema: smp_server", server.out)
+    database.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'smp-server'")
+    assert drain(program, fill(program, [b"after"])) == [b"after"]
+    server.stop()
 
 
 @pytest.mark.parametrize(("value", "is_days"), [("0", True), ("21", True), ("3650", True), ("3651", False), ("1814400", False)])

@@ -83,12 +83,23 @@ static void tell_file(const char *path, void (*file)(void *ctx, const char *path
     if (path != NULL && access(path, R_OK) == 0) file(ctx, path);
 }
 
+/* Services that are known to all of the machine: where the environment says, or as Debian has it. */
+static void tell_system_wide(void (*file)(void *ctx, const char *path), void *ctx) {
+    const char *dir = getenv("PGSYSCONFDIR");
+    char path[PATH_MAX];
+    const int n = snprintf(path, sizeof path, "%s/pg_service.conf",
+                           dir != NULL ? dir : "/etc/postgresql-common");
+    if (n > 0 && (size_t)n < sizeof path) tell_file(path, file, ctx);
+}
+
 /* Where libpq looks when nothing else is said. */
 static void tell_defaults(void (*file)(void *ctx, const char *path), void *ctx) {
-    static const char *const names[] = {".pgpass", ".postgresql/root.crt",
+    static const char *const names[] = {".pgpass", ".pg_service.conf", ".postgresql/root.crt",
                                         ".postgresql/postgresql.crt", ".postgresql/postgresql.key"};
     const char *home = getenv("HOME");
     tell_file(getenv("PGPASSFILE"), file, ctx);
+    tell_file(getenv("PGSERVICEFILE"), file, ctx);
+    tell_system_wide(file, ctx);
     for (size_t i = 0; i < ARRAY_LEN(names) && home != NULL; i++) {
         char path[PATH_MAX];
         const int n = snprintf(path, sizeof path, "%s/%s", home, names[i]);
