@@ -25,8 +25,8 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-proxy chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-outages check-delivery check-deb install clean help \
-	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container
+.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-database bench-takeover bench-proxy chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-outages check-pooler check-delivery check-deb install clean help \
+	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container deps-pooler
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc,-Dtests=disabled)
@@ -86,6 +86,10 @@ check-certs: all deps-certs ## simplex-servers-certs against an authority on thi
 
 check-outages: all deps-test ## PostgreSQL away for 5 s and for a minute, silent, full, promoted, under load (5 minutes)
 	@$$(tools/find-python) -m pytest -q -m long tests/cli --server-binary build/smp-server
+
+check-pooler: all deps-test deps-pooler ## conformance tests through PgBouncer (2 minutes; SMP_TEST_POOL_MODE=transaction from 1.21 on)
+	@$$(tools/find-python) -m pytest -q -n 2 --store database-pooled --server-binary build/smp-server \
+		$(foreach t,concurrency delivery links queues send services,tests/conformance/test_$(t).py)
 
 check-container: all deps-container ## the container image, built by buildah and run by podman (needs root)
 	@tests/container/run build
@@ -182,6 +186,12 @@ bench-web: all deps-test ## measure what 500 slow browsers and h2load cost the c
 bench-start: all deps-test ## measure time and memory of a start with 1,000,000 queues
 	@$$(tools/find-python) tests/bench/start.py --server-binary build/smp-server
 
+bench-database: all deps-test ## measure messages and SUBs on PostgreSQL among 1,000,000 queues beside the journal, database CPU apart
+	@$$(tools/find-python) tests/bench/database.py --server-binary build/smp-server
+
+bench-takeover: all deps-test ## measure how long a standby takes to take over, after SIGTERM and after kill -9
+	@$$(tools/find-python) tests/bench/database.py takeover --server-binary build/smp-server
+
 bench-compaction: all deps-test ## measure what messages wait for while the store log of 1,000,000 queues is compacted
 	@$$(tools/find-python) tests/bench/compaction.py
 
@@ -196,7 +206,7 @@ clean: ## remove all build folders (not ./run)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' Makefile
 
-deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container:
+deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container deps-pooler:
 	@tools/deps $(@:deps-%=%)
 
 comma := ,

@@ -134,3 +134,53 @@ class Postgres:
         text = re.sub(r"    AS (\$\w*\$|').*?\1;", "    AS ...;", text, flags=re.DOTALL)
         return "\n".join(line for line in text.splitlines()
                          if line and not line.startswith(("\\", "--", "SET ", "SELECT ")))
+
+
+POOLER = """[databases]
+* = host={host}
+[pgbouncer]
+listen_addr =
+listen_port = 5432
+unix_socket_dir = {folder}
+auth_type = trust
+auth_file = {folder}/users
+pool_mode = {mode}
+default_pool_size = 10
+max_client_conn = 500
+server_idle_timeout = 5
+logfile = {folder}/log
+"""
+PREPARED_SINCE = (1, 21)  # statements that a client has prepared are known in transaction mode
+
+
+class Pooler:
+    """PgBouncer before a PostgreSQL of our own."""
+
+    def __init__(self, postgres, mode):
+        self.folder = Path(tempfile.mkdtemp(prefix="smp-pooler-", dir="/tmp"))
+        text = POOLER.format(host=postgres.folder, folder=self.folder, mode=mode)
+        if mode == "transaction" and self.version() >= PREPARED_SINCE:
+            text += "max_prepared_statements = 200\n"
+        (self.folder / "ini").write_text(text)
+        (self.folder / "users").write_text(f'"{ROLE}" ""\n')
+        if os.geteuid() == 0:
+            for path in (self.folder, *self.folder.iterdir()):
+                shutil.chown(path, "postgres")
+        self.folder.chmod(0o755)
+        self.process = subprocess.Popen(["pgbouncer", "-q", self.folder / "ini"], stdin=subprocess.DEVNULL,
+                                        preexec_fn=end_with_parent, **postgres.options)
+        ready = [postgres.programs / "pg_isready", "-q", "-h", self.folder]
+        while subprocess.run(ready, check=False).returncode != 0:
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+
+    @staticmethod
+    def version():
+        """As numbers."""
+        text = subprocess.run(["pgbouncer", "--version"], capture_output=True, text=True, check=True).stdout
+        return tuple(map(int, re.search(r"PgBouncer (\d+)\.(\d+)", text).groups()))
+
+    def end(self):
+        """For good."""
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder)

@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from .postgres import ROLE, Postgres
+from .postgres import ROLE, Pooler, Postgres
 from .proxied import RELAY_PORTS
 from .transport import Address, decode_fingerprint, pem_to_der
 
@@ -37,6 +37,7 @@ STORES = {
     "journal": ([], {}),
     "journal-holds": ([], {("STORE_LOG", "hold_ms"): 100}),
     "database": ([], {}),
+    "database-pooled": ([], {}),
     "database-evicts": ([], {("STORE_LOG", "db_cache_mb"): 0}),
 }
 IN_DATABASE = {("STORE_LOG", "store_queues"): "database", ("STORE_LOG", "store_messages"): "database"}
@@ -121,6 +122,14 @@ def own_postgres():
     return postgres
 
 
+@functools.lru_cache(maxsize=None)
+def own_pooler():
+    """PgBouncer before it; the mode is that of SMP_TEST_POOL_MODE."""
+    pooler = Pooler(own_postgres(), os.environ.get("SMP_TEST_POOL_MODE", "session"))
+    atexit.register(pooler.end)
+    return pooler
+
+
 class Server:
     """One server process. `ini` maps (section, key) to values; `ports` are the SMP ports; `store`
     is one of STORES. Its files are in `directory`, or in one that is removed with it.
@@ -150,7 +159,7 @@ class Server:
         store_args, store_ini = STORES[store]
         self.start_args, self.postgres = [], None
         if store.startswith("database"):
-            store_ini = {**IN_DATABASE, **store_ini, **self.make_database()}
+            store_ini = {**IN_DATABASE, **store_ini, **self.make_database(store == "database-pooled")}
         self.printed_address = self.initialise(password, [*store_args, *init_args])
         self.configure({**NO_LIMITS, **store_ini, **(ini or {})})
         der = pem_to_der(self.config / "ca.crt")
@@ -168,13 +177,14 @@ class Server:
         """Its address for who comes by WebSocket."""
         return dataclasses.replace(self.address, port=self.web_port)
 
-    def make_database(self):
+    def make_database(self, is_pooled):
         """A database of its own with an empty schema, as the operator makes it; gives its setting."""
         self.postgres = postgres = own_postgres()
         name = postgres.database()
         postgres.sql(name, f"CREATE SCHEMA smp_server AUTHORIZATION {ROLE}")
         self.start_args = ["--confirm-migrations", "up"]
-        return {("STORE_LOG", "db_connection"): postgres.connection(name)}
+        folder = own_pooler().folder if is_pooled else postgres.folder
+        return {("STORE_LOG", "db_connection"): f"postgresql://{ROLE}@/{name}?host={folder}"}
 
     def initialise(self, password, init_args):
         """Runs `init`; gives the address that it printed."""
