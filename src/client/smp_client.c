@@ -11,6 +11,7 @@
 #include "base/rd.h"
 #include "crypto/cert.h"
 #include "crypto/crypto.h"
+#include "crypto/secret.h"
 #include "model/limits.h"
 #include "net/loop.h"
 #include "wire/block.h"
@@ -24,6 +25,13 @@ enum client_state {
     CLIENT_ANSWER, /* ours is to be written */
     CLIENT_UP,
     CLIENT_ENDING /* on_close() is awaited */
+};
+
+/* In memory of secret.h. */
+struct client_keys {
+    struct x25519_pair pair; /* until the handshake is over */
+    struct box_key shared;
+    struct block_chain send_chain, receive_chain;
 };
 
 struct smp_client {
@@ -44,11 +52,9 @@ struct smp_client {
     uint16_t version_min, version_max;
     uint8_t *proof; /* owned: certificate chain, then signed key */
     size_t n_chain, n_proof;
-    struct x25519_pair keys; /* secret */
     bool has_shared, is_encrypted;
-    uint8_t session_key[X25519_LEN];              /* the server's */
-    struct box_key shared;                        /* secret */
-    struct block_chain send_chain, receive_chain; /* secret */
+    uint8_t session_key[X25519_LEN]; /* the server's */
+    struct client_keys *keys;        /* owned, secret */
     /* requests */
     struct idmap by_corr_id;
     struct list pending; /* oldest first */
@@ -89,6 +95,7 @@ static void end(struct smp_client *c) {
     c->events->on_down(c->ctx, &c->why);
     idmap_done(&c->by_corr_id);
     free(c->proof);
+    secret_free(c->keys, sizeof *c->keys);
     crypto_wipe(c, sizeof *c);
     free(c);
 }
@@ -267,16 +274,16 @@ static enum err take_server_key(struct smp_client *c, const struct server_hello 
     if (e != OK) return e;
     memcpy(c->session_key, key.b, sizeof c->session_key);
     uint8_t secret[X25519_LEN];
-    x25519_pair_new(c->o->env, &c->keys);
-    e = x25519_dh(c->keys.priv, key.b, secret);
+    x25519_pair_new(c->o->env, &c->keys->pair);
+    e = x25519_dh(c->keys->pair.priv, key.b, secret);
     if (e == OK) {
-        c->shared = box_key_from_secret(secret);
+        c->keys->shared = box_key_from_secret(secret);
         c->has_shared = true;
         c->is_encrypted = !c->o->is_proxy && version_has(c->params.version, V_ENCRYPTED_BLOCK);
     }
     if (e == OK && c->is_encrypted) {
         const struct bytes id = bytes_of(c->params.session + 1, c->params.session[0]);
-        e = block_chains_init(id, secret, &c->receive_chain, &c->send_chain);
+        e = block_chains_init(id, secret, &c->keys->receive_chain, &c->keys->send_chain);
     }
     crypto_wipe(secret, sizeof secret);
     return e;
@@ -318,7 +325,8 @@ static bool write_hello(struct smp_client *c, uint8_t *block) {
     const struct client_hello hello = {
         .version = c->params.version,
         .identity = bytes_of(c->identity, sizeof c->identity),
-        .key = c->has_shared ? pubkey_from_x25519(c->keys.pub) : (struct pubkey){.type = KEY_NONE},
+        .key = c->has_shared ? pubkey_from_x25519(c->keys->pair.pub)
+                             : (struct pubkey){.type = KEY_NONE},
         .proxy_server = c->o->is_proxy,
     };
     struct wr content = block_begin(block, false);
@@ -327,7 +335,7 @@ static bool write_hello(struct smp_client *c, uint8_t *block) {
         fail_by(c, FAILURE_INTERNAL);
         return false;
     }
-    crypto_wipe(&c->keys, sizeof c->keys);
+    crypto_wipe(&c->keys->pair, sizeof c->keys->pair);
     c->state = CLIENT_UP;
     c->end.stage = SMP_STAGE_UP;
     c->received_ms = c->requested_ms = loop_now_ms(c->loop);
@@ -358,7 +366,7 @@ static bool take_transmission(struct smp_client *c, uint8_t *block, struct bytes
 static void take_block(struct smp_client *c, uint8_t *block) {
     struct bytes content, parts[SMP_BATCH_MAX];
     unsigned n = 0;
-    if (block_open(block, c->is_encrypted ? &c->receive_chain : NULL, &content) != OK ||
+    if (block_open(block, c->is_encrypted ? &c->keys->receive_chain : NULL, &content) != OK ||
         batch_split(content, parts, &n) != OK) {
         fail_response(c);
         return;
@@ -400,7 +408,8 @@ static bool write_requests(struct smp_client *c, uint8_t *block) {
     }
     if (n == 0) return false;
     *count = (uint8_t)n;
-    if (block_seal(block, &content, c->is_encrypted ? &c->send_chain : NULL) == OK) return true;
+    if (block_seal(block, &content, c->is_encrypted ? &c->keys->send_chain : NULL) == OK)
+        return true;
     fail_by(c, FAILURE_INTERNAL);
     return false;
 }
@@ -448,11 +457,24 @@ static uint64_t tick_ms(const struct smp_client_opts *o) {
     return least / 8 > 1000 ? 1000 : least / 8 < 20 ? 20 : (uint64_t)(least / 8);
 }
 
+/* NULL: out of memory. */
+static struct smp_client *make(void) {
+    struct smp_client *c = calloc(1, sizeof *c);
+    struct client_keys *keys = secret_new(sizeof *keys);
+    if (c == NULL || keys == NULL) {
+        secret_free(keys, sizeof *keys);
+        free(c);
+        return NULL;
+    }
+    c->keys = keys;
+    return c;
+}
+
 enum err smp_client_open(struct loop *l, const struct smp_client_opts *o,
                          const struct smp_client_events *events, void *ctx,
                          const struct smp_target *to, struct smp_client **ret) {
     ASSERT_ON_LOOP(l);
-    struct smp_client *c = calloc(1, sizeof *c);
+    struct smp_client *c = make();
     if (c == NULL) return E_NO_MEMORY;
     uint64_t seed[3];
     env_random(o->env, seed, sizeof seed);
@@ -471,6 +493,7 @@ enum err smp_client_open(struct loop *l, const struct smp_client_opts *o,
     if (e == OK) e = dial_start(l, o->dial, to->host, to->port, on_dialed, c, &c->dial);
     if (e != OK) {
         loop_timer_stop(&c->tick);
+        secret_free(c->keys, sizeof *c->keys);
         free(c);
         return e;
     }
@@ -529,7 +552,7 @@ struct bytes smp_client_signed_key(const struct smp_client *c) {
 }
 
 const struct box_key *smp_client_shared_key(const struct smp_client *c) {
-    return c->has_shared ? &c->shared : NULL;
+    return c->has_shared ? &c->keys->shared : NULL;
 }
 
 const uint8_t *smp_client_session_key(const struct smp_client *c) {

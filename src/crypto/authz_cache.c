@@ -6,6 +6,7 @@
 
 #include "base/idmap.h"
 #include "crypto/crypto.h"
+#include "crypto/secret.h"
 
 _Static_assert((int)ID_LEN <= (int)X25519_LEN, "a place is chosen by the first bytes of a key");
 
@@ -17,16 +18,19 @@ struct entry {
     struct box_key key; /* secret */
 };
 
+enum { ENTRIES_LEN = AUTHZ_CACHE_ENTRIES * sizeof(struct entry) };
+
 struct authz_cache {
     uint64_t seed[3];
     uint64_t clock;
-    struct entry *entries; /* owned, AUTHZ_CACHE_ENTRIES of them, all zero until used */
+    struct entry
+        *entries; /* owned, of secret.h: AUTHZ_CACHE_ENTRIES of them, all zero until used */
 };
 
 enum err authz_cache_new(const uint64_t seed[3], struct authz_cache **ret) {
     struct authz_cache *c = calloc(1, sizeof *c);
     if (c == NULL) return E_NO_MEMORY;
-    c->entries = calloc(AUTHZ_CACHE_ENTRIES, sizeof *c->entries);
+    c->entries = secret_new(ENTRIES_LEN);
     if (c->entries == NULL) {
         free(c);
         return E_NO_MEMORY;
@@ -38,7 +42,7 @@ enum err authz_cache_new(const uint64_t seed[3], struct authz_cache **ret) {
 
 void authz_cache_free(struct authz_cache *owned) {
     if (owned == NULL) return;
-    free(owned->entries); /* sessions have wiped theirs */
+    secret_free(owned->entries, ENTRIES_LEN);
     free(owned);
 }
 

@@ -73,7 +73,7 @@ static enum err read_certs(const char *path, int max, struct stack_st_X509 *chai
 static enum err read_key(const char *path, EVP_PKEY **ret, struct cert_problem *ret_problem) {
     CLEANUP(close_file) FILE *f = open_file(path, ret_problem);
     if (f == NULL) return E_SYS;
-    EVP_PKEY *key = PEM_read_PrivateKey(f, NULL, x509__no_password, NULL);
+    EVP_PKEY *key = x509__read_key(f);
     if (key == NULL) {
         say(ret_problem,
             "%s: has no readable private key (PEM, without a password): restore it from "

@@ -77,7 +77,7 @@ static enum err read_chain(const char *path, struct web_cert *c, struct cert_pro
 static enum err read_key(const char *path, struct web_cert *c, struct cert_problem *p) {
     FILE *f = open_file(path, p);
     if (f == NULL) return E_SYS;
-    c->key = PEM_read_PrivateKey(f, NULL, x509__no_password, NULL);
+    c->key = x509__read_key(f);
     (void)fclose(f);
     if (c->key != NULL) return OK;
     return refuse(p, E_KEY, path, "has no readable private key (PEM, without a password)");

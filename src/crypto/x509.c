@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "crypto/x509_priv.h"
 
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 enum { MIN_SECURITY_BITS = 112 };
@@ -55,4 +56,9 @@ int x509__no_password(char *buf, int size, int writing, void *ctx) {
     (void)writing;
     (void)ctx;
     return -1;
+}
+
+EVP_PKEY *x509__read_key(FILE *f) {
+    (void)setvbuf(f, NULL, _IONBF, 0); /* the library's buffer would not be wiped */
+    return PEM_read_PrivateKey(f, NULL, x509__no_password, NULL);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <openssl/x509.h>
+#include <stdio.h>
 
 #include "base/attr.h"
 #include "crypto/cert.h"
@@ -42,3 +43,6 @@ MUST_USE enum err x509__pubkey(const X509 *c, struct pubkey *ret);
 
 /* Never asks: a key that needs a password is not for a server that starts on its own. */
 int x509__no_password(char *buf, int size, int writing, void *ctx);
+/* The private key of a PEM file that was opened just now; none of its text stays in memory. NULL:
+ * there is none that can be read. */
+EVP_PKEY *x509__read_key(FILE *f);

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "crypto/crypto.h"
+#include "crypto/secret.h"
 #include "net/addr.h"
 
 enum {
@@ -59,7 +60,7 @@ struct admission {
     /* fixed after admission_new() */
     struct admission_opts opts;
     const struct env *env; /* borrowed */
-    uint8_t secret[SECRET_LEN];
+    uint8_t *secret;       /* owned, of secret.h: SECRET_LEN bytes */
     unsigned rates[N_RATES];
     unsigned shares[N_ADMISSION_SHARES];
 
@@ -307,10 +308,16 @@ static enum err enter_locked(struct admission *a, const struct id *id, bool is_l
 enum err admission_new(const struct admission_opts *o, const struct env *env,
                        struct admission **ret) {
     struct admission *a = calloc(1, sizeof *a);
-    if (a == NULL) return E_NO_MEMORY;
+    uint8_t *secret = secret_new(SECRET_LEN);
+    if (a == NULL || secret == NULL) {
+        secret_free(secret, SECRET_LEN);
+        free(a);
+        return E_NO_MEMORY;
+    }
+    env_random(env, secret, SECRET_LEN);
+    a->secret = secret;
     a->opts = *o;
     a->env = env;
-    env_random(env, a->secret, sizeof a->secret);
     uint64_t seed[3];
     env_random(env, seed, sizeof seed);
     idmap_init(&a->peers, seed);
@@ -340,7 +347,7 @@ void admission_free(struct admission *a) {
     }
     idmap_done(&a->peers);
     lock_done(&a->mtx);
-    crypto_wipe(a->secret, sizeof a->secret);
+    secret_free(a->secret, SECRET_LEN);
     free(a);
 }
 

@@ -91,7 +91,7 @@ static void end_active(struct stats *s, int64_t now_s, bool ret_is_complete[N_ST
     for (unsigned p = 0; p < N_STAT_PERIODS; p++) {
         if (!ret_is_complete[p]) continue;
         for (unsigned a = 0; a < N_STAT_ACTIVITIES; a++) active_set_clear(&s->active[a][p]);
-        stats_keys_renew(&s->keys, p, s->env);
+        stats_keys_renew(s->keys, p, s->env);
     }
     atomic_fetch_add_explicit(&s->period, 1, memory_order_release);
 }

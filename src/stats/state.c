@@ -81,7 +81,7 @@ static void write_sets(struct stats *s, int64_t *scratch, struct wr *w) {
 static void take_snapshot(struct stats *s, struct snapshot *ret) {
     lock_take(&s->mtx);
     ret->from = s->from;
-    ret->keys = s->keys;
+    ret->keys = *s->keys;
     for (unsigned i = 0; i < N_STATS; i++) ret->counter[i] = stats_sum(s, i) + s->base[i];
     lock_give(&s->mtx);
 }
@@ -200,7 +200,7 @@ static bool read_list(const struct reading *g, enum stat_period p, struct bytes 
         int64_t hash = 0;
         if (!parse_item(rd_until(&r, ','), &hash)) return false;
         active_set_add(set, g->keys != NULL ? (uint64_t)hash
-                                            : stats_keyed(&g->stats->keys, p, (uint64_t)hash));
+                                            : stats_keyed(g->stats->keys, p, (uint64_t)hash));
         if (rd_left(&r) == 0) return true;
         rd_lit(&r, ',');
     }
@@ -295,7 +295,7 @@ static void apply(struct stats *s, struct reading *g) {
     free_sets(s->active);
     memcpy(s->active, g->active, sizeof s->active);
     memset(g->active, 0, sizeof g->active);
-    if (g->keys != NULL) s->keys = *g->keys;
+    if (g->keys != NULL) *s->keys = *g->keys;
     for (unsigned i = 0; i < SETS_SIZE; i++) {
         active_set_restored(&s->active[i / N_STAT_PERIODS][i % N_STAT_PERIODS]);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-or-later */
 #include "stats/stats_priv.h"
 #include "base/lock.h"
+#include "crypto/secret.h"
 #include "stats/tables.h"
 
 #include <assert.h>
@@ -13,13 +14,16 @@ enum err stats_new(const struct env *env, unsigned n_sheets, struct stats **ret)
     s->n_sheets = n_sheets;
     s->from.s = env_now_s(env);
     s->sheets = aligned_alloc(_Alignof(struct stats_sheet), n_sheets * sizeof *s->sheets);
-    if (s->sheets == NULL) {
+    s->keys = secret_new(sizeof *s->keys);
+    if (s->sheets == NULL || s->keys == NULL) {
+        secret_free(s->keys, sizeof *s->keys);
+        free(s->sheets);
         free(s);
         return E_NO_MEMORY;
     }
     memset(s->sheets, 0, n_sheets * sizeof *s->sheets);
     for (unsigned i = 0; i < n_sheets; i++) s->sheets[i].stats = s;
-    for (enum stat_period p = 0; p < N_STAT_PERIODS; p++) stats_keys_renew(&s->keys, p, env);
+    for (enum stat_period p = 0; p < N_STAT_PERIODS; p++) stats_keys_renew(s->keys, p, env);
     lock_init(&s->mtx, LOCK_STATS);
     *ret = s;
     return OK;
@@ -31,7 +35,7 @@ void stats_free(struct stats *s) {
         for (enum stat_period p = 0; p < N_STAT_PERIODS; p++) active_set_clear(&s->active[a][p]);
     }
     lock_done(&s->mtx);
-    crypto_wipe(&s->keys, sizeof s->keys);
+    secret_free(s->keys, sizeof *s->keys);
     free(s->sheets);
     free(s);
 }
@@ -64,7 +68,7 @@ void stats_active(struct stats_sheet *sheet, enum stat_activity a, const struct 
     if (*seen == hash) return;
     lock_take(&s->mtx);
     for (enum stat_period p = 0; p < N_STAT_PERIODS; p++)
-        active_set_add(&s->active[a][p], stats_keyed(&s->keys, p, hash));
+        active_set_add(&s->active[a][p], stats_keyed(s->keys, p, hash));
     lock_give(&s->mtx);
     *seen = hash;
 }

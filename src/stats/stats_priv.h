@@ -19,7 +19,7 @@ struct stats {
     struct calendar_time from; /* beginning of the period */
     uint64_t base[N_STATS]; /* what to add to stats_sum(), modulo 2^64, for this period's count */
     struct active_set active[N_STAT_ACTIVITIES][N_STAT_PERIODS]; /* of hashes under these: */
-    struct stats_keys keys;
+    struct stats_keys *keys;                                     /* owned, of secret.h */
 };
 
 /* The gauge that shows a set. Pure. */

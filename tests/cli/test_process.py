@@ -4,6 +4,7 @@ shown by all other tests, which run in it."""
 
 import os
 import re
+import resource
 import socket
 import time
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 from program import TIMEOUT, as_nobody, is_dumpable
 
-LINE = re.compile(r"^info sandbox files=(own|all) syscalls=(own|all) core=(on|off)$", re.MULTILINE)
+LINE = re.compile(r"^info sandbox files=(own|all) syscalls=(own|all) core=(on|off) "
+                  r"keys=(locked|partly-locked|unlocked)$", re.MULTILINE)
 
 
 def tasks(server):
@@ -44,7 +46,7 @@ def test_sandbox(ready):
     ready.set("TRANSPORT", "threads", 2)
     ready.set("TRANSPORT", "metrics", f"127.0.0.1:{ready.port + 1}")
     server = ready.start()
-    files, syscalls, core = state(server)
+    files, syscalls, core, _ = state(server)
     for task in tasks(server):
         assert task["NoNewPrivs"] == "1"
         assert task["Seccomp"] == ("2" if syscalls == "own" else "0"), task["Name"]
@@ -74,9 +76,33 @@ def test_off(ready):
     """Off, for a debugger; rights are given up all the same."""
     ready.set("PROCESS", "sandbox", "off")
     server = ready.start()
-    assert state(server) == ("all", "all", "on")
+    assert state(server)[:3] == ("all", "all", "on")
     for task in tasks(server):
         assert (task["NoNewPrivs"], task["Seccomp"]) == ("1", "0")
+    server.stop()
+
+
+def locked_kib(server):
+    """Memory that is not written to swap."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmLck:\s+(\d+) kB", status).group(1))
+
+
+@pytest.mark.parametrize("limit, says", [(0, "unlocked"), (65536, "partly-locked"),
+                                         (4 << 20, "locked")])
+def test_keys_are_locked(ready, limit, says):
+    """So far as the limit allows, up to which it is raised; the line says how far."""
+    if 0 <= resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] < limit:
+        pytest.skip("may not lock so much")
+
+    def prepare():
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, limit))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+
+    server = ready.start(preexec_fn=prepare)
+    assert state(server)[3] == says
+    assert locked_kib(server) <= limit >> 10
+    assert (locked_kib(server) >= 1024) == (says == "locked")
     server.stop()
 
 

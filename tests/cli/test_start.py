@@ -34,7 +34,7 @@ def test_output(ready):
         "expiring messages after 21 days\n"
         "expiring clients inactive for 21600 seconds every 3600 seconds\n"
         "creating new queues requires password\n")
-    assert re.fullmatch(r"info sandbox files=\w+ syscalls=\w+ core=off\n"
+    assert re.fullmatch(r"info sandbox files=\w+ syscalls=\w+ core=off keys=\w+\n"
                         r"info store queues=0 messages=0\ninfo start threads=\d+\n"
                         r"info stop signal=SIGTERM\ninfo stopped status=0\n", "".join(server.err))
 

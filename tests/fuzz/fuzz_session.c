@@ -176,8 +176,8 @@ static void deliver_block(struct client *c, uint8_t *block) {
     if (SESSION_OPS.on_block(c->session, block) != OK) conn_close(c->conn);
     if (was_running || c->session->state != SESSION_RUNNING) return;
     c->is_encrypted = c->session->encrypted;
-    c->sends = c->session->receive_chain;
-    c->receives = c->session->send_chain;
+    c->sends = c->session->keys->receive_chain;
+    c->receives = c->session->keys->send_chain;
 }
 
 static void deliver(struct client *c, struct bytes content) {
@@ -319,7 +319,7 @@ static void send_block(struct client *c) {
     if (text.n != 0 && text.n <= sizeof block) memcpy(block, text.p, text.n);
     if (!can_read(c)) return;
     deliver_block(c, block);
-    if (c->is_encrypted) c->sends = c->session->receive_chain;
+    if (c->is_encrypted) c->sends = c->session->keys->receive_chain;
 }
 
 static void answer_store(unsigned i) {

@@ -13,15 +13,17 @@
 #include "app/commands/cli.h"
 #include "app/settings/conf.h"
 #include "app/server/confine.h"
+#include "app/server/memory.h"
 #include "app/server/notify.h"
 #include "app/server/ports.h"
+#include "app/server/shares.h"
 #include "app/server/signals.h"
 #include "app/server/standby.h"
 #include "app/server/web_files.h"
 #include "app/server/web_values.h"
 #include "base/day.h"
 #include "base/log.h"
-#include "crypto/crypto.h"
+#include "crypto/secret.h"
 
 enum { PRINT_MAX = 64 * 1024, UNUSED_MAX = 8 * 1024 };
 
@@ -251,6 +253,15 @@ static enum err serve_storage(const struct start_args *a, struct signals *r,
     return e == OK ? serve(a, storage, r, p) : e;
 }
 
+/* There are no more connections than descriptors, nor than memory is for. */
+static void lock_keys(void) {
+    enum { CONNECTION_LEN = 8192 }; /* each costs more */
+    const uint64_t fit = memory_there_is() / CONNECTION_LEN;
+    unsigned n = 0;
+    if (shares_limit(0, &n) != OK) n = 0;
+    secret_begin(fit < n ? (size_t)fit : n);
+}
+
 static enum err run_start(const void *args, const struct paths *paths,
                           struct problem *ret_problem) {
     const struct start_args *a = args;
@@ -271,6 +282,7 @@ static enum err run_start(const void *args, const struct paths *paths,
         log_line(LOG_WARN, "web", "%s", ret_problem->text);
     CLEANUP(storage_done) struct storage storage = {.lock_fd = -1};
     e = rights_begin(conf.user, ret_problem);
+    if (e == OK) lock_keys();
     if (e == OK) e = storage_init(&storage, &conf, paths, ret_problem);
     if (e == OK) e = serve_storage(a, &r, &storage, ret_problem);
     identity_free(r.identity);

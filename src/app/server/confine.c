@@ -8,6 +8,7 @@
 
 #include "app/process/sandbox.h"
 #include "base/log.h"
+#include "crypto/secret.h"
 
 enum { DIRS_MAX = 32 };
 
@@ -43,8 +44,9 @@ static void add_database_file(void *ctx, const char *path) {
 }
 
 static void log_state(const struct sandbox_state *s) {
-    log_line(LOG_INFO, "sandbox", "files=%s syscalls=%s core=%s", s->files ? "own" : "all",
-             s->syscalls ? "own" : "all", s->dumps ? "off" : "on");
+    static const char *const LOCKED[] = {"unlocked", "partly-locked", "locked"};
+    log_line(LOG_INFO, "sandbox", "files=%s syscalls=%s core=%s keys=%s", s->files ? "own" : "all",
+             s->syscalls ? "own" : "all", s->dumps ? "off" : "on", LOCKED[secret_locking()]);
 }
 
 enum err confine(const struct conf *c, const struct paths *paths, const struct storage *storage,

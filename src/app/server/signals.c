@@ -10,6 +10,7 @@
 #include "app/server/notify.h"
 #include "base/env.h"
 #include "base/log.h"
+#include "crypto/secret.h"
 
 /* ---- SIGHUP ---- */
 
@@ -143,6 +144,16 @@ static bool is_due(struct duty *d) {
     return true;
 }
 
+/* Said once: at the start it was said if they were not. */
+static void look_at_keys(enum secret_locking *io_before) {
+    const enum secret_locking now = secret_locking();
+    if (*io_before != SECRETS_LOCKED || now == SECRETS_LOCKED) return;
+    *io_before = now;
+    log_line(LOG_WARN, "keys-not-locked",
+             "the limit of locked memory is used up: keys of new sessions may get into swap "
+             "(LimitMEMLOCK= of systemd, ulimit -l)");
+}
+
 /* SIGINT or SIGTERM; takes care of all else until it comes. */
 static int wait_for_end(struct signals *r, const sigset_t *set) {
     const int64_t now_ms = env_mono_ms(&ENV_SYSTEM);
@@ -150,6 +161,7 @@ static int wait_for_end(struct signals *r, const sigset_t *set) {
     struct duty web = {now_ms + SERVER_LOOK_MS, SERVER_LOOK_MS};
     struct duty memory = {now_ms + MEMORY_LOOK_MS, MEMORY_LOOK_MS};
     struct memory_look look = {.kept = 0};
+    enum secret_locking locking = secret_locking();
     while (true) {
         int64_t until_ms = web.due_ms < memory.due_ms ? web.due_ms : memory.due_ms;
         if (dog.every_ms != 0 && dog.due_ms < until_ms) until_ms = dog.due_ms;
@@ -157,7 +169,10 @@ static int wait_for_end(struct signals *r, const sigset_t *set) {
         if (number == SIGHUP) reload(r);
         if (number == SIGINT || number == SIGTERM) return number;
         if (is_due(&web)) server_look_at_page_cert(r->server, r->conf, false);
-        if (is_due(&memory)) (void)memory_give_back(&look, env_mono_ms(&ENV_SYSTEM));
+        if (is_due(&memory)) {
+            (void)memory_give_back(&look, env_mono_ms(&ENV_SYSTEM));
+            look_at_keys(&locking);
+        }
         if (is_due(&dog) && server_is_alive(r->server)) notify_send("WATCHDOG=1");
     }
 }

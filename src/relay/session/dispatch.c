@@ -103,7 +103,7 @@ static enum authz_verdict verify(const struct request *rq, const struct command_
         .text_a = signed_head(rq, head),
         .text_b = rq->t->signed_text,
         .corr_id = rq->t->corr_id,
-        .session_priv = rq->session->priv,
+        .session_priv = rq->session->keys->priv,
         .known = &rq->session->agreements,
     };
     const bool has_notifier =

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 
+#include "crypto/secret.h"
 #include "relay/session/session.h"
 #include "wire/forward.h"
 
@@ -30,8 +31,8 @@ static enum err need_proxy_key(struct session *s) {
     if (s->proxy_key != NULL) return OK;
     if (!s->has_client_key) return E_PROXY_NO_AUTH;
     uint8_t secret[X25519_LEN];
-    if (x25519_dh(s->priv, s->client_key, secret) != OK) return E_CRYPTO;
-    struct box_key *k = malloc(sizeof *k);
+    if (x25519_dh(s->keys->priv, s->client_key, secret) != OK) return E_CRYPTO;
+    struct box_key *k = secret_new(sizeof *k);
     if (k != NULL) *k = box_key_from_secret(secret);
     crypto_wipe(secret, sizeof secret);
     s->proxy_key = k;
@@ -41,7 +42,7 @@ static enum err need_proxy_key(struct session *s) {
 static enum err take_client_key(struct forwarded *f, const struct session *s,
                                 const struct pubkey *key) {
     uint8_t secret[X25519_LEN];
-    if (x25519_dh(s->priv, key->b, secret) != OK) return E_CRYPTO;
+    if (x25519_dh(s->keys->priv, key->b, secret) != OK) return E_CRYPTO;
     f->client_key = box_key_from_secret(secret);
     crypto_wipe(secret, sizeof secret);
     return OK;

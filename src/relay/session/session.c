@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "crypto/cert.h"
+#include "crypto/secret.h"
 #include "relay/session/aside.h"
 #include "relay/session/job.h"
 #include "relay/session/gauges.h"
@@ -147,6 +148,29 @@ static void go_on(struct fate_waiter *w, enum err fate) {
     conn_want_write(s->conn);
 }
 
+static void unmake(struct session *s) {
+    secret_free(s->keys, sizeof *s->keys);
+    free(s);
+}
+
+/* With a key; NULL: out of memory. */
+static struct session *make(const struct env *env) {
+    struct session *s = calloc(1, sizeof *s);
+    struct session_keys *keys = secret_new(sizeof *keys);
+    if (s == NULL || keys == NULL) {
+        secret_free(keys, sizeof *keys);
+        free(s);
+        return NULL;
+    }
+    struct x25519_pair pair;
+    x25519_pair_new(env, &pair);
+    memcpy(keys->priv, pair.priv, sizeof keys->priv);
+    memcpy(s->pub, pair.pub, sizeof s->pub);
+    crypto_wipe(&pair, sizeof pair);
+    s->keys = keys;
+    return s;
+}
+
 static enum err on_open(struct conn *c, void *server, void **ret_session) {
     struct relay *r = server;
     const struct bytes id = conn_tls_unique(c);
@@ -157,7 +181,7 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
         stats_add(loop_stats(conn_loop(c)), STAT_LIMIT_DATABASE, 1);
         return E_CLOSED;
     }
-    struct session *s = calloc(1, sizeof *s);
+    struct session *s = make(r->o.env);
     if (s == NULL) return E_NO_MEMORY;
     s->conn = c;
     s->rl = loop_of(r, c);
@@ -180,14 +204,9 @@ static enum err on_open(struct conn *c, void *server, void **ret_session) {
     authz_session_init(&s->agreements, s->rl->authz_cache);
     const enum err e = take_slot(s);
     if (e != OK) {
-        free(s);
+        unmake(s);
         return e;
     }
-    struct x25519_pair pair;
-    x25519_pair_new(r->o.env, &pair);
-    memcpy(s->priv, pair.priv, sizeof s->priv);
-    memcpy(s->pub, pair.pub, sizeof s->pub);
-    crypto_wipe(&pair, sizeof pair);
     s->created_ms = s->received_ms = s->sent_ms = loop_now_ms(s->rl->loop);
     list_push_back(&s->rl->sessions, &s->in_loop);
     conn_set_deadline(c, s->created_ms + r->handshake_timeout_ms);
@@ -201,12 +220,8 @@ void session_free(struct session *s) {
     const struct outbox_env env = outbox_env_of(s);
     outbox_done(&s->outbox, &env);
     due_done(&s->due);
-    if (s->proxy_key != NULL) crypto_wipe(s->proxy_key, sizeof *s->proxy_key);
-    free(s->proxy_key);
-    crypto_wipe(s->priv, sizeof s->priv);
-    crypto_wipe(&s->send_chain, sizeof s->send_chain);
-    crypto_wipe(&s->receive_chain, sizeof s->receive_chain);
-    free(s);
+    secret_free(s->proxy_key, sizeof *s->proxy_key);
+    unmake(s);
 }
 
 static void on_close(void *session) {
@@ -268,10 +283,10 @@ static enum err write_hello(const struct session *s, uint8_t *block) {
 
 static enum err start_encryption(struct session *s, const struct pubkey *client_key) {
     uint8_t secret[X25519_LEN];
-    enum err e = x25519_dh(s->priv, client_key->b, secret);
+    enum err e = x25519_dh(s->keys->priv, client_key->b, secret);
     if (e == OK) {
         const struct bytes id = bytes_of(s->params.session + 1, s->params.session[0]);
-        e = block_chains_init(id, secret, &s->send_chain, &s->receive_chain);
+        e = block_chains_init(id, secret, &s->keys->send_chain, &s->keys->receive_chain);
     }
     crypto_wipe(secret, sizeof secret);
     s->encrypted = e == OK;
@@ -331,7 +346,7 @@ static enum err on_block(void *session, uint8_t *block) {
     if (s->state != SESSION_RUNNING)
         return s->state == SESSION_HANDSHAKE ? take_hello(s, block) : E_SYNTAX;
     struct bytes content;
-    enum err e = block_open(block, s->encrypted ? &s->receive_chain : NULL, &content);
+    enum err e = block_open(block, s->encrypted ? &s->keys->receive_chain : NULL, &content);
     if (e == OK) return jobs_take(s, content, now_us);
     dispatch_bad_block(s);
     return OK;
@@ -400,7 +415,7 @@ static bool fill_running(struct session *s, uint8_t *block) {
     if (!has_block) return false;
     count_end_batch(s);
     s->sent_ms = loop_now_ms(s->rl->loop);
-    if (block_seal(block, &content, s->encrypted ? &s->send_chain : NULL) == OK) return true;
+    if (block_seal(block, &content, s->encrypted ? &s->keys->send_chain : NULL) == OK) return true;
     conn_close(s->conn);
     return false;
 }

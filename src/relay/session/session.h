@@ -24,6 +24,12 @@ enum session_state {
     SESSION_RUNNING
 };
 
+/* In memory of secret.h. */
+struct session_keys {
+    uint8_t priv[X25519_LEN]; /* of the server's side */
+    struct block_chain send_chain, receive_chain;
+};
+
 /* Owner loop only. */
 struct session {
     struct conn *conn;      /* borrowed; NULL after the connection closed */
@@ -37,10 +43,9 @@ struct session {
     bool legacy; /* no ALPN: version 6 only */
     enum transport_error refusal;
     struct wire_params params;
-    uint8_t priv[X25519_LEN]; /* session key; secret */
     uint8_t pub[X25519_LEN];
-    struct block_chain send_chain, receive_chain; /* secret */
-    struct authz_session agreements;              /* secret; of those who send here */
+    struct session_keys *keys;       /* owned, secret */
+    struct authz_session agreements; /* secret; of those who send here */
     struct idmap subs;
     unsigned n_subscribed; /* of subs: those that are not by_get */
     unsigned n_own_subs;   /* of these: those that are not by_service */
@@ -79,7 +84,7 @@ struct session {
     /* as a proxy's session: forwarded.c */
     bool has_client_key;
     uint8_t client_key[X25519_LEN]; /* of the handshake */
-    struct box_key *proxy_key;      /* owned, secret; NULL until something is forwarded */
+    struct box_key *proxy_key;      /* owned, of secret.h; NULL until something is forwarded */
 };
 
 extern const struct conn_ops SESSION_OPS;

@@ -87,7 +87,7 @@ def has_landlock():
 def check_sandbox(log):
     """A server that has begun to serve is in its sandbox, as far as there is one here (log: its
     lines; one that is set to say less says nothing of it)."""
-    found = re.search(r" sandbox files=(\w+) syscalls=(\w+) core=(\w+)$", "".join(log), re.MULTILINE)
+    found = re.search(r" sandbox files=(\w+) syscalls=(\w+) core=(\w+) keys=\w+$", "".join(log), re.MULTILINE)
     if found is None:
         return
     files, syscalls, core = found.groups()
