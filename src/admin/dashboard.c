@@ -197,7 +197,8 @@ enum err dashboard_new(const struct dashboard_opts *o, struct dashboard **ret) {
     d->o = *o;
     d->o.host = NULL;
     d->o.site = site_ref(o->site);
-    local_guests_init(&d->guests, DASHBOARD_CONNECTIONS_MAX, NULL);
+    local_guests_init(&d->guests, DASHBOARD_CONNECTIONS_MAX, o->sheet,
+                      STAT_LIMIT_DASHBOARD_CONNECTIONS);
     d->is_ipv6 = is_ipv6;
     d->smp_expires_s = d->web_expires_s = STATS_NO_VALUE;
     d->fd = fd;

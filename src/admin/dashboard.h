@@ -14,15 +14,17 @@ struct dashboard;
 struct site;
 struct stats;
 struct stats_gauges;
+struct stats_sheet;
 
 struct dashboard_opts {
     const struct env *env; /* borrowed */
     const char *host;      /* numeric; must be a loopback address. Borrowed for the call */
     uint16_t port;
-    struct site *site;                                   /* site_new_dashboard(); counted */
-    struct stats *stats;                                 /* borrowed */
-    const char *version, *name;                          /* of program and server; borrowed */
-    void *ctx;                                           /* borrowed */
+    struct site *site;          /* site_new_dashboard(); counted */
+    struct stats *stats;        /* borrowed */
+    struct stats_sheet *sheet;  /* borrowed: one that no other thread has */
+    const char *version, *name; /* of program and server; borrowed */
+    void *ctx;                  /* borrowed */
     void (*gauges)(void *ctx, struct stats_gauges *ret); /* any thread; must not block */
 };
 

@@ -51,8 +51,9 @@ bool local_is_host(struct bytes field) {
 
 /* ---- who is connected ---- */
 
-void local_guests_init(struct local_guests *g, unsigned max, struct stats_sheet *sheet) {
-    *g = (struct local_guests){.max = max, .sheet = sheet};
+void local_guests_init(struct local_guests *g, unsigned max, struct stats_sheet *sheet,
+                       enum stat_id stat) {
+    *g = (struct local_guests){.max = max, .sheet = sheet, .stat = stat};
     list_init(&g->all);
 }
 
@@ -63,7 +64,7 @@ static void show_out(struct local_guests *g, struct local_guest *it) {
 }
 
 static void make_place(struct local_guests *g) {
-    stats_add(g->sheet, STAT_LIMIT_METRICS_CONNECTIONS, 1);
+    stats_add(g->sheet, g->stat, 1);
     for (struct list *n = g->all.next; n != &g->all; n = n->next) {
         struct local_guest *it = CONTAINER_OF(n, struct local_guest, in_all);
         if (it->is_known || it->gives_way) continue;

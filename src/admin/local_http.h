@@ -25,7 +25,8 @@ bool local_is_host(struct bytes field);
 struct local_guests {
     struct list all;           /* the oldest first */
     unsigned n, max;           /* n: without those that give way */
-    struct stats_sheet *sheet; /* borrowed; may be NULL */
+    struct stats_sheet *sheet; /* borrowed; may be NULL. Counts in it, as: */
+    enum stat_id stat;
 };
 
 struct local_guest {
@@ -34,7 +35,8 @@ struct local_guest {
     bool is_known, gives_way;
 };
 
-void local_guests_init(struct local_guests *g, unsigned max, struct stats_sheet *sheet);
+void local_guests_init(struct local_guests *g, unsigned max, struct stats_sheet *sheet,
+                       enum stat_id stat);
 void local_guest_came(struct local_guests *g, struct local_guest *it, struct MHD_Connection *c);
 void local_guest_left(struct local_guests *g, struct local_guest *it);
 

@@ -108,7 +108,8 @@ enum err metrics_http_new(const struct metrics_http_opts *o, struct metrics_http
     }
     m->o = *o;
     m->o.host = NULL;
-    local_guests_init(&m->guests, METRICS_CONNECTIONS_MAX, o->sheet);
+    local_guests_init(&m->guests, METRICS_CONNECTIONS_MAX, o->sheet,
+                      STAT_LIMIT_METRICS_CONNECTIONS);
     m->is_ipv6 = is_ipv6;
     m->fd = fd;
     *ret = m;

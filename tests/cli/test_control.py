@@ -309,6 +309,35 @@ def test_guessing_does_not_keep_others_out(ready, port):
         thread.join(30)
 
 
+def test_race_for_places(ready, port):
+    """Many connect and guess at once and without a pause, and come again when they have to go: the
+    operator's password is looked at behind those of 15 others, if not at the first try, then soon."""
+    ready.start()
+    ended = threading.Event()
+
+    def guess():
+        while not ended.is_set():
+            with suppress(OSError, AssertionError), Control(port) as session:
+                session.sock.settimeout(2)
+                session.raw(b"auth no\n" * 3)
+                while session.receive():
+                    pass
+
+    guessers = [threading.Thread(target=guess, daemon=True) for _ in range(24)]
+    for thread in guessers:
+        thread.start()
+    time.sleep(2)
+    for _ in range(3):
+        began, is_in = time.monotonic(), False
+        while not is_in:
+            with suppress(OSError, AssertionError), Control(port, ADMIN):
+                is_in = True
+        assert time.monotonic() - began < 20
+    ended.set()
+    for thread in guessers:
+        thread.join(30)
+
+
 # ---- moderation, and who is told ----
 
 def b64(data):

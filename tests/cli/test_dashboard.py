@@ -6,10 +6,12 @@ import base64
 import gzip
 import http.client
 import json
+import re
 import select
 import signal
 import socket
 import time
+import urllib.request
 from contextlib import ExitStack
 
 import pytest
@@ -42,7 +44,8 @@ def fixture_port(ready):
     port = free_port()
     ready.set("WEB", "dashboard", f"127.0.0.1:{port}")
     ready.set("TRANSPORT", "host", "smp.example.org")
-    ready.control = free_port()
+    ready.control, ready.metrics = free_port(), free_port()
+    ready.set("TRANSPORT", "metrics", f"127.0.0.1:{ready.metrics}")
     use(ready, ready.control)
     ready.server = ready.start()
     yield port
@@ -242,8 +245,9 @@ def test_known_connections(ready, port):
         ready.server.stop()
 
 
-def test_strangers_make_room(port):
-    """Who connects and says nothing, or half of something, goes before one who was let in."""
+def test_strangers_make_room(ready, port):
+    """Who connects and says nothing, or half of something, goes before one who was let in;
+    which is counted."""
     with ExitStack() as stack:
         known = connection(port)
         stack.callback(known.close)
@@ -257,6 +261,10 @@ def test_strangers_make_room(port):
             while stranger.recv(4096):
                 pass
         assert ask(port, conn=known)[0] == 200 and known.sock is sock
+    with urllib.request.urlopen(f"http://127.0.0.1:{ready.metrics}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    name = 'simplex_smp_limits_reached_total{limit="dashboard_connections"}'
+    assert int(re.search(re.escape(name) + r" (\d+)", text)[1]) == 25
 
 
 def test_hostile(port):

@@ -9,9 +9,11 @@ import ssl
 import time
 
 import pytest
-from smp import HandshakeRefused, Queue, X25519Key, make_key, new_command
+from smp import (HandshakeRefused, Queue, Service, ServiceSession, X25519Key, make_key,
+                 new_command)
 from smp.connection import Connection
 from smp.crypto import BLOCK_SIZE
+from smp.server import check_counted, find_binary, over
 from smp.transmissions import batch
 
 PATIENCE = 30
@@ -111,17 +113,6 @@ def try_connect(address, **options):
         return Connection(address, 18, **options)
     except (HandshakeRefused, ssl.SSLError, ConnectionError):
         return None
-
-
-def check_counted(server, limit):
-    """What was refused is in the metrics."""
-    line = f'simplex_smp_limits_reached_total{{limit="{limit}"}} '
-    path = server.state / "smp-server-metrics.prom"
-    deadline = time.monotonic() + PATIENCE
-    while not any(text.startswith(line) and float(text[len(line):].split()[0]) > 0
-                  for text in (path.read_text().splitlines() if path.exists() else [])):
-        assert time.monotonic() < deadline, "not counted"
-        time.sleep(0.1)
 
 
 def test_connections_per_address(own_server):
@@ -226,6 +217,69 @@ def test_new_queues_per_day(own_server):
         key = make_key("ed25519")
         assert conn.request(new_command(18, key.der, X25519Key().der), b"", key).tag == "ERR"
     check_counted(server, "new_queues_per_day")
+
+
+def test_new_services_per_day(own_server, tmp_path):
+    """No more of them are made known by one address; those that are known come and go, and others
+    come from elsewhere."""
+    server = own_server({("LIMITS", "new_services_per_day"): 2, LOCAL: "on",
+                         ("STORE_LOG", "prometheus_interval"): 1})
+    known, late = [Service(tmp_path) for _ in range(2)], Service(tmp_path)
+    for service in (*known, *known):
+        with Connection(server.address, 18, service=service) as conn:
+            assert conn.service_id
+    refused = ServiceSession(late)
+    Connection(server.address, 18, service=refused).close()
+    assert refused.error == b"HANDSHAKE BAD_SERVICE"
+    with Connection(server.address, 18, service=late, source="127.0.0.2") as conn:
+        assert conn.service_id
+    with Connection(server.address, 18, service=late) as conn:  # known by now
+        assert conn.service_id
+    check_counted(server, "new_services_per_day")
+
+
+MEMORY_MAX = 64 << 20  # bytes, of the control group below
+
+
+def in_small_group(request, tmp_path):
+    """The program, in a control group that may have MEMORY_MAX."""
+    group, tree = tmp_path / "group", tmp_path / "tree"
+    group.write_text("0::/small\n")
+    (tree / "small").mkdir(parents=True)
+    (tree / "small/memory.max").write_text(f"{MEMORY_MAX}\n")
+    binary = find_binary(request.config.getoption("--server-binary"))
+    inner = over(tmp_path / "inner", binary, tree, "/sys/fs/cgroup")
+    return over(tmp_path / "smp-server", inner, group, "/proc/self/cgroup")
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.isdir("/sys/fs/cgroup"),
+                    reason="needs a mount namespace")
+def test_memory_percent(request, own_server, tmp_path):
+    """When so much of the memory that the control group may have is used, who is there goes on and
+    nobody else is let in; when messages have gone, others are."""
+    server = own_server({("LIMITS", "memory_percent"): 50, ("STORE_LOG", "prometheus_interval"): 1},
+                        store="off", binary=in_small_group(request, tmp_path))
+    if server.is_sanitized():
+        pytest.skip("a sanitizer uses more than that from the beginning")
+    deadline = time.monotonic() + PATIENCE
+    with Connection(server.address, 18) as conn:
+        queues = []
+        while server.rss_kib() < MEMORY_MAX // 2048 + 1024:
+            queues.append(Queue.create(conn, subscribe=False))
+            for _ in range(100):
+                assert queues[-1].send(conn, bytes(16000)).raw == b"OK"
+        while (other := try_connect(server.address)) is not None:  # it is looked at now and then
+            other.close()
+            assert time.monotonic() < deadline, "others are let in"
+        assert queues[0].get(conn).tag == "MSG"
+        for queue in queues:
+            assert queue.delete(conn).raw == b"OK"
+    check_counted(server, "memory_percent")
+    deadline = time.monotonic() + 3 * PATIENCE
+    while (other := try_connect(server.address)) is None:
+        assert time.monotonic() < deadline, "nobody is let in any more"
+        time.sleep(0.5)
+    other.close()
 
 
 def test_ends_that_nobody_reads(own_server):

@@ -13,7 +13,7 @@ from smp.commands import send_command
 from smp.encoding import large, pad, short
 from smp.fake_relay import FakeRelay, Identity
 from smp.proxied import connect_relay, prxy
-from smp.server import REPO, over
+from smp.server import REPO, check_counted, over
 from smp.transmissions import batch
 
 CONNECT, REQUEST, SPARE = 2, 2, 5
@@ -525,14 +525,45 @@ class SilentNames:
             return len(self.names)
 
 
+def asks_here(request, tmp_path):
+    """The program, which asks this machine for names."""
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text("nameserver 127.0.0.1\noptions timeout:5 attempts:1\n")
+    binary = REPO / request.config.getoption("--server-binary")
+    return over(tmp_path / "smp-server", binary, resolv, "/etc/resolv.conf")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
+def test_names_of_an_address(request, own_server, servers, tmp_path):
+    """All sessions of an address together have so many looked up at a time; another address is not
+    among them, and it is counted."""
+    names = SilentNames()
+    with names.sock:
+        proxy = own_server({**LONG, ("LIMITS", "lookups_underway"): 3,
+                            ("LIMITS", "limit_localhost"): "on",
+                            ("STORE_LOG", "prometheus_interval"): 1},
+                           binary=asks_here(request, tmp_path))
+        with Connection(proxy.address) as one, Connection(proxy.address) as two, \
+                Connection(proxy.address, source="127.0.0.2") as other:
+            address = servers[1].address
+            for conn in (one, two):
+                conn.write([prxy(conn, address, hosts=[b"silent%d%d.example" % (id(conn), i)])
+                            for i in range(10)])
+                conn.ping()
+            deadline = time.monotonic() + 10
+            while names.count() < 3:
+                assert time.monotonic() < deadline, names.names
+                time.sleep(0.02)
+            assert connect_relay(other, address, hosts=[b"localhost"]).versions == (8, 17)
+            assert names.count() == 3
+        check_counted(proxy, "lookups_underway")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
 def test_names_of_a_session(request, own_server, servers, tmp_path):
     """A client whose names nobody answers for has so many of them looked up at a time; those of
     others are found."""
-    resolv = tmp_path / "resolv.conf"
-    resolv.write_text("nameserver 127.0.0.1\noptions timeout:5 attempts:1\n")
-    binary = REPO / request.config.getoption("--server-binary")
-    wrapper = over(tmp_path / "smp-server", binary, resolv, "/etc/resolv.conf")
+    wrapper = asks_here(request, tmp_path)
     names = SilentNames()
     with names.sock:
         proxy = own_server({**LONG}, binary=wrapper)

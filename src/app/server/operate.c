@@ -111,6 +111,7 @@ static enum err open_dashboard(struct operate *op, struct problem *p) {
         .port = op->dashboard_at.port,
         .site = site,
         .stats = op->o.stats,
+        .sheet = op->o.dashboard_sheet,
         .version = SMP_SERVER_VERSION,
         .name = op->name,
         .ctx = op->o.ctx,

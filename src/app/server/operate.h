@@ -23,7 +23,7 @@ struct operate_opts {
     struct store *store;
     struct stats *stats;
     struct stats_sheet *sheet; /* of the control port's thread */
-    struct stats_sheet *metrics_sheet;
+    struct stats_sheet *metrics_sheet, *dashboard_sheet;
     struct stats_job *job;
     void (*gauges)(void *ctx, struct stats_gauges *ret); /* any thread */
     void *ctx;

@@ -71,7 +71,7 @@ struct server {
 /* ---- statistics ---- */
 
 /* Who counts: each loop, on the sheet of its number, and behind them: */
-enum { SHEET_COMMIT, SHEET_EXPIRY, SHEET_OPERATE, SHEET_METRICS, N_OTHER_SHEETS };
+enum { SHEET_COMMIT, SHEET_EXPIRY, SHEET_OPERATE, SHEET_METRICS, SHEET_DASHBOARD, N_OTHER_SHEETS };
 
 /* Any thread, while there is a relay. */
 static void fill_gauges(void *ctx, struct stats_gauges *ret) {
@@ -489,6 +489,7 @@ static enum err up_operate(struct server *s, struct problem *p) {
         .stats = s->stats,
         .sheet = stats_sheet(s->stats, s->n_loops + SHEET_OPERATE),
         .metrics_sheet = stats_sheet(s->stats, s->n_loops + SHEET_METRICS),
+        .dashboard_sheet = stats_sheet(s->stats, s->n_loops + SHEET_DASHBOARD),
         .job = s->stats_job,
         .gauges = fill_gauges,
         .ctx = s,
@@ -607,10 +608,9 @@ static enum err change_doors(struct server *s, SSL_CTX *smp) {
 
 enum err server_set_identity(struct server *s, const struct identity *id) {
     const enum err e = change_doors(s, id->tls);
-    if (e == OK)
-        atomic_store_explicit(&s->smp_expires_s, server_cert_expires_s(id->cert),
-                              memory_order_relaxed);
-    return e;
+    if (e != OK) return e;
+    atomic_store_explicit(&s->smp_expires_s, server_cert_expires_s(id->cert), memory_order_relaxed);
+    return OK;
 }
 
 void server_look_at_page_cert(struct server *s, const struct conf *conf, bool is_asked) {

@@ -24,6 +24,7 @@ from .postgres import ROLE, Pooler, Postgres
 from .proxied import RELAY_PORTS
 from .transport import Address, decode_fingerprint, pem_to_der
 
+COUNTED_WITHIN = 30  # seconds
 START_TIMEOUT = 60
 STOP_TIMEOUT = 60
 SANITIZERS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanitizer",
@@ -94,6 +95,17 @@ def check_sandbox(log):
     known = os.uname().machine in ("x86_64", "aarch64", "riscv64")
     if (core, syscalls) != ("off", "own" if known else "all") or (files != "own" and has_landlock()):
         raise ServerFailed(f"not in its sandbox: {found.group()}")
+
+
+def check_counted(server, limit):
+    """That a limit was reached is in the metrics, which the server writes every second."""
+    line = f'simplex_smp_limits_reached_total{{limit="{limit}"}} '
+    path = server.state / "smp-server-metrics.prom"
+    deadline = time.monotonic() + COUNTED_WITHIN
+    while not any(text.startswith(line) and float(text[len(line):].split()[0]) > 0
+                  for text in (path.read_text().splitlines() if path.exists() else [])):
+        assert time.monotonic() < deadline, "not counted"
+        time.sleep(0.1)
 
 
 def set_ini(text, section, key, value):
