@@ -18,6 +18,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,8 @@ from model import Bodies, Broken, Tracked  # noqa: E402
 from smp import Connection, Queue  # noqa: E402
 from smp.commands import ack_command, send_command  # noqa: E402
 from smp.disk import Disk  # noqa: E402
-from smp.server import Server, ServerFailed, default_binary, find_binary  # noqa: E402
+from smp.proxied import prxy  # noqa: E402
+from smp.server import Server, ServerFailed, default_binary, find_binary, over  # noqa: E402
 from smp.transport import HandshakeRefused  # noqa: E402
 from verify import Verifier  # noqa: E402
 
@@ -362,6 +364,29 @@ def clock(world):
     world.serves()
 
 
+def silent_names(world):
+    """No name server answers, while a client asks for one relay after the other by name, and goes
+    away, and comes again. Then none is there to be asked."""
+    resolv = world.directory / "resolv.conf"
+    resolv.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    world.server.binary = str(over(world.directory / "asks-here", world.server.binary, resolv,
+                                   "/etc/resolv.conf"))
+    world.begin()
+    with world.load(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as names:
+        names.bind(("127.0.0.1", 53))
+        for number in range(20):
+            with Connection(world.address, VERSION, timeout=10) as conn:
+                conn.write([prxy(conn, world.address, hosts=[b"silent%d-%d.example" % (number, i)])
+                            for i in range(10)])
+                conn.ping()
+                world.count("names")
+                world.wait(0.05)
+        if not names.recv(512, socket.MSG_DONTWAIT):
+            raise Broken("no name server was asked")
+    world.server.check()
+    world.serves()
+
+
 def signals(world):
     """Bursts of those that it handles; at the end many that ask it to stop, of which the second ends
     it as kill would."""
@@ -385,7 +410,7 @@ def signals(world):
 
 SCENARIOS = {fn.__name__: fn for fn in (
     slow_disk, full_disk, broken_disk, read_only, descriptors, descriptors_at_start, memory,
-    memory_at_start, clock, signals)}
+    memory_at_start, clock, silent_names, signals)}
 SHORT = ("read_only", "descriptors", "memory")
 INI = {("TRANSPORT", "threads"): 2}
 
@@ -420,9 +445,9 @@ def main():
     parser.add_argument("--server-binary", default=default_binary())
     options = parser.parse_args()
     names = options.scenarios or list(SHORT if options.seconds < 1 else SCENARIOS)
-    if os.geteuid() != 0 and "descriptors" in names:
-        print("descriptors is left out: only root may count those of the server")
-        names.remove("descriptors")
+    if os.geteuid() != 0:
+        print("descriptors and silent_names are left out: they are for root")
+        names = [name for name in names if name not in ("descriptors", "silent_names")]
     if set(names) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(set(names) - set(SCENARIOS))}")
     print(f"seed {options.seed}", flush=True)
