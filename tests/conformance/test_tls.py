@@ -204,6 +204,13 @@ def test_grease(address):
     assert is_served(address, extra=grease(), suites=b"".join(GREASE) + b"\x13\x03")
 
 
+def test_ticket_of_nobody(address):
+    """A hello that goes on from a session that never was has an ordinary handshake."""
+    identity = sized(os.urandom(200), 2) + bytes(4)
+    offer = sized(identity, 2) + sized(sized(os.urandom(32), 1), 2)
+    assert is_served(address, extra=[(45, b"\x01\x01")], last=[(41, offer)])
+
+
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_hello_in_pieces(address, size):
     """A hello may be cut into records anywhere."""

@@ -114,11 +114,13 @@ class RawTls:
         self.send(b"".join(plain_record(HANDSHAKE, whole[at:at + size])
                            for at in range(0, len(whole), size)))
 
-    def shake_hands(self, *, extra=(), suites=SUITE, size=RECORD_MAX, certificates=(), early=b""):
-        """The whole handshake. `extra`: more extensions; `size`: of the records of the hello;
+    def shake_hands(self, *, extra=(), last=(), suites=SUITE, size=RECORD_MAX,
+                    certificates=(), early=b""):
+        """The whole handshake. `extra`, `last`: more extensions; `size`: of the records of the hello;
         `certificates`: shown, without proof; `early`: records right behind the hello."""
         private = os.urandom(32)
-        hello = client_hello([*extra, *hello_extensions(public_of(private))], suites)
+        hello = client_hello([*extra, *hello_extensions(public_of(private)), *last],
+                             suites)
         self.heard.update(hello)
         self.send_message(hello, size)
         self.send(early)
