@@ -5,6 +5,7 @@
 MESON_FLAGS ?=
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
+AFL_TARGETS ?=
 SOAK_N ?= 1000000
 CHECK_SOAK_N ?= 100000
 CRASH_ROUNDS ?= 200
@@ -25,8 +26,8 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-database bench-takeover bench-proxy chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-outages check-pooler check-delivery check-deb install clean help \
-	deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container deps-pooler
+.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz afl soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-database bench-takeover bench-proxy chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-outages check-pooler check-delivery check-deb install clean help \
+	deps-build deps-test deps-lint deps-fuzz deps-afl deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container deps-pooler
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc,-Dtests=disabled)
@@ -143,6 +144,11 @@ fuzz: deps-fuzz ## run each fuzz target for FUZZ_SECONDS (60) with libFuzzer
 	@ninja -C build-fuzz
 	@tools/run-fuzz build-fuzz $(FUZZ_SECONDS)
 
+afl: deps-afl ## run each fuzz target, or AFL_TARGETS, for FUZZ_SECONDS (60) with AFL++
+	@$(call setup,build-afl,afl-clang-fast,-Dfuzz=true -Dtests=disabled \
+		-Db_sanitize=address$(comma)undefined $(SANITIZE))
+	@tools/run-afl build-afl $(FUZZ_SECONDS) $(AFL_TARGETS)
+
 soak: all deps-test ## push SOAK_N (1000000) messages through one server
 	@tools/run-tests build --no-unit --soak $(SOAK_N)
 
@@ -206,7 +212,7 @@ clean: ## remove all build folders (not ./run)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' Makefile
 
-deps-build deps-test deps-lint deps-fuzz deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container deps-pooler:
+deps-build deps-test deps-lint deps-fuzz deps-afl deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container deps-pooler:
 	@tools/deps $(@:deps-%=%)
 
 comma := ,
