@@ -183,6 +183,18 @@ def wait_for(what):
         time.sleep(0.01)
 
 
+def connect_again(server):
+    """A client, as soon as one is taken again: within a second or two of the database's being back."""
+    found = []
+
+    def is_taken():
+        with contextlib.suppress(HandshakeRefused):
+            found.append(Connection(server.address, 18))
+        return bool(found)
+    wait_for(is_taken)
+    return found[0]
+
+
 def cut_off(conn, proxy):
     """A queue with one message; from now on there is no database."""
     queue = Queue.create(conn, subscribe=False)
@@ -223,7 +235,7 @@ def test_an_outage_lasts(both):
         assert answers == []
     proxy.is_open = True
     wait_for(lambda: any('database-back changes="go on"' in line for line in server.stderr))
-    with Connection(server.address, 18) as conn:
+    with connect_again(server) as conn:
         assert queue.send(conn, b"after").raw == b"OK"
         assert bodies(conn, queue) == [b"before", b"held", b"after"]
 
@@ -305,7 +317,7 @@ def test_a_silent_database(both):
     wait_for(lambda: proxy.n_refused >= 1)
     proxy.is_open = True
     wait_for(lambda: any('database-back changes="go on"' in line for line in server.stderr))
-    with Connection(server.address, 18) as conn:
+    with connect_again(server) as conn:
         assert bodies(conn, queue) == [b"before", b"held"]
 
 
@@ -332,6 +344,7 @@ class Away(World):
         rss = self.server.rss_kib()
         self.proxy.is_open = True
         wait_for(lambda: any('database-back changes="go on"' in line for line in self.server.stderr))
+        connect_again(self.server).close()
         assert self.server.is_sanitized() or rss < 300 << 10
         time.sleep(1)
 

@@ -56,20 +56,14 @@ static enum err take_all(struct db *db) {
     return e;
 }
 
-/* The statements have a time limit of their own. */
-static enum err set_all(struct db_store *m, struct db **ret_db, struct store_problem *problem) {
-    enum err e = db_store_connect(m, STATEMENTS, ARRAY_LEN(STATEMENTS), ret_db, problem);
-    if (e != OK) return e;
-    (*ret_db)->patience_ms = 0;
-    e = send_all(m, *ret_db);
-    return e == OK ? take_all(*ret_db) : e;
-}
-
 void db_counters_set(struct db_store *m) {
     struct db *db = NULL;
     struct store_problem problem = {0};
     const bool is_gone = atomic_load_explicit(&m->abandon, memory_order_relaxed);
-    const enum err e = is_gone ? E_CLOSED : set_all(m, &db, &problem);
+    enum err e =
+        is_gone ? E_CLOSED : db_store_connect(m, STATEMENTS, ARRAY_LEN(STATEMENTS), &db, &problem);
+    if (e == OK) e = send_all(m, db);
+    if (e == OK) e = take_all(db);
     db_close(db);
     if (e == OK) return;
     log_line(LOG_WARN, "database-counters",

@@ -133,7 +133,7 @@ static enum err connect(struct db_lane *l) {
     unsigned n = 0;
     for (unsigned i = 0; i < ARRAY_LEN(LANE_STATEMENTS); i++) all[n++] = LANE_STATEMENTS[i];
     for (unsigned i = 0; i < N_DB_GROUP_STATEMENTS; i++) all[n++] = DB_GROUP_STATEMENTS[i];
-    return db_store_connect(l->store, all, n, &l->db, &l->problem);
+    return db_store_connect_for_clients(l->store, all, n, &l->db, &l->problem);
 }
 
 static void lose_lane(struct db_lane *l) {

@@ -380,8 +380,8 @@ static enum err scan_some(struct reader *r) {
 static enum err work(struct reader *r) {
     enum err e = OK;
     if (r->db == NULL) {
-        e = db_store_connect(r->store, DB_FIND_STATEMENTS, N_DB_FIND_STATEMENTS, &r->db,
-                             &r->problem);
+        e = db_store_connect_for_clients(r->store, DB_FIND_STATEMENTS, N_DB_FIND_STATEMENTS, &r->db,
+                                         &r->problem);
         if (e == OK) e = db_replay_check(r->store, r->db);
     }
     if (e == OK && r->n_finds != 0) e = find_queues(r);

@@ -9,13 +9,14 @@
 #include "store/db/db_store_priv.h"
 #include "store/ntf_log.h"
 
-enum err db_store_connect(const struct db_store *m, const struct db_statement *statements,
-                          unsigned n, struct db **ret, struct store_problem *ret_problem) {
+static enum err connect_to(const struct db_store *m, unsigned silence_ms,
+                           const struct db_statement *statements, unsigned n, struct db **ret,
+                           struct store_problem *ret_problem) {
     struct db *db = NULL;
     enum err e = db_open(&m->o.db, &db, ret_problem);
     if (e != OK) return e;
     db->abandon = &m->abandon;
-    db->patience_ms = m->o.patience_ms;
+    db->patience_ms = silence_ms;
     e = db_pipe_open(db, statements, n);
     if (e == OK) {
         *ret = db;
@@ -23,6 +24,19 @@ enum err db_store_connect(const struct db_store *m, const struct db_statement *s
         db_close(db);
     }
     return e;
+}
+
+enum err db_store_connect(const struct db_store *m, const struct db_statement *statements,
+                          unsigned n, struct db **ret, struct store_problem *ret_problem) {
+    return connect_to(m, 0, statements, n, ret, ret_problem);
+}
+
+enum err db_store_connect_for_clients(const struct db_store *m,
+                                      const struct db_statement *statements, unsigned n,
+                                      struct db **ret, struct store_problem *ret_problem) {
+    const unsigned ms = m->o.patience_ms;
+    return connect_to(m, ms > DB_SILENCE_MIN_MS ? ms : DB_SILENCE_MIN_MS, statements, n, ret,
+                      ret_problem);
 }
 
 /* ---- what it answers ---- */

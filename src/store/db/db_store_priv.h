@@ -48,6 +48,7 @@ enum {
     DB_IDS_BLOCK = 65536,         /* message ids that are drawn at a time */
     DB_RETRY_MIN_MS = 50,
     DB_RETRY_MAX_MS = 1000,
+    DB_SILENCE_MIN_MS = 5000, /* a slow answer is one as well */
     DB_STRIPES = 256,
     DB_REFUSED_KEPT = 256, /* changes that were refused, of which it is known why */
 };
@@ -238,10 +239,13 @@ static inline const struct db_store *db_of_const(const struct store *s) {
     return (const struct db_store *)(const void *)s;
 }
 
-/* A connection for a thread of the store's, ready for these statements. Who gets no answer on it
- * for patience_ms has lost it. */
+/* A connection for a thread of the store's, ready for these statements. */
 MUST_USE enum err db_store_connect(const struct db_store *m, const struct db_statement *statements,
                                    unsigned n, struct db **ret, struct store_problem *ret_problem);
+/* The same for what clients wait for: it is lost when nothing comes for as long as they wait. */
+MUST_USE enum err db_store_connect_for_clients(const struct db_store *m,
+                                               const struct db_statement *statements, unsigned n,
+                                               struct db **ret, struct store_problem *ret_problem);
 
 /* ---- db_node.c ---- */
 MUST_USE enum err db_node_make_tables(struct db *db, const struct env *env);
