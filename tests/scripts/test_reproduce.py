@@ -81,6 +81,13 @@ def program(monkeypatch):
     return sbom
 
 
+def test_distribution(monkeypatch):
+    """A package is named as one of Ubuntu where it is."""
+    sbom = program(monkeypatch)
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "ubuntu"})
+    assert sbom.component("library", "libc6", "2.39+1", "amd64", "required")["purl"] == "pkg:deb/ubuntu/libc6@2.39%2B1?arch=amd64"
+
+
 def test_parts_of_pages(monkeypatch):
     """What of npm is in the pages has its licence beside it there, and is a component; esbuild, which made them, is none."""
     found = {x["name"]: x["licenses"][0]["license"]["id"] for x in program(monkeypatch).scripts()}
