@@ -26,7 +26,7 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz afl soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-database bench-takeover bench-proxy chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-outages check-pooler check-delivery check-deb install clean help \
+.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz afl soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-database bench-takeover bench-proxy bench-storm bench-small bench-locks chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-outages check-pooler check-delivery check-deb install clean help \
 	deps-build deps-test deps-lint deps-fuzz deps-afl deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container deps-pooler
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
@@ -200,6 +200,16 @@ bench-takeover: all deps-test ## measure how long a standby takes to take over, 
 
 bench-compaction: all deps-test ## measure what messages wait for while the store log of 1,000,000 queues is compacted
 	@$$(tools/find-python) tests/bench/compaction.py
+
+bench-storm: all deps-test ## measure what it costs when 1,000 clients come back to 100 queues each, and what memory stays
+	@$$(tools/find-python) tests/bench/storm.py --server-binary build/smp-server
+
+bench-small: all deps-test ## measure 2,000 clients and 100,000 queues with 512 MB and one processor (needs root)
+	@$$(tools/find-python) tests/bench/small.py --server-binary build/smp-server
+
+bench-locks: all deps-test ## measure which lock or thread becomes the limit first with many processors
+	@ninja -C build tests/bench/smp-server-locks
+	@$$(tools/find-python) tests/bench/locks.py --server-binary build/smp-server
 
 install: all ## install under PREFIX (/usr/local); DESTDIR is honoured
 	@meson configure build -Dprefix=$(PREFIX)

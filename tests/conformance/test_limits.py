@@ -379,7 +379,8 @@ def test_memory_of_a_flood_is_given_back(own_server):
         for sock in begun:
             assert sock.recv(1)  # of its ServerHello
         at_most = server.rss_kib() - before
-        assert count < at_most < count * 48, f"{at_most / count:.1f} KiB each"
+        # 43 KiB with OpenSSL 3.0, 50 with 3.5 (docs/adr/0024).
+        assert count < at_most < count * 64, f"{at_most / count:.1f} KiB each"
         for sock in begun:
             sock.close()
         deadline = time.monotonic() + PATIENCE

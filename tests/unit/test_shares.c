@@ -96,6 +96,33 @@ static void test_memory(void **state) {
     free(touched);
 }
 
+enum { N_PIECES = 20000, PIECE_LEN = 2000, KEPT_EVERY = 100 };
+static char *volatile pieces[N_PIECES];
+
+static void take_pieces(int from, int to) {
+    for (int i = from; i < to; i++) {
+        pieces[i] = malloc(PIECE_LEN);
+        assert_non_null(pieces[i]);
+        memset(pieces[i], 1, PIECE_LEN);
+    }
+}
+
+/* A few stay, the last among them: nothing but giving back makes the process smaller. */
+static void free_pieces(int from, int to) {
+    for (int i = from; i + 1 < to; i++) {
+        if (i % KEPT_EVERY == 0) continue;
+        free(pieces[i]);
+        pieces[i] = NULL;
+    }
+}
+
+static void free_all_pieces(void) {
+    for (int i = 0; i < N_PIECES; i++) {
+        free(pieces[i]);
+        pieces[i] = NULL;
+    }
+}
+
 /* What lies between things that are used stays, until it is given back; then there is no more to
  * give for a while, and what is small is not worth it. */
 static void test_memory_is_given_back(void **state) {
@@ -103,25 +130,35 @@ static void test_memory_is_given_back(void **state) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     skip(); /* whose allocators keep what is freed */
 #endif
-    enum { N = 20000, LEN = 2000 };
-    struct memory_look look = {.kept = 0};
-    static char *volatile at[N];
-    for (int i = 0; i < N; i++) {
-        at[i] = malloc(LEN);
-        assert_non_null(at[i]);
-        memset(at[i], 1, LEN);
-    }
+    struct memory_look look = {.stays = 0};
+    take_pieces(0, N_PIECES);
     const uint64_t full = memory_used();
-    for (int i = 0; i + 1 < N; i++) {
-        if (i % 100 != 0) free(at[i]);
-    }
+    free_pieces(0, N_PIECES);
     assert_true(memory_used() > full / 4 * 3);
     assert_true(memory_give_back(&look, 1000));
     assert_true(memory_used() < full / 2);
     assert_false(memory_give_back(&look, 200000));
-    for (int i = 0; i < N; i++) {
-        if (i % 100 == 0 || i + 1 == N) free(at[i]);
-    }
+    free_all_pieces();
+}
+
+/* Half of a crowd goes, memory is given back, and then the other half goes: that is given back too,
+ * although the process has not grown since. */
+static void test_memory_is_given_back_again(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip();
+#endif
+    struct memory_look look = {.stays = 0};
+    take_pieces(0, N_PIECES);
+    free_pieces(0, N_PIECES / 2);
+    assert_true(memory_give_back(&look, 1000));
+    const uint64_t half = memory_used();
+    free_pieces(N_PIECES / 2, N_PIECES);
+    assert_false(memory_give_back(&look, 30000)); /* not so soon */
+    assert_true(memory_give_back(&look, 200000));
+    assert_true(memory_used() + (uint64_t)N_PIECES / 4 * PIECE_LEN < half);
+    assert_false(memory_give_back(&look, 400000));
+    free_all_pieces();
 }
 
 int main(void) {
@@ -132,6 +169,7 @@ int main(void) {
         cmocka_unit_test_setup(test_loops_as_set, setup),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_memory_is_given_back),
+        cmocka_unit_test(test_memory_is_given_back_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

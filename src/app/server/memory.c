@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #include "app/files/proc_line.h"
+#include "base/env.h"
 
 enum {
     TEXT_MAX = 4096,
     DECIMAL = 10,
     WORTH_GIVING = 8 << 20, /* bytes; and a quarter of all */
     GIVE_BACK_MS = 60000,   /* from one time to the next, at least */
+    LOOK_SHARE = 1000, /* one part of the time is spent with looking: 40 ms for a million holes */
 };
 
 /* The beginning of a file of the kernel's. */
@@ -77,16 +79,24 @@ uint64_t memory_there_is(void) {
 }
 
 #ifdef __GLIBC__
-/* What was given back already is free too: so whether the process has grown since is asked first.
- */
+/* What is in RAM without being in use. What was given back is free for the allocator too, and the
+ * size of the process stays when things are freed: neither of them tells by itself. */
+static uint64_t idle_bytes(void) {
+    const struct mallinfo2 heap = mallinfo2();
+    const uint64_t used = memory_used(), in_use = heap.uordblks + heap.hblkhd;
+    return used > in_use ? used - in_use : 0;
+}
+
 bool memory_give_back(struct memory_look *m, int64_t now_ms) {
-    const uint64_t used = memory_used();
-    if (used < m->kept) m->kept = used;
-    if (now_ms < m->next_ms || used < m->kept + WORTH_GIVING) return false;
-    const uint64_t unused = mallinfo2().fordblks;
-    if (unused < WORTH_GIVING || unused < used / 4) return false;
+    if (now_ms < m->next_ms) return false;
+    const int64_t began_ms = env_mono_ms(&ENV_SYSTEM);
+    const uint64_t idle = idle_bytes();
+    m->next_ms = now_ms + (env_mono_ms(&ENV_SYSTEM) - began_ms) * LOOK_SHARE;
+    if (idle < m->stays) m->stays = idle;
+    const uint64_t worth = idle - m->stays;
+    if (worth < WORTH_GIVING || worth < memory_used() / 4) return false;
     (void)malloc_trim(0);
-    m->kept = memory_used();
+    m->stays = idle_bytes();
     m->next_ms = now_ms + GIVE_BACK_MS;
     return true;
 }

@@ -16,12 +16,13 @@ enum { MEMORY_LOOK_MS = 10000 };
 
 /* All zero at first. One thread at a time. */
 struct memory_look {
-    uint64_t kept;   /* bytes in RAM after memory was given back */
+    uint64_t stays;  /* bytes in RAM that are not in use and cannot be given back, at most */
     int64_t next_ms; /* not before */
 };
 
-/* Call it every MEMORY_LOOK_MS. When the process has grown and much of it is free again (a flood of
- * connections is over, say), that is given back to the kernel, once a minute at most: the allocator
- * keeps what is free between what is used. Locks the allocator's arenas one by one for that.
- * Whether it did. */
+/* Call it every MEMORY_LOOK_MS. When much of what is in RAM is not in use and was not there when
+ * memory was given back last (a flood of connections is over, say), that is given back to the
+ * kernel, once a minute at most: the allocator keeps what is free between what is used. Looking and
+ * giving back lock the allocator's arenas one by one, so a look that took long is not repeated
+ * soon. Whether it did. */
 bool memory_give_back(struct memory_look *m, int64_t now_ms);

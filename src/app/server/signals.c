@@ -160,7 +160,7 @@ static int wait_for_end(struct signals *r, const sigset_t *set) {
     struct duty dog = {now_ms + notify_watchdog_ms(), notify_watchdog_ms()};
     struct duty web = {now_ms + SERVER_LOOK_MS, SERVER_LOOK_MS};
     struct duty memory = {now_ms + MEMORY_LOOK_MS, MEMORY_LOOK_MS};
-    struct memory_look look = {.kept = 0};
+    struct memory_look look = {.stays = 0};
     enum secret_locking locking = secret_locking();
     while (true) {
         int64_t until_ms = web.due_ms < memory.due_ms ? web.due_ms : memory.due_ms;
