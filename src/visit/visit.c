@@ -2,10 +2,12 @@
 #include "visit/visit.h"
 
 #include <curl/curl.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 #include "fetch/handle.h"
 
@@ -39,6 +41,16 @@ static size_t on_head(char *p, size_t size, size_t n, void *ctx) {
     take_field(p, size * n, "location", v->location);
     take_field(p, size * n, "content-language", v->language);
     return size * n;
+}
+
+/* Libcurl 8 forgets whom it was connected to when TLS fails. */
+static curl_socket_t on_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *to) {
+    struct visit *v = ctx;
+    (void)purpose;
+    if (getnameinfo(&to->addr, to->addrlen, v->tried, sizeof v->tried, NULL, 0, NI_NUMERICHOST) !=
+        0)
+        v->tried[0] = '\0';
+    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
 
 /* ---- what is said of it ---- */
@@ -107,6 +119,8 @@ static bool set_up(CURL *h, const struct visit_opts *o, struct curl_slist *heade
            curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)o->timeout_ms) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)o->timeout_ms) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_ERRORBUFFER, v->why) == CURLE_OK &&
+           curl_easy_setopt(h, CURLOPT_OPENSOCKETFUNCTION, on_socket) == CURLE_OK &&
+           curl_easy_setopt(h, CURLOPT_OPENSOCKETDATA, v) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_WRITEDATA, v) == CURLE_OK &&
            curl_easy_setopt(h, CURLOPT_HEADERFUNCTION, on_head) == CURLE_OK &&
@@ -139,6 +153,8 @@ static void ask(const struct visit_opts *o, struct visit *v) {
         take_facts(h, v);
     }
     v->end = end_of(code, v);
+    if (v->end == VISIT_NO_TLS && v->address[0] == '\0')
+        memcpy(v->address, v->tried, sizeof v->address);
     if (v->end != VISIT_ANSWER && v->why[0] == '\0')
         (void)snprintf(v->why, sizeof v->why, "%s", curl_easy_strerror(code));
     curl_easy_cleanup(h);

@@ -37,6 +37,7 @@ struct visit {
     unsigned status;
     bool is_whole;                                             /* the body fits into body */
     char address[64];                                          /* that was connected to; "" */
+    char tried[64];                                            /* the last one that was tried; "" */
     char location[VISIT_FIELD_MAX], language[VISIT_FIELD_MAX]; /* of the answer; "" */
     int64_t cert_begins_s, cert_expires_s;                     /* Unix seconds; 0: not known */
     size_t n_body;
