@@ -50,6 +50,19 @@ def test_notify_nowhere(ready):
     assert any(x.startswith("warn notify state=READY=1") for x in server.err)
 
 
+def test_notify_unread(ready):
+    """A manager that does not read what it is told: the server goes on, and hears signals."""
+    with manager(ready) as sock, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.connect(sock.getsockname())
+        other.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                other.send(b"x")
+        server = ready.start()
+        server.stop()
+    assert any(x.startswith("warn notify state=READY=1") for x in server.err)
+
+
 @contextmanager
 def full_disk(program):
     """No room for the messages log."""

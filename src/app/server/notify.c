@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -32,7 +33,8 @@ void notify_send(const char *state) {
     const socklen_t len = fill_address(path, &to);
     const int fd = len != 0 ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
     const size_t n = strlen(state);
-    if (fd < 0 ||
+    const struct timeval patience = {.tv_sec = 1}; /* signals wait for this thread */
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
         sendto(fd, state, n, MSG_NOSIGNAL, (const struct sockaddr *)&to, len) != (ssize_t)n) {
         log_line(LOG_WARN, "notify", "state=%s error=\"%s\"", state, strerror(errno));
     }

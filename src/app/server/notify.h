@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* "READY=1", "STOPPING=1", ... Nothing when there is no such socket; failures are logged, not
- * fatal. */
+ * fatal. A manager that does not read is waited for one second. */
 void notify_send(const char *state);
 /* "RELOADING=1", for Type=notify-reload; "READY=1" ends it. mono_ms: the monotonic clock. */
 void notify_reloading(int64_t mono_ms);
