@@ -26,8 +26,8 @@ setup_tests = { $(call setup,$(1),$(2),-Dtests=enabled); } && { meson introspect
 
 # Two makes in one build folder would fight over it; Ninja runs the jobs of one in parallel.
 .NOTPARALLEL:
-.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz afl soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-database bench-takeover bench-proxy bench-storm bench-small bench-locks chroot-check check-systemd web check-web check-lighthouse deb check-certs check-arm64 check-reproducible check-container check-outages check-pooler check-delivery check-deb install clean help \
-	deps-build deps-test deps-lint deps-fuzz deps-afl deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container deps-pooler
+.PHONY: all run check check-later check-websocket asan tsan clang lint dev docs format fuzz afl soak soak-mixed soak-proxy crash torture timing bench bench-scale bench-idle bench-moderate bench-instructions bench-start bench-web bench-compaction bench-database bench-takeover bench-proxy bench-storm bench-small bench-locks chroot-check check-systemd web check-web check-lighthouse check-tlsfuzzer deb check-certs check-arm64 check-reproducible check-container check-outages check-pooler check-delivery check-deb install clean help \
+	deps-build deps-test deps-lint deps-fuzz deps-afl deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-tls deps-container deps-pooler
 
 all: deps-build ## build build/smp-server and build/smp-bench (the default)
 	@$(call setup,build,gcc,-Dtests=disabled)
@@ -152,6 +152,9 @@ afl: deps-afl ## run each fuzz target, or AFL_TARGETS, for FUZZ_SECONDS (60) wit
 soak: all deps-test ## push SOAK_N (1000000) messages through one server
 	@tools/run-tests build --no-unit --soak $(SOAK_N)
 
+check-tlsfuzzer: all deps-test deps-tls ## scripts of tlsfuzzer against our TLS: TLSFUZZER=clone TLSLITE=clone
+	@$$(tools/find-python) tests/tls/tlsfuzzer.py --tlsfuzzer $(TLSFUZZER) --tlslite $(TLSLITE) --server-binary build/smp-server
+
 crash: all deps-test ## kill a server CRASH_ROUNDS (200) times under load, and check what it kept
 	@tools/run-tests build --no-unit --crash $(CRASH_ROUNDS)
 
@@ -222,7 +225,7 @@ clean: ## remove all build folders (not ./run)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s%s\n", $$1, $$2 }' Makefile
 
-deps-build deps-test deps-lint deps-fuzz deps-afl deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-container deps-pooler:
+deps-build deps-test deps-lint deps-fuzz deps-afl deps-bench deps-deb deps-sbom deps-systemd deps-web deps-certs deps-tls deps-container deps-pooler:
 	@tools/deps $(@:deps-%=%)
 
 comma := ,

@@ -96,12 +96,13 @@ static bool set_algorithms(SSL_CTX *ctx) {
 }
 
 /* A resumed session would have no Finished message of its own, on which the binding of keys to the
- * connection rests. */
+ * connection rests. Early data is skipped, a record's worth (RFC 8446, section 4.2.10): a browser
+ * may have a ticket of the server that was here before. */
 static bool forbid_resumption(SSL_CTX *ctx) {
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     (void)SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     return SSL_CTX_set_num_tickets(ctx, 0) == 1 && SSL_CTX_set_max_early_data(ctx, 0) == 1 &&
-           SSL_CTX_set_recv_max_early_data(ctx, 0) == 1;
+           SSL_CTX_set_recv_max_early_data(ctx, SSL3_RT_MAX_PLAIN_LENGTH) == 1;
 }
 
 static void set_behaviour(SSL_CTX *ctx, const struct env *env) {
