@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 
-from service import REPO, SCRIPTS, Service
+from service import REPO, SCRIPTS, STUBS, Service
 from smp_client import drain, fill
 
 OLD = "#!/bin/sh\n# an older version\nexec {} \"$@\"\n"
@@ -20,8 +20,10 @@ class Machine(Service):
         for script in [*self.bin.glob("simplex-*"), self.bin / "install.sh", self.bin / "smp-server"]:
             script.unlink()
         self.units, self.info = root / "units", root / "info"
-        # The packages of the machine that tests run on are not theirs to change.
+        # The packages and users of the machine that tests run on are not theirs to change.
         (root / "system").mkdir()
+        for name in ("useradd", "userdel", "getent", "chown"):
+            (root / "system" / name).symlink_to(STUBS / "users")
         for name in ("apt-get", "apt-cache"):
             (root / "system" / name).write_text("#!/bin/sh\nexit 1\n")
             (root / "system" / name).chmod(0o755)
@@ -43,6 +45,11 @@ class Machine(Service):
         assert self.systemctl("start", "smp-server") == 0
         self.queue = fill(self, [b"kept"])
         self.asked()
+
+    def users(self):
+        """Who was added; nobody but root adds any."""
+        path = self.stub / "users"
+        return path.read_text().split() if path.exists() else []
 
     def is_old(self):
         """Nothing was replaced, and it runs with what it had."""

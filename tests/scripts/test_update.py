@@ -301,13 +301,15 @@ def test_uninstall_wrong_name(installed):
 
 @pytest.mark.parametrize("how", ["typed", "option"])
 def test_uninstall_with_data(installed, how, binary):
-    """A backup is made first, and it is good."""
+    """A backup is made first, and it is good. The user that was made for the server goes with it."""
     kept = installed.root / "kept"
+    assert installed.users() == (["smp:"] if os.geteuid() == 0 else [])
     if how == "typed":
         said = installed.script("simplex-servers-uninstall", input="yes\nsmp.example.com\n")
     else:
         said = installed.script("simplex-servers-uninstall", "--yes", "--purge-data", "smp.example.com")
     assert gone(installed) and not installed.config.exists() and not installed.state.exists()
+    assert installed.users() == []
     path = re.search(r"(\S+\.tar\.gz): ", said)[1]
     assert str(kept) in path
     (installed.root / "second").mkdir()

@@ -75,6 +75,12 @@ def is_free(port):
     return True
 
 
+def is_sanitized(binary):
+    """Whether a program carries a sanitizer."""
+    data = Path(binary).read_bytes()
+    return b"__asan_init" in data or b"__tsan_init" in data
+
+
 def free_ports(count=1):
     """TCP ports of 127.0.0.1 that are free now, and that nobody else will be given soon."""
     return list(itertools.islice((port for port in PORTS if is_free(port)), count))
@@ -331,8 +337,7 @@ class Server:
 
     def is_sanitized(self):
         """Whether it carries a sanitizer, whose own memory hides that of the server."""
-        data = Path(self.binary).read_bytes()
-        return b"__asan_init" in data or b"__tsan_init" in data
+        return is_sanitized(self.binary)
 
     def cpu_seconds(self):
         """CPU time of the server."""
