@@ -208,7 +208,8 @@ bench-storm: all deps-test ## measure what it costs when 1,000 clients come back
 	@$$(tools/find-python) tests/bench/storm.py --server-binary build/smp-server
 
 bench-small: all deps-test ## measure 2,000 clients and 100,000 queues with 512 MB and one processor (needs root)
-	@$$(tools/find-python) tests/bench/small.py --server-binary build/smp-server
+	@$$(tools/find-python) tests/bench/sizing.py --enforce --queues 100000 --clients 2000 \
+		--messages-a-day 8640000 --server-binary build/smp-server
 
 bench-locks: all deps-test ## measure which lock or thread becomes the limit first with many processors
 	@ninja -C build tests/bench/smp-server-locks

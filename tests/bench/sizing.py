@@ -5,7 +5,8 @@
 The server (one thread, one processor, journal, synced) starts on a store log of N queues; smp-bench holds CLIENTS
 connections, each subscribed to a queue of its own, and relays messages at the rate of so many a day. Prints the server's
 memory, the processor's time and the latencies. Exit status 1 when it takes more than half of MEMORY, or a message was
-lost. On a machine that others use, memory tells more than time.
+lost. With --enforce MEMORY is all that the server may have (a memory cgroup; needs root), and it is a failure too
+if it was ended for want of it. On a machine that others use, memory tells more than time.
 """
 
 import argparse
@@ -23,6 +24,36 @@ from smp.server import Server, bench_beside, default_binary, find_binary  # noqa
 from start import DAY_S, status_kib, write_log  # noqa: E402
 
 CONNECT_TIMEOUT_S = 600
+
+
+class MemoryGroup:
+    """A cgroup with a limit of memory, of version 2 or 1."""
+
+    def __init__(self, limit):
+        second = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+        self.above = Path("/sys/fs/cgroup" if second else "/sys/fs/cgroup/memory")
+        self.path = self.above / f"smp-bench-{os.getpid()}"
+        self.path.mkdir()
+        (self.path / ("memory.max" if second else "memory.limit_in_bytes")).write_text(str(limit))
+        self.failures = self.path / ("memory.events" if second else "memory.oom_control")
+
+    def start(self, server, cpus):
+        """Starts a server that is born in it."""
+        me = str(os.getpid())
+        (self.path / "cgroup.procs").write_text(me)
+        try:
+            start_pinned(server, cpus)
+        finally:
+            (self.above / "cgroup.procs").write_text(me)
+
+    def killed(self):
+        """How many processes were ended for want of memory."""
+        return next(int(line.split()[1]) for line in self.failures.read_text().splitlines()
+                    if line.startswith("oom_kill "))
+
+    def remove(self):
+        """When it is empty."""
+        self.path.rmdir()
 
 
 def hold(runner, server, clients, seconds):
@@ -64,19 +95,23 @@ def main():
     parser.add_argument("--clients", type=int, default=10_000)
     parser.add_argument("--messages-a-day", type=int, default=20_000_000)
     parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--enforce", action="store_true", help="the server may have no more memory (needs root)")
     parser.add_argument("--server-binary", default=default_binary())
     args = parser.parse_args()
     binary = find_binary(args.server_binary)
     server_cpus, bench_cpus = processors()
     runner = Runner(bench_beside(binary), bench_cpus)
     server = Server(binary, store="journal", ini=ONE_THREAD, nofile=NOFILE)
+    group = MemoryGroup(args.memory_mib << 20) if args.enforce else None
     try:
         write_log(str(server.state / "smp-server-store.log"), args.queues)
-        start_pinned(server, server_cpus)
-        good = measure(args, runner, server)
+        (group.start if group else start_pinned)(server, server_cpus)
+        good = measure(args, runner, server) and not (group and group.killed())
         server.stop()
     finally:
         server.remove()
+        if group:
+            group.remove()
     return 0 if good else 1
 
 
